@@ -1,0 +1,98 @@
+"""The errors of the program, grouped by what a caller can do about them.
+
+A ``SyncError`` fails the zone it happened in. ``Denied`` and ``DatabaseGone`` end the run.
+``ConfigError`` means that nothing was started. The message says what to do next.
+"""
+
+from __future__ import annotations
+
+
+class SyncError(Exception):
+    """Something named went wrong while crawling; it fails its own zone and no other.
+
+    ``code`` is the API's error code or our own in the same spelling, ``request_id`` the API's
+    id of the reply, where there was one.
+    """
+
+    def __init__(
+        self, message: str, *, code: str = "SYNC_ERROR", request_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.request_id = request_id
+
+
+class Retryable(SyncError):
+    """The same call may succeed if it is made again."""
+
+
+class Throttled(Retryable):
+    """The API asked for fewer calls; ``after`` is its Retry-After in seconds, if it sent one."""
+
+    def __init__(
+        self, message: str, *, code: str, request_id: str | None = None, after: float | None = None
+    ) -> None:
+        super().__init__(message, code=code, request_id=request_id)
+        self.after = after
+
+
+class Unreachable(Retryable):
+    """No usable answer: the network failed, time ran out, or the server said 5xx.
+
+    ``after`` is Retry-After in seconds, if the server sent one.
+    """
+
+    def __init__(
+        self, message: str, *, code: str, request_id: str | None = None, after: float | None = None
+    ) -> None:
+        super().__init__(message, code=code, request_id=request_id)
+        self.after = after
+
+
+class TornRead(Retryable):
+    """The body was cut off or is not JSON."""
+
+
+class BadPayload(SyncError):
+    """The reply is JSON, but not of the documented shape."""
+
+
+class Refused(SyncError):
+    """The API refused this request; asking again would not help."""
+
+
+class ZoneNotFound(Refused):
+    """The API does not know this zone any more."""
+
+
+class ImageNotFound(Refused):
+    """The API does not know an image that was asked for by id."""
+
+
+class Denied(SyncError):
+    """The API refused *us* (credentials, policy block, challenge): the run stops at once."""
+
+
+class SignatureExpired(Denied):
+    """Our clock and the server's differ by more than five minutes."""
+
+
+class DatabaseGone(Exception):
+    """PostgreSQL cannot be reached or went away; nothing was half-written."""
+
+
+class ConfigError(Exception):
+    """Usage or configuration is wrong; ``faults`` holds one line for each thing to mend."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class LockHeld(Exception):
+    """Another run of the same account is at work; the message names it."""
+
+
+class Superseded(Exception):
+    """A newer run of the same account began; this one may not write any more."""
