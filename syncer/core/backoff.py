@@ -1,0 +1,39 @@
+"""How long to wait before a call is made again, and when to give up (DESIGN §6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_ATTEMPTS: Final = 7
+FIRST_DELAY: Final = 0.25
+LAST_DELAY: Final = 5.0
+MIN_BUDGET: Final = 50
+
+
+def delay(attempt: int, *, random: float, after: float | None = None) -> float:
+    """Return the seconds to wait after failed attempt number ``attempt`` (1 is the first).
+
+    Exponential with equal jitter: half is fixed, half is ``random`` (0 to 1). ``after`` is the
+    server's Retry-After and the least that is waited.
+    """
+    ceiling = min(LAST_DELAY, FIRST_DELAY * 2.0 ** (attempt - 1))
+    return max(ceiling / 2 * (1 + random), after or 0.0)
+
+
+class RetryBudget:
+    """Bounds the retries of a whole run, so that a failing API meets no storm of them."""
+
+    def __init__(self) -> None:
+        self.planned = 0
+        self.spent = 0
+
+    def plan(self, calls: int) -> None:
+        """Add calls that the run intends to make; they widen the budget."""
+        self.planned += calls
+
+    def spend(self) -> bool:
+        """Take one retry from the budget; return False when there is none left."""
+        if self.spent >= max(MIN_BUDGET, self.planned):
+            return False
+        self.spent += 1
+        return True

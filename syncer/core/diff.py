@@ -1,0 +1,105 @@
+"""What a look at a zone changes in what is stored (DESIGN §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from syncer.core.model import TRACKED, Image, Tracked
+from syncer.core.normalise import changed_fields
+
+Kind = Literal["appeared", "changed", "returned", "removed"]
+KINDS: Final[tuple[Kind, ...]] = ("appeared", "changed", "removed", "returned")
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a stored image without reading its columns."""
+
+    fingerprint: bytes
+    extra_digest: bytes | None
+    present: bool
+    unlisted: bool
+    """An earlier whole look did not list it (it is withheld or was not confirmed yet)."""
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """A stored image whose latest version ends with this look, and the one that begins."""
+
+    image: Image
+    kind: Literal["changed", "returned"]
+    fields: tuple[str, ...]
+    before: Tracked
+
+
+class Diff(msgspec.Struct, frozen=True):
+    """What to write for one zone.
+
+    ``appeared`` were never stored; ``changes`` open a version; ``refreshed`` are written in place
+    (only ``extra`` or a digest differs, or an image that was missed is seen again).
+    """
+
+    appeared: tuple[Image, ...]
+    changes: tuple[Change, ...]
+    refreshed: tuple[Image, ...]
+
+    def count(self, kind: Kind) -> int:
+        """Return how many changes of a kind there are (never any that were removed)."""
+        if kind == "appeared":
+            return len(self.appeared)
+        return sum(change.kind == kind for change in self.changes)
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to write."""
+        return bool(self.appeared or self.changes or self.refreshed)
+
+
+def differing(images: Mapping[str, Image], stored: Mapping[str, Stored]) -> list[str]:
+    """Return the ids of stored images whose row may have to be written, in key order.
+
+    The digests are only a filter: ``compare`` decides with the columns themselves.
+    """
+    return sorted(
+        image_id
+        for image_id, image in images.items()
+        if (known := stored.get(image_id)) is not None
+        and (
+            not known.present
+            or known.unlisted
+            or known.fingerprint != image.fingerprint
+            or known.extra_digest != image.extra_digest
+        )
+    )
+
+
+def compare(
+    images: Mapping[str, Image],
+    stored: Mapping[str, Stored],
+    columns: Mapping[str, Tracked],
+) -> Diff:
+    """Return what to write; ``columns`` holds the stored tracked values of ``differing`` ids."""
+    appeared = tuple(images[i] for i in sorted(images.keys() - stored.keys()))
+    changes: list[Change] = []
+    refreshed: list[Image] = []
+    for image_id, before in sorted(columns.items()):
+        image = images[image_id]
+        fields = changed_fields(before, image.tracked)
+        if not stored[image_id].present:
+            changes.append(Change(image, "returned", fields, before))
+        elif fields:
+            changes.append(Change(image, "changed", fields, before))
+        else:
+            refreshed.append(image)
+    return Diff(appeared, tuple(changes), tuple(refreshed))
+
+
+def new_names(before: Iterable[str], images: Iterable[Image]) -> Sequence[str]:
+    """Return the names in ``extra`` that were not known before, sorted."""
+    known = {*before, *TRACKED}
+    names = {
+        name
+        for extra in {image.extra for image in images if image.extra is not None}
+        for name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
+    }
+    return sorted(names - known)

@@ -1,0 +1,110 @@
+"""The vocabulary: images, zones and what came of reading a zone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+TRACKED: Final = (
+    "image_name",
+    "image_type",
+    "image_size",
+    "image_description",
+    "image_version",
+    "image_status",
+    "category",
+    "os_type",
+)
+"""The columns whose change opens a version, in the order they are stored (DESIGN §4)."""
+
+WHOLE_ZONE: Final = "*"
+"""The zone id of a service whose images belong to no zone (bmc)."""
+
+Tracked = tuple[
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+]
+
+
+class Image(msgspec.Struct, frozen=True, gc=False):
+    """One image as a zone offers it, normalised.
+
+    ``tracked`` holds the values of ``TRACKED`` in that order, ``extra`` everything else the API
+    sent as canonical JSON text (None: nothing else). Both digests are 16 bytes.
+    """
+
+    image_id: str
+    tracked: Tracked
+    extra: str | None
+    fingerprint: bytes
+    extra_digest: bytes | None
+
+
+class ZoneRef(msgspec.Struct, frozen=True, order=True):
+    """A zone of a service; the account is the run's."""
+
+    service: str
+    zone_id: str
+
+    def __str__(self) -> str:
+        """Return ``service/zone`` as shown to users."""
+        return f"{self.service}/{self.zone_id}"
+
+
+class ListedZone(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone as DescribeZones lists it; ``attributes`` is canonical JSON text of the rest."""
+
+    ref: ZoneRef
+    name: str | None
+    attributes: str
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a zone was not read whole, as it is stored and shown."""
+
+    code: str
+    message: str
+    request_id: str | None = None
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """When and how a zone was looked at. Times are the database's clock, seconds since 1970."""
+
+    zone: ZoneRef
+    started_at: float
+    observed_at: float
+    listed: bool
+    """DescribeZones named the zone in this run."""
+    pages: int = 0
+    rereads: int = 0
+
+
+class Incomplete(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone of which rows were read, but not wholly or not consistently: upserts only."""
+
+    looked: Looked
+    images: Mapping[str, Image]
+    rejected: int
+    fault: Fault
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone of which nothing was read."""
+
+    looked: Looked
+    fault: Fault
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone that the API does not offer any more; its images are unknown from here on."""
+
+    looked: Looked
+    fault: Fault

@@ -1,0 +1,126 @@
+"""From what the API sent to what is stored: text, canonical JSON, digests (DESIGN §4).
+
+Everything that JSON can carry comes out as something PostgreSQL can hold, and equal input gives
+equal output whatever the order of keys.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from syncer.core.model import TRACKED, Tracked
+
+DIGEST_BYTES: Final = 16
+TOO_DEEP: Final = "(nested too deeply)"
+MAX_DEPTH: Final = 32
+"""Deeper containers in ``extra`` are kept as their JSON text: jsonb's own stack is bounded."""
+_MAX_DIGITS: Final = 1000
+"""Longer numbers are kept as text: ``numeric`` ends at 131072 digits, JSON does not."""
+
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
+_SIZE: Final = TRACKED.index("image_size")
+_json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+_pack: Final = msgspec.msgpack.Encoder()
+
+
+def clean(value: str) -> str:
+    """Return the text with NUL and lone surrogates, which PostgreSQL refuses, as U+FFFD."""
+    if value.isascii() and "\x00" not in value:
+        return value
+    return _UNSTORABLE.sub("\ufffd", value)
+
+
+def text(value: Any) -> str | None:
+    """Return a JSON value as the text that is stored where the API documents text."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return str(value)
+    return _json.encode(storable(value)).decode()
+
+
+def storable(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value that jsonb can hold: cleaned text and keys, bounded numbers and depth."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        if depth >= MAX_DEPTH:
+            return _flat(value)
+        return {clean(key): storable(value[key], depth + 1) for key in sorted(value)}
+    if isinstance(value, list):
+        if depth >= MAX_DEPTH:
+            return _flat(value)
+        return [storable(item, depth + 1) for item in value]
+    if isinstance(value, Decimal):
+        return (
+            value
+            if abs(value.adjusted()) < _MAX_DIGITS > len(value.as_tuple().digits)
+            else str(value)
+        )
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value.bit_length() < _MAX_DIGITS * 3 else str(value)
+    return value
+
+
+def _flat(value: Any) -> str:
+    """Return a deep container as text; what even the encoder finds too deep is named so."""
+    try:
+        return clean(_json.encode(_cleaned(value)).decode())
+    except RecursionError:
+        return TOO_DEEP
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return value
+
+
+def canonical(value: dict[str, Any]) -> str:
+    """Return an object as JSON text with sorted keys, storable as jsonb."""
+    return _json.encode(storable(value)).decode()
+
+
+def size_key(size: str | None) -> str | None:
+    """Return what an image size is compared by: "30", "30.0" and "3e1" are one."""
+    if size is None:
+        return None
+    bare = size.strip()
+    if not _NUMBER.fullmatch(bare):
+        return f"text:{size}"
+    number = Decimal(bare)
+    return "0" if not number else format(number.normalize(), "f")
+
+
+def fingerprint(tracked: Tracked) -> bytes:
+    """Return the digest of the tracked values; values that compare equal have equal digests."""
+    keyed = (*tracked[:_SIZE], size_key(tracked[_SIZE]), *tracked[_SIZE + 1 :])
+    return sha256(_pack.encode(keyed)).digest()[:DIGEST_BYTES]
+
+
+def extra_digest(extra: str | None) -> bytes | None:
+    """Return the digest of the canonical text of the untracked rest (None: there is none)."""
+    return None if extra is None else sha256(extra.encode()).digest()[:DIGEST_BYTES]
+
+
+def changed_fields(old: Tracked, new: Tracked) -> tuple[str, ...]:
+    """Return the names of the tracked columns that differ, sizes compared by their number."""
+    return tuple(
+        name
+        for name, was, now in zip(TRACKED, old, new, strict=True)
+        if was != now and not (name == "image_size" and size_key(was) == size_key(now))
+    )

@@ -1,0 +1,242 @@
+"""Which pages of a zone remain, and whether what was read is a whole look (DESIGN §3).
+
+``Walk`` is one reading of a zone: it says which pages to ask for and takes them in any order.
+``Walk.finish`` makes a ``Snapshot`` or says why it cannot. Only a Snapshot names images that the
+zone no longer lists, so nothing else can lead to a removal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, final
+
+import msgspec
+
+from syncer.core.errors import SyncError
+from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
+from syncer.core.sources import Rows
+from syncer.core.sources.base import LYING
+
+MAX_REREADS: Final = 2
+MAX_WALKS: Final = 8
+"""The most readings of one zone in a run, those with ever smaller pages included."""
+MAX_IMAGES: Final = 10_000_000
+"""A totalCount beyond this is taken for a lie, not for a plan."""
+
+_SEAL: Final = object()
+
+
+@final
+class Snapshot:
+    """A zone that was read whole and consistently. Only ``Walk.finish`` can make one."""
+
+    __slots__ = ("images", "looked")
+
+    def __init__(self, seal: object, looked: Looked, images: Mapping[str, Image]) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a Snapshot comes from Walk.finish only")
+        self.looked = looked
+        self.images = images
+
+    def unlisted(self, present: Iterable[str]) -> Candidates:
+        """Return the ids stored as present that this whole look did not list."""
+        missing = sorted(image_id for image_id in present if image_id not in self.images)
+        return Candidates(_SEAL, self.looked.zone, tuple(missing), emptied=not self.images)
+
+
+@final
+class Candidates:
+    """Images that a whole look did not list. They are not removed yet: see ``guard``."""
+
+    __slots__ = ("emptied", "image_ids", "zone")
+
+    def __init__(
+        self, seal: object, zone: ZoneRef, image_ids: tuple[str, ...], *, emptied: bool
+    ) -> None:
+        if seal is not _SEAL:
+            raise TypeError("Candidates come from Snapshot.unlisted only")
+        self.zone = zone
+        self.image_ids = image_ids
+        self.emptied = emptied
+
+
+class Torn(msgspec.Struct, frozen=True):
+    """The reading was not consistent; ``page_size`` is set where a smaller one was served."""
+
+    reason: str
+    page_size: int | None = None
+
+
+class Walk:
+    """One reading of one zone, page by page.
+
+    Ask for page 1; ``take`` it; then ask for every number in ``remaining()``, in any order and
+    concurrently; ``take`` each; until ``remaining()`` is empty; then ``finish``. Where the API
+    sends no totalCount, ``remaining()`` names one page at a time until an empty one was served.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        self.page_size = page_size
+        self.pages: dict[int, Rows] = {}
+        self.torn: Torn | None = None
+        self._uncounted_ids: set[str] = set()
+
+    def remaining(self) -> tuple[int, ...]:
+        """Return the numbers of the pages still to ask for, lowest first."""
+        first = self.pages.get(1)
+        if first is None:
+            return (1,)
+        if self.torn is not None:
+            return ()
+        if first.total is None:
+            last = max(self.pages)
+            return () if self.pages[last].served == 0 else (last + 1,)
+        count = -(-first.total // self.page_size)
+        return tuple(number for number in range(2, count + 1) if number not in self.pages)
+
+    def take(self, number: int, rows: Rows) -> None:
+        """Take a page that was read; what does not fit the others tears the walk."""
+        self.pages[number] = rows
+        first = self.pages[1]
+        if number == 1:
+            self._begin(rows)
+        elif rows.total != first.total:
+            self._tear(f"totalCount changed from {first.total} to {rows.total} between pages")
+        elif first.total is None:
+            self._take_uncounted(number, rows)
+        elif 0 < rows.served < self.page_size and number * self.page_size < first.total:
+            self._tear(f"page {number} held {rows.served} of {self.page_size} rows", rows.served)
+        elif rows.served == 0:
+            self._tear(f"page {number} was empty although totalCount is {first.total}")
+
+    def _begin(self, first: Rows) -> None:
+        if first.total == LYING or (first.total or 0) > MAX_IMAGES:
+            self._tear("totalCount is not a usable number")
+        elif first.total is None:
+            self.page_size = first.served or self.page_size
+            self._uncounted_ids.update(image.image_id for image in first.images)
+        elif first.served < min(first.total, self.page_size):
+            if first.served == 0:
+                self._tear(f"page 1 was empty although totalCount is {first.total}")
+            else:
+                self.page_size = first.served
+
+    def _take_uncounted(self, number: int, rows: Rows) -> None:
+        before = self.pages[number - 1].served
+        known = len(self._uncounted_ids)
+        self._uncounted_ids.update(image.image_id for image in rows.images)
+        if rows.served and before < self.page_size:
+            self._tear(f"page {number - 1} held {before} of {self.page_size} rows", before)
+        elif rows.served and len(self._uncounted_ids) == known:
+            self._tear(f"page {number} held nothing new")
+        elif number * self.page_size > MAX_IMAGES:
+            self._tear("the pages do not end")
+
+    def _tear(self, reason: str, page_size: int | None = None) -> None:
+        if self.torn is None or (page_size or self.page_size) < (
+            self.torn.page_size or self.page_size
+        ):
+            self.torn = Torn(reason, page_size)
+
+    def finish(self, looked: Looked) -> Snapshot | Torn:
+        """Return the whole look, or why this reading is none."""
+        if self.torn is not None:
+            return self.torn
+        if missing := self.remaining():
+            return Torn(f"page {missing[0]} was not read")
+        images, rejected = merge([self.pages[number] for number in sorted(self.pages)])
+        total = self.pages[1].total
+        if rejected:
+            return Torn(f"{rejected} rows cannot be kept (no usable id, or one id twice)")
+        if total is not None and len(images) != total:
+            return Torn(f"{len(images)} distinct images were read, totalCount is {total}")
+        return Snapshot(_SEAL, looked, images)
+
+    def salvage(self) -> tuple[dict[str, Image], int]:
+        """Return the images that were read, by id, and the number of rows that cannot be kept."""
+        return merge([self.pages[number] for number in sorted(self.pages)])
+
+
+def merge(pages: Iterable[Rows]) -> tuple[dict[str, Image], int]:
+    """Return the images of the pages by id, and how many rows were rejected.
+
+    The same id with equal content is one image; with other content neither is kept.
+    """
+    images: dict[str, Image] = {}
+    conflicting: dict[str, int] = {}
+    rejected = 0
+    for page in pages:
+        rejected += page.rejected
+        for image in page.images:
+            known = images.setdefault(image.image_id, image)
+            if known is not image and not same(known, image):
+                conflicting[image.image_id] = conflicting.get(image.image_id, 1) + 1
+    for image_id, rows in conflicting.items():
+        del images[image_id]
+        rejected += rows
+    return images, rejected
+
+
+def same(one: Image, other: Image) -> bool:
+    """Return whether two rows of one id have equal content."""
+    return one.fingerprint == other.fingerprint and one.extra_digest == other.extra_digest
+
+
+class Reading:
+    """The readings of one zone in one run: walks again while that can help, at most so often.
+
+    ``next_walk`` returns the walk to do, or None when there is nothing left to try.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        self._page_size = page_size
+        self._seen: dict[str, Image] = {}
+        self._rejected = 0
+        self._torn_walks = 0
+        self._last: Torn | None = None
+        self.walks = 0
+        self.pages = 0
+
+    def next_walk(self) -> Walk | None:
+        """Return the walk to do next; a smaller page size does not use up a re-read."""
+        if self._torn_walks > MAX_REREADS or self.walks >= MAX_WALKS:
+            return None
+        self.walks += 1
+        return Walk(self._page_size)
+
+    def done(self, walk: Walk, looked: Looked) -> Snapshot | None:
+        """Take a finished walk; return the snapshot if it is one."""
+        self.pages += len(walk.pages)
+        looked = msgspec.structs.replace(looked, pages=self.pages, rereads=self.walks - 1)
+        result = walk.finish(looked)
+        if isinstance(result, Snapshot):
+            return result
+        self._last = result
+        if result.page_size is not None and result.page_size < self._page_size:
+            self._page_size = result.page_size
+        else:
+            self._torn_walks += 1
+        self._keep(walk)
+        return None
+
+    def abandon(self, walk: Walk) -> None:
+        """Keep what a walk read that could not be ended."""
+        self.pages += len(walk.pages)
+        self._keep(walk)
+
+    def _keep(self, walk: Walk) -> None:
+        images, self._rejected = walk.salvage()
+        self._seen.update(images)
+
+    def incomplete(self, looked: Looked, error: SyncError | None = None) -> Incomplete | None:
+        """Return what was read without being whole, or None if nothing was."""
+        if error is not None and not self.pages:
+            return None
+        reason = self._last.reason if self._last else "no page was read"
+        fault = (
+            Fault(code=error.code, message=error.message, request_id=error.request_id)
+            if error
+            else Fault(code="INCONSISTENT", message=f"{reason}, after {self.walks} readings")
+        )
+        looked = msgspec.structs.replace(looked, pages=self.pages, rereads=max(0, self.walks - 1))
+        return Incomplete(looked=looked, images=self._seen, rejected=self._rejected, fault=fault)

@@ -1,0 +1,14 @@
+"""What can be crawled: one file per service, each a ``Source`` value. A new service is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from syncer.core.sources.base import Rows, Source
+from syncer.core.sources.vm import VM
+
+SOURCES: Final[Mapping[str, Source]] = MappingProxyType({VM.service: VM})
+
+__all__ = ["SOURCES", "Rows", "Source"]

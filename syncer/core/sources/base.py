@@ -1,0 +1,156 @@
+"""What a source is, and how its replies are read; the API's spellings stop here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from syncer.core.errors import BadPayload
+from syncer.core.model import Image, ListedZone, Tracked, ZoneRef
+from syncer.core.normalise import canonical, extra_digest, fingerprint, text
+from syncer.core.wire import decode
+
+MAX_ID_BYTES: Final = 512
+"""Longer ids are rejected: they would not fit into an index."""
+
+Total = int | None
+"""totalCount as served; None where the reply has none; ``LYING`` where it is no count."""
+LYING: Final = -1
+
+_ALTERED: Final = "\ufffd"
+"""What stands where a character had to be replaced (see ``normalise.clean``)."""
+
+_object: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_listing: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_rows: Final = msgspec.json.Decoder(list[Any], float_hook=Decimal)
+_scalar: Final = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """One page as read: the images, how many rows there were, and how many cannot be kept."""
+
+    images: tuple[Image, ...]
+    served: int
+    rejected: int
+    total: Total
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A service whose images can be crawled, and how its replies are spelt.
+
+    ``fields`` are the API's names of the tracked columns, in the order of ``TRACKED`` (None: the
+    service has no such field).
+    """
+
+    service: str
+    version: str
+    rows: str
+    total: str | None
+    fields: tuple[str | None, ...]
+    paged: bool = True
+    zoned: bool = True
+    max_page_size: int = 1000
+    zones_request: Mapping[str, Any] = {}
+
+    def images_request(
+        self,
+        zone_id: str,
+        *,
+        page: int = 1,
+        page_size: int | None = None,
+        image_ids: tuple[str, ...] = (),
+    ) -> bytes:
+        """Return the body of DescribeImages for one page of a zone, or for images by id."""
+        request: dict[str, Any] = {}
+        if self.zoned:
+            request["zoneId"] = zone_id
+        if image_ids:
+            request["imageIds"] = image_ids
+        if self.paged:
+            request["pageNum"] = page
+            request["pageSize"] = page_size or self.max_page_size
+        return msgspec.json.encode(request)
+
+    def read_images(self, response: bytes) -> Rows:
+        """Read the ``response`` member of DescribeImages.
+
+        A row that cannot be kept is counted, not raised. Raises BadPayload where the reply has
+        neither rows nor a total, or rows that are no list.
+        """
+        listing = decode(_listing, response)
+        rows = listing.get(self.rows)
+        total = listing.get(self.total) if self.total else None
+        if rows is None and total is None:
+            raise BadPayload(
+                f"the reply has neither {self.rows} nor {self.total}", code="BAD_PAYLOAD"
+            )
+        try:
+            items = [] if rows is None or bytes(rows) == b"null" else decode(_rows, bytes(rows))
+        except BadPayload as error:
+            raise BadPayload(f"{self.rows} is not a list of images", code="BAD_PAYLOAD") from error
+        images = [image for row in items if (image := self._image(row)) is not None]
+        return Rows(
+            images=tuple(images),
+            served=len(items),
+            rejected=len(items) - len(images),
+            total=None if total is None else _count(bytes(total)),
+        )
+
+    def read_zones(self, response: bytes) -> tuple[list[ListedZone], int]:
+        """Read the ``response`` member of DescribeZones: the zones, and the rows without an id."""
+        rows = decode(_object, response).get("zoneSet")
+        if not isinstance(rows, list):
+            raise BadPayload("the reply has no zoneSet", code="BAD_PAYLOAD")
+        zones: dict[str, ListedZone] = {}
+        unusable = 0
+        for row in rows:
+            zone_id = usable_id(row.pop("zoneId", None)) if isinstance(row, dict) else None
+            if zone_id is None:
+                unusable += 1
+                continue
+            name = text(row.pop("zoneName", None))
+            zones[zone_id] = ListedZone(
+                ref=ZoneRef(self.service, zone_id), name=name, attributes=canonical(row)
+            )
+        return list(zones.values()), unusable
+
+    def _image(self, row: Any) -> Image | None:
+        if not isinstance(row, dict):
+            return None
+        image_id = usable_id(row.pop("imageId", None))
+        if image_id is None:
+            return None
+        pop = row.pop
+        tracked: Tracked = tuple(  # type: ignore[assignment]  # as many values as TRACKED
+            [text(pop(name, None)) if name else None for name in self.fields]
+        )
+        extra = canonical(row) if row else None
+        return Image(image_id, tracked, extra, fingerprint(tracked), extra_digest(extra))
+
+
+def usable_id(value: Any) -> str | None:
+    """Return an id that can be stored and asked for again, or None.
+
+    An id that would have to be altered to be stored is unusable: asked for by its altered form,
+    the API would say that a living image does not exist.
+    """
+    if isinstance(value, dict | list | bool):
+        return None
+    name = text(value)
+    if name is None or _ALTERED in name or not name.strip() or len(name.encode()) > MAX_ID_BYTES:
+        return None
+    return name
+
+
+def _count(raw: bytes) -> Total:
+    value = decode(_scalar, raw)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:  # noqa: PLR2004
+        return int(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value) if value.adjusted() < 16 else LYING  # noqa: PLR2004
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        return None if value is None else LYING
+    return value

@@ -1,0 +1,28 @@
+"""Images of Elastic Compute (``vm``).
+
+Source: docs.console.zenlayer.com, api-reference/vm/image/describeimages; the models of
+zenlayercloud-sdk-python 2.0.77 for version 2026-04-01.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from syncer.core.sources.base import Source
+
+VM: Final = Source(
+    service="vm",
+    version="2026-04-01",
+    rows="dataSet",
+    total="totalCount",
+    fields=(
+        "imageName",
+        "imageType",
+        "imageSize",
+        "imageDescription",
+        "imageVersion",
+        "imageStatus",
+        "category",
+        "osType",
+    ),
+)
