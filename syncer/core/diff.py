@@ -22,6 +22,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     present: bool
     unlisted: bool
     """An earlier whole look did not list it (it is withheld or was not confirmed yet)."""
+    withheld: bool
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

@@ -75,7 +75,12 @@ class Denied(SyncError):
 
 
 class SignatureExpired(Denied):
-    """Our clock and the server's differ by more than five minutes."""
+    """Our clock and the server's differ by more than five minutes.
+
+    ``server_time`` is the server's in seconds since 1970, if it told it.
+    """
+
+    server_time: float | None = None
 
 
 class DatabaseGone(Exception):

@@ -99,7 +99,7 @@ def size_key(size: str | None) -> str | None:
     """Return what an image size is compared by: "30", "30.0" and "3e1" are one."""
     if size is None:
         return None
-    bare = size.strip()
+    bare = size.strip(" \t\n\r\f\v")
     if not _NUMBER.fullmatch(bare):
         return f"text:{size}"
     number = Decimal(bare)

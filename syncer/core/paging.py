@@ -12,7 +12,6 @@ from typing import Final, final
 
 import msgspec
 
-from syncer.core.errors import SyncError
 from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
 from syncer.core.sources import Rows
 from syncer.core.sources.base import LYING
@@ -75,8 +74,9 @@ class Walk:
     sends no totalCount, ``remaining()`` names one page at a time until an empty one was served.
     """
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(self, page_size: int, *, paged: bool = True) -> None:
         self.page_size = page_size
+        self.paged = paged
         self.pages: dict[int, Rows] = {}
         self.torn: Torn | None = None
         self._uncounted_ids: set[str] = set()
@@ -86,7 +86,7 @@ class Walk:
         first = self.pages.get(1)
         if first is None:
             return (1,)
-        if self.torn is not None:
+        if self.torn is not None or not self.paged:
             return ()
         if first.total is None:
             last = max(self.pages)
@@ -99,7 +99,8 @@ class Walk:
         self.pages[number] = rows
         first = self.pages[1]
         if number == 1:
-            self._begin(rows)
+            if self.paged:
+                self._begin(rows)
         elif rows.total != first.total:
             self._tear(f"totalCount changed from {first.total} to {rows.total} between pages")
         elif first.total is None:
@@ -188,8 +189,9 @@ class Reading:
     ``next_walk`` returns the walk to do, or None when there is nothing left to try.
     """
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(self, page_size: int, *, paged: bool = True) -> None:
         self._page_size = page_size
+        self._paged = paged
         self._seen: dict[str, Image] = {}
         self._rejected = 0
         self._torn_walks = 0
@@ -202,7 +204,7 @@ class Reading:
         if self._torn_walks > MAX_REREADS or self.walks >= MAX_WALKS:
             return None
         self.walks += 1
-        return Walk(self._page_size)
+        return Walk(self._page_size, paged=self._paged)
 
     def done(self, walk: Walk, looked: Looked) -> Snapshot | None:
         """Take a finished walk; return the snapshot if it is one."""
@@ -228,15 +230,13 @@ class Reading:
         images, self._rejected = walk.salvage()
         self._seen.update(images)
 
-    def incomplete(self, looked: Looked, error: SyncError | None = None) -> Incomplete | None:
-        """Return what was read without being whole, or None if nothing was."""
-        if error is not None and not self.pages:
-            return None
-        reason = self._last.reason if self._last else "no page was read"
-        fault = (
-            Fault(code=error.code, message=error.message, request_id=error.request_id)
-            if error
-            else Fault(code="INCONSISTENT", message=f"{reason}, after {self.walks} readings")
-        )
+    def incomplete(self, looked: Looked, fault: Fault | None = None) -> Incomplete:
+        """Return what was read without being whole; ``fault`` is why, if a call failed."""
+        if fault is None:
+            reason = self._last.reason if self._last else "no page was read"
+            fault = Fault(
+                code="INCONSISTENT",
+                message=f"{reason}; read {self.walks} times, it may be whole in the next run",
+            )
         looked = msgspec.structs.replace(looked, pages=self.pages, rereads=max(0, self.walks - 1))
         return Incomplete(looked=looked, images=self._seen, rejected=self._rejected, fault=fault)

@@ -53,7 +53,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     paged: bool = True
     zoned: bool = True
     max_page_size: int = 1000
-    zones_request: Mapping[str, Any] = {}
+    zones_parameters: Mapping[str, str] = {}
+
+    def zones_request(self) -> bytes:
+        """Return the body of DescribeZones."""
+        return msgspec.json.encode(self.zones_parameters)
 
     def images_request(
         self,

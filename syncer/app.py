@@ -1,0 +1,90 @@
+"""The only wiring: settings to a database, a run, and the signals that end it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+
+import anyio
+
+from syncer.config import Settings
+from syncer.core.model import Fault
+from syncer.db import Server, check_schema, installed_revision, revisions
+from syncer.report import Report
+from syncer.run import Progress, Selection, run_once
+from syncer.scheduler import Stop
+
+__all__ = ["Progress", "Selection", "open_server", "open_store", "sync"]
+
+
+@contextlib.asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[Server]:
+    """Open the configured PostgreSQL: start the embedded one and bring its schema up to date.
+
+    A database given by URL or PG* variables is left as it is: only ``syncer db upgrade``
+    changes its schema.
+    """
+    database = settings.database
+    if not database.embedded:
+        yield Server(database.url.reveal() if database.url else None)
+        return
+    from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415  (start-up: only where used)
+
+    async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
+        server = Server(postgres.dsn())
+        connection = await server.connect()
+        try:
+            installed = await installed_revision(connection)
+        finally:
+            await connection.close()
+        if installed is None or installed in revisions()[:-1]:
+            from syncer.migrate import upgrade  # noqa: PLC0415
+
+            await upgrade(server)
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Server]:
+    """Open the configured PostgreSQL for reading; its schema must be this program's."""
+    async with open_server(settings) as server:
+        connection = await server.connect()
+        try:
+            await check_schema(connection, server.where)
+        finally:
+            await connection.close()
+        yield server
+
+
+async def sync(
+    settings: Settings,
+    selection: Selection,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Do one run. SIGTERM and SIGINT stop the asking; what was read is still written.
+
+    A second signal gives up at once.
+    """
+    settings.require_credentials()
+    stop = Stop()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_signal, stop, tasks.cancel_scope)
+        async with open_server(settings) as server:
+            report = await run_once(
+                settings, server, selection, dry_run=dry_run, stop=stop, progress=progress
+            )
+        tasks.cancel_scope.cancel()
+    return report
+
+
+async def _stop_on_signal(stop: Stop, scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            if stop.reason is not None:
+                scope.cancel()
+                return
+            name = signal.Signals(number).name
+            stop.now(Fault(code="STOPPED", message=f"the run was told to stop ({name})"))

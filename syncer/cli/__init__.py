@@ -1,0 +1,55 @@
+"""The command line: parse, call ``app``, print. One module per group of verbs, loaded when used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+from syncer import __version__
+
+_COMMANDS: Final = {
+    "demo": ("demo", "Simulator, embedded PostgreSQL, two syncs with drift between: see it work."),
+    "sync": ("sync", "Crawl every zone once and store what is there (for cron)."),
+    "images": ("read", "Images: current or last known state."),
+    "zones": ("read", "Zones: freshness, images, withheld removals."),
+    "runs": ("read", "Runs, newest first."),
+    "changes": ("read", "What appeared, changed, was removed or returned."),
+    "db": ("db", "The database: upgrade, status, url, roles."),
+    "simulate": ("simulate", "An API simulator, for trying and testing."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is used: start-up is a quarter of a run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"syncer.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partial, 4 removals "
+    "withheld, 5 another run is at work, 6 drift found.",
+)
+@click.version_option(__version__, prog_name="syncer")
+def cli() -> None:
+    """Keep a trustworthy inventory of Zenlayer Cloud images in PostgreSQL."""
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="syncer")

@@ -1,0 +1,84 @@
+"""What every command shares: the event loop, errors as one line with its exit code, options."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
+
+import anyio
+import click
+
+from syncer import log
+from syncer.config import Settings, load
+from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, Superseded, SyncError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def settings(**flags: object) -> Settings:
+    """Load the settings under the given flags and set the log up."""
+    loaded = load(flags)
+    log.configure(loaded.log_format, loaded.log_level)
+    return loaded
+
+
+def fail(code: int, *lines: str) -> NoReturn:
+    """End the program with an exit code and what to do, on stderr."""
+    for line in lines:
+        click.echo(f"syncer: {line}", err=True)
+    raise SystemExit(code)
+
+
+def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
+    """Run an async command; its result is the exit code, a named error one line and its code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: object, **kwargs: object) -> None:
+        try:
+            code = anyio.run(functools.partial(command, *args, **kwargs))
+        except ConfigError as error:
+            fail(2, *error.faults)
+        except (LockHeld, Superseded) as error:
+            fail(5, str(error))
+        except (DatabaseGone, SyncError) as error:
+            fail(1, str(error))
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output went away: nothing more to say
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        raise SystemExit(code or 0)
+
+    return wrapper
+
+
+def output_option(function: F) -> F:
+    """Add ``-o``: table on a terminal, else newline-delimited JSON."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "ndjson", "csv"]),
+        default=None,
+        help="Format.  [default: table on a terminal, else ndjson]",
+    )(function)
+
+
+def zone_option(function: F) -> F:
+    """Add ``--zone GLOB``, repeatable."""
+    return click.option("--zone", "zones", multiple=True, metavar="GLOB", help="Zones by id.")(
+        function
+    )
+
+
+def account_option(function: F) -> F:
+    """Add ``--account``."""
+    return click.option("--account", metavar="NAME", help="Account.")(function)
+
+
+def service_option(function: F) -> F:
+    """Add ``--service``, repeatable."""
+    return click.option(
+        "--service", "services", multiple=True, metavar="NAME", help="Service: vm."
+    )(function)

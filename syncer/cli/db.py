@@ -1,0 +1,123 @@
+"""``syncer db``: the schema, where the database is, its roles."""
+
+from __future__ import annotations
+
+import signal
+
+import anyio
+import click
+
+from syncer.cli.common import output_option, run, settings
+from syncer.cli.output import each, write
+from syncer.config_text import mask
+
+
+@click.group()
+def db() -> None:
+    """See to the database: its schema, where it is, its roles."""
+
+
+@db.command()
+@click.option("--sql", "as_sql", is_flag=True, help="Print the statements instead of running them.")
+@run
+async def upgrade(as_sql: bool) -> None:
+    """Bring the schema up to date. The database may stay in use meanwhile."""
+    from syncer import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
+    from syncer.app import open_server  # noqa: PLC0415
+
+    if as_sql:
+        click.echo(migrate.as_sql(), nl=False)
+        return
+    async with open_server(settings()) as server:
+        before, after = await migrate.upgrade(server)
+        if before == after:
+            click.echo(f"The schema at {server.where} is up to date ({after}).")
+        else:
+            click.echo(
+                f"The schema at {server.where} was {before or 'missing'}, now it is {after}."
+            )
+
+
+@db.command()
+@output_option
+@run
+async def status(output: str | None) -> int:
+    """Show which schema is installed; exit 2 unless it is this program's."""
+    from syncer.app import open_server  # noqa: PLC0415
+    from syncer.db import installed_revision, named_errors, revisions  # noqa: PLC0415
+
+    async with open_server(settings()) as server:
+        connection = await server.connect(name="syncer db status")
+        try:
+            with named_errors(server.where, connection):
+                installed = await installed_revision(connection)
+            version = ".".join(map(str, connection.get_server_version()[:2]))
+        finally:
+            await connection.close(timeout=5)
+        needed = revisions()[-1]
+        if installed == needed:
+            state = "up to date"
+        elif installed is None:
+            state = "never migrated: run syncer db upgrade"
+        elif installed in revisions():
+            state = "behind: run syncer db upgrade"
+        else:
+            state = "newer than this program: install a newer syncer"
+        record = {
+            "database": server.where,
+            "server_version": version,
+            "installed": installed,
+            "needed": needed,
+            "state": state,
+        }
+        heading = {name: name.upper().replace("_", " ") for name in record}
+        await write(each([record]), list(record), output, table=heading, empty="")
+    return 0 if installed == needed else 2
+
+
+@db.command()
+@click.option("--hold", is_flag=True, help="Keep the embedded server running until Ctrl-C.")
+@run
+async def url(hold: bool) -> None:
+    """Print where the database is (a password is masked)."""
+    from syncer.app import open_server  # noqa: PLC0415
+
+    loaded = settings()
+    async with open_server(loaded) as server:
+        click.echo(mask(server.url) if server.url else server.where)
+        if hold and loaded.database.embedded:
+            click.echo("The embedded PostgreSQL runs until Ctrl-C.", err=True)
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    return
+        elif loaded.database.embedded:
+            click.echo(
+                "It is the embedded PostgreSQL, which runs while a command uses it. To connect "
+                "with psql, keep it running: syncer db url --hold",
+                err=True,
+            )
+
+
+@db.command()
+@click.option("--sql", "as_sql", is_flag=True, help="Print the statements instead of running them.")
+@run
+async def roles(as_sql: bool) -> None:
+    """Create the roles syncer_writer and syncer_reader and grant them what they need."""
+    from syncer.app import open_store  # noqa: PLC0415
+    from syncer.db import named_errors, sql  # noqa: PLC0415
+
+    if as_sql:
+        click.echo(sql("roles"), nl=False)
+        return
+    async with open_store(settings()) as server:
+        connection = await server.connect(name="syncer db roles")
+        try:
+            with named_errors(server.where, connection):
+                async with connection.transaction():
+                    await connection.execute(sql("roles"))
+        finally:
+            await connection.close(timeout=5)
+        click.echo(
+            f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
+            "Give them to login roles: grant syncer_reader to my_dashboard;"
+        )

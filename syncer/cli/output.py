@@ -1,0 +1,176 @@
+"""Rows as a table, JSON, newline-delimited JSON or CSV. Keys are the columns of the views."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import IO, Any, Final
+
+import msgspec
+
+from syncer.core.normalise import clean
+
+Row = Mapping[str, Any]
+_json: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+def default_format() -> str:
+    """Return ``table`` on a terminal, else ``ndjson``."""
+    return "table" if sys.stdout.isatty() else "ndjson"
+
+
+class Json(str):
+    """The text of a jsonb column, to be shown as the value it is."""
+
+    __slots__ = ()
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  (whatever a column holds)
+    """Return a column's value as JSON carries it: times ISO 8601 with offset, bytes as hex."""
+    if isinstance(value, Json):
+        return msgspec.Raw(value.encode())
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value
+
+
+async def each(rows: Iterable[Row]) -> AsyncIterator[Row]:
+    """Yield rows that are at hand already."""
+    for row in rows:
+        yield row
+
+
+async def write(
+    rows: AsyncIterable[Row],
+    columns: Sequence[str],
+    output: str | None,
+    *,
+    table: Mapping[str, str],
+    empty: str,
+) -> int:
+    """Write the rows to stdout and return how many there were.
+
+    ``table`` gives the columns of the table and their headings, ``empty`` what a person reads
+    when there are none.
+    """
+    output = output or default_format()
+    if output == "table":
+        return await _table(rows, table, empty)
+    if output == "csv":
+        return await _csv(rows, columns)
+    return await _lines(rows, columns, array=output == "json")
+
+
+async def _lines(rows: AsyncIterable[Row], columns: Sequence[str], *, array: bool) -> int:
+    out: IO[bytes] = sys.stdout.buffer
+    count = 0
+    async for row in rows:
+        if array:
+            out.write(b",\n" if count else b"[")
+        out.write(_json.encode({name: plain(row[name]) for name in columns}))
+        if not array:
+            out.write(b"\n")
+        count += 1
+    if array:
+        out.write(b"]\n" if count else b"[]\n")
+    out.flush()
+    return count
+
+
+async def _csv(rows: AsyncIterable[Row], columns: Sequence[str]) -> int:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    count = 0
+    async for row in rows:
+        writer.writerow([_cell(row[name]) for name in columns])
+        count += 1
+    sys.stdout.flush()
+    return count
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, list | dict):
+        return _json.encode(value).decode()
+    return str(value) if isinstance(value, Json) else plain(value)
+
+
+async def _table(rows: AsyncIterable[Row], columns: Mapping[str, str], empty: str) -> int:
+    from rich.console import Console  # noqa: PLC0415  (start-up: only for people)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name, heading in columns.items():
+        numeric = name in _NUMERIC
+        grid.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    count = 0
+    async for row in rows:
+        grid.add_row(*(Text(_shown(row[name]), style=_style(name, row[name])) for name in columns))
+        count += 1
+    console.print(grid if count else Text(empty))
+    return count
+
+
+_NUMERIC: Final = frozenset(
+    {
+        "run_id",
+        "change_id",
+        "zones",
+        "images",
+        "appeared",
+        "changed",
+        "removed",
+        "returned",
+        "withheld",
+        "calls",
+        "image_size_gib",
+        "present_images",
+        "withheld_removals",
+        "pages",
+    }
+)
+_STYLES: Final = {
+    "present": "",
+    "absent": "red",
+    "unknown": "yellow",
+    "appeared": "green",
+    "returned": "green",
+    "changed": "yellow",
+    "removed": "red",
+    "succeeded": "green",
+    "partial": "yellow",
+    "failed": "red",
+    "crashed": "red",
+    "incomplete": "yellow",
+    "guarded": "magenta",
+    "gone": "yellow",
+}
+
+
+def _style(name: str, value: Any) -> str:  # noqa: ANN401
+    if name in {"presence", "kind", "status", "last_status"}:
+        return _STYLES.get(str(value), "")
+    return ""
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    # Names come from outside: no control character of theirs may steer a terminal.
+    return "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in clean(str(value))
+    )

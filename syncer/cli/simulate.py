@@ -1,0 +1,171 @@
+"""``syncer simulate``: the API simulator, for trying and testing."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from syncer.simulator import Simulator
+
+_KEEP_CALLS = 10_000  # of a process that may run for weeks
+_MILLISECONDS = 1000
+_USAGE = 2
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8989,
+    show_default=True,
+    help="Port; 0 takes any that is free.",
+)
+@click.option(
+    "--zones", type=click.IntRange(0), default=12, show_default=True, help="Number of zones."
+)
+@click.option(
+    "--images", type=click.IntRange(0), default=40, show_default=True, help="Images in each zone."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another world.")
+@click.option(
+    "--latency",
+    type=click.FloatRange(0),
+    default=0,
+    show_default=True,
+    metavar="MS",
+    help="Milliseconds before each answer.",
+)
+@click.option(
+    "--access-key",
+    "access_keys",
+    multiple=True,
+    metavar="ID:SECRET",
+    help="Key pair to accept.  [default: simulator:simulator-secret]",
+)
+@click.option("--token", "tokens", multiple=True, help="Bearer token to accept.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Calls per second before 429.  [default: no limit]",
+)
+@click.option("--burst", type=click.FloatRange(1), help="Calls let through at once under --rate.")
+@click.option("--retry-after", is_flag=True, help="Send Retry-After with those 429.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="SPEC",
+    help="What goes wrong, as in status=503,zone=FRA-*,page=2,times=3; see --list-faults.",
+)
+@click.option("--list-faults", is_flag=True, help="Explain the kinds of faults and exit.")
+def simulate(
+    *,
+    host: str,
+    port: int,
+    zones: int,
+    images: int,
+    seed: int,
+    latency: float,
+    access_keys: tuple[str, ...],
+    tokens: tuple[str, ...],
+    rate: float | None,
+    burst: float | None,
+    retry_after: bool,
+    faults: tuple[str, ...],
+    list_faults: bool,
+) -> None:
+    """Run a stand-in for the Zenlayer Cloud API on this machine, until it is interrupted."""
+    # The server's libraries take longer to load than all of `syncer --help`.
+    import anyio  # noqa: PLC0415
+
+    from syncer.simulator import Simulator, World  # noqa: PLC0415
+    from syncer.simulator.kinds import COMMON, KINDS  # noqa: PLC0415
+    from syncer.simulator.server import DEFAULT_ACCESS_KEYS  # noqa: PLC0415
+
+    if list_faults:
+        click.echo("\n".join((*(kind.usage for kind in KINDS.values()), "", COMMON)))
+        return
+    keys = dict(_key_pair(pair) for pair in access_keys) or dict(DEFAULT_ACCESS_KEYS)
+    try:
+        sim = Simulator(
+            World.generate(seed=seed, zones=zones, images=images),
+            access_keys=keys,
+            tokens=tokens,
+            host=host,
+            port=port,
+            latency=latency / _MILLISECONDS,
+            rate=rate,
+            burst=burst,
+            retry_after=retry_after,
+            faults=faults,
+            seed=seed,
+            keep_calls=_KEEP_CALLS,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        anyio.run(_run, sim)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        why = "it is in use" if taken else error.strerror or str(error)
+        click.echo(
+            f"syncer simulate: cannot listen on port {port} of {host}: {why};"
+            " choose another with --port",
+            err=True,
+        )
+        raise SystemExit(_USAGE) from None
+
+
+async def _run(sim: Simulator) -> None:
+    import signal  # noqa: PLC0415
+
+    import anyio  # noqa: PLC0415
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with sim:
+            click.echo(_welcome(sim))
+            async for _ in signals:
+                break
+
+
+def _welcome(sim: Simulator) -> str:
+    from shlex import quote  # noqa: PLC0415
+
+    key, secret = next(iter(sim.gate.access_keys.items()))
+    world = sim.world
+    size = f"{world.count()} images in {len(world.zones())} zones"
+    lines = [
+        f"The simulated API is at {sim.endpoint} with {size}. To use it:",
+        "",
+        f"export ZENLAYER_ENDPOINT={sim.endpoint}",
+        f"export ZENLAYER_ACCESS_KEY_ID={quote(key)}",
+        f"export ZENLAYER_ACCESS_KEY_SECRET={quote(secret)}",
+    ]
+    if sim.gate.tokens:
+        token = min(sim.gate.tokens)
+        lines.append(f"# or, in place of the two: export ZENLAYER_TOKEN={quote(token)}")
+    lines.append("")
+    if sim.faults:
+        lines += [*(f"Fault {armed.number}: {armed.fault}" for armed in sim.faults), ""]
+    curl = f"curl -s {sim.endpoint}/_control -d"
+    lines += [
+        "To change it while it runs (a GET of that address explains more):",
+        "",
+        curl + """ '{"op": "drift", "appear": 3, "change": 3, "remove": 2}'""",
+        curl + """ '{"op": "add_fault", "fault": "status=503,times=3"}'""",
+        "",
+        "Ctrl-C ends it.",
+    ]
+    return "\n".join(lines)
+
+
+def _key_pair(text: str) -> tuple[str, str]:
+    key, colon, secret = text.partition(":")
+    if not (colon and key and secret):
+        # The text is not repeated: it may hold the secret.
+        raise click.UsageError("--access-key is ID:SECRET, with a colon between the two")
+    return key, secret

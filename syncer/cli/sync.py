@@ -1,0 +1,202 @@
+"""``syncer sync``: one run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from syncer.cli.common import output_option, run, settings, zone_option
+from syncer.cli.output import Row, default_format, each, write
+from syncer.core.model import TRACKED, Tracked
+
+if TYPE_CHECKING:
+    from syncer.app import Progress
+    from syncer.report import Report
+    from syncer.writer import Written
+
+
+@click.command()
+@click.option("--account", metavar="NAME", help="Account, the name of these credentials.")
+@click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
+@zone_option
+@click.option("--dry-run", is_flag=True, help="Write nothing; print what would change.")
+@output_option
+@run
+async def sync(
+    account: str | None,
+    services: tuple[str, ...],
+    zones: tuple[str, ...],
+    dry_run: bool,
+    output: str | None,
+) -> int:
+    """Crawl every zone once and store what is there.
+
+    Credentials come from ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN.
+    Without SYNCER_DATABASE_URL or PG* variables an embedded PostgreSQL is used.
+    """
+    loaded = settings(account=account, services=",".join(services) or None)
+    loaded.require_credentials()
+    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
+
+    selection = app.Selection(services=loaded.services, zones=zones)
+    with _progress_bar() as progress:
+        report = await app.sync(loaded, selection, dry_run=dry_run, progress=progress)
+    await print_report(report, output, dry_run=dry_run)
+    return report.exit_code
+
+
+async def print_report(report: Report, output: str | None, *, dry_run: bool) -> None:
+    """Print the run, or for a dry run what it would have changed."""
+    if dry_run:
+        await write(
+            each(_planned(report)),
+            [
+                "account",
+                "service",
+                "zone_id",
+                "image_id",
+                "kind",
+                "image_name",
+                "changed_fields",
+                "before",
+                "after",
+            ],
+            output,
+            table={
+                "kind": "WOULD BE",
+                "service": "SERVICE",
+                "zone_id": "ZONE",
+                "image_id": "IMAGE",
+                "image_name": "NAME",
+                "changed_fields": "FIELDS",
+            },
+            empty="Nothing would change.",
+        )
+    elif (output or default_format()) != "table":
+        record = report.wide()
+        await write(each([record]), list(record), output, table={}, empty="")
+    if (output or default_format()) == "table":
+        click.echo(summary(report, dry_run=dry_run))
+    elif report.fault is not None:
+        click.echo(f"syncer: {report.fault.message}", err=True)
+
+
+def summary(report: Report, *, dry_run: bool) -> str:
+    """Return the run in a few plain lines."""
+    counts = report.counts
+    name = "Dry run" if dry_run else f"Run {report.run_id}"
+    kinds = [
+        (counts.appeared, "appeared"),
+        (counts.changed, "changed"),
+        (counts.removed, "removed"),
+        (counts.returned, "returned"),
+    ]
+    changes = ", ".join(f"{n:,} {kind}" for n, kind in kinds if n) or "no change"
+    seen = f"{counts.zones:,} zones, {counts.images:,} images"
+    lines = [f"{name} {report.status}: {seen}, {changes} ({counts.calls:,} calls)."]
+    if report.fault is not None:
+        lines.append(f"Not all done: {report.fault.message}")
+    lines.extend(
+        f"  {written.zone.ref} {written.status}: {written.fault.message}"
+        for written in report.zones
+        if written.status in {"failed", "incomplete", "gone"} and written.fault is not None
+    )
+    if counts.withheld:
+        lines.append(
+            f"{counts.withheld:,} removals are withheld, for so many at once are rare. Check "
+            "whether these images are really gone ('syncer zones' shows where)."
+        )
+    return "\n".join(lines)
+
+
+def _planned(report: Report) -> Iterator[Row]:
+    """Yield the changes that a dry run found, in the words of ``image_changes``."""
+    for written in report.zones:
+        names = {
+            "account": report.account,
+            "service": written.zone.ref.service,
+            "zone_id": written.zone.ref.zone_id,
+        }
+        for image in written.diff.appeared:
+            yield {
+                **names,
+                "image_id": image.image_id,
+                "kind": "appeared",
+                "image_name": image.tracked[0],
+                "changed_fields": [],
+                "before": None,
+                "after": _named(image.tracked),
+            }
+        for change in written.diff.changes:
+            yield {
+                **names,
+                "image_id": change.image.image_id,
+                "kind": change.kind,
+                "image_name": change.image.tracked[0],
+                "changed_fields": list(change.fields),
+                "before": _named(change.before),
+                "after": _named(change.image.tracked),
+            }
+    for removal in report.removals:
+        names = {
+            "account": report.account,
+            "service": removal.zone.ref.service,
+            "zone_id": removal.zone.ref.zone_id,
+        }
+        for kind, ids in (("removed", removal.removed), ("withheld", removal.withheld)):
+            for image_id in ids:
+                yield {
+                    **names,
+                    "image_id": image_id,
+                    "kind": kind,
+                    "image_name": None,
+                    "changed_fields": [],
+                    "before": None,
+                    "after": None,
+                }
+
+
+def _named(tracked: Tracked) -> dict[str, str | None]:
+    return dict(zip(TRACKED, tracked, strict=True))
+
+
+class _Bar:
+    """Shows zones done on a terminal's stderr."""
+
+    def __init__(self, progress: Any) -> None:  # noqa: ANN401  (rich is imported lazily)
+        self._progress = progress
+        self._task = progress.add_task("listing zones", total=None, images="")
+        self._images = 0
+
+    def planned(self, zones: int) -> None:
+        """So many zones are to be read."""
+        self._progress.update(self._task, total=zones, description="zones")
+
+    def done(self, written: Written) -> None:
+        """A zone is done."""
+        self._images += written.images
+        self._progress.update(self._task, advance=1, images=f"{self._images:,} images")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415  (start-up: only for people)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[images]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        yield _Bar(progress)

@@ -1,0 +1,174 @@
+"""From the text of a setting to its value; a ValueError says what to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+from syncer.core.sources import SOURCES
+
+DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
+LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw]?)")
+
+
+class Secret:
+    """A text that never shows: not in a repr, a log, an error or a pickle."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself; call it only where it leaves the program."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not written down")
+
+
+def duration(text: str) -> float:
+    """Return the seconds of ``90``, ``90s``, ``15m``, ``12h``, ``2d`` or ``1w``."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a duration: write 90, 90s, 15m, 12h or 2d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def mask(url: str) -> str:
+    """Return a database URL with its password starred, for showing."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if "@" in netloc:
+        user, _, host = netloc.rpartition("@")
+        name, colon, _ = user.partition(":")
+        netloc = f"{name}{':***' if colon else ''}@{host}"
+    query = re.sub(r"(?i)(password|passfile|sslpassword)=[^&]*", r"\1=***", parts.query)
+    return urlunsplit(parts._replace(netloc=netloc, query=query))
+
+
+def endpoint(text: str) -> str:
+    """Read the base URL of the API."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a URL ({error})") from error
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError(f"{text!r} is not a URL: write for example {DEFAULT_ENDPOINT}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("write only scheme, host and port, without credentials or a query")
+    if parts.scheme == "http" and not LOOPBACK.match(host):
+        raise ValueError(f"plain http is allowed to this machine only, not to {host}: use https")
+    return text.rstrip("/")
+
+
+def database_url(text: str) -> Secret:
+    """Read a PostgreSQL URL."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"not a PostgreSQL URL ({error})") from error
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ValueError("not a PostgreSQL URL: write postgresql://user:password@host:5432/name")
+    return Secret(text)
+
+
+def account(text: str) -> str:
+    """Read the name of an account."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}", text):
+        raise ValueError(
+            f"{text!r} is no account name: use 1 to 63 letters, digits, and . _ @ - after the first"
+        )
+    return text
+
+
+def services(text: str) -> tuple[str, ...]:
+    """Read a list of services."""
+    names = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", text) if part))
+    if unknown := [name for name in names if name not in SOURCES]:
+        raise ValueError(f"unknown service {unknown[0]!r}: known are {', '.join(SOURCES)}")
+    if not names:
+        raise ValueError(f"name at least one service of {', '.join(SOURCES)}")
+    return names
+
+
+def header(text: str) -> str:
+    """Check what goes into a request header: one line of visible ASCII, trimmed as the SDK does."""
+    bare = text.strip()
+    if not bare.isascii() or not bare.isprintable() or " " in bare or "," in bare:
+        raise ValueError("holds characters that no key has; was it copied whole?")
+    return bare
+
+
+def secret(text: str) -> Secret:
+    """Read a secret, trimmed as the SDK does."""
+    bare = text.strip()
+    if not bare.isprintable():
+        raise ValueError("holds characters that no key has; was it copied whole?")
+    return Secret(bare)
+
+
+def positive(text: str) -> float:
+    """Read a duration that is more than nothing."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is not a time to wait: it must be more than nothing")
+    return seconds
+
+
+def rate(text: str) -> float | None:
+    """Read a number of requests per second, or none."""
+    if text in {"none", "off"}:
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e6:  # noqa: PLR2004
+        raise ValueError(f"{text!r} is not a rate: write requests per second, for example 10")
+    return rate
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers in a range."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text.strip()) or not low <= int(text) <= high:
+            raise ValueError(f"{text!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def threshold(high: int | None) -> Callable[[str], int | None]:
+    """Return a reader of a limit of the removal guard: a number, or off (None)."""
+
+    def read(text: str) -> int | None:
+        if text.strip().lower() == "off":
+            return None
+        if not re.fullmatch(r"\d{1,9}", text.strip()) or (high is not None and int(text) > high):
+            upto = f"from 0 to {high}" if high else "of 0 or more"
+            raise ValueError(f"{text!r} is not a whole number {upto}, nor 'off'")
+        return int(text)
+
+    return read
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a reader of one of a few words."""
+
+    def read(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        return text.lower()
+
+    return read

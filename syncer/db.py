@@ -1,0 +1,170 @@
+"""PostgreSQL: connections, the installed schema, statements from ``sql/``, named errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from syncer.core.errors import ConfigError, DatabaseGone
+
+OLDEST_SERVER: Final = 15
+CONNECT_TIMEOUT: Final = 10.0
+if TYPE_CHECKING:  # generic in the stubs only
+    Connection = asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]
+else:
+    Connection = asyncpg.Connection
+_UPGRADE: Final = "run: syncer db upgrade"
+
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    OSError,
+    TimeoutError,
+)
+_MISCONFIGURED = (
+    asyncpg.ClientConfigurationError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+@cache
+def sql(name: str) -> str:
+    """Return the statement of ``sql/<name>.sql``."""
+    return files("syncer").joinpath("sql", f"{name}.sql").read_text()
+
+
+def migrations_root() -> Path:
+    """Return the folder of the migrations: inside the wheel, or beside the source tree."""
+    shipped = Path(str(files("syncer"))) / "_migrations"
+    return shipped if shipped.is_dir() else Path(__file__).resolve().parents[1] / "migrations"
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Return the revisions that this program knows, oldest first (their files are numbered)."""
+    versions = (migrations_root() / "versions").glob("[0-9]*.py")
+    return tuple(sorted(path.name.split("_")[0] for path in versions))
+
+
+@contextlib.contextmanager
+def named_errors(where: str, connection: Closable | None = None) -> Iterator[None]:
+    """Turn what asyncpg and the network raise into DatabaseGone or ConfigError."""
+    try:
+        yield
+    except _MISCONFIGURED as error:
+        raise ConfigError(f"the database at {where} refused: {_line(error)}") from error
+    except _GONE as error:
+        raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
+    except asyncpg.InterfaceError as error:
+        if connection is None or not connection.is_closed():
+            raise  # our own mistake in using the driver
+        raise DatabaseGone(f"the connection to {where} was lost") from error
+
+
+class Closable(Protocol):
+    """A connection, pooled or not."""
+
+    def is_closed(self) -> bool:
+        """Return whether the connection is of no more use."""
+        ...
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Server:
+    """Where PostgreSQL is and how to connect.
+
+    ``where`` is safe to show; ``url`` (None: libpq's PG* variables) may hold a password.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        self.url = url
+        self.where = _where(url)
+
+    async def connect(self, *, name: str = "syncer") -> asyncpg.Connection[Any]:
+        """Open a connection. Raises ConfigError or DatabaseGone."""
+        with named_errors(self.where):
+            try:
+                connection: asyncpg.Connection[Any] = await asyncpg.connect(
+                    self.url, timeout=CONNECT_TIMEOUT, server_settings=_session(name)
+                )
+            except ValueError as error:  # the URL's parts, which asyncpg reads itself
+                raise ConfigError(f"the database URL is not usable: {_line(error)}") from error
+        major = connection.get_server_version().major
+        if major < OLDEST_SERVER:
+            await connection.close()
+            raise ConfigError(
+                f"PostgreSQL {major} at {self.where} is too old: syncer needs {OLDEST_SERVER}"
+            )
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def pool(self, *, size: int, name: str) -> AsyncIterator[asyncpg.Pool[Any]]:
+        """Open a pool of at most ``size`` connections and close it at the end."""
+        with named_errors(self.where):
+            pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
+                self.url,
+                min_size=1,
+                max_size=size,
+                timeout=CONNECT_TIMEOUT,
+                server_settings=_session(name),
+            )
+        try:
+            yield pool
+        finally:
+            pool.terminate()
+
+
+def _session(name: str) -> dict[str, str]:
+    return {"application_name": name[:63], "timezone": "UTC"}
+
+
+def _where(url: str | None) -> str:
+    if url is None:
+        host = os.environ.get("PGHOST") or os.environ.get("PGSERVICE") or "localhost"
+        return f"{host} (from the PG* variables)"
+    parts = urlsplit(url)
+    host = parts.hostname or "the local socket"
+    return f"{host}:{parts.port}" if parts.port else host
+
+
+async def installed_revision(connection: Connection) -> str | None:
+    """Return the revision of the installed schema, or None where there is none."""
+    try:
+        revision: str | None = await connection.fetchval(sql("schema_version"))
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+    return revision
+
+
+async def check_schema(connection: Connection, where: str) -> None:
+    """Raise ConfigError unless the installed schema is the one this program was made for."""
+    installed = await installed_revision(connection)
+    known = revisions()
+    if installed == known[-1]:
+        return
+    if installed is None:
+        raise ConfigError(f"the database at {where} was never migrated; {_UPGRADE}")
+    if installed in known:
+        raise ConfigError(
+            f"the schema of the database at {where} is {installed}, this program needs "
+            f"{known[-1]}; {_UPGRADE}"
+        )
+    raise ConfigError(
+        f"the schema of the database at {where} is {installed}, newer than this program, which "
+        f"knows {known[-1]}: install a newer syncer"
+    )

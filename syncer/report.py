@@ -1,0 +1,118 @@
+"""What a run came to: counted, judged, and put into the words of the log, the row and the exit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from syncer.core.model import Fault
+from syncer.ledger import Counts
+from syncer.writer import Removed, Written
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What a run came to. ``status`` is as in ``runs``; ``fault`` is why it is not all done."""
+
+    account: str
+    run_id: int | None
+    status: str = "running"
+    counts: Counts = msgspec.field(default_factory=Counts)
+    fault: Fault | None = None
+    zones: list[Written] = msgspec.field(default_factory=list)
+    removals: list[Removed] = msgspec.field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """Return the documented exit code of the run."""
+        if self.status in {"failed", "running"}:
+            return 1
+        if self.status == "partial":
+            return 3
+        return 4 if self.counts.withheld else 0
+
+    def fail(self, fault: Fault) -> None:
+        """The run ended before its time."""
+        self.fault = fault
+        self.status = "failed"
+
+    def conclude(self, *, calls: int, retries: int, stopped: Fault | None) -> None:
+        """Count what was done and say what the run came to; ``stopped`` is why it was cut short."""
+        counts = self.counts = Counts(calls=calls, retries=retries)
+        for written in self.zones:
+            counts.zones += 1
+            counts.pages += written.pages
+            counts.images += written.images
+            counts.rereads += written.rereads
+            counts.rejected += written.rejected
+            counts.appeared += written.diff.count("appeared")
+            counts.changed += written.diff.count("changed")
+            counts.returned += written.diff.count("returned")
+        statuses = {written.zone.ref: written.status for written in self.zones}
+        for removal in self.removals:
+            counts.changed += removal.diff.count("changed")
+            counts.returned += removal.diff.count("returned")
+            counts.removed += len(removal.removed)
+            counts.withheld += len(removal.withheld)
+            if removal.withheld:
+                statuses[removal.zone.ref] = "guarded"
+            elif removal.removed or removal.diff.changes:
+                statuses[removal.zone.ref] = "changed"
+        for status in statuses.values():
+            name = f"zones_{status}"
+            setattr(counts, name, getattr(counts, name) + 1)
+        if self.status == "running":
+            self.fault = self.fault or self._first_fault() or stopped
+            self.status = self._status(stopped)
+
+    def _status(self, stopped: Fault | None) -> str:
+        if self.fault is None:
+            return "succeeded"
+        counts = self.counts
+        read = counts.zones_unchanged + counts.zones_changed + counts.zones_guarded
+        nothing = not read and not counts.images
+        return "failed" if nothing and stopped is None else "partial"
+
+    def _first_fault(self) -> Fault | None:
+        """Return why the run is not all done; a zone that is gone is no failure."""
+        faults = [w.fault for w in self.zones if w.status in {"failed", "incomplete"}]
+        faults += [removal.fault for removal in self.removals]
+        return next((fault for fault in faults if fault is not None), None)
+
+    def wide(self) -> dict[str, Any]:
+        """Return the run as one flat record, as it is logged and printed."""
+        return {
+            "account": self.account,
+            "run_id": self.run_id,
+            "status": self.status,
+            **msgspec.structs.asdict(self.counts),
+            **why(self.fault),
+        }
+
+
+def why(fault: Fault | None) -> dict[str, Any]:
+    """Return a fault as the fields of a log line."""
+    if fault is None:
+        return {}
+    return {
+        "error_code": fault.code,
+        "error_message": fault.message,
+        "request_id": fault.request_id,
+    }
+
+
+def wide_zone(written: Written) -> dict[str, Any]:
+    """Return a zone as one flat record, as it is logged."""
+    return {
+        "service": written.zone.ref.service,
+        "zone": written.zone.ref.zone_id,
+        "status": written.status,
+        "images": written.images,
+        "pages": written.pages,
+        "appeared": written.diff.count("appeared"),
+        "changed": written.diff.count("changed"),
+        "returned": written.diff.count("returned"),
+        "rejected": written.rejected,
+        "rereads": written.rereads,
+        **why(written.fault),
+    }

@@ -1,0 +1,317 @@
+"""One pass over everything asked for: list, read, judge, write, remove, report.
+
+``run_once`` is the whole of a run; every command that crawls calls it and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+import anyio
+import msgspec
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from syncer.client import Client, open_client
+from syncer.config import Settings
+from syncer.core.errors import ConfigError, DatabaseGone, Denied, LockHeld, Superseded
+from syncer.core.glob import matches
+from syncer.core.guard import judge
+from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
+from syncer.core.sources import SOURCES
+from syncer.db import Server, check_schema
+from syncer.ledger import Clock, Run, begin, read_clock
+from syncer.report import Report, why, wide_zone
+from syncer.scheduler import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
+from syncer.writer import Writer, Written, Zone
+
+WRITERS: Final = 2
+_BACKLOG: Final = 2
+_FINISH_TIMEOUT: Final = 10.0
+_log = structlog.get_logger()
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is asked to look at; ``zones`` are globs (none: every zone)."""
+
+    services: tuple[str, ...]
+    zones: tuple[str, ...] = ()
+
+    def holds(self, ref: ZoneRef) -> bool:
+        """Return whether a zone is selected."""
+        return ref.service in self.services and (
+            not self.zones or any(matches(pattern, ref.zone_id) for pattern in self.zones)
+        )
+
+
+class Progress(Protocol):
+    """Is told how far a run is."""
+
+    def planned(self, zones: int) -> None:
+        """So many zones are to be read."""
+
+    def done(self, written: Written) -> None:
+        """A zone is done."""
+
+
+async def run_once(
+    settings: Settings,
+    server: Server,
+    selection: Selection,
+    *,
+    dry_run: bool,
+    stop: Stop,
+    progress: Progress | None = None,
+) -> Report:
+    """Do one run and return what it came to.
+
+    Raises ConfigError, LockHeld, DatabaseGone or Superseded; a refusal by the API is a report
+    with status ``failed``.
+    """
+    settings.require_credentials()
+    account = settings.account
+    async with contextlib.AsyncExitStack() as stack:
+        run: Run | None = None
+        if not dry_run:
+            asked = msgspec.to_builtins(selection)
+            run = await stack.enter_async_context(
+                begin(server, account, run_timeout=settings.run_timeout, selection=asked)
+            )
+        report = Report(account=account, run_id=run.run_id if run else None)
+        client = await stack.enter_async_context(open_client(settings))
+        try:
+            with _unwrapped():
+                async with server.pool(size=WRITERS, name=f"syncer writer {account}") as pool:
+                    if run is None:
+                        async with pool.acquire() as connection:
+                            await check_schema(connection, server.where)
+                    clock = await read_clock(pool, server.where)
+                    writer = Writer(server, pool, run, account)
+                    one = _Pass(settings, selection, client, writer, clock, report, stop, progress)
+                    await one.work()
+        except Denied as error:
+            report.fail(Fault(code=error.code, message=error.message, request_id=error.request_id))
+        except BaseException as error:
+            report.fail(Fault(code=type(error).__name__.upper(), message=str(error)[:500]))
+            raise
+        finally:
+            report.conclude(calls=client.calls, retries=client.retries, stopped=stop.reason)
+            if run is not None:
+                await _finish(run, report)
+    _log.info("run.finished", **report.wide())
+    return report
+
+
+async def _finish(run: Run, report: Report) -> None:
+    fault = report.fault
+    try:
+        with anyio.CancelScope(shield=True), anyio.fail_after(_FINISH_TIMEOUT):
+            await run.finish(
+                report.status,
+                report.counts,
+                code=fault.code if fault else None,
+                message=fault.message if fault else None,
+            )
+    except (DatabaseGone, TimeoutError) as error:
+        # The next run marks this one as crashed; what it wrote is whole.
+        _log.warning("run.not_recorded", run_id=run.run_id, reason=str(error))
+
+
+class _Pass:
+    """The state that the steps of one run share."""
+
+    def __init__(  # noqa: PLR0917  (one caller, above)
+        self,
+        settings: Settings,
+        selection: Selection,
+        client: Client,
+        writer: Writer,
+        clock: Clock,
+        report: Report,
+        stop: Stop,
+        progress: Progress | None,
+    ) -> None:
+        self.settings = settings
+        self.selection = selection
+        self.client = client
+        self.writer = writer
+        self.clock = clock
+        self.report = report
+        self.stop = stop
+        self.progress = progress
+
+    async def work(self) -> None:
+        """List the zones, read and write them, then remove what is really gone."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_in_time)
+            targets, gone = await self._targets()
+            if self.progress:
+                self.progress.planned(len(targets) + len(gone))
+            await self._crawl(targets, gone)
+            await self._remove()
+            tasks.cancel_scope.cancel()
+
+    async def _stop_in_time(self) -> None:
+        seconds = self.settings.run_timeout
+        await anyio.sleep(seconds)
+        self.stop.now(
+            Fault(
+                code="RUN_TIMEOUT",
+                message=f"the run's time of {seconds:g} s was over; raise SYNCER_RUN_TIMEOUT",
+            )
+        )
+
+    async def _targets(self) -> tuple[list[Target], list[ZoneRef]]:
+        """Ask for the zones; return those to read and those that went."""
+        selection = self.selection
+        zoned = [name for name in selection.services if SOURCES[name].zoned]
+        zoneless = [
+            ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
+            for name in selection.services
+            if not SOURCES[name].zoned
+        ]
+        listings: list[Listing] = []
+
+        async def ask() -> None:
+            listings.extend(await list_zones(self.client, zoned))
+
+        if not await self.stop.guard(ask):
+            return [], []
+        for listing in listings:
+            if listing.fault is not None:
+                self.report.fault = self.report.fault or listing.fault
+                _log.warning(
+                    "zones.not_listed",
+                    account=self.report.account,
+                    service=listing.service,
+                    **why(listing.fault),
+                )
+        listed = [
+            zone
+            for zone in (*(z for listing in listings for z in listing.zones), *zoneless)
+            if selection.holds(zone.ref)
+        ]
+        known = await self.writer.zones(listed)
+        unreliable = {listing.service for listing in listings if listing.fault is not None}
+        targets, gone = plan({zone.ref for zone in listed}, known, selection, unreliable)
+        if selection.zones and not targets and not gone and not unreliable:
+            raise ConfigError(
+                f"no zone matches {' '.join(selection.zones)}: see the ids with 'syncer zones'"
+            )
+        return targets, gone
+
+    async def _crawl(self, targets: Sequence[Target], gone: Sequence[ZoneRef]) -> None:
+        send, receive = anyio.create_memory_object_stream[Outcome](_BACKLOG)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(WRITERS):
+                tasks.start_soon(self._write, receive.clone())
+            receive.close()
+            async with send:
+                now = self.clock.now()
+                for ref in gone:
+                    looked = Looked(zone=ref, started_at=now, observed_at=now, listed=False)
+                    fault = Fault(code="NOT_LISTED", message="DescribeZones lists it no more")
+                    await send.send(Gone(looked=looked, fault=fault))
+                await read_zones(
+                    self.client,
+                    targets,
+                    page_size=self.settings.page_size,
+                    at_once=self.settings.max_concurrency,
+                    now=self.clock.now,
+                    stop=self.stop,
+                    deliver=send.send,
+                )
+
+    async def _write(self, outcomes: MemoryObjectReceiveStream[Outcome]) -> None:
+        async with outcomes:
+            async for outcome in outcomes:
+                written = await self.writer.write(outcome)
+                self.report.zones.append(written)
+                failed = written.status in {"failed", "incomplete"}
+                (_log.warning if failed else _log.info)(
+                    "zone.failed" if failed else "zone.written",
+                    account=self.report.account,
+                    **wide_zone(written),
+                )
+                if self.progress:
+                    self.progress.done(written)
+
+    async def _remove(self) -> None:
+        """Judge what whole looks did not list; remove what passes and the API does not return."""
+        judged = [w.judged for w in self.report.zones if w.judged is not None]
+        verdict = judge(judged, self.settings.guard)
+        for candidates in verdict.withheld:
+            removed = await self.writer.withhold(candidates)
+            self.report.removals.append(removed)
+            if removed.newly_withheld:
+                _log.warning(
+                    "removals.withheld",
+                    account=self.report.account,
+                    service=candidates.zone.service,
+                    zone=candidates.zone.zone_id,
+                    images=len(removed.withheld),
+                    advice="check whether they are really gone; they count as present until then",
+                )
+        for cleared in verdict.cleared:
+            answer = await confirm(self.client, cleared, self.stop)
+            settled = await self.writer.settle(answer.answers, answer.fault)
+            self.report.removals.append(settled)
+            _log.info(
+                "removals.settled",
+                account=self.report.account,
+                service=cleared.zone.service,
+                zone=cleared.zone.zone_id,
+                removed=len(settled.removed),
+                alive=len(answer.answers.returned),
+                unanswered=settled.unanswered,
+                **why(settled.fault),
+            )
+
+
+def plan(
+    listed: set[ZoneRef],
+    known: dict[ZoneRef, Zone],
+    selection: Selection,
+    unreliable: set[str],
+) -> tuple[list[Target], list[ZoneRef]]:
+    """Return the zones to read, and the known zones that the API does not list any more.
+
+    Where a service's list of zones is ``unreliable``, no zone is gone and the known are read.
+    """
+    targets, gone = [], []
+    for ref in sorted(listed | {ref for ref in known if selection.holds(ref)}):
+        zone = known.get(ref)
+        alive = zone is not None and not zone.gone
+        if ref in listed or (ref.service in unreliable and alive):
+            size = zone.present if zone is not None and zone.last_complete_at else None
+            targets.append(Target(ref=ref, listed=ref in listed, size=size))
+        elif alive:
+            gone.append(ref)
+    return targets, gone
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Raise the one error that ended a task group instead of the group.
+
+    What everyone must hear first goes first: a dead database before a refusal.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        for kind in (DatabaseGone, Superseded, LockHeld, ConfigError, Denied):
+            for leaf in leaves:
+                if isinstance(leaf, kind):
+                    raise leaf from leaf.__cause__
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,68 @@
+"""The control address: change the world and the faults while the simulator runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from syncer.simulator.kinds import COMMON, KINDS
+from syncer.simulator.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from syncer.simulator.server import Simulator
+
+PATH = "/_control"
+_EXAMPLE = '{"op": "add_fault", "fault": "status=503,times=3"}'
+
+
+async def answer(sim: Simulator, request: web.BaseRequest) -> web.Response:
+    """Answer GET with help and state, POST by doing what its body says."""
+    if request.method == "GET":
+        return _json(200, {"help": _help(), "state": _state(sim)})
+    if request.method != "POST":
+        return _json(405, {"error": "GET shows help and state, POST does an operation"})
+    try:
+        given = json.loads(await request.read())
+        done = msgspec.convert(given, OPERATIONS).run(sim)
+    except msgspec.ValidationError as error:
+        return _json(400, {"error": f"{error}. GET {PATH} lists the operations"})
+    except (ValueError, TypeError, LookupError) as error:
+        return _json(400, {"error": str(error)})
+    return _json(200, {"ok": True, **done})
+
+
+def _help() -> dict[str, Any]:
+    operations = {}
+    for kind in OPERATIONS.__args__:
+        fields = " ".join(
+            field.name if field.required else f"[{field.name}]"
+            for field in msgspec.structs.fields(kind)
+        )
+        operations[f"{kind.__struct_config__.tag} {fields}".strip()] = kind.__doc__
+    return {
+        "use": f"POST {PATH} with JSON such as " + _EXAMPLE,
+        "operations": operations,
+        "faults": [*(kind.usage for kind in KINDS.values()), COMMON],
+    }
+
+
+def _state(sim: Simulator) -> dict[str, Any]:
+    return {
+        "service": sim.world.service,
+        "seed": sim.world.seed,
+        "zones": {zone: sim.world.count(zone) for zone in sim.world.zones()},
+        "images": sim.world.count(),
+        "faults": {
+            str(armed.number): {"fault": str(armed.fault), "hits": armed.hits}
+            for armed in sim.faults
+        },
+        "stats": sim.log.stats(),
+    }
+
+
+def _json(status: int, value: object) -> web.Response:
+    body = json.dumps(value, indent=2) + "\n"
+    return web.Response(status=status, text=body, content_type="application/json")

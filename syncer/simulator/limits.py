@@ -1,0 +1,38 @@
+"""The rate limit of the simulated API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ROUNDING = 1e-9  # of adding up fractions of a token
+
+
+class Bucket:
+    """A token bucket: it starts full with ``burst`` tokens and gains ``rate`` tokens a second.
+
+    A call takes one whole token or is refused; a refused call takes nothing.
+    """
+
+    __slots__ = ("_burst", "_clock", "_rate", "_since", "_tokens")
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
+        if rate <= 0 or burst < 1:
+            raise ValueError(f"rate must be above 0 and burst at least 1, not {rate} and {burst}")
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = burst
+        self._since = clock()
+
+    def take(self) -> float:
+        """Take a token: 0.0, or the seconds until there will be one."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
+        self._since = now
+        if self._tokens >= 1 - _ROUNDING:
+            self._tokens -= 1
+            return 0.0
+        return (1 - self._tokens) / self._rate

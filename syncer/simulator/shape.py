@@ -1,0 +1,91 @@
+"""How faults change what a listing holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from syncer.simulator.rows import render_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from syncer.simulator.faultbook import Armed
+
+
+def images(
+    zone: str,
+    rows: list[Any],
+    *,
+    number: int,
+    size: int,
+    shapes: Sequence[Armed],
+    rng: Random,
+) -> bytes:
+    """Write the members of a DescribeImages reply for one page of ``rows``."""
+    style = "list"
+    for armed in shapes:
+        fault = armed.fault
+        if fault.kind == "omit":
+            gone = armed.omits(zone, (one for row in rows if (one := image_id(row)) is not None))
+            rows = [row for row in rows if image_id(row) not in gone]
+        elif fault.kind == "empty_listing":
+            rows, style = [], fault.text
+        elif fault.kind == "reorder" and fault.text == "zone":
+            rows = rng.sample(rows, len(rows))
+        elif fault.kind == "page_cap":
+            size = min(size, int(fault.number))
+    page = rows[(number - 1) * size : number * size]
+    for armed in shapes:
+        fault = armed.fault
+        if fault.kind == "duplicate":
+            again = [_altered(row) if fault.changed else row for row in rows[: int(fault.number)]]
+            page = (page[: -len(again) or None] if fault.replace else page) + again
+        elif fault.kind == "reorder" and fault.text == "page":
+            page = rng.sample(page, len(page))
+    members = [_array("dataSet", page, style), _total(len(rows), shapes)]
+    return b",".join(member for member in members if member)
+
+
+def zones(rows: list[dict[str, Any]], shapes: Sequence[Armed]) -> bytes:
+    """Write the members of a DescribeZones reply."""
+    style = "list"
+    for armed in shapes:
+        if armed.fault.kind == "hide_zone":
+            rows = [row for row in rows if not armed.fault.covers_zone(str(row.get("zoneId")))]
+        elif armed.fault.kind == "empty_zones":
+            rows, style = [], armed.fault.text
+    return _array("zoneSet", rows, style)
+
+
+def image_id(row: object) -> str | None:
+    """Return the id a row shows, if it shows a usable one."""
+    found = row.get("imageId") if isinstance(row, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _array(name: str, rows: Sequence[object], style: str) -> bytes:
+    if style == "absent":
+        return b""
+    return b'"%s":%s' % (name.encode(), b"null" if style == "null" else render_rows(rows))
+
+
+def _total(count: int, shapes: Sequence[Armed]) -> bytes:
+    text = str(count)
+    for armed in shapes:
+        if armed.fault.kind != "total":
+            continue
+        word = armed.fault.text
+        if word == "omitted":
+            return b""
+        if word in ("string", "null"):
+            text = f'"{text}"' if word == "string" else word
+        else:
+            text = str(count + int(word)) if word[0] in "+-" else word
+    return b'"totalCount":%s' % text.encode()
+
+
+def _altered(row: object) -> object:
+    if not isinstance(row, dict):
+        return row
+    return {**row, "imageName": f"{row.get('imageName')} (changed)"}

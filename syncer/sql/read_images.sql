@@ -1,0 +1,12 @@
+-- Images, as `syncer images` shows them.
+select account, service, zone_id, image_id, image_name, image_type, image_size,
+       image_description, image_version, image_status, category, os_type, image_size_gib, extra,
+       fingerprint, presence, first_seen_at, changed_at, removed_at, withheld_since
+from syncer.images
+where ($1::text is null or account = $1)
+  and ($2::text[] is null or service = any ($2))
+  and ($3::text[] is null or zone_id ~ any ($3))
+  and ($4::text[] is null or image_id ~ any ($4) or image_name ~ any ($4))
+  and ($5::text is null or presence = $5)
+order by account, service, zone_id, image_id
+limit $6

@@ -1,0 +1,28 @@
+-- The two roles of syncer. Run as a superuser or a role with CREATEROLE that owns the schemas;
+-- harmless to run again. Give them to your login roles:
+--   grant syncer_writer to my_syncer;  grant syncer_reader to my_dashboard;
+
+do $$
+begin
+    if not exists (select from pg_roles where rolname = 'syncer_writer') then
+        create role syncer_writer nologin;
+    end if;
+    if not exists (select from pg_roles where rolname = 'syncer_reader') then
+        create role syncer_reader nologin;
+    end if;
+end $$;
+
+-- syncer_writer: what `syncer sync` needs, and no more (migrations are the owner's).
+grant usage on schema syncer, syncer_store to syncer_writer;
+grant select, insert, update, delete on all tables in schema syncer_store to syncer_writer;
+grant usage on all sequences in schema syncer_store to syncer_writer;
+grant select on all tables in schema syncer to syncer_writer;
+alter default privileges in schema syncer_store
+    grant select, insert, update, delete on tables to syncer_writer;
+alter default privileges in schema syncer_store grant usage on sequences to syncer_writer;
+alter default privileges in schema syncer grant select on tables to syncer_writer;
+
+-- syncer_reader: the views and functions of schema syncer, nothing of syncer_store.
+grant usage on schema syncer to syncer_reader;
+grant select on all tables in schema syncer to syncer_reader;
+alter default privileges in schema syncer grant select on tables to syncer_reader;
