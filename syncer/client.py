@@ -35,6 +35,7 @@ from syncer.core.sources import Rows, Source
 MAX_BODY: Final = 64 * 1024 * 1024
 """The most that one reply may hold, after decompression."""
 CONNECT_TIMEOUT: Final = 10.0
+_POLICY: Final = backoff.Backoff()
 _log = structlog.get_logger()
 
 
@@ -45,7 +46,11 @@ class Client:
     """
 
     def __init__(
-        self, settings: Settings, credentials: KeyPair | Token, session: aiohttp.ClientSession
+        self,
+        settings: Settings,
+        credentials: KeyPair | Token,
+        session: aiohttp.ClientSession,
+        policy: backoff.Backoff,
     ) -> None:
         self._endpoint = settings.endpoint
         self._host = _host(settings.endpoint)
@@ -58,6 +63,7 @@ class Client:
         )
         self._slots = anyio.CapacityLimiter(settings.max_concurrency)
         self._pacer = Pacer(settings.max_rate)
+        self._policy = policy
         self._clock_offset = 0.0
         self.budget = backoff.RetryBudget()
         self.calls = 0
@@ -100,9 +106,9 @@ class Client:
                     raise
                 resigned = True
             except Retryable as error:
-                if attempt >= backoff.MAX_ATTEMPTS or not self.budget.spend():
+                if attempt >= self._policy.attempts or not self.budget.spend():
                     raise
-                wait = backoff.delay(
+                wait = self._policy.delay(
                     attempt,
                     random=random.random(),  # noqa: S311  (jitter, not a secret)
                     after=getattr(error, "after", None),
@@ -223,7 +229,9 @@ def _host(endpoint: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_client(settings: Settings) -> AsyncIterator[Client]:
+async def open_client(
+    settings: Settings, policy: backoff.Backoff = _POLICY
+) -> AsyncIterator[Client]:
     """Open the session to the API. Raises ConfigError where there are no credentials."""
     credentials = settings.require_credentials()
     secure = settings.endpoint.startswith("https:")
@@ -237,4 +245,4 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
         headers={"User-Agent": f"syncer/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield Client(settings, credentials, session)
+        yield Client(settings, credentials, session, policy)

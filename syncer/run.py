@@ -16,6 +16,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from syncer.client import Client, open_client
 from syncer.config import Settings
+from syncer.core.backoff import Backoff
 from syncer.core.errors import ConfigError, DatabaseGone, Denied, LockHeld, Superseded
 from syncer.core.glob import matches
 from syncer.core.guard import judge
@@ -30,6 +31,7 @@ from syncer.writer import Writer, Written, Zone
 WRITERS: Final = 2
 _BACKLOG: Final = 2
 _FINISH_TIMEOUT: Final = 10.0
+_POLICY: Final = Backoff()
 _log = structlog.get_logger()
 
 
@@ -64,6 +66,7 @@ async def run_once(
     dry_run: bool,
     stop: Stop,
     progress: Progress | None = None,
+    policy: Backoff = _POLICY,
 ) -> Report:
     """Do one run and return what it came to.
 
@@ -80,7 +83,7 @@ async def run_once(
                 begin(server, account, run_timeout=settings.run_timeout, selection=asked)
             )
         report = Report(account=account, run_id=run.run_id if run else None)
-        client = await stack.enter_async_context(open_client(settings))
+        client = await stack.enter_async_context(open_client(settings, policy))
         try:
             with _unwrapped():
                 async with server.pool(size=WRITERS, name=f"syncer writer {account}") as pool:

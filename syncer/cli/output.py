@@ -106,11 +106,17 @@ async def _table(rows: AsyncIterable[Row], columns: Mapping[str, str], empty: st
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    # An id must stay in one piece to be copied; a narrow terminal wraps the lines itself.
+    console = Console()
+    console.width = max(console.width, _MIN_WIDTH)
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name, heading in columns.items():
-        numeric = name in _NUMERIC
-        grid.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        grid.add_column(
+            heading,
+            justify="right" if name in _NUMERIC else "left",
+            overflow="fold",
+            no_wrap=name in _WHOLE or name.endswith("_at"),
+        )
     count = 0
     async for row in rows:
         grid.add_row(*(Text(_shown(row[name]), style=_style(name, row[name])) for name in columns))
@@ -119,6 +125,8 @@ async def _table(rows: AsyncIterable[Row], columns: Mapping[str, str], empty: st
     return count
 
 
+_MIN_WIDTH: Final = 120
+_WHOLE: Final = frozenset({"image_id", "zone_id", "service", "kind", "status", "presence"})
 _NUMERIC: Final = frozenset(
     {
         "run_id",
@@ -165,7 +173,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401
     if value is None:
         return "-"
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+        return f"{value:%Y-%m-%d %H:%M}Z"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
     if isinstance(value, Decimal):

@@ -216,7 +216,6 @@ def _details(row: dict[str, Any]) -> None:
 
 
 _CHANGES_TABLE: Final = {
-    "change_id": "CHANGE",
     "changed_at": "SEEN",
     "kind": "KIND",
     "zone_id": "ZONE",

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_ATTEMPTS: Final = 7
-FIRST_DELAY: Final = 0.25
-LAST_DELAY: Final = 5.0
+import msgspec
+
 MIN_BUDGET: Final = 50
 
 
-def delay(attempt: int, *, random: float, after: float | None = None) -> float:
-    """Return the seconds to wait after failed attempt number ``attempt`` (1 is the first).
+class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a call is made, and how long is waited between (seconds)."""
 
-    Exponential with equal jitter: half is fixed, half is ``random`` (0 to 1). ``after`` is the
-    server's Retry-After and the least that is waited.
-    """
-    ceiling = min(LAST_DELAY, FIRST_DELAY * 2.0 ** (attempt - 1))
-    return max(ceiling / 2 * (1 + random), after or 0.0)
+    attempts: int = 7
+    first: float = 0.25
+    last: float = 5.0
+
+    def delay(self, attempt: int, *, random: float, after: float | None = None) -> float:
+        """Return the seconds to wait after failed attempt number ``attempt`` (1 is the first).
+
+        Exponential with equal jitter: half is fixed, half is ``random`` (0 to 1). ``after`` is
+        the server's Retry-After and the least that is waited.
+        """
+        ceiling = min(self.last, self.first * 2.0 ** (attempt - 1))
+        return max(ceiling / 2 * (1 + random), after or 0.0)
 
 
 class RetryBudget:

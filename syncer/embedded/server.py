@@ -53,8 +53,8 @@ class EmbeddedPostgres:
     ``home`` is made if need be (mode 0700). ``settings`` are server settings over our defaults;
     they count for who starts the server, not for who joins it. ``die_with_parent`` is for tests:
     the server is stopped by the kernel when the process (more exactly: the event loop's thread)
-    that started it dies, even if others use it. The wheel's PostgreSQL data directory is one per
-    major version: after a change of major, data of the old one is still under ``home``, see
+    that started it dies, even if others use it. Each major version of PostgreSQL has its own data
+    directory: after a change of major the old data is still there, but not opened; see
     ``other_majors``.
 
     Entering raises ConfigError (no programs, no way to run as root, ``home`` not writable) or
@@ -213,7 +213,14 @@ class EmbeddedPostgres:
             raise DatabaseGone(f"another program holds {cluster.state / 'users.lock'}")
         try:
             running = cluster.start(turn=turn, abort=abort)
-            cluster.create_database(self._database, running, abort=abort)
+            try:
+                cluster.create_database(self._database, running, abort=abort)
+            except DatabaseGone:
+                if cluster.postmaster() == running:
+                    raise
+                # It was killed or told to stop just when we joined it.
+                running = cluster.start(turn=turn, abort=abort)
+                cluster.create_database(self._database, running, abort=abort)
         except BaseException:
             self._give_up_part(cluster, users)
             raise

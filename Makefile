@@ -1,0 +1,54 @@
+# Everything runs in .venv, made from requirements.lock; nothing is installed outside it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help
+help: ## Show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "syncer needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+.PHONY: setup
+setup: $(READY) ## Make the virtual environment
+
+.PHONY: demo
+demo: $(READY) ## See it work: simulator, PostgreSQL, two syncs, the drift between
+	@$(BIN)/syncer demo
+
+.PHONY: sync
+sync: $(READY) ## One run with your credentials (ZENLAYER_ACCESS_KEY_ID, ..._SECRET)
+	@$(BIN)/syncer sync
+
+.PHONY: test
+test: $(READY) ## The whole test suite, on the embedded PostgreSQL
+	$(BIN)/pytest -q -n 2
+
+.PHONY: lint
+lint: $(READY) ## ruff, mypy, import rules, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/syncer db upgrade --sql | $(BIN)/squawk --pg-version 15 --assume-in-transaction -e prefer-robust-stmts -e require-timeout-settings
+
+.PHONY: build
+build: $(READY) ## The wheel and the source archive, in dist/
+	$(BIN)/python -m hatchling build
+
+.PHONY: lock
+lock: $(READY) ## Renew requirements.lock (needs uv)
+	printf 'hatchling\neditables\n' > $(VENV)/build.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --extra embedded --extra fast --extra dev pyproject.toml $(VENV)/build.in -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove what make made
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,157 @@
+"""A real PostgreSQL for the tests: one server a worker, one database a test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from syncer import log
+from syncer.config import Settings, load
+from syncer.core.backoff import Backoff
+from syncer.db import Server
+from syncer.embedded import EmbeddedPostgres
+from syncer.migrate import upgrade
+from syncer.report import Report
+from syncer.run import Selection, run_once
+from syncer.scheduler import Stop
+from syncer.simulator import Simulator, World
+
+KEY, SECRET = "test-key", "test-secret"
+QUICK = Backoff(first=0.001, last=0.002)
+_UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_numbers = itertools.count(1)
+
+Sync = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_of_the_machine() -> Iterator[None]:
+    """No test sees credentials or a database of whoever runs it."""
+    names = [n for n in os.environ if n.startswith(("ZENLAYER", "SYNCER_", "PG", "XDG_"))]
+    saved = {name: os.environ.pop(name) for name in names}
+    yield
+    os.environ.update(saved)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet() -> None:
+    log.configure("json", "error")
+
+
+@pytest.fixture(scope="session")
+def pg_bin() -> str | None:
+    """``SYNCER_PG_BIN=/usr/lib/postgresql/15/bin make test`` runs the suite on that version."""
+    return _PG_BIN
+
+
+_PG_BIN = os.environ.get("SYNCER_PG_BIN") or None
+
+
+@pytest.fixture(scope="session")
+async def postgres(
+    tmp_path_factory: pytest.TempPathFactory, pg_bin: str | None
+) -> AsyncIterator[EmbeddedPostgres]:
+    home = tmp_path_factory.mktemp("pg")
+    async with EmbeddedPostgres(
+        home, pg_bin=pg_bin, settings=_UNSAFE_AND_FAST, die_with_parent=True
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: EmbeddedPostgres) -> str:
+    """A migrated database, to be copied."""
+    await _execute(postgres.dsn("postgres"), "create database template_syncer")
+    await upgrade(Server(postgres.dsn("template_syncer")))
+    return "template_syncer"
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def empty_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a database in which nothing is."""
+    name = f"t_{next(_numbers)}"
+    await _execute(postgres.dsn("postgres"), f"create database {name}")
+    yield postgres.dsn(name)
+    await _execute(postgres.dsn("postgres"), f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def url(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    """The URL of a migrated, empty database."""
+    name = f"t_{next(_numbers)}"
+    await _execute(postgres.dsn("postgres"), f"create database {name} template {template}")
+    yield postgres.dsn(name)
+    await _execute(postgres.dsn("postgres"), f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def db(url: str) -> AsyncIterator[Any]:
+    """A connection to the test's database, as its owner."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("set timezone to 'UTC'")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def world() -> World:
+    """A small cloud: six zones of twenty images."""
+    return World.generate(seed=1, zones=6, images=20)
+
+
+@pytest.fixture
+async def simulator(world: World) -> AsyncIterator[Simulator]:
+    async with Simulator(world, access_keys={KEY: SECRET}, tokens={"test-token"}) as running:
+        yield running
+
+
+@pytest.fixture
+def environment(simulator: Simulator, url: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a run against the simulator and the test's database."""
+    return {
+        "HOME": str(tmp_path),
+        "ZENLAYER_ENDPOINT": simulator.endpoint,
+        "ZENLAYER_ACCESS_KEY_ID": KEY,
+        "ZENLAYER_ACCESS_KEY_SECRET": SECRET,
+        "SYNCER_DATABASE_URL": url,
+        "SYNCER_LOG_LEVEL": "error",
+    }
+
+
+@pytest.fixture
+def sync(environment: dict[str, str]) -> Sync:
+    """Do one run, as ``syncer sync`` does it but with short waits; returns the report."""
+
+    async def run(
+        *, zones: tuple[str, ...] = (), dry_run: bool = False, stop: Stop | None = None, **env: str
+    ) -> Report:
+        settings: Settings = load(environment={**environment, **env})
+        return await run_once(
+            settings,
+            Server(settings.database.url.reveal() if settings.database.url else None),
+            Selection(services=settings.services, zones=zones),
+            dry_run=dry_run,
+            stop=stop or Stop(),
+            policy=QUICK,
+        )
+
+    return run

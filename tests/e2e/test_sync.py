@@ -1,0 +1,565 @@
+"""One run after another against the simulator and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from syncer.core.model import TRACKED
+from syncer.core.sources import SOURCES
+from syncer.simulator import Simulator, World
+
+FIELDS = dict(zip(SOURCES["vm"].fields, TRACKED, strict=True))
+WRITES = """
+    select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint
+    from pg_stat_user_tables
+    where schemaname = 'syncer_store' and relname in ('images', 'image_history')"""
+
+
+async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict[str, Any]]:
+    """The images of each zone as SQL sees them, in the API's spelling."""
+    zones: dict[str, dict[str, Any]] = {}
+    for row in await db.fetch(f"select * from syncer.images where {where}"):  # noqa: S608
+        served = {api: row[column] for api, column in FIELDS.items() if api}
+        served |= {"imageId": row["image_id"], **json.loads(row["extra"])}
+        zones.setdefault(row["zone_id"], {})[row["image_id"]] = served
+    return zones
+
+
+def served(world: World) -> dict[str, dict[str, Any]]:
+    return {zone: dict(world.images(zone)) for zone in world.zones() if world.images(zone)}
+
+
+async def assert_exact(db: Any, world: World) -> None:
+    """What is present is what the world holds, and the counters and the history agree with it."""
+    assert served(world) == await stored(db)
+    assert [] == await db.fetch("""
+        select zone_id from syncer_store.zones as z where
+        (present, withheld) <> (select count(*) filter (where removed_at is null),
+                                       count(withheld_since)
+                                from syncer_store.images as i where i.zone_key = z.zone_key)""")
+    assert [] == await db.fetch("""
+        select image_id from syncer.image_versions as v join syncer.images as i
+            using (account, service, zone_id, image_id)
+        where v.valid_to is null and (v.image_name, v.image_version, i.presence)
+              is distinct from (i.image_name, i.image_version, 'present')""")
+
+
+async def test_first_run_stores_every_field_as_served(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """A first run stores every image of every zone with every field, and exits 0."""
+    world.add_image("FRA-A", imageName="名字-1", imageDescription="späť", madeUp={"b": 1, "a": [2]})
+
+    report = await sync()
+
+    assert ("succeeded", 0) == (report.status, report.exit_code)
+    await assert_exact(db, world)
+    assert {"appeared": 121} == dict(
+        await db.fetch("select kind, count(*) from syncer.image_changes group by kind")
+    )
+
+
+async def test_large_zones_take_exactly_one_call_a_page(url: str, environment: Any, db: Any) -> None:
+    """12 zones x 2,345 images at page size 1000: 1 + 36 calls, concurrency never above the cap."""
+    world = World.generate(seed=3, zones=12, images=2345)
+    async with Simulator(world, access_keys={"test-key": "test-secret"}, latency=0.02) as simulator:
+        environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
+        report = await run(environment, SYNCER_MAX_CONCURRENCY="5")
+
+        calls = [(call.action, call.zone, call.page_num) for call in simulator.calls]
+        assert 37 == len(calls) == len(set(calls))
+        assert 5 == simulator.peak_concurrency
+        assert simulator.connections <= 5
+    assert (28140, 37, 0) == (report.counts.images, report.counts.calls, report.counts.retries)
+    await assert_exact(db, world)
+
+
+async def run(environment: dict[str, str], **env: str) -> Any:
+    from syncer.config import load
+    from syncer.core.backoff import Backoff
+    from syncer.db import Server
+    from syncer.run import Selection, run_once
+    from syncer.scheduler import Stop
+
+    settings = load(environment={**environment, **env})
+    return await run_once(
+        settings,
+        Server(environment["SYNCER_DATABASE_URL"]),
+        Selection(services=settings.services),
+        dry_run=False,
+        stop=Stop(),
+        policy=Backoff(first=0.001, last=0.002),
+    )
+
+
+async def test_unchanged_run_writes_no_image_row(sync: Any, db: Any) -> None:
+    """A run that finds no change inserts, updates and deletes no row of images or its history."""
+    await sync()
+    await db.execute("select pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
+    before = await db.fetchval(WRITES)
+
+    report = await sync()
+
+    await db.execute("select pg_stat_clear_snapshot()")
+    assert before == await db.fetchval(WRITES)
+    assert before >= 120
+    assert 6 == report.counts.zones_unchanged
+
+
+async def test_rows_and_pages_in_another_order_are_no_change(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """The order in which a zone lists its images, and of keys in a row, changes nothing."""
+    await sync()
+    for order, size in (("reorder=zone", "1000"), ("reorder=page", "7")):
+        simulator.clear_faults()
+        simulator.add_fault(order)
+
+        report = await sync(SYNCER_PAGE_SIZE=size)
+
+        assert (6, 0) == (report.counts.zones_unchanged, report.counts.changed)
+
+
+async def test_drift_is_seen_field_by_field(world: World, sync: Any, db: Any) -> None:
+    """Appeared, changed, removed and returned images are told apart, with old and new values."""
+    await sync()
+    ids = sorted(world.images("FRA-A"))
+    world.change_image("FRA-A", ids[0], imageVersion="99.1", imageStatus="UNAVAILABLE")
+    world.remove_image("FRA-A", ids[1])
+    new = world.add_image("HKG-A", imageName="Brand new")
+
+    report = await sync()
+
+    assert (1, 1, 1, 0) == counts(report)
+    await assert_exact(db, world)
+    rows = await db.fetch("""
+        select kind, zone_id, image_id, changed_fields, not_before < changed_at as bounded
+        from syncer.image_changes where not_before is not null order by change_id""")
+    assert {
+        ("changed", "FRA-A", ids[0], ("image_version", "image_status"), True),
+        ("removed", "FRA-A", ids[1], (), True),
+        ("appeared", "HKG-A", new, (), True),
+    } == {(*row[:3], tuple(row[3]), row[4]) for row in rows}
+    assert ("99.1", "UNAVAILABLE") == tuple(
+        row[0]
+        for row in await db.fetch(
+            "select new_value from syncer.image_field_changes order by field desc"
+        )
+    )
+
+    world.restore_image("FRA-A", ids[1])
+    report = await sync()
+
+    assert (0, 0, 0, 1) == counts(report)
+    await assert_exact(db, world)
+    assert 2 == await db.fetchval(
+        "select count(*) from syncer.image_versions where image_id = $1", ids[1]
+    )
+
+
+def counts(report: Any) -> tuple[int, int, int, int]:
+    c = report.counts
+    return c.appeared, c.changed, c.removed, c.returned
+
+
+async def test_the_history_rebuilds_the_present(world: World, sync: Any, db: Any) -> None:
+    """Replaying image_changes in order gives exactly the images that are present."""
+    await sync()
+    for seed in range(4):
+        world.drift(seed, appear=4, change=6, remove=3)
+        await sync()
+
+    state: dict[tuple[str, str], Any] = {}
+    for row in await db.fetch("select * from syncer.image_changes order by change_id"):
+        key = (row["zone_id"], row["image_id"])
+        assert (row["before"] is None) == (row["kind"] == "appeared")
+        if row["kind"] == "changed":
+            assert state[key] == json.loads(row["before"])
+        if row["kind"] == "removed":
+            del state[key]
+        else:
+            state[key] = json.loads(row["after"])
+    assert state == {
+        (row["zone_id"], row["image_id"]): {name: row[name] for name in TRACKED}
+        for row in await db.fetch("select * from syncer.images where presence = 'present'")
+    }
+    await assert_exact(db, world)
+
+
+async def test_size_is_compared_by_its_number(world: World, sync: Any, db: Any) -> None:
+    """30, "30.0" and "30" are one size; the text of the moment a version opened is kept."""
+    image = world.add_image("FRA-A", imageSize="30")
+    await sync()
+    for other in (30, "30.0", 30.0, "3e1"):
+        world.change_image("FRA-A", image, imageSize=other)
+        assert (0, 0, 0, 0) == counts(await sync())
+    row = await db.fetchrow("select * from syncer.images where image_id = $1", image)
+    assert ("30", 30) == (row["image_size"], row["image_size_gib"])
+
+    world.change_image("FRA-A", image, imageSize=31)
+    assert (0, 1, 0, 0) == counts(await sync())
+
+
+async def test_extra_is_updated_in_place(world: World, sync: Any, db: Any) -> None:
+    """What the API adds beside the tracked fields is stored, and opens no version."""
+    ids = sorted(world.images("FRA-A"))
+    await sync()
+    world.change_image("FRA-A", ids[0], newField=[1, {"x": None}])
+
+    assert (0, 0, 0, 0) == counts(await sync())
+
+    extra = await db.fetchval("select extra from syncer.images where image_id = $1", ids[0])
+    assert {"newField": [1, {"x": None}]} == json.loads(extra)
+    assert 0 == await db.fetchval("select count(*) from syncer_store.image_history")
+    assert ["newField"] == [r[0] for r in await db.fetch("select name from syncer_store.extra_names")]
+
+
+async def test_rows_that_cannot_be_kept_are_rejected_alone(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """A row without a usable id is rejected and counted; the others are stored; nothing goes."""
+    await sync()
+    victim = sorted(world.images("FRA-A"))[0]
+    world.remove_image("FRA-A", victim)
+    world.add_row("FRA-A", "not an object")
+    world.add_row("FRA-A", {"imageName": "no id"})
+    new = world.add_image("FRA-A", imageName="nul \0 and \ud800 surrogate", imageVersion=7)
+
+    report = await sync()
+
+    assert (3, 2, 0) == (report.exit_code, report.counts.rejected, report.counts.removed)
+    assert {victim, new} <= set((await stored(db))["FRA-A"])
+    row = await db.fetchrow("select * from syncer.images where image_id = $1", new)
+    assert ("nul \ufffd and \ufffd surrogate", "7") == (row["image_name"], row["image_version"])
+
+
+FAULTS = [
+    "status=500,zone=FRA-A",
+    "status=403,zone=FRA-A",
+    "garbage,zone=FRA-A",
+    "garbage=html,zone=FRA-A",
+    "error_in_200,zone=FRA-A",
+    "reset,zone=FRA-A",
+    "truncate,zone=FRA-A",
+    "status=503,zone=FRA-A,page=2",
+    "hang,zone=FRA-A,page=2",
+    "total=+5,zone=FRA-A",
+    "total=-5,zone=FRA-A",
+    "total=+1,zone=FRA-A,page=2",
+    "total=omitted,zone=FRA-A,page=2",
+    "total=null,zone=FRA-A,page=1",
+    "total=string,zone=FRA-A,page=1",
+    "duplicate=3,changed,zone=FRA-A",
+    "big_body=65,zone=FRA-A",
+    "gzip_bomb=200,zone=FRA-A",
+    "redirect,zone=FRA-A",
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_bad_zone_removes_nothing_and_harms_no_other(
+    fault: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Whatever is wrong with one zone: exit 3, nothing removed there, the next run is right."""
+    small = {"SYNCER_PAGE_SIZE": "9", "SYNCER_REQUEST_TIMEOUT": "0.3"}
+    if "string" in fault:
+        small["SYNCER_PAGE_SIZE"] = "1000"
+    await sync(**small)
+    before = (await stored(db))["FRA-A"]
+    world.remove_image("FRA-A", sorted(before)[0])
+    world.remove_image("HKG-A", sorted(world.images("HKG-A"))[0])
+    simulator.add_fault(fault)
+
+    report = await sync(**small)
+
+    present = await stored(db)
+    if "string" in fault:  # a count in quotes is still a count
+        assert (0, 2) == (report.exit_code, report.counts.removed)
+    else:
+        assert 3 == report.exit_code, report
+        assert before.keys() == present["FRA-A"].keys()
+        assert 1 == report.counts.removed
+        status = await db.fetchval("select last_status from syncer.zones where zone_id = 'FRA-A'")
+        assert status in {"failed", "incomplete"}
+    assert world.images("HKG-A").keys() == present["HKG-A"].keys()
+
+    simulator.clear_faults()
+    report = await sync()
+
+    assert 0 == report.exit_code
+    await assert_exact(db, world)
+
+
+async def test_a_page_cap_is_followed(world: World, simulator: Simulator, sync: Any, db: Any) -> None:
+    """A server that silently caps pages at 7 is read whole, without a re-read."""
+    simulator.add_fault("page_cap=7")
+
+    report = await sync()
+
+    assert (0, 0) == (report.exit_code, report.counts.rereads)
+    await assert_exact(db, world)
+
+
+async def test_no_total_count_is_read_to_the_end(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Where totalCount is missing on every page, pages are read until an empty one."""
+    simulator.add_fault("total=omitted")
+
+    report = await sync(SYNCER_PAGE_SIZE="7")
+
+    assert 0 == report.exit_code
+    assert 1 + 6 * 4 == report.counts.calls
+    await assert_exact(db, world)
+
+
+async def test_an_image_that_slips_between_pages_is_not_removed(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """One image goes and another comes between two pages: right after this run and the next."""
+    await sync(SYNCER_PAGE_SIZE="5")
+    ids = list(world.images("FRA-A"))
+
+    def shift(call: Any) -> None:
+        if call.zone == "FRA-A" and call.page_num == 2 and ids[0] in world.images("FRA-A"):
+            world.remove_image("FRA-A", ids[0])
+            world.add_image("FRA-A", imageName="came between two pages")
+
+    simulator.on_call = shift
+    await sync(SYNCER_PAGE_SIZE="5", SYNCER_MAX_CONCURRENCY="1")
+    living = world.images("FRA-A").keys()
+    assert living - {i for i in living if "came" in world.images("FRA-A")[i]["imageName"]} <= set(
+        (await stored(db))["FRA-A"]
+    )
+
+    simulator.on_call = None
+    assert 0 == (await sync(SYNCER_PAGE_SIZE="5")).exit_code
+    await assert_exact(db, world)
+
+
+async def test_living_images_left_out_of_the_list_stay(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """A listing that leaves out living images consistently removes none: the API is asked by id."""
+    await sync()
+    simulator.add_fault("omit=5,zone=FRA-A")
+
+    for extra in ("", "page_cap=2"):
+        if extra:
+            simulator.add_fault(extra)
+        report = await sync()
+        assert (0, 0) == (report.exit_code, report.counts.removed)
+        await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("answer", ["status=500", "status=403", "total=+1", "garbage"])
+async def test_unanswered_candidates_are_judged_again(
+    answer: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Where the question by id fails nothing is removed (exit 3); the next run asks again."""
+    await sync()
+    gone = sorted(world.images("FRA-A"))[0]
+    world.remove_image("FRA-A", gone)
+    simulator.add_fault(f"{answer},by_id=true")
+
+    report = await sync()
+
+    assert (3, 0) == (report.exit_code, report.counts.removed)
+    assert gone in (await stored(db))["FRA-A"]
+    simulator.clear_faults()
+    report = await sync()
+    assert (0, 1) == (report.exit_code, report.counts.removed)
+    await assert_exact(db, world)
+    row = await db.fetchrow("""
+        select c.not_before, first.observed_at from syncer.image_changes as c,
+            (select observed_at from syncer.zone_scans where zone_id = 'FRA-A'
+             order by run_id limit 1) as first where c.kind = 'removed'""")
+    assert row["observed_at"] == row["not_before"]  # the last look that still listed it
+
+
+@pytest.mark.parametrize("kind", ["image", "resource"])
+async def test_a_batch_refused_by_id_is_asked_one_by_one(
+    kind: str, world: World, sync: Any, db: Any, simulator: Simulator
+) -> None:
+    """Where the API answers unknown ids with an error, single answers decide."""
+    await sync()
+    for image_id in sorted(world.images("FRA-A"))[:3]:
+        world.remove_image("FRA-A", image_id)
+    simulator.add_fault(f"not_found={kind},by_id=true")
+
+    report = await sync()
+
+    assert (0, 3) == (report.exit_code, report.counts.removed)
+    await assert_exact(db, world)
+
+
+async def test_the_guard_withholds_many_removals(sync: Any, environment: Any, db: Any) -> None:
+    """60 of 100 images gone: withheld, exit 4, until they are seen again; others join them."""
+    world = World.generate(seed=5, zones=2, images=100)
+    zone, other = world.zones()
+    async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
+        environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
+        await sync()
+        ids = sorted(world.images(zone))
+        for image_id in ids[:60]:
+            world.remove_image(zone, image_id)
+
+        report = await sync()
+        assert (4, 60, 0) == (report.exit_code, report.counts.withheld, report.counts.removed)
+        assert all(call.image_ids is None for call in simulator.calls)
+
+        for number in range(200):
+            world.add_image(zone, imageName=f"new {number}")
+        world.remove_image(zone, ids[70])
+        world.remove_image(other, sorted(world.images(other))[0])
+        report = await sync()
+        assert (4, 61, 1) == (report.exit_code, report.counts.withheld, report.counts.removed)
+        assert (300, 61, "guarded") == tuple(
+            await db.fetchrow(
+                "select present_images, withheld_removals, last_status from syncer.zones "
+                "where zone_id = $1",
+                zone,
+            )
+        )
+
+        for image_id in [*ids[:60], ids[70]]:
+            world.restore_image(zone, image_id)
+        report = await sync()
+        assert (0, 0) == (report.exit_code, report.counts.withheld)
+        await assert_exact(db, world)
+
+
+async def test_a_zone_that_empties_is_withheld(world: World, sync: Any, simulator: Simulator) -> None:
+    """A zone that had images and comes back empty is withheld, however few they were."""
+    world.add_zone("MIA-Z", images=1)
+    await sync()
+    simulator.add_fault("empty_listing,zone=MIA-Z")
+
+    report = await sync()
+
+    assert (4, 1, 0) == (report.exit_code, report.counts.withheld, report.counts.removed)
+
+
+async def test_a_zone_that_goes_makes_its_images_unknown(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Gone from DescribeZones or not found: unknown, not removed, exit 0; it may come back."""
+    await sync()
+    for fault in ("hide_zone,zone=FRA-A", "not_found,zone=FRA-A"):
+        number = simulator.add_fault(fault)
+        report = await sync()
+        assert (0, 1) == (report.exit_code, report.counts.zones_gone)
+        assert {("FRA-A", "unknown")} == {
+            tuple(row)
+            for row in await db.fetch(
+                "select zone_id, presence from syncer.images where presence <> 'present'"
+            )
+        }
+        assert 20 == await db.fetchval("select count(*) from syncer.images where zone_id = 'FRA-A'")
+
+        simulator.remove_fault(number)
+        assert 0 == (await sync()).exit_code
+        await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("fault", ["status=500", "status=403", "garbage", "empty_zones"])
+async def test_without_a_list_of_zones_the_known_are_read(
+    fault: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """DescribeZones failing or empty: no zone is gone, the known are scanned, exit 3."""
+    await sync()
+    world.drift(1, appear=2, change=2, remove=2)
+    simulator.add_fault(f"{fault},action=DescribeZones")
+
+    report = await sync()
+
+    assert (3, 0) == (report.exit_code, report.counts.zones_gone)
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("fault", ["status=503", "status=403", "reset", "garbage"])
+async def test_nothing_read_is_a_failed_run(
+    fault: str, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """When no zone could be read at all the run failed: exit 1."""
+    simulator.add_fault(fault)
+
+    report = await sync()
+
+    assert ("failed", 1) == (report.status, report.exit_code)
+    assert ["failed"] == [r[0] for r in await db.fetch("select status from syncer.runs")]
+
+
+@pytest.mark.parametrize("fault", ["blocked", "challenge", "status=401"])
+async def test_a_refusal_stops_the_run_at_once(
+    fault: str, simulator: Simulator, world: World, sync: Any, db: Any
+) -> None:
+    """401, 451 and a challenge end the run with exit 1; what was stored stays."""
+    await sync()
+    simulator.reset_stats()
+    simulator.add_fault(f"{fault},action=DescribeImages")
+
+    report = await sync(SYNCER_MAX_CONCURRENCY="2")
+
+    assert 1 == report.exit_code
+    assert len(simulator.calls) <= 3
+    await assert_exact(db, world)
+
+
+async def test_a_selected_run_touches_nothing_else(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """--zone scans, changes and marks only what it selects."""
+    await sync()
+    world.drift(3, appear=6, change=6, remove=6)
+    simulator.add_fault("hide_zone,zone=HKG-A")
+    before = await stored(db)
+
+    report = await sync(zones=("FRA-*",))
+
+    assert 1 == report.counts.zones
+    after = await stored(db)
+    assert served(world)["FRA-A"] == after.pop("FRA-A")
+    del before["FRA-A"]
+    assert before == after
+
+
+async def test_a_dry_run_writes_nothing_and_says_what_would_change(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """--dry-run exits as the real run would, names each change, and changes no row at all."""
+    before = await everything(db)
+    empty = await sync(dry_run=True)
+    assert (0, 120) == (empty.exit_code, empty.counts.appeared)
+    assert before == await everything(db)
+    await sync()
+    world.drift(3, appear=2, change=3, remove=1)
+    before = await everything(db)
+
+    report = await sync(dry_run=True)
+
+    assert (2, 3, 1, 0) == counts(report)
+    assert before == await everything(db)
+    assert (2, 3, 1, 0) == counts(await sync())
+
+
+async def everything(db: Any) -> list[str]:
+    tables = ("runs", "zones", "zone_scans", "images", "image_history")
+    return [
+        await db.fetchval(
+            f"select md5(coalesce(string_agg(t::text, '' order by t::text), '')) "  # noqa: S608
+            f"from syncer_store.{table} as t"
+        )
+        for table in tables
+    ]
+
+
+async def test_a_token_works_as_a_key_pair_does(sync: Any, world: World, db: Any) -> None:
+    """A bearer token is enough, and wins over a key pair."""
+    report = await sync(ZENLAYER_TOKEN="test-token", ZENLAYER_ACCESS_KEY_SECRET="wrong")
+
+    assert 0 == report.exit_code
+    await assert_exact(db, world)
