@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import anyio
 
 from syncer.config import Settings
+from syncer.core.errors import unwrapped
 from syncer.core.model import Fault
 from syncer.db import Server, check_schema, installed_revision, revisions
 from syncer.report import Report
@@ -70,13 +71,17 @@ async def sync(
     """
     settings.require_credentials()
     stop = Stop()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_stop_on_signal, stop, tasks.cancel_scope)
-        async with open_server(settings) as server:
-            report = await run_once(
-                settings, server, selection, dry_run=dry_run, stop=stop, progress=progress
-            )
-        tasks.cancel_scope.cancel()
+    report: Report | None = None
+    with unwrapped():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_on_signal, stop, tasks.cancel_scope)
+            async with open_server(settings) as server:
+                report = await run_once(
+                    settings, server, selection, dry_run=dry_run, stop=stop, progress=progress
+                )
+            tasks.cancel_scope.cancel()
+    if report is None:  # told twice to end: the task group was cancelled
+        raise KeyboardInterrupt
     return report
 
 

@@ -68,9 +68,29 @@ def named_errors(where: str, connection: Closable | None = None) -> Iterator[Non
     except _GONE as error:
         raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
     except asyncpg.InterfaceError as error:
-        if connection is None or not connection.is_closed():
+        if connection is None or not _is_lost(connection):
             raise  # our own mistake in using the driver
         raise DatabaseGone(f"the connection to {where} was lost") from error
+
+
+def _is_lost(connection: Closable) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool took it back already
+        return True
+
+
+@contextlib.asynccontextmanager
+async def acquired(pool: asyncpg.Pool[Any], where: str) -> AsyncIterator[Connection]:
+    """Take a connection of the pool, with named errors. Raises ConfigError or DatabaseGone."""
+    with named_errors(where):
+        connection = await pool.acquire(timeout=CONNECT_TIMEOUT)
+    try:
+        with named_errors(where, connection):
+            yield connection
+    finally:
+        with named_errors(where, connection):
+            await pool.release(connection)
 
 
 class Closable(Protocol):

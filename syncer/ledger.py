@@ -22,7 +22,7 @@ import structlog
 
 from syncer import __version__
 from syncer.core.errors import LockHeld, Superseded
-from syncer.db import Connection, Server, check_schema, named_errors, sql
+from syncer.db import Connection, Server, acquired, check_schema, named_errors, sql
 
 GRACE: Final = 60.0
 """Seconds past the run's time in which what was read is still written."""
@@ -82,17 +82,15 @@ class Run:
     @contextlib.asynccontextmanager
     async def writing(self, pool: asyncpg.Pool[Any]) -> AsyncIterator[Connection]:
         """A transaction that only the newest run of the account can enter. Raises Superseded."""
-        with named_errors(self._where):
-            async with pool.acquire() as connection, connection.transaction():
-                await connection.execute(sql("fence_shared"), lock_key("fence", self.account))
-                newest = await connection.fetchval(sql("fence_check"), self.account, self.run_id)
-                if not newest:
-                    raise Superseded(
-                        f"a newer run of account {self.account!r} began; run {self.run_id} "
-                        "writes nothing more"
-                    )
-                with named_errors(self._where, connection):
-                    yield connection
+        async with acquired(pool, self._where) as connection, connection.transaction():
+            await connection.execute(sql("fence_shared"), lock_key("fence", self.account))
+            newest = await connection.fetchval(sql("fence_check"), self.account, self.run_id)
+            if not newest:
+                raise Superseded(
+                    f"a newer run of account {self.account!r} began; run {self.run_id} "
+                    "writes nothing more"
+                )
+            yield connection
 
     async def finish(
         self, status: str, counts: Counts, *, code: str | None, message: str | None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import anyio
@@ -17,7 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from syncer.client import Client, open_client
 from syncer.config import Settings
 from syncer.core.backoff import Backoff
-from syncer.core.errors import ConfigError, DatabaseGone, Denied, LockHeld, Superseded
+from syncer.core.errors import ConfigError, DatabaseGone, Denied, unwrapped
 from syncer.core.glob import matches
 from syncer.core.guard import judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
@@ -85,7 +85,7 @@ async def run_once(
         report = Report(account=account, run_id=run.run_id if run else None)
         client = await stack.enter_async_context(open_client(settings, policy))
         try:
-            with _unwrapped():
+            with unwrapped():
                 async with server.pool(size=WRITERS, name=f"syncer writer {account}") as pool:
                     if run is None:
                         async with pool.acquire() as connection:
@@ -293,28 +293,3 @@ def plan(
         elif alive:
             gone.append(ref)
     return targets, gone
-
-
-@contextlib.contextmanager
-def _unwrapped() -> Iterator[None]:
-    """Raise the one error that ended a task group instead of the group.
-
-    What everyone must hear first goes first: a dead database before a refusal.
-    """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        leaves = list(_leaves(group))
-        for kind in (DatabaseGone, Superseded, LockHeld, ConfigError, Denied):
-            for leaf in leaves:
-                if isinstance(leaf, kind):
-                    raise leaf from leaf.__cause__
-        raise
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

@@ -6,7 +6,7 @@ The decisions are ``core.diff``'s; this module reads what is stored, and writes 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from syncer.core.diff import Diff, Stored, compare, differing, new_names
 from syncer.core.guard import Judged
 from syncer.core.model import TRACKED, Failed, Fault, Gone, Image, Incomplete, ListedZone, ZoneRef
 from syncer.core.paging import Candidates, Snapshot
-from syncer.db import Connection, Server, named_errors, sql
+from syncer.db import Connection, Server, acquired, sql
 from syncer.ledger import Run
 
 _COPIED: Final = (
@@ -371,12 +371,8 @@ class Writer:
         rows = await connection.fetch(sql("stored_digests"), zone.key)
         return {row[0]: Stored(*tuple(row)[1:]) for row in rows}
 
-    @contextlib.asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Connection]:
-        with named_errors(self._where):
-            async with self._pool.acquire() as connection:
-                with named_errors(self._where, connection):
-                    yield connection
+    def _reading(self) -> contextlib.AbstractAsyncContextManager[Connection]:
+        return acquired(self._pool, self._where)
 
     def _settling(self) -> contextlib.AbstractAsyncContextManager[Connection]:
         return self._reading() if self._run is None else self._run.writing(self._pool)

@@ -78,7 +78,8 @@ def tables() -> None:
             changes           integer not null default 0,
             constraint runs_status check (
                 status in ('running', 'succeeded', 'partial', 'failed', 'crashed')),
-            constraint runs_finished_when_ended check ((status = 'running') = (finished_at is null)),
+            constraint runs_finished_when_ended check (
+                (status = 'running') = (finished_at is null)),
             constraint runs_numbered_when_ended check ((status = 'running') = (change_base is null))
         )""")
     # The newest run of an account: asked in every writing transaction (fencing).
@@ -224,9 +225,10 @@ def invariants() -> None:
                 where h.zone_key = new.zone_key and h.image_id = new.image_id
                   and h.valid_to > i.valid_from
             ) then
-                raise exception 'a closed version of image % reaches past its latest version',
-                    new.image_id
-                    using errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
+                raise exception using
+                    message = 'a closed version of image ' || new.image_id
+                        || ' reaches past its latest version',
+                    errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
             end if;
             return null;
         end $$""")

@@ -6,6 +6,9 @@ A ``SyncError`` fails the zone it happened in. ``Denied`` and ``DatabaseGone`` e
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class SyncError(Exception):
     """Something named went wrong while crawling; it fails its own zone and no other.
@@ -101,3 +104,31 @@ class LockHeld(Exception):
 
 class Superseded(Exception):
     """A newer run of the same account began; this one may not write any more."""
+
+
+@contextlib.contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the one named error that ended a task group, instead of the group.
+
+    What everyone must hear first goes first: a dead database before a refusal. A group that
+    holds anything unnamed is a bug and stays as it is.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        order = (DatabaseGone, Superseded, LockHeld, ConfigError, SyncError)
+        if all(isinstance(leaf, order) for leaf in leaves):
+            for kind in order:
+                for leaf in leaves:
+                    if isinstance(leaf, kind):
+                        raise leaf from leaf.__cause__
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -35,6 +35,6 @@ def regex(pattern: str) -> str:
 def matches(pattern: str, text: str) -> bool:
     """Return whether the text matches the glob."""
     try:
-        return re.match(regex(pattern), text, re.DOTALL) is not None
+        return re.fullmatch(regex(pattern), text, re.DOTALL) is not None
     except re.error:
         return False

@@ -7,7 +7,7 @@ equal output whatever the order of keys.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from hashlib import sha256
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ _MAX_DIGITS: Final = 1000
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
+_EXACT: Final = Context(prec=60)
 _SIZE: Final = TRACKED.index("image_size")
 _json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _pack: Final = msgspec.msgpack.Encoder()
@@ -103,7 +104,7 @@ def size_key(size: str | None) -> str | None:
     if not _NUMBER.fullmatch(bare):
         return f"text:{size}"
     number = Decimal(bare)
-    return "0" if not number else format(number.normalize(), "f")
+    return "0" if not number else format(number.normalize(_EXACT), "f")
 
 
 def fingerprint(tracked: Tracked) -> bytes:

@@ -9,7 +9,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any, Final, TypeVar
@@ -120,7 +120,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 _MAX_DEPTH: Final = 64
 _MAX_INTEGER: Final = 300
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
@@ -153,7 +153,7 @@ def _repaired(body: bytes) -> bytes:
     """
     value = json.loads(
         body.decode("utf-8-sig"),
-        parse_float=Decimal,
+        parse_float=number,
         parse_int=_integer,
         parse_constant=_refuse_constant,
     )
@@ -168,6 +168,14 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_surrogates(item) for item in value]
     return value
+
+
+def number(literal: str) -> Decimal | str:
+    """Return a number exactly, or its text where its exponent is beyond what Decimal holds."""
+    try:
+        return Decimal(literal)
+    except InvalidOperation:
+        return literal
 
 
 def _integer(literal: str) -> int | str:
@@ -289,5 +297,5 @@ def server_time(headers: Mapping[str, str]) -> float | None:
     """Return the reply's ``Date`` in seconds since 1970, or None."""
     try:
         return parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

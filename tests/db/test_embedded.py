@@ -112,7 +112,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 async def shared_home(
-    anyio_backend: str,  # noqa: ARG001 (it makes this fixture an async one)
+    anyio_backend: str,
 ) -> AsyncIterator[Path]:
     """A home with a data directory: making one, or even copying it, is most of a first start."""
     with passable() as home:

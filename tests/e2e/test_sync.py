@@ -21,7 +21,7 @@ WRITES = """
 async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict[str, Any]]:
     """The images of each zone as SQL sees them, in the API's spelling."""
     zones: dict[str, dict[str, Any]] = {}
-    for row in await db.fetch(f"select * from syncer.images where {where}"):  # noqa: S608
+    for row in await db.fetch(f"select * from syncer.images where {where}"):
         served = {api: row[column] for api, column in FIELDS.items() if api}
         served |= {"imageId": row["image_id"], **json.loads(row["extra"])}
         zones.setdefault(row["zone_id"], {})[row["image_id"]] = served
@@ -62,7 +62,9 @@ async def test_first_run_stores_every_field_as_served(
     )
 
 
-async def test_large_zones_take_exactly_one_call_a_page(url: str, environment: Any, db: Any) -> None:
+async def test_large_zones_take_exactly_one_call_a_page(
+    url: str, environment: Any, db: Any
+) -> None:
     """12 zones x 2,345 images at page size 1000: 1 + 36 calls, concurrency never above the cap."""
     world = World.generate(seed=3, zones=12, images=2345)
     async with Simulator(world, access_keys={"test-key": "test-secret"}, latency=0.02) as simulator:
@@ -214,7 +216,9 @@ async def test_extra_is_updated_in_place(world: World, sync: Any, db: Any) -> No
     extra = await db.fetchval("select extra from syncer.images where image_id = $1", ids[0])
     assert {"newField": [1, {"x": None}]} == json.loads(extra)
     assert 0 == await db.fetchval("select count(*) from syncer_store.image_history")
-    assert ["newField"] == [r[0] for r in await db.fetch("select name from syncer_store.extra_names")]
+    assert ["newField"] == [
+        r[0] for r in await db.fetch("select name from syncer_store.extra_names")
+    ]
 
 
 async def test_rows_that_cannot_be_kept_are_rejected_alone(
@@ -293,7 +297,9 @@ async def test_a_bad_zone_removes_nothing_and_harms_no_other(
     await assert_exact(db, world)
 
 
-async def test_a_page_cap_is_followed(world: World, simulator: Simulator, sync: Any, db: Any) -> None:
+async def test_a_page_cap_is_followed(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
     """A server that silently caps pages at 7 is read whole, without a re-read."""
     simulator.add_fault("page_cap=7")
 
@@ -432,7 +438,9 @@ async def test_the_guard_withholds_many_removals(sync: Any, environment: Any, db
         await assert_exact(db, world)
 
 
-async def test_a_zone_that_empties_is_withheld(world: World, sync: Any, simulator: Simulator) -> None:
+async def test_a_zone_that_empties_is_withheld(
+    world: World, sync: Any, simulator: Simulator
+) -> None:
     """A zone that had images and comes back empty is withheld, however few they were."""
     world.add_zone("MIA-Z", images=1)
     await sync()
@@ -550,7 +558,7 @@ async def everything(db: Any) -> list[str]:
     tables = ("runs", "zones", "zone_scans", "images", "image_history")
     return [
         await db.fetchval(
-            f"select md5(coalesce(string_agg(t::text, '' order by t::text), '')) "  # noqa: S608
+            f"select md5(coalesce(string_agg(t::text, '' order by t::text), '')) "
             f"from syncer_store.{table} as t"
         )
         for table in tables

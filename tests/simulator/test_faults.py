@@ -130,7 +130,7 @@ async def test_hang_lasts_until_the_client_leaves(client: Any, sim: Simulator) -
 
 async def test_the_simulator_ends_though_a_call_hangs(client: Any) -> None:
     """Leaving the simulator does not wait for a call that hangs."""
-    from syncer.simulator import World  # noqa: PLC0415
+    from syncer.simulator import World
 
     began = anyio.Event()
     async with anyio.create_task_group() as group:
@@ -353,7 +353,7 @@ async def test_faults_hit_the_calls_they_name(client: Any, sim: Simulator) -> No
 
 async def test_probability_is_about_right_and_the_same_by_seed(client: Any) -> None:
     """A fault of 30 per cent hits about that many calls, the same ones for the same seed."""
-    from syncer.simulator import World  # noqa: PLC0415
+    from syncer.simulator import World
 
     runs = []
     for seed in (1, 1, 2):

@@ -11,7 +11,7 @@ import msgspec
 from syncer.core.errors import BadPayload
 from syncer.core.model import Image, ListedZone, Tracked, ZoneRef
 from syncer.core.normalise import canonical, extra_digest, fingerprint, text
-from syncer.core.wire import decode
+from syncer.core.wire import decode, number
 
 MAX_ID_BYTES: Final = 512
 """Longer ids are rejected: they would not fit into an index."""
@@ -23,10 +23,10 @@ LYING: Final = -1
 _ALTERED: Final = "\ufffd"
 """What stands where a character had to be replaced (see ``normalise.clean``)."""
 
-_object: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_object: Final = msgspec.json.Decoder(dict[str, Any], float_hook=number)
 _listing: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_rows: Final = msgspec.json.Decoder(list[Any], float_hook=Decimal)
-_scalar: Final = msgspec.json.Decoder(float_hook=Decimal)
+_rows: Final = msgspec.json.Decoder(list[Any], float_hook=number)
+_scalar: Final = msgspec.json.Decoder(float_hook=number)
 
 
 class Rows(msgspec.Struct, frozen=True):

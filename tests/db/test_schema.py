@@ -1,0 +1,217 @@
+"""The schema: what it forbids, what it promises, who may read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from syncer.core.normalise import size_key
+from syncer.db import Server, installed_revision, migrations_root, revisions, sql
+from syncer.migrate import as_sql, upgrade
+
+STATEMENTS = sorted(
+    path.stem
+    for path in (Path(__file__).parents[2] / "syncer" / "sql").glob("*.sql")
+    if path.stem != "roles"
+)
+ZONE = """
+    insert into syncer_store.zones (account, service, zone_id, present)
+    values ('a', 'vm', 'Z-1', 1) returning zone_key"""
+IMAGE = """
+    insert into syncer_store.images
+        (zone_key, image_id, fingerprint, opened_run_id, opened_ordinal, valid_from)
+    values ($1, 'img-1', '', 1, 1, '2026-01-02')"""
+VERSION = """
+    insert into syncer_store.image_history
+        (zone_key, image_id, valid_from, valid_to, opened_kind, opened_run_id, opened_ordinal)
+    values ($1, 'img-1', $2::text::timestamptz, $3::text::timestamptz, 'appeared', 1, 1)"""
+
+
+@pytest.fixture
+async def zone_key(db: Any) -> int:
+    key: int = await db.fetchval(ZONE)
+    await db.execute(IMAGE, key)
+    return key
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_every_statement_fits_the_schema(name: str, db: Any) -> None:
+    """Each file of sql/ is one statement that PREPAREs, with every name qualified."""
+    await db.execute("set search_path to ''")
+    await db.prepare(sql(name))
+
+
+async def test_versions_of_an_image_never_overlap(db: Any, zone_key: int) -> None:
+    """Two closed versions that share an instant are refused; adjoining ones are not."""
+    await db.execute(VERSION, zone_key, "2026-01-01 00:00", "2026-01-01 12:00")
+    await db.execute(VERSION, zone_key, "2026-01-01 12:00", "2026-01-02 00:00")
+    with pytest.raises(asyncpg.ExclusionViolationError, match="image_history_never_overlaps"):
+        await db.execute(VERSION, zone_key, "2026-01-01 11:00", "2026-01-01 11:30")
+
+
+async def test_no_closed_version_reaches_into_the_latest(db: Any, zone_key: int) -> None:
+    """A closed version ends before the latest begins, whichever of the two is written."""
+    with pytest.raises(asyncpg.ExclusionViolationError, match="latest version"):
+        await db.execute(VERSION, zone_key, "2026-01-01", "2026-01-03")
+    await db.execute(VERSION, zone_key, "2026-01-01", "2026-01-02")
+    with pytest.raises(asyncpg.ExclusionViolationError, match="latest version"):
+        await db.execute("update syncer_store.images set valid_from = '2026-01-01 23:00'")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from syncer_store.zones",
+        "update syncer_store.zones set zone_key = default",
+        "update syncer_store.zones set withheld = 5",
+        "update syncer_store.images set removed_at = now()",
+        "update syncer_store.images set removed_at = '2026-01-01', removed_run_id = 1, "
+        "removed_ordinal = 1",
+        "insert into syncer_store.images (zone_key, image_id, fingerprint, opened_run_id, "
+        "opened_ordinal) values (77, 'x', '', 1, 1)",
+        "insert into syncer_store.image_history (zone_key, image_id, valid_from, valid_to, "
+        "opened_kind, opened_run_id, opened_ordinal) "
+        "values (77, 'x', '2026-01-01', '2026-01-02', 'appeared', 1, 1)",
+        "insert into syncer_store.runs (account, deadline_at, syncer_version, status) "
+        "values ('a', now(), '1', 'succeeded')",
+    ],
+)
+async def test_what_must_never_be_is_refused(statement: str, db: Any, zone_key: int) -> None:
+    """PostgreSQL itself refuses a state that would be a lie, whoever writes it."""
+    assert zone_key
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await db.execute(statement)
+
+
+CONTRACT = {
+    "images": "account service zone_id image_id image_name image_type image_size "
+    "image_description image_version image_status category os_type image_size_gib extra "
+    "fingerprint presence first_seen_at changed_at removed_at withheld_since",
+    "image_versions": "account service zone_id image_id image_name image_type image_size "
+    "image_description image_version image_status category os_type image_size_gib valid_from "
+    "valid_to",
+    "image_changes": "change_id changed_at not_before kind account service zone_id image_id "
+    "image_name changed_fields before after run_id",
+    "image_field_changes": "changed_at account service zone_id image_id field old_value new_value "
+    "run_id",
+    "zones": "account service zone_id zone_name attributes first_seen_at last_seen_at gone_at "
+    "last_complete_at last_attempt_at last_status present_images withheld_removals",
+    "zone_scans": "run_id account service zone_id started_at observed_at finished_at status pages "
+    "images appeared changed removed returned withheld rejected rereads error_code error_message "
+    "request_id",
+    "runs": "run_id account started_at finished_at deadline_at status syncer_version",
+}
+
+
+@pytest.mark.parametrize("view", CONTRACT)
+async def test_the_views_keep_their_columns(view: str, db: Any) -> None:
+    """Columns that users rely on are there; every time is timestamptz."""
+    rows = await db.fetch(
+        "select column_name, data_type from information_schema.columns "
+        "where table_schema = 'syncer' and table_name = $1",
+        view,
+    )
+    types = dict(map(tuple, rows))
+    assert set(CONTRACT[view].split()) <= types.keys()
+    times = {kind for name, kind in types.items() if name.endswith("_at") or "time" in kind}
+    assert times <= {"timestamp with time zone"}
+
+
+@pytest.fixture
+async def reader(db: Any) -> Any:
+    await db.execute(sql("roles"))
+    await db.execute(sql("roles"))  # harmless to run again
+    await db.execute("set role syncer_reader")
+    return db
+
+
+async def test_the_reader_sees_every_view_and_nothing_else(reader: Any) -> None:
+    """As syncer_reader every view answers; syncer_store and every write are refused."""
+    views = await reader.fetch(
+        "select table_name from information_schema.views where table_schema = 'syncer'"
+    )
+    assert len(views) >= len(CONTRACT)
+    for (view,) in views:
+        await reader.fetch(f"select * from syncer.{view}")
+    for statement in (
+        "select * from syncer_store.images",
+        "insert into syncer_store.runs default values",
+        "delete from syncer.runs",
+        "update syncer.zones set zone_name = ''",
+        "create table syncer.mine ()",
+    ):
+        refusals = (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectNotInPrerequisiteStateError)
+        with pytest.raises(refusals):
+            await reader.execute(statement)
+
+
+async def test_a_migration_is_applied_once_however_many_ask(empty_url: str) -> None:
+    """Five migrators at once: one applies, all end with the same schema."""
+    results: list[tuple[str | None, str]] = []
+
+    async def one() -> None:
+        results.append(await upgrade(Server(empty_url)))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(one)
+
+    assert 1 == [before for before, _ in results].count(None)
+    assert {revisions()[-1]} == {after for _, after in results}
+    connection = await Server(empty_url).connect()
+    assert revisions()[-1] == await installed_revision(connection)
+    await connection.close()
+
+
+async def test_the_printed_sql_makes_the_same_schema(empty_url: str, db: Any) -> None:
+    """What ``db upgrade --sql`` prints, run by a DBA, is the schema that upgrade makes."""
+    describe = """
+        select table_schema, table_name, column_name, data_type, is_nullable, column_default
+        from information_schema.columns where table_schema like 'syncer%' order by 1, 2, 3"""
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(as_sql())
+    assert await db.fetch(describe) == await connection.fetch(describe)
+    await connection.close()
+
+
+def test_migrations_are_numbered_and_linear() -> None:
+    """The revision of a file is its number, and follows the one before."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_root()))
+    script = ScriptDirectory.from_config(config)
+    walked = [revision.revision for revision in script.walk_revisions()]
+    assert list(revisions()) == walked[::-1]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@example(size="30.0")
+@example(size=" 3e1\t")
+@example(size="30GB")
+@example(size="٣٠")
+@example(size="\u200330")
+@given(
+    size=st.one_of(
+        st.decimals(allow_nan=False, allow_infinity=False).map(str),
+        st.text("0123456789.eE+- \t\n\u2003x", max_size=8),
+        st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=6),
+    )
+)
+async def test_sql_and_python_agree_on_what_is_a_size(size: str, db: Any) -> None:
+    """image_size_gib is a number exactly where Python compares the size as one, and equal to it."""
+    key = size_key(size)
+    number = await db.fetchval("select syncer_store.size_gib($1)::text", size)
+    assert (number is None) == (key is not None and key.startswith("text:"))
+    if number is not None:
+        assert key == size_key(number) or len(number) > 30

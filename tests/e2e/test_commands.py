@@ -1,0 +1,269 @@
+"""The command as a user runs it: outputs, exit codes, and one clear line for bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+import pytest
+
+from syncer.simulator import Simulator, World
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def syncer(environment: dict[str, str]) -> Any:
+    """Run the command in a process of its own, with the test's environment and more."""
+
+    async def run(*arguments: str, **env: str) -> Done:
+        merged = {"PATH": os.environ["PATH"], **environment, **env}
+        done = await anyio.run_process(
+            [sys.executable, "-m", "syncer", *arguments], check=False, env=merged
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+def rows(done: Done) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+async def test_the_readers_show_what_was_stored(syncer: Any, world: World) -> None:
+    """sync, then images, zones, runs and changes: every format, the columns of the views."""
+    done = await syncer("sync")
+    assert (0, "succeeded") == (done.code, rows(done)[0]["status"]), done.err
+    world.remove_image("FRA-A", min(world.images("FRA-A")))
+    assert 0 == (await syncer("sync", "-o", "table")).code
+
+    images = rows(await syncer("images", "--zone", "FRA-*", "--presence", "present"))
+    assert sorted(world.images("FRA-A")) == [row["image_id"] for row in images]
+    assert {"vm"} == {row["service"] for row in images}
+    assert images[0]["first_seen_at"].endswith("+00:00")
+    array = await syncer("images", "-o", "json", "--limit", "3")
+    assert 3 == len(json.loads(array.out))
+    table = csv.DictReader(io.StringIO((await syncer("zones", "-o", "csv")).out))
+    assert sorted(world.zones()) == [row["zone_id"] for row in table]
+    runs = rows(await syncer("runs"))
+    assert [(2, 1), (1, 0)] == [(row["run_id"], row["removed"]) for row in runs]
+    changes = rows(await syncer("changes", "--since", "1h"))
+    assert ["removed"] == [row["kind"] for row in changes]
+    assert changes[0]["before"]["image_name"] == changes[0]["image_name"]
+    assert 121 == len(rows(await syncer("changes", "--initial")))
+    assert [] == rows(await syncer("changes", "--since", "2099-01-01"))
+    shown = await syncer("changes", "-o", "table")
+    assert "removed" in shown.out
+    assert changes[0]["image_id"] in shown.out
+
+
+async def test_a_dry_run_prints_what_would_change(syncer: Any, world: World) -> None:
+    """--dry-run prints one row a change, in the words of the feed, and stores nothing."""
+    done = await syncer("sync", "--dry-run", "--zone", "FRA-A")
+    assert (0, 20) == (done.code, len(rows(done))), done.err
+    assert {"appeared"} == {row["kind"] for row in rows(done)}
+    assert [] == rows(await syncer("runs"))
+
+
+async def test_a_withheld_removal_is_exit_4(syncer: Any, world: World) -> None:
+    """The guard's answer is seen by cron: exit 4."""
+    await syncer("sync")
+    for image_id in sorted(world.images("FRA-A"))[:15]:
+        world.remove_image("FRA-A", image_id)
+    done = await syncer("sync")
+    assert (4, 15) == (done.code, rows(done)[0]["withheld"])
+
+
+BAD = {
+    "no credentials": (
+        ["sync"],
+        {"ZENLAYER_ACCESS_KEY_ID": "", "ZENLAYER_ACCESS_KEY_SECRET": ""},
+        2,
+        "ZENLAYER_ACCESS_KEY_ID",
+    ),
+    "half a key pair": (["sync"], {"ZENLAYER_ACCESS_KEY_SECRET": ""}, 2, "both make a key pair"),
+    "refused credentials": (
+        ["sync"],
+        {"ZENLAYER_ACCESS_KEY_SECRET": "s3cr3t-wrong"},
+        1,
+        "check the access key or token",
+    ),
+    "refused token": (["sync"], {"ZENLAYER_TOKEN": "s3cr3t-token"}, 1, "check the access key"),
+    "unreachable database": (
+        ["sync"],
+        {"SYNCER_DATABASE_URL": "postgresql://u:s3cr3t@127.0.0.1:1/x"},
+        1,
+        "127.0.0.1:1 is not available",
+    ),
+    "no such database": (["images"], {"SYNCER_DATABASE_URL": "{url}_missing"}, 2, "does not exist"),
+    "bad database url": (
+        ["sync"],
+        {"SYNCER_DATABASE_URL": "mysql://u:s3cr3t@h/x"},
+        2,
+        "write postgresql://",
+    ),
+    "bad port": (
+        ["runs"],
+        {"SYNCER_DATABASE_URL": "postgresql://u:s3cr3t@h:port/x"},
+        2,
+        "SYNCER_DATABASE_URL",
+    ),
+    "bad endpoint": (["sync"], {"ZENLAYER_ENDPOINT": "ftp://x"}, 2, "ZENLAYER_ENDPOINT"),
+    "plain http": (["sync"], {"ZENLAYER_ENDPOINT": "http://example.com"}, 2, "use https"),
+    "unknown service": (["sync", "--service", "gpu"], {}, 2, "unknown service 'gpu'"),
+    "no such zone": (["sync", "--zone", "NOPE-*"], {}, 2, "no zone matches NOPE-*"),
+    "bad number": (["sync"], {"SYNCER_MAX_CONCURRENCY": "many"}, 2, "SYNCER_MAX_CONCURRENCY"),
+    "bad duration": (["sync"], {"SYNCER_RUN_TIMEOUT": "soon"}, 2, "write 90, 90s, 15m"),
+    "bad since": (["changes", "--since", "yesterday"], {}, 2, "neither a time"),
+    "no such file": (["sync"], {"SYNCER_CONFIG": "/nonexistent.toml"}, 2, "there is no file"),
+    "unknown command": (["crawl"], {}, 2, "No such command"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_bad_input_is_one_clear_line(case: str, syncer: Any, url: str) -> None:
+    """Bad input: the documented exit code, what to do, no traceback, no secret."""
+    arguments, env, code, words = BAD[case]
+    env = {
+        name: value.replace("{url}", url.split("?", maxsplit=1)[0])
+        + ("?" + url.split("?")[1] if "{url}" in value else "")
+        for name, value in env.items()
+    }
+
+    done = await syncer(*arguments, **env)
+
+    assert code == done.code, done
+    assert words in done.err
+    assert "Traceback" not in done.err
+    assert "s3cr3t" not in done.out + done.err
+
+
+async def test_an_unreachable_endpoint_says_what_to_check(syncer: Any) -> None:
+    """Connection refused: retried, then one line and exit 1."""
+    done = await syncer("sync", ZENLAYER_ENDPOINT="http://127.0.0.1:1")
+    assert 1 == done.code
+    assert "check ZENLAYER_ENDPOINT" in done.err
+    assert "Traceback" not in done.err
+
+
+async def test_the_file_is_read_and_its_unknown_options_named(syncer: Any, tmp_path: Path) -> None:
+    """An option that does not exist is named with those that do; a good file is used."""
+    file = tmp_path / "s.toml"
+    file.write_text('max_rates = 5\naccount = "mine"\n')
+    done = await syncer("runs", SYNCER_CONFIG=str(file))
+    assert 2 == done.code
+    assert "unknown option 'max_rates'" in done.err
+    assert "max_rate," in done.err
+    file.write_text('account = "mine"\n')
+    done = await syncer("sync", SYNCER_CONFIG=str(file))
+    assert (0, "mine") == (done.code, rows(done)[0]["account"])
+
+
+async def test_a_database_that_was_never_migrated_or_is_newer(
+    syncer: Any, empty_url: str, db: Any
+) -> None:
+    """By URL only `syncer db upgrade` changes the schema; anything else stops with exit 2."""
+    for command in (["sync"], ["sync", "--dry-run"], ["images"]):
+        done = await syncer(*command, SYNCER_DATABASE_URL=empty_url)
+        assert 2 == done.code
+        assert "never migrated; run: syncer db upgrade" in done.err
+    done = await syncer("db", "status", SYNCER_DATABASE_URL=empty_url)
+    assert (2, "never migrated: run syncer db upgrade") == (done.code, rows(done)[0]["state"])
+    assert 0 == (await syncer("db", "upgrade", SYNCER_DATABASE_URL=empty_url)).code
+    assert 0 == (await syncer("db", "status", SYNCER_DATABASE_URL=empty_url)).code
+    assert "up to date" in (await syncer("db", "upgrade", SYNCER_DATABASE_URL=empty_url)).out
+    assert 0 == (await syncer("db", "roles", SYNCER_DATABASE_URL=empty_url)).code
+
+    await db.execute("update syncer_store.alembic_version set version_num = '9999'")
+    for command in (["sync"], ["db", "upgrade"], ["db", "status"]):
+        done = await syncer(*command)
+        assert 2 == done.code
+        assert "newer than this program" in done.err + done.out
+
+
+async def test_db_url_masks_the_password(syncer: Any, url: str) -> None:
+    """The URL is printed for people, its password is not."""
+    secret = url.replace("syncer@", "syncer:s3cr3t@")
+    done = await syncer("db", "url", SYNCER_DATABASE_URL=secret)
+    assert 0 == done.code
+    assert "syncer:***@" in done.out
+    assert "s3cr3t" not in done.out + done.err
+
+
+async def test_sigterm_stops_the_asking_and_keeps_what_was_read(
+    environment: dict[str, str], db: Any
+) -> None:
+    """SIGTERM in mid-run: exit 3, the run is partial, what was read is stored."""
+    world = World.generate(seed=2, zones=8, images=10)
+    async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
+        environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
+        environment["SYNCER_MAX_CONCURRENCY"] = "1"
+        process = await anyio.open_process(
+            [sys.executable, "-m", "syncer", "sync"],
+            env={"PATH": os.environ["PATH"], **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        simulator.add_fault("hang,action=DescribeImages,after=4")
+        async with process:
+            while not any(
+                call.status is None and len(simulator.calls) >= 6 for call in simulator.calls
+            ):
+                await anyio.lowlevel.checkpoint()
+            process.send_signal(signal.SIGTERM)
+            assert 3 == await process.wait()
+    row = await db.fetchrow("select status, error_code, images from syncer.runs")
+    assert ("partial", "STOPPED", 40) == tuple(row)
+    assert 40 == await db.fetchval("select count(*) from syncer.images")
+
+
+async def test_the_embedded_database_is_used_where_none_is_given(
+    syncer: Any, tmp_path: Path, pg_bin: str | None
+) -> None:
+    """Without a URL: started, migrated, used, stopped; the data stays for the next command."""
+    env = {
+        "SYNCER_DATABASE_URL": "",
+        "SYNCER_STATE_DIR": str(tmp_path / "state"),
+        "SYNCER_PG_BIN": pg_bin or "",
+    }
+    assert 0 == (await syncer("sync", **env)).code
+    done = await syncer("images", "--limit", "2", **env)
+    assert (0, 2) == (done.code, len(rows(done))), done.err
+    assert [] == list((tmp_path / "state").rglob("postmaster.pid"))
+
+
+async def test_the_demo_shows_the_main_job(syncer: Any, tmp_path: Path, pg_bin: str | None) -> None:
+    """`syncer demo` ends with 0 and shows what appeared, changed and was removed; twice."""
+    env = {
+        "SYNCER_STATE_DIR": str(tmp_path / "state"),
+        "SYNCER_PG_BIN": pg_bin or "",
+        "ZENLAYER_ACCESS_KEY_ID": "",
+        "ZENLAYER_ACCESS_KEY_SECRET": "",
+    }
+    for _ in range(2):
+        done = await syncer("demo", **env)
+        assert (0, "") == (done.code, done.err)
+        for word in ("appeared", "changed", "removed", "FRA-A", "syncer.image_field_changes"):
+            assert word in done.out
+
+
+async def test_help_names_every_command(syncer: Any) -> None:
+    """--help lists the commands and the exit codes; each command has help of its own."""
+    done = await syncer("--help")
+    assert "Exit codes" in done.out
+    for command in ("demo", "sync", "images", "zones", "runs", "changes", "db", "simulate"):
+        assert f"  {command}" in done.out
+        help_text = (await syncer(command, "--help")).out
+        assert "Usage: syncer" in help_text

@@ -1,0 +1,203 @@
+"""Locks, fencing, crashes, and runs that are told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import anyio
+import pytest
+
+from syncer.core.errors import LockHeld, Superseded
+from syncer.core.model import Fault
+from syncer.db import Server
+from syncer.ledger import Counts, begin
+from syncer.scheduler import Stop
+from syncer.simulator import Simulator, World
+
+TOLD = Fault(code="STOPPED", message="told to stop")
+
+
+def run(url: str, account: str = "default", *, timeout: float = 900.0) -> Any:
+    return begin(Server(url), account, run_timeout=timeout, selection={})
+
+
+async def test_a_second_run_of_an_account_is_refused_and_names_the_first(
+    url: str, sync: Any
+) -> None:
+    """While a run is at work another of the same account raises LockHeld; another account runs."""
+    async with run(url) as first:
+        with pytest.raises(LockHeld, match=f"run {first.run_id} of account 'default'.*pid"):
+            await sync()
+        report = await sync(SYNCER_ACCOUNT="other")
+        assert 0 == report.exit_code
+    assert 0 == (await sync()).exit_code
+
+
+async def test_a_run_without_a_process_is_marked_crashed(url: str, sync: Any, db: Any) -> None:
+    """A run left running by a process that died is crashed; its changes come into the feed."""
+    await sync()
+    await db.execute(
+        "update syncer_store.runs set status = 'running', finished_at = null, change_base = null"
+    )
+    assert 0 == await db.fetchval("select count(*) from syncer.image_changes")
+
+    assert 0 == (await sync()).exit_code
+
+    rows = await db.fetch("select status from syncer.runs order by run_id")
+    assert ["crashed", "succeeded"] == [row[0] for row in rows]
+    assert list(range(1, 121)) == [
+        row[0]
+        for row in await db.fetch("select change_id from syncer.image_changes order by change_id")
+    ]
+
+
+async def test_a_run_past_its_deadline_is_taken_over_and_cannot_write(
+    url: str, sync: Any, db: Any
+) -> None:
+    """A holder past its deadline is ended; what wakes up of it is fenced off."""
+    async with contextlib.AsyncExitStack() as stack:
+        frozen = await stack.enter_async_context(run(url))
+        pool = await stack.enter_async_context(Server(url).pool(size=1, name="frozen"))
+        await db.execute("update syncer_store.runs set deadline_at = now() - interval '1 s'")
+
+        assert 0 == (await sync()).exit_code
+
+        with pytest.raises(Superseded, match="newer run"):
+            async with frozen.writing(pool) as connection:
+                await connection.execute("delete from syncer_store.zone_scans")
+    assert ["crashed", "succeeded"] == [
+        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
+    ]
+    assert 6 == await db.fetchval("select count(*) from syncer.zone_scans")
+
+
+async def test_a_run_that_lost_its_lock_cannot_write_over_a_newer_one(
+    url: str, sync: Any, db: Any
+) -> None:
+    """The lock goes with its connection; the fence holds without it."""
+    async with Server(url).pool(size=1, name="late") as pool:
+        late = run(url)
+        old = await late.__aenter__()
+        await db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name like 'syncer sync%'"
+        )
+        assert 0 == (await sync()).exit_code
+        with pytest.raises(Superseded):
+            async with old.writing(pool):
+                pass
+        await late.__aexit__(None, None, None)
+
+
+async def test_a_newer_run_waits_for_a_transaction_under_way(url: str, db: Any) -> None:
+    """A run begins only when no zone transaction of an older one can still commit."""
+    order: list[str] = []
+    async with Server(url).pool(size=1, name="old") as pool:
+        old = run(url)
+        first = await old.__aenter__()
+        async with anyio.create_task_group() as tasks, first.writing(pool):
+            await db.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name like 'syncer sync%'"
+            )
+
+            async def newer() -> None:
+                async with run(url):
+                    order.append("newer began")
+
+            tasks.start_soon(newer)
+            while not await db.fetchval(
+                "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+            ):
+                await anyio.lowlevel.checkpoint()
+            order.append("older committed")
+        await old.__aexit__(None, None, None)
+    assert ["older committed", "newer began"] == order
+
+
+async def test_changes_are_numbered_in_the_order_in_which_runs_end(
+    url: str, sync: Any, db: Any
+) -> None:
+    """A run that began first and ends last has the later change ids: no cursor skips it."""
+    async with run(url, "slow") as slow:
+        slow.number(3)
+        await sync(SYNCER_ACCOUNT="fast")
+        await slow.finish("succeeded", Counts(), code=None, message=None)
+    rows = await db.fetch("select account, change_base from syncer_store.runs")
+    assert {"fast": 0, "slow": 120} == dict(map(tuple, rows))
+
+
+async def test_a_stopped_run_keeps_what_was_read(
+    environment: dict[str, str], sync: Any, db: Any
+) -> None:
+    """Told to stop, a run asks no more, writes what it read, removes nothing, and exits 3."""
+    world = World.generate(seed=9, zones=6, images=10)
+    async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
+        environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
+        await sync()
+        victim = sorted(world.images("FRA-A"))[0]
+        world.remove_image("FRA-A", victim)
+        simulator.reset_stats()
+        stop = Stop()
+
+        def stop_at_the_fourth(_call: Any) -> None:
+            if len(simulator.calls) == 4:
+                stop.now(TOLD)
+
+        simulator.on_call = stop_at_the_fourth
+        report = await sync(stop=stop, SYNCER_MAX_CONCURRENCY="1")
+
+        assert ("partial", 3, "STOPPED") == (report.status, report.exit_code, report.fault.code)
+        assert len(simulator.calls) <= 4
+        assert 1 <= report.counts.zones < 6
+        assert 0 == report.counts.removed
+        simulator.on_call = None
+        report = await sync()
+        assert (0, 1) == (report.exit_code, report.counts.removed)
+
+
+async def test_the_run_timeout_ends_a_run_that_hangs(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """A zone that never answers costs the run its time and no other zone anything: exit 3."""
+    simulator.add_fault("hang,zone=FRA-A")
+
+    report = await sync(SYNCER_RUN_TIMEOUT="1.5s")
+
+    assert (3, 5, 1) == (report.exit_code, report.counts.zones_changed, report.counts.zones_failed)
+    assert "RUN_TIMEOUT" == await db.fetchval(
+        "select error_code from syncer.zone_scans where zone_id = 'FRA-A'"
+    )
+
+
+async def test_a_dead_database_ends_the_run_with_nothing_half_written(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Connections killed in mid-run: one named error; the next run repairs everything."""
+    from syncer.core.errors import DatabaseGone
+
+    def kill(call: Any) -> None:
+        if call.zone == "SEL-A":
+            killed.set()
+
+    killed = anyio.Event()
+    simulator.on_call = kill
+    simulator.add_fault("latency=0.2,zone=SEL-A")
+
+    async def kill_writers() -> None:
+        await killed.wait()
+        await db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name like 'syncer%'"
+        )
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(kill_writers)
+        with pytest.raises(DatabaseGone):
+            await sync()
+    simulator.clear_faults()
+    simulator.on_call = None
+    assert 0 == (await sync()).exit_code
+    assert 120 == await db.fetchval("select count(*) from syncer.images where presence = 'present'")
+    assert "crashed" == await db.fetchval("select status from syncer.runs order by run_id limit 1")
