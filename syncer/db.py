@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from importlib.resources import files
@@ -155,8 +154,7 @@ def _session(name: str) -> dict[str, str]:
 
 def _where(url: str | None) -> str:
     if url is None:
-        host = os.environ.get("PGHOST") or os.environ.get("PGSERVICE") or "localhost"
-        return f"{host} (from the PG* variables)"
+        return "the address in the PG* variables"
     parts = urlsplit(url)
     host = parts.hostname or "the local socket"
     return f"{host}:{parts.port}" if parts.port else host

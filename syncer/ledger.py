@@ -71,6 +71,7 @@ class Run:
         self.account = account
         self.run_id = run_id
         self.last_change = 0
+        self.extra_names: dict[str, set[str]] = {}
         self.ended = False
 
     def number(self, changes: int) -> int:

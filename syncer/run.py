@@ -26,7 +26,8 @@ from syncer.db import Server, check_schema
 from syncer.ledger import Clock, Run, begin, read_clock
 from syncer.report import Report, why, wide_zone
 from syncer.scheduler import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
-from syncer.writer import Writer, Written, Zone
+from syncer.store import Zone
+from syncer.writer import Writer, Written
 
 WRITERS: Final = 2
 _BACKLOG: Final = 2

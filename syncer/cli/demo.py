@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -33,7 +32,7 @@ async def demo(seed: int) -> int:
     from syncer.config_text import Secret  # noqa: PLC0415
     from syncer.simulator import Simulator, World  # noqa: PLC0415
 
-    base = settings(log_level=os.environ.get("SYNCER_LOG_LEVEL") or "warning")
+    base = settings(log_level="warning")
     home = base.state_dir / "demo"
     _start_anew(home)
     world = World.generate(seed=seed, zones=12, images=40)

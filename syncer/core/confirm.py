@@ -106,7 +106,9 @@ class Answers:
 
     def removal(self) -> Removal:
         """Return what may be removed: asked for, and not returned."""
-        absent = tuple(i for i in self._cleared.image_ids if i in self._absent and i not in self.returned)
+        absent = tuple(
+            i for i in self._cleared.image_ids if i in self._absent and i not in self.returned
+        )
         return Removal(_SEAL, self._cleared.zone, absent)
 
     @property

@@ -13,7 +13,8 @@ def regex(pattern: str) -> str:
     position = 0
     while position < len(pattern):
         char = pattern[position]
-        closing = pattern.find("]", position + 2) if char == "[" else -1
+        first = 3 if pattern[position + 1 : position + 2] in {"!", "^"} else 2
+        closing = pattern.find("]", position + first) if char == "[" else -1
         if char == "*":
             out.append(".*")
         elif char == "?":

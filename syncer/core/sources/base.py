@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from syncer.core.errors import BadPayload
+from syncer.core.jsontext import decode, number
 from syncer.core.model import Image, ListedZone, Tracked, ZoneRef
 from syncer.core.normalise import canonical, extra_digest, fingerprint, text
-from syncer.core.wire import decode, number
 
 MAX_ID_BYTES: Final = 512
 """Longer ids are rejected: they would not fit into an index."""

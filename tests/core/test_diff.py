@@ -1,0 +1,133 @@
+"""What a look at a zone changes in what is stored."""
+
+from __future__ import annotations
+
+from syncer.core.diff import KINDS, Change, Stored, compare, differing, new_names
+from syncer.core.model import Image, Tracked
+from syncer.core.normalise import extra_digest, fingerprint
+
+BASE: Tracked = ("Ubuntu", "PUBLIC_IMAGE", "30", None, "18.04", "AVAILABLE", "Ubuntu", "linux")
+RESIZED: Tracked = ("Ubuntu", "PUBLIC_IMAGE", "30.0", None, "18.04", "AVAILABLE", "Ubuntu", "linux")
+RENAMED: Tracked = ("Renamed", "PUBLIC_IMAGE", "30", None, "18.04", "AVAILABLE", "Ubuntu", "bsd")
+
+
+def image(image_id: str = "a", tracked: Tracked = BASE, extra: str | None = None) -> Image:
+    return Image(image_id, tracked, extra, fingerprint(tracked), extra_digest(extra))
+
+
+def stored(
+    row: Image, *, present: bool = True, unlisted: bool = False, digest: bytes | None = None
+) -> Stored:
+    return Stored(
+        fingerprint=digest or row.fingerprint,
+        extra_digest=row.extra_digest,
+        present=present,
+        unlisted=unlisted,
+        withheld=False,
+    )
+
+
+def test_equal_rows_are_not_written() -> None:
+    """A look that brings nothing new reads no columns and writes nothing."""
+    images = {"a": image()}
+    known = {"a": stored(image())}
+    assert differing(images, known) == []
+    diff = compare(images, known, {})
+    assert not diff
+    assert [diff.count(kind) for kind in KINDS] == [0, 0, 0, 0]
+
+
+def test_what_was_never_stored_appears_in_key_order() -> None:
+    """New images are written in the order of their ids, whatever order they came in."""
+    images = {name: image(name) for name in ("c", "a", "b")}
+    diff = compare(images, {}, {})
+    assert [each.image_id for each in diff.appeared] == ["a", "b", "c"]
+    assert diff.count("appeared") == 3
+    assert differing(images, {}) == []
+
+
+def test_a_tracked_column_that_differs_opens_a_version() -> None:
+    """The change names its columns and keeps the values before it."""
+    images = {"a": image(tracked=RENAMED)}
+    known = {"a": stored(image())}
+    assert differing(images, known) == ["a"]
+    diff = compare(images, known, {"a": BASE})
+    assert diff.changes == (Change(images["a"], "changed", ("image_name", "os_type"), BASE),)
+    assert (diff.appeared, diff.refreshed) == ((), ())
+    assert [diff.count(kind) for kind in KINDS] == [0, 1, 0, 0]
+
+
+def test_a_digest_alone_opens_no_version() -> None:
+    """Another digest over equal columns (a new parser) is written in place."""
+    images = {"a": image()}
+    known = {"a": stored(image(), digest=b"another parser's")}
+    assert differing(images, known) == ["a"]
+    diff = compare(images, known, {"a": BASE})
+    assert (diff.changes, diff.refreshed) == ((), (images["a"],))
+    assert diff
+
+
+def test_another_spelling_of_a_size_opens_no_version() -> None:
+    """"30" and "30.0" are one size: nothing is written, and nothing changed if it is."""
+    images = {"a": image(tracked=RESIZED)}
+    assert differing(images, {"a": stored(image())}) == []
+    known = {"a": stored(image(), digest=b"x" * 16)}
+    assert compare(images, known, {"a": BASE}).refreshed == (images["a"],)
+
+
+def test_extra_alone_is_refreshed_in_place() -> None:
+    """A new untracked value, or none where there was one, opens no version."""
+    for now, was in (('{"x":1}', None), (None, '{"x":1}'), ('{"x":1}', '{"x":2}')):
+        images = {"a": image(extra=now)}
+        known = {"a": stored(image(extra=was))}
+        assert differing(images, known) == ["a"]
+        diff = compare(images, known, {"a": BASE})
+        assert (diff.changes, diff.refreshed) == ((), (images["a"],))
+
+
+def test_an_image_that_is_back_has_returned() -> None:
+    """A stored image that was removed returns, with or without another state."""
+    for tracked, fields in ((BASE, ()), (RENAMED, ("image_name", "os_type"))):
+        images = {"a": image(tracked=tracked)}
+        known = {"a": stored(image(), present=False)}
+        assert differing(images, known) == ["a"]
+        diff = compare(images, known, {"a": BASE})
+        assert diff.changes == (Change(images["a"], "returned", fields, BASE),)
+        assert (diff.count("returned"), diff.count("changed")) == (1, 0)
+
+
+def test_an_image_that_was_missed_is_refreshed_when_seen_again() -> None:
+    """An image that an earlier look did not list, but that was never removed, did not return."""
+    images = {"a": image()}
+    known = {"a": stored(image(), unlisted=True)}
+    assert differing(images, known) == ["a"]
+    diff = compare(images, known, {"a": BASE})
+    assert (diff.changes, diff.refreshed) == ((), (images["a"],))
+
+
+def test_unlisted_images_are_no_part_of_a_diff() -> None:
+    """What is stored and was not listed is left alone: a diff never removes."""
+    diff = compare({}, {"a": stored(image())}, {})
+    assert not diff
+    assert diff.count("removed") == 0
+
+
+def test_differing_ids_come_in_key_order() -> None:
+    """Rows are locked in key order, so that two writers cannot deadlock."""
+    images = {name: image(name, tracked=RENAMED) for name in ("c", "a", "b")}
+    known = {name: stored(image(name)) for name in images}
+    assert differing(images, known) == ["a", "b", "c"]
+    diff = compare(images, known, dict.fromkeys(("c", "b", "a"), BASE))
+    assert [change.image.image_id for change in diff.changes] == ["a", "b", "c"]
+
+
+def test_new_names_in_extra_are_announced_once() -> None:
+    """Only top-level names that were never seen are new, sorted and without repeats."""
+    images = [
+        image("a", extra='{"zeta":{"inner":1},"alpha":2}'),
+        image("b", extra='{"alpha":3,"image_name":"x"}'),
+        image("c"),
+    ]
+    assert new_names([], images) == ["alpha", "zeta"]
+    assert new_names(["alpha"], images) == ["zeta"]
+    assert new_names(["alpha", "zeta"], images) == []

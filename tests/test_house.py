@@ -1,0 +1,130 @@
+"""The rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncer.cli import cli
+from syncer.cli.demo import _LOOK_FURTHER
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(ROOT.glob("syncer/**/*.py"))
+_QUERIES = re.findall(
+    r"^-- \d+\. (.*?)$(.*?);$",
+    README.partition("<!-- queries -->")[2].partition("```\n")[0],
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_is_asking_to_be_two(path: Path) -> None:
+    """No module passes 300 lines."""
+    assert len(path.read_text().splitlines()) <= 300
+
+
+ONE_IMPORTER = {
+    "aiohttp": r"syncer/client\.py|syncer/simulator/.*|syncer/cli/simulate\.py",
+    "alembic": r"syncer/migrate\.py",
+    "sqlalchemy": r"syncer/migrate\.py",
+    "structlog": r"syncer/(log|client|ledger|writer|run|store)\.py",
+    "tomllib": r"syncer/config\.py",
+    "subprocess": r"syncer/embedded/.*",
+    "rich": r"syncer/cli/.*",
+}
+
+
+@pytest.mark.parametrize("library", ONE_IMPORTER)
+def test_a_library_is_imported_where_it_belongs(library: str) -> None:
+    """One importer for each library, so that replacing it touches one place."""
+    importing = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)
+    found = {str(p.relative_to(ROOT)) for p in MODULES if importing.search(p.read_text())}
+    assert found
+    assert not {path for path in found if not re.fullmatch(ONE_IMPORTER[library], path)}
+
+
+def test_only_config_reads_the_environment() -> None:
+    """os.environ is read in config.py, and where libpq's variables are named for people."""
+    found = {p.name for p in MODULES if re.search(r"os\.(environ|getenv)", p.read_text())}
+    assert {"config.py"} == found
+
+
+def test_the_seals_are_used_only_where_they_are_made() -> None:
+    """Snapshot, Candidates, Cleared and Removal are built by their makers only."""
+    building = re.compile(r"\b(Snapshot|Candidates|Cleared|Removal)\(")
+    found = {p.name for p in MODULES if building.search(re.sub(r"class \w+\(", "", p.read_text()))}
+    assert {"paging.py", "guard.py", "confirm.py"} == found
+
+
+def test_the_readme_names_every_command_and_target() -> None:
+    """A command or make target that README omits does not exist for its readers."""
+    for command in cli.list_commands(None):  # type: ignore[arg-type]
+        assert re.search(rf"`(syncer )?{command}\b", README), command
+    for target in re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE):
+        if target not in {"help", "setup", "build", "lock", "clean"}:
+            assert f"make {target}" in README, target
+
+
+def test_the_readme_names_every_setting() -> None:
+    """Every variable that config.py reads is in README."""
+    names = re.findall(r'"((?:SYNCER|ZENLAYER)\w*)"', (ROOT / "syncer/config.py").read_text())
+    missing = {n for n in names if n not in README} - {
+        "SYNCER_",
+        "ZENLAYERCLOUD_ACCESS_KEY_PASSWORD",  # there as "_PASSWORD"
+        "SYNCER_METRICS_FILE",  # comes with the metrics
+    }
+    assert not missing
+
+
+async def test_every_query_of_the_readme_answers(sync: Any, world: Any, db: Any) -> None:
+    """The ten queries run as they stand, on a database with drift in it."""
+    await sync()
+    world.drift(5, appear=5, change=5, remove=5)
+    await sync()
+    assert 10 == len(_QUERIES)
+    for _, query in _QUERIES:
+        await db.fetch(query)
+    for query in re.findall(r"    (select .*?);", _LOOK_FURTHER, re.DOTALL):
+        assert await db.fetch(query)
+
+
+def test_nothing_private_is_committed() -> None:
+    """No registry host, no path of a machine, no uv.lock."""
+    files = subprocess.run(
+        [shutil.which("git") or "git", "ls-files", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    assert "uv.lock" not in files
+    private = re.compile(
+        r"pypi[.]org|pythonhosted[.]|registry[.]npmjs|deb[.]debian|/wor[k]/|/farm[/]"
+    )
+    found = [
+        name
+        for name in files
+        if name
+        and (ROOT / name).is_file()
+        and private.search((ROOT / name).read_text("utf-8", "replace"))
+    ]
+    assert not found
+
+
+def test_the_command_starts_quickly_without_heavy_imports() -> None:
+    """--help imports neither the network nor the database nor Alembic."""
+    code = (
+        "import sys; from syncer.cli import cli\n"
+        "try: cli(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'aiohttp', 'asyncpg', 'alembic', 'sqlalchemy', 'rich', 'msgspec'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "[]" == done.stderr.strip()
