@@ -16,7 +16,7 @@ from syncer.report import Report
 from syncer.run import Progress, Selection, run_once
 from syncer.scheduler import Stop
 
-__all__ = ["Progress", "Selection", "open_server", "open_store", "sync"]
+__all__ = ["Progress", "Selection", "open_emptied", "open_server", "open_store", "sync"]
 
 
 @contextlib.asynccontextmanager
@@ -44,6 +44,23 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
 
             await upgrade(server)
         yield server
+
+
+@contextlib.asynccontextmanager
+async def open_emptied(settings: Settings) -> AsyncIterator[Server]:
+    """Open the embedded PostgreSQL with all it held dropped, whoever was connected to it."""
+    from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415
+
+    database = settings.database
+    async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
+        connection = await Server(postgres.dsn("postgres")).connect()
+        try:
+            await connection.execute("drop database if exists syncer with (force)")
+            await connection.execute("create database syncer")
+        finally:
+            await connection.close()
+        async with open_server(settings) as server:
+            yield server
 
 
 @contextlib.asynccontextmanager

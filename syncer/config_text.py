@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Final, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from syncer.core.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")
+_NO_DATABASE_URL: Final = (
+    "is not a PostgreSQL URL: write postgresql://user:password@host:5432/name, with characters "
+    "such as / @ ? # in the password percent-encoded"
+)
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw]?)")
 
@@ -43,15 +47,18 @@ def duration(text: str) -> float:
 
 
 def mask(url: str) -> str:
-    """Return a database URL with its password starred, for showing."""
-    parts = urlsplit(url)
-    netloc = parts.netloc
-    if "@" in netloc:
-        user, _, host = netloc.rpartition("@")
-        name, colon, _ = user.partition(":")
-        netloc = f"{name}{':***' if colon else ''}@{host}"
-    query = re.sub(r"(?i)(password|passfile|sslpassword)=[^&]*", r"\1=***", parts.query)
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    """Return a database URL with its password starred, for showing.
+
+    Also of a URL that is broken, by its password perhaps: all up to the last ``@`` is taken for
+    the name and password.
+    """
+    scheme, slashes, rest = url.rpartition("://") if url.count("://") == 1 else url.partition("://")
+    login, at, address = rest.rpartition("@")
+    if at:
+        name, colon, _ = login.partition(":")
+        login = f"{name}:***" if colon else name
+    address = re.sub(r"(?i)((?:ssl)?password|passfile)=[^&]*", r"\1=***", address)
+    return f"{scheme}{slashes}{login}{at}{address}"
 
 
 def endpoint(text: str) -> str:
@@ -59,10 +66,10 @@ def endpoint(text: str) -> str:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a URL ({error})") from error
+    except ValueError:  # what urlsplit says may quote a password
+        raise ValueError(f"is not a URL: write for example {DEFAULT_ENDPOINT}") from None
     if parts.scheme not in {"http", "https"} or not host:
-        raise ValueError(f"{text!r} is not a URL: write for example {DEFAULT_ENDPOINT}")
+        raise ValueError(f"is not a URL: write for example {DEFAULT_ENDPOINT}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("write only scheme, host and port, without credentials or a query")
     if parts.scheme == "http" and not LOOPBACK.match(host):
@@ -75,10 +82,10 @@ def database_url(text: str) -> Secret:
     try:
         parts = urlsplit(text)
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"not a PostgreSQL URL ({error})") from error
+    except ValueError:  # what urlsplit says may quote the password
+        raise ValueError(_NO_DATABASE_URL) from None
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise ValueError("not a PostgreSQL URL: write postgresql://user:password@host:5432/name")
+        raise ValueError(_NO_DATABASE_URL)
     return Secret(text)
 
 

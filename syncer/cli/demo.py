@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +23,7 @@ _KEY, _SECRET = "demo", "demo-secret"
 async def demo(seed: int) -> int:
     """Simulator, embedded PostgreSQL, two syncs with drift between; then shows what is stored.
 
-    Starts anew each time, in the folder demo of the state directory. Uses no credentials.
+    Starts anew each time, in a database of its own under the state directory. Uses no credentials.
     """
     from syncer import app  # noqa: PLC0415  (start-up: not for --help)
     from syncer.cli import read  # noqa: PLC0415
@@ -34,7 +33,6 @@ async def demo(seed: int) -> int:
 
     base = settings(log_level="warning")
     home = base.state_dir / "demo"
-    _start_anew(home)
     world = World.generate(seed=seed, zones=12, images=40)
     async with Simulator(world, access_keys={_KEY: _SECRET}, latency=0.02) as simulator:
         loaded = msgspec.structs.replace(
@@ -49,7 +47,7 @@ async def demo(seed: int) -> int:
             ),
         )
         _say("1. A simulated Zenlayer Cloud and an embedded PostgreSQL are started.")
-        async with app.open_server(loaded):
+        async with app.open_emptied(loaded):
             first = await _sync(loaded, "2. First sync: every zone is read, every image stored.")
             world.drift(seed, appear=3, change=4, remove=3)
             _say("\n3. The cloud drifts: images appear, change and vanish.")
@@ -58,15 +56,8 @@ async def demo(seed: int) -> int:
             await read.show_zones(loaded, output="table")
             _say("")
             await read.show_changes(loaded, output="table")
-            _say(_LOOK_FURTHER.format(home=home))
+            _say(_LOOK_FURTHER.format(home=home, syncer=_command()))
     return first or second
-
-
-def _start_anew(home: Path) -> None:
-    """Remove what an earlier demo left; nothing else is ever kept in that folder."""
-    if home.is_symlink():
-        raise click.ClickException(f"{home} is a link; remove it and try again")
-    shutil.rmtree(home, ignore_errors=True)
 
 
 async def _sync(loaded: Settings, title: str) -> int:
@@ -79,6 +70,11 @@ async def _sync(loaded: Settings, title: str) -> int:
     return report.exit_code
 
 
+def _command() -> str:
+    """Return how the user can call this program again."""
+    return "syncer" if shutil.which("syncer") else sys.argv[0]
+
+
 def _say(text: str) -> None:
     click.echo(text)
     sys.stdout.flush()
@@ -87,7 +83,7 @@ def _say(text: str) -> None:
 _LOOK_FURTHER = """
 Look further with SQL. In one terminal keep the demo's database running:
 
-    SYNCER_STATE_DIR={home} syncer db url --hold
+    SYNCER_STATE_DIR={home} {syncer} db url --hold
 
 and in another give the URL that it prints to psql (or any client):
 
@@ -96,5 +92,6 @@ and in another give the URL that it prints to psql (or any client):
       from syncer.image_field_changes order by changed_at desc;
     select zone_id, last_complete_at, present_images from syncer.zones;
 
-Without SQL: SYNCER_STATE_DIR={home} syncer images --presence absent
-For real: set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, then run syncer sync."""
+Without SQL: SYNCER_STATE_DIR={home} {syncer} images --presence absent
+For real: set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, then run
+{syncer} sync."""

@@ -22,7 +22,7 @@ def regex(pattern: str) -> str:
         elif closing > 0:
             inside = pattern[position + 1 : closing]
             negated, members = ("^", inside[1:]) if inside[:1] in {"!", "^"} else ("", inside)
-            escaped = members.replace("\\", "\\\\").replace("[", "\\[")
+            escaped = re.sub(r"[\\\[&~|]", r"\\\g<0>", members).replace("--", r"\-\-")
             out.append(f"[{negated}{escaped}]")
             position = closing
         elif char.isalnum() or char == "_" or ord(char) > 127:  # noqa: PLR2004

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer.core.backoff import MAX_ATTEMPTS, RetryBudget, delay
+from syncer.core.backoff import Backoff, RetryBudget
 from syncer.core.limiter import Pacer
+
+delay = Backoff().delay
 
 
 @pytest.mark.parametrize(
@@ -30,7 +34,7 @@ def test_the_wait_doubles_up_to_five_seconds(attempt: int, least: float, most: f
 
 
 @given(st.integers(1, 7), st.floats(0, 1), st.none() | st.floats(0, 1e6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_retry_after_is_the_least_that_is_waited(
     attempt: int, chance: float, after: float | None
 ) -> None:
@@ -42,7 +46,13 @@ def test_retry_after_is_the_least_that_is_waited(
 
 def test_a_call_is_made_seven_times_at_most() -> None:
     """Seven attempts is the limit of one call."""
-    assert MAX_ATTEMPTS == 7
+    assert Backoff().attempts == 7
+
+
+def test_other_waits_can_be_configured() -> None:
+    """A first and a last wait of one's own bound the doubling alike."""
+    waits = Backoff(attempts=3, first=1.0, last=3.0)
+    assert [waits.delay(attempt, random=1.0) for attempt in (1, 2, 3)] == [1.0, 2.0, 3.0]
 
 
 def spent(budget: RetryBudget) -> int:
@@ -104,7 +114,7 @@ def test_a_pause_holds_every_call_back(rate: float | None) -> None:
 
 
 @given(st.floats(0.1, 1000), st.lists(st.floats(0, 10), min_size=2, max_size=60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_calls_never_start_closer_than_the_rate_allows(rate: float, steps: list[float]) -> None:
     """However callers arrive, starts are at least the interval apart and in their order."""
     pacer, now, starts = Pacer(rate), 0.0, []
@@ -113,5 +123,5 @@ def test_calls_never_start_closer_than_the_rate_allows(rate: float, steps: list[
         wait = pacer.reserve(now)
         assert wait >= 0
         starts.append(now + wait)
-    gaps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(starts)]
     assert min(gaps) >= 1 / rate * 0.999

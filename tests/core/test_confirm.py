@@ -173,8 +173,11 @@ def test_a_server_that_repeats_its_page_comes_to_an_end(total: int | None) -> No
     assert removed(["a", "b", "c"], lambda _page, _size: rows(["a"], total)) == set()
 
 
-@given(st.sets(st.integers(0, 250)), st.sets(st.integers(0, 250)), st.integers(1, 120), st.booleans())
-@settings(max_examples=60, deadline=None)
+numbers = st.sets(st.integers(0, 250))
+
+
+@given(numbers, numbers, st.integers(1, 120), st.booleans())
+@settings(max_examples=40, deadline=None)
 def test_an_honest_server_is_believed_exactly(
     asked: set[int], there: set[int], cap: int, counted: bool
 ) -> None:
@@ -206,7 +209,7 @@ pages = st.builds(
 
 
 @given(st.lists(st.lists(pages, min_size=1, max_size=5), min_size=1, max_size=3))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_what_any_page_returned_is_never_removed(replies: list[list[Rows]]) -> None:
     """However wild the replies, a removal names no id that a page of them held."""
     answers = Answers(cleared(NAMES))
@@ -234,7 +237,7 @@ def test_what_any_page_returned_is_never_removed(replies: list[list[Rows]]) -> N
         max_size=4,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_one_sighting_outweighs_every_absence(turns: list[tuple[list[str], str]]) -> None:
     """An id that one reply returned is not removed, whatever others or an error said of it."""
     answers = Answers(cleared(NAMES))

@@ -68,7 +68,7 @@ def test_a_digest_alone_opens_no_version() -> None:
 
 
 def test_another_spelling_of_a_size_opens_no_version() -> None:
-    """"30" and "30.0" are one size: nothing is written, and nothing changed if it is."""
+    """Sizes 30 and 30.0 are one: nothing is written, and nothing changed if it is."""
     images = {"a": image(tracked=RESIZED)}
     assert differing(images, {"a": stored(image())}) == []
     known = {"a": stored(image(), digest=b"x" * 16)}

@@ -173,7 +173,7 @@ thresholds = st.none() | st.integers(0, 100)
 
 @given(
     st.lists(
-        st.integers(0, 60).flatmap(
+        st.integers(0, 40).flatmap(
             lambda of: st.tuples(st.just(of), st.integers(0, of)).flatmap(
                 lambda pair: st.tuples(
                     st.just(pair[0]), st.just(pair[1]), st.integers(0, pair[1]), st.booleans()
@@ -184,7 +184,7 @@ thresholds = st.none() | st.integers(0, 100)
     ),
     st.builds(Limits, zone_count=thresholds, zone_percent=thresholds, run_percent=thresholds),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_candidate_is_cleared_or_withheld(
     shapes: list[tuple[int, int, int, bool]], limits: Limits
 ) -> None:
@@ -207,4 +207,5 @@ def test_every_candidate_is_cleared_or_withheld(
     assert not set(cleared) & set(withheld)
     latched = {each.candidates.zone for each in zones if each.withheld}
     assert not latched & {each.zone for each in verdict.cleared}
-    assert all(each.image_ids for each in (*verdict.cleared, *verdict.withheld))
+    assert all(each.image_ids for each in verdict.cleared)
+    assert all(each.image_ids for each in verdict.withheld)

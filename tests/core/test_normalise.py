@@ -83,8 +83,7 @@ def decoded(text: str) -> Any:
 @example(nested(31, "\ud800", objects=True))
 @example(nested(33, "\x00", objects=True))
 @example(nested(200, Decimal("1e999999"), objects=False))
-@example(nested(900, "x", objects=True))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_canonical_text_is_what_jsonb_can_hold(value: Any) -> None:
     """Whatever came in is UTF-8 JSON without NUL or surrogates, at most 32 containers deep."""
     text = normalise.canonical({"a": value})
@@ -97,7 +96,7 @@ def test_canonical_text_is_what_jsonb_can_hold(value: Any) -> None:
 
 @given(json_values(floats=False))
 @example(nested(40, {"b": 1, "a": [1.5]}, objects=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_was_made_storable_stays_as_it_is(value: Any) -> None:
     """Normalising twice, or storing and reading back, changes nothing more."""
     once = normalise.storable(value)
@@ -116,7 +115,7 @@ plain_json = st.recursive(
 
 
 @given(plain_json)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_canonical_text_read_again_gives_the_same_text(value: Any) -> None:
     """The text is a fixed point: no change is seen where there was none."""
     text = normalise.canonical({"a": value})
@@ -124,8 +123,8 @@ def test_canonical_text_read_again_gives_the_same_text(value: Any) -> None:
 
 
 @given(json_values(floats=False), st.randoms(use_true_random=False))
-@example(nested(45, {"b": 1, "a": 2}, objects=True), random.Random(1))
-@settings(max_examples=80, deadline=None)
+@example(nested(45, {"b": 1, "a": 2}, objects=True), random.Random(1))  # noqa: S311
+@settings(max_examples=40, deadline=None)
 def test_the_order_of_keys_does_not_matter(value: Any, order: random.Random) -> None:
     """Equal objects give equal text, in whatever order their keys came."""
     one = {"x": value, "b": 1, "a": 2}
@@ -167,7 +166,7 @@ def test_anything_becomes_text(value: Any, stored: str | None) -> None:
 
 
 @given(json_values(floats=True))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_text_can_always_be_stored(value: Any) -> None:
     """Text out of any JSON value is valid UTF-8 without NUL, or None for null alone."""
     text = normalise.text(value)
@@ -227,7 +226,7 @@ SIZES: dict[str | None, str] = {
 
 
 @given(st.sampled_from(list(SIZES)), st.sampled_from(list(SIZES)))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=180, deadline=None)
 def test_sizes_are_one_only_where_their_numbers_are(one: str | None, other: str | None) -> None:
     """Sizes compare by number where they are one, else by their text."""
     equal = normalise.size_key(one) == normalise.size_key(other)
@@ -249,7 +248,7 @@ tracked_values: st.SearchStrategy[Tracked] = st.tuples(
 
 
 @given(tracked_values, tracked_values, st.lists(st.booleans(), min_size=8, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_fingerprints_are_equal_where_the_values_are(
     one: Tracked, other: Tracked, take: list[bool]
 ) -> None:

@@ -29,8 +29,8 @@ FULL = {
 EMPTY = (None,) * 8
 
 
-def listing(*rows: Any, total: Any = None) -> bytes:
-    return json.dumps({"dataSet": rows, "totalCount": len(rows) if total is None else total}).encode()
+def listing(*rows: Any) -> bytes:
+    return json.dumps({"dataSet": rows, "totalCount": len(rows)}).encode()
 
 
 def one(row: Any) -> Rows:
@@ -131,7 +131,7 @@ def test_a_number_beyond_decimal_is_kept_as_text(literal: bytes, name: bytes) ->
         {"imageId": "é" * 257},
         {"imageId": "a\x00b"},
         {"imageId": "a\ud800b"},
-        {"imageId": "a\ufffdb"},
+        {"imageId": "\ufffd"},
         {"imageId": ["img-1"]},
         {"imageId": {"id": 1}},
         {"imageId": True},
@@ -175,7 +175,7 @@ def test_any_other_id_is_kept_as_it_is(value: Any, image_id: str) -> None:
         ('""', -1),
         ('"-7"', -1),
         ('"7.0"', -1),
-        ('"٧"', -1),
+        ('"\u0667"', -1),
         ('"1234567890123456"', -1),
         ("1e30", -1),
         ("1e999999999", -1),
@@ -186,7 +186,7 @@ def test_any_other_id_is_kept_as_it_is(value: Any, image_id: str) -> None:
     ],
 )
 def test_a_total_is_a_count_absent_or_a_lie(literal: str, total: int | None) -> None:
-    """totalCount counts where it is a whole number in any spelling; anything else is a lie."""
+    """TotalCount counts where it is a whole number in any spelling; anything else is a lie."""
     rows = VM.read_images(f'{{"dataSet":[{{"imageId":"a"}}],"totalCount":{literal}}}'.encode())
     assert rows.total == total
     assert rows.served == 1
@@ -241,7 +241,7 @@ json_values = st.recursive(
 
 
 @given(json_values | st.lists(json_values).map(lambda rows: {"dataSet": rows}))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_json_is_rows_or_a_named_error(value: Any) -> None:
     """Whatever stands in the response, each row served is an image or is counted as rejected."""
     body = json.dumps(value).encode()
