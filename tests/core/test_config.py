@@ -484,10 +484,10 @@ def test_mask_never_shows_a_password_that_was_not_quoted(password: str) -> None:
     assert mask(f"postgresql://user:{password}@host/name") == "postgresql://user:***@host/name"
 
 
-@pytest.mark.parametrize("password", ["12/se", "12#se", "12?se", "pa/se", "p[se", "[se", "/se@x"])
+@pytest.mark.parametrize("password", ["12/zz", "12#zz", "12?zz", "pa/zz", "p[zz", "[zz", "/zz@x"])
 def test_mask_never_shows_a_password_that_breaks_the_url(password: str) -> None:
     """Whatever part of a URL a password falls into, what follows its colon is not shown."""
-    assert "se" not in mask(f"postgresql://user:{password}@host/name")
+    assert "zz" not in mask(f"postgresql://user:{password}@host/name")
 
 
 @pytest.mark.parametrize(
