@@ -37,7 +37,8 @@ lint: $(READY) ## ruff, mypy, import rules, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/syncer db upgrade --sql | $(BIN)/squawk --pg-version 15 --assume-in-transaction -e prefer-robust-stmts -e require-timeout-settings
+	$(BIN)/syncer db upgrade --sql | \
+	  $(BIN)/squawk --pg-version 15 -e prefer-robust-stmts -e require-timeout-settings -e prefer-bigint-over-int -e prefer-text-field
 
 .PHONY: build
 build: $(READY) ## The wheel and the source archive, in dist/
