@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 import anyio
 
 from syncer.config import Settings
-from syncer.core.errors import unwrapped
+from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.db import Server, check_schema, installed_revision, revisions
 from syncer.report import Report
-from syncer.run import Progress, Selection, run_once
+from syncer.run import Progress, run_once
 from syncer.scheduler import Stop
+from syncer.selection import Selection
 
 __all__ = ["Progress", "Selection", "open_emptied", "open_server", "open_store", "sync"]
 
@@ -98,15 +99,17 @@ async def sync(
                 )
             tasks.cancel_scope.cancel()
     if report is None:  # told twice to end: the task group was cancelled
-        raise KeyboardInterrupt
+        raise Interrupted("told twice to end: gave up at once; what was stored is whole")
     return report
 
 
 async def _stop_on_signal(stop: Stop, scope: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        told = False
         async for number in signals:
-            if stop.reason is not None:
+            if told:
                 scope.cancel()
                 return
+            told = True
             name = signal.Signals(number).name
             stop.now(Fault(code="STOPPED", message=f"the run was told to stop ({name})"))

@@ -130,8 +130,11 @@ class Client:
 
     async def _attempt(self, source: Source, action: str, body: bytes) -> wire.Reply:
         async with self._slots:
-            if wait := self._pacer.reserve(time.monotonic()):
+            # Again after the wait: the server may have asked for a pause meanwhile.
+            while (wait := self._pacer.reserve(time.monotonic())) > 0:
                 await anyio.sleep(wait)
+                if not self._pacer.paused(time.monotonic()):
+                    break
             self.calls += 1
             status, headers, content = await self._post(source, action, body)
         try:
@@ -164,6 +167,8 @@ class Client:
             ) from error
         except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
             raise TornRead(f"the reply was cut off ({_brief(error)})", code="TORN_READ") from error
+        except aiohttp.InvalidURL:  # its text is the URL, a proxy's password perhaps
+            raise Refused("the endpoint or proxy is not a usable URL", code="BAD_URL") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(
                 f"{self._host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and "

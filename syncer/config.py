@@ -193,7 +193,7 @@ def _settings(values: _Values, env: Mapping[str, str], home: Path) -> Settings:
         services=values.get("SYNCER_SERVICES", read.services, ("vm",)),
         endpoint=endpoint,
         credentials=_credentials(values),
-        proxy=_proxy(endpoint),
+        proxy=_proxy(endpoint, values.faults),
         database=Database(
             url=url,
             libpq=url is None and any(env.get(name) for name in _LIBPQ),
@@ -241,13 +241,19 @@ def _credentials(values: _Values) -> KeyPair | Token | None:
     return None
 
 
-def _proxy(endpoint: str) -> Secret | None:
+def _proxy(endpoint: str, faults: list[str]) -> Secret | None:
     """Return the proxy for the endpoint, after HTTPS_PROXY and NO_PROXY."""
     parts = urlsplit(endpoint)
     if urllib.request.proxy_bypass(parts.netloc) or LOOPBACK.match(parts.hostname or ""):
         return None
     proxy = urllib.request.getproxies().get(parts.scheme)
-    return Secret(proxy) if proxy else None
+    if not proxy:
+        return None
+    try:
+        read.endpoint_address(proxy)
+    except ValueError:
+        faults.append(f"{parts.scheme.upper()}_PROXY: is not a URL: write http://host:port")
+    return Secret(proxy)
 
 
 def tls_context() -> ssl.SSLContext:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from syncer.core.sources import SOURCES
 
@@ -16,6 +16,7 @@ _NO_DATABASE_URL: Final = (
     "such as / @ ? # in the password percent-encoded"
 )
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST: Final = 3650 * 86400
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw]?)")
 
 
@@ -43,7 +44,16 @@ def duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise ValueError(f"{text!r} is not a duration: write 90, 90s, 15m, 12h or 2d")
-    return float(match[1]) * _UNITS[match[2]]
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is longer than ten years")
+    return seconds
+
+
+def _starred(parameter: re.Match[str]) -> str:
+    sign, name, value = parameter.groups()
+    secret = unquote(name).lower() in {"password", "sslpassword", "passfile"}
+    return f"{sign}{name}={'***' if secret else value}"
 
 
 def mask(url: str) -> str:
@@ -52,24 +62,36 @@ def mask(url: str) -> str:
     Also of a URL that is broken, by its password perhaps: all up to the last ``@`` is taken for
     the name and password.
     """
-    scheme, slashes, rest = url.rpartition("://") if url.count("://") == 1 else url.partition("://")
+    url = re.sub(r"([?&])([^=&]*)=([^&]*)", _starred, url)
+    scheme, slashes, rest = url.partition("://")
     login, at, address = rest.rpartition("@")
     if at:
         name, colon, _ = login.partition(":")
         login = f"{name}:***" if colon else name
-    address = re.sub(r"(?i)((?:ssl)?password|passfile)=[^&]*", r"\1=***", address)
     return f"{scheme}{slashes}{login}{at}{address}"
+
+
+def endpoint_address(text: str) -> tuple[SplitResult, str]:
+    """Return an http or https URL in parts, and its host; never quotes it (it may hold secrets)."""
+    fault = f"is not a URL: write for example {DEFAULT_ENDPOINT}"
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        host.encode("idna")
+        port = parts.port
+    except ValueError:
+        raise ValueError(fault) from None
+    if port == 0 or parts.scheme not in {"http", "https"} or not host:
+        raise ValueError(fault)
+    return parts, host
 
 
 def endpoint(text: str) -> str:
     """Read the base URL of the API."""
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:  # what urlsplit says may quote a password
-        raise ValueError(f"is not a URL: write for example {DEFAULT_ENDPOINT}") from None
-    if parts.scheme not in {"http", "https"} or not host:
+    text = text.strip()
+    if not text.isprintable() or " " in text:
         raise ValueError(f"is not a URL: write for example {DEFAULT_ENDPOINT}")
+    parts, host = endpoint_address(text)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("write only scheme, host and port, without credentials or a query")
     if parts.scheme == "http" and not LOOPBACK.match(host):
@@ -84,7 +106,7 @@ def database_url(text: str) -> Secret:
         _ = parts.port
     except ValueError:  # what urlsplit says may quote the password
         raise ValueError(_NO_DATABASE_URL) from None
-    if parts.scheme not in {"postgres", "postgresql"}:
+    if parts.scheme not in {"postgres", "postgresql"} or "@" in parts.path + parts.fragment:
         raise ValueError(_NO_DATABASE_URL)
     return Secret(text)
 
@@ -119,6 +141,8 @@ def header(text: str) -> str:
 def secret(text: str) -> Secret:
     """Read a secret, trimmed as the SDK does."""
     bare = text.strip()
+    if not bare:
+        raise ValueError("is blank")
     if not bare.isprintable():
         raise ValueError("holds characters that no key has; was it copied whole?")
     return Secret(bare)

@@ -27,6 +27,8 @@ _GONE = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
     OSError,
     TimeoutError,
 )
@@ -66,7 +68,7 @@ def named_errors(where: str, connection: Closable | None = None) -> Iterator[Non
         raise ConfigError(f"the database at {where} refused: {_line(error)}") from error
     except _GONE as error:
         raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
-    except asyncpg.InterfaceError as error:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if connection is None or not _is_lost(connection):
             raise  # our own mistake in using the driver
         raise DatabaseGone(f"the connection to {where} was lost") from error
@@ -149,7 +151,7 @@ class Server:
 
 
 def _session(name: str) -> dict[str, str]:
-    return {"application_name": name[:63], "timezone": "UTC"}
+    return {"application_name": name[:63], "timezone": "UTC", "idle_session_timeout": "0"}
 
 
 def _where(url: str | None) -> str:

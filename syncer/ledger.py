@@ -21,11 +21,12 @@ import msgspec
 import structlog
 
 from syncer import __version__
-from syncer.core.errors import LockHeld, Superseded
+from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.db import Connection, Server, acquired, check_schema, named_errors, sql
 
 GRACE: Final = 60.0
-"""Seconds past the run's time in which what was read is still written."""
+"""Seconds past the run's time in which what was read is still written; as many again, and a
+newcomer may take the run over."""
 _FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)
 _STEAL_ATTEMPTS: Final = 50
 _log = structlog.get_logger()
@@ -64,15 +65,15 @@ class Run:
     """A run that holds the lock of its account."""
 
     def __init__(
-        self, connection: asyncpg.Connection[Any], where: str, account: str, run_id: int
+        self, connection: asyncpg.Connection[Any], server: Server, account: str, run_id: int
     ) -> None:
         self._connection = connection
-        self._where = where
+        self._server = server
+        self._where = server.where
         self.account = account
         self.run_id = run_id
         self.last_change = 0
         self.extra_names: dict[str, set[str]] = {}
-        self.ended = False
 
     def number(self, changes: int) -> int:
         """Reserve ordinals for changes; return the one before the first."""
@@ -97,10 +98,36 @@ class Run:
         self, status: str, counts: Counts, *, code: str | None, message: str | None
     ) -> None:
         """End the run: its row gets its result and its changes their place in the feed."""
-        with named_errors(self._where, self._connection):
-            async with self._connection.transaction():
-                await self._connection.execute(sql("feed_lock"), _FEED_KEY)
-                await self._connection.fetchval(
+        try:
+            await self._finish(self._connection, status, counts, code, message)
+        except DatabaseGone:
+            # The lock went with its connection: take it again, and see whether we are the newest.
+            async with _connected(self._server, self.account) as connection:
+                with named_errors(self._where, connection):
+                    if not await connection.fetchval(
+                        sql("lock_try"), lock_key("run", self.account)
+                    ):
+                        raise Superseded(
+                            f"another run of account {self.account!r} took the lock"
+                        ) from None
+                    await self._finish(connection, status, counts, code, message)
+
+    async def _finish(
+        self,
+        connection: Connection,
+        status: str,
+        counts: Counts,
+        code: str | None,
+        message: str | None,
+    ) -> None:
+        with named_errors(self._where, connection):
+            async with connection.transaction():
+                # Exclusive: a commit of this run that is still under way must be seen before its
+                # changes are numbered, or the feed would skip them.
+                await connection.execute(sql("lock_timeout"))
+                await connection.execute(sql("fence_exclusive"), lock_key("fence", self.account))
+                await connection.execute(sql("feed_lock"), _FEED_KEY)
+                ended = await connection.fetchval(
                     sql("run_finish"),
                     self.run_id,
                     status,
@@ -109,7 +136,8 @@ class Run:
                     message,
                     self.last_change,
                 )
-        self.ended = True
+        if ended is None:
+            raise Superseded(f"run {self.run_id} was ended by a newer run of {self.account!r}")
 
 
 @contextlib.asynccontextmanager
@@ -120,14 +148,21 @@ async def begin(
 
     Raises LockHeld (naming the holder), DatabaseGone, ConfigError.
     """
-    me = f"syncer sync {account} on {socket.gethostname()[:20]} pid {os.getpid()}"
-    connection = await server.connect(name=me)
-    try:
+    async with _connected(server, account) as connection:
         with named_errors(server.where, connection):
             await check_schema(connection, server.where)
             await _lock(connection, account)
             run_id = await _start(connection, account, run_timeout, selection)
-        yield Run(connection, server.where, account, run_id)
+        yield Run(connection, server, account, run_id)
+
+
+@contextlib.asynccontextmanager
+async def _connected(server: Server, account: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A connection that says in pg_stat_activity whose it is."""
+    me = f"syncer sync {account} on {socket.gethostname()[:20]} pid {os.getpid()}"
+    connection = await server.connect(name=me)
+    try:
+        yield connection
     finally:
         lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
         with (
@@ -146,14 +181,21 @@ async def _start(
 ) -> int:
     """Insert the run's row while no transaction of an older run can be under way."""
     async with connection.transaction():
-        await connection.execute(sql("fence_exclusive"), lock_key("fence", account))
+        await connection.execute(sql("lock_timeout"))
+        try:
+            await connection.execute(sql("fence_exclusive"), lock_key("fence", account))
+        except asyncpg.LockNotAvailableError as error:
+            raise LockHeld(
+                f"a transaction of an older run of account {account!r} is still under way; "
+                "try again when it ended"
+            ) from error
         await connection.execute(sql("feed_lock"), _FEED_KEY)
         for row in await connection.fetch(sql("runs_crashed"), account):
             _log.warning("run.crashed", run_id=row["run_id"], account=account)
         row = await connection.fetchrow(
             sql("run_start"),
             account,
-            timedelta(seconds=run_timeout + GRACE),
+            timedelta(seconds=run_timeout + 2 * GRACE),
             __version__,
             msgspec.json.encode(selection).decode(),
         )
@@ -173,6 +215,8 @@ async def _lock(connection: asyncpg.Connection[Any], account: str) -> None:
         if newest is None or newest["status"] != "running" or not newest["overdue"]:
             raise LockHeld(_held(account, newest, holders))
         for holder in holders:
+            if holder["backend_start"] > newest["started_at"]:
+                continue  # a newcomer like us, who was quicker
             _log.warning(
                 "run.taken_over",
                 account=account,

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from syncer.core.diff import Tally
 from syncer.core.model import Fault
 from syncer.ledger import Counts
 from syncer.writer import Removed, Written
@@ -20,6 +21,8 @@ class Report(msgspec.Struct, kw_only=True):
     counts: Counts = msgspec.field(default_factory=Counts)
     fault: Fault | None = None
     zones: list[Written] = msgspec.field(default_factory=list)
+    latched: int = 0
+    """Removals still withheld in zones that went: their latch is not open either."""
     removals: list[Removed] = msgspec.field(default_factory=list)
 
     @property
@@ -29,7 +32,7 @@ class Report(msgspec.Struct, kw_only=True):
             return 1
         if self.status == "partial":
             return 3
-        return 4 if self.counts.withheld else 0
+        return 4 if self.counts.withheld or self.latched else 0
 
     def fail(self, fault: Fault) -> None:
         """The run ended before its time."""
@@ -45,18 +48,20 @@ class Report(msgspec.Struct, kw_only=True):
             counts.images += written.images
             counts.rereads += written.rereads
             counts.rejected += written.rejected
-            counts.appeared += written.diff.count("appeared")
-            counts.changed += written.diff.count("changed")
-            counts.returned += written.diff.count("returned")
+            counts.appeared += written.tally.appeared
+            counts.changed += written.tally.changed
+            counts.returned += written.tally.returned
         statuses = {written.zone.ref: written.status for written in self.zones}
         for removal in self.removals:
-            counts.changed += removal.diff.count("changed")
-            counts.returned += removal.diff.count("returned")
+            counts.changed += removal.tally.changed
+            counts.returned += removal.tally.returned
             counts.removed += len(removal.removed)
             counts.withheld += len(removal.withheld)
-            if removal.withheld:
+            if removal.zone_gone:
+                statuses[removal.zone.ref] = "gone"
+            elif removal.withheld:
                 statuses[removal.zone.ref] = "guarded"
-            elif removal.removed or removal.diff.changes:
+            elif removal.removed or removal.tally != Tally():
                 statuses[removal.zone.ref] = "changed"
         for status in statuses.values():
             name = f"zones_{status}"
@@ -71,7 +76,8 @@ class Report(msgspec.Struct, kw_only=True):
         counts = self.counts
         read = counts.zones_unchanged + counts.zones_changed + counts.zones_guarded
         nothing = not read and not counts.images
-        return "failed" if nothing and stopped is None else "partial"
+        told = stopped is not None and stopped.code == "STOPPED"
+        return "failed" if nothing and not told else "partial"
 
     def _first_fault(self) -> Fault | None:
         """Return why the run is not all done; a zone that is gone is no failure."""
@@ -109,9 +115,9 @@ def wide_zone(written: Written) -> dict[str, Any]:
         "status": written.status,
         "images": written.images,
         "pages": written.pages,
-        "appeared": written.diff.count("appeared"),
-        "changed": written.diff.count("changed"),
-        "returned": written.diff.count("returned"),
+        "appeared": written.tally.appeared,
+        "changed": written.tally.changed,
+        "returned": written.tally.returned,
         "rejected": written.rejected,
         "rereads": written.rereads,
         **why(written.fault),

@@ -6,47 +6,33 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import anyio
 import msgspec
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from syncer.client import Client, open_client
 from syncer.config import Settings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import ConfigError, DatabaseGone, Denied, unwrapped
-from syncer.core.glob import matches
 from syncer.core.guard import judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
 from syncer.core.sources import SOURCES
 from syncer.db import Server, check_schema
-from syncer.ledger import Clock, Run, begin, read_clock
+from syncer.ledger import GRACE, Clock, Run, begin, read_clock
 from syncer.report import Report, why, wide_zone
 from syncer.scheduler import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
-from syncer.store import Zone
+from syncer.selection import Selection, plan
 from syncer.writer import Writer, Written
 
 WRITERS: Final = 2
 _BACKLOG: Final = 2
-_FINISH_TIMEOUT: Final = 10.0
+_FINISH_TIMEOUT: Final = 45.0
 _POLICY: Final = Backoff()
 _log = structlog.get_logger()
-
-
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is asked to look at; ``zones`` are globs (none: every zone)."""
-
-    services: tuple[str, ...]
-    zones: tuple[str, ...] = ()
-
-    def holds(self, ref: ZoneRef) -> bool:
-        """Return whether a zone is selected."""
-        return ref.service in self.services and (
-            not self.zones or any(matches(pattern, ref.zone_id) for pattern in self.zones)
-        )
 
 
 class Progress(Protocol):
@@ -94,18 +80,31 @@ async def run_once(
                     clock = await read_clock(pool, server.where)
                     writer = Writer(server, pool, run, account)
                     one = _Pass(settings, selection, client, writer, clock, report, stop, progress)
-                    await one.work()
+                    await _in_time(one, server)
         except Denied as error:
             report.fail(Fault(code=error.code, message=error.message, request_id=error.request_id))
         except BaseException as error:
             report.fail(Fault(code=type(error).__name__.upper(), message=str(error)[:500]))
             raise
         finally:
-            report.conclude(calls=client.calls, retries=client.retries, stopped=stop.reason)
+            report.conclude(
+                calls=client.calls,
+                retries=client.retries,
+                stopped=stop.reason if stop.cut else None,
+            )
             if run is not None:
                 await _finish(run, report)
     _log.info("run.finished", **report.wide())
     return report
+
+
+async def _in_time(one: _Pass, server: Server) -> None:
+    """Do the pass; where even the writing does not end in the run's grace, give up."""
+    limit = one.settings.run_timeout + GRACE
+    with anyio.move_on_after(limit) as scope:
+        await one.work()
+    if scope.cancelled_caught:
+        raise DatabaseGone(f"the database at {server.where} did not take what was read in time")
 
 
 async def _finish(run: Run, report: Report) -> None:
@@ -118,9 +117,9 @@ async def _finish(run: Run, report: Report) -> None:
                 code=fault.code if fault else None,
                 message=fault.message if fault else None,
             )
-    except (DatabaseGone, TimeoutError) as error:
+    except TimeoutError as error:
         # The next run marks this one as crashed; what it wrote is whole.
-        _log.warning("run.not_recorded", run_id=run.run_id, reason=str(error))
+        raise DatabaseGone("the database did not take the end of the run in time") from error
 
 
 class _Pass:
@@ -200,6 +199,11 @@ class _Pass:
         known = await self.writer.zones(listed)
         unreliable = {listing.service for listing in listings if listing.fault is not None}
         targets, gone = plan({zone.ref for zone in listed}, known, selection, unreliable)
+        self.report.latched = sum(
+            zone.withheld
+            for ref, zone in known.items()
+            if selection.holds(ref) and (zone.gone or ref in gone)
+        )
         if selection.zones and not targets and not gone and not unreliable:
             raise ConfigError(
                 f"no zone matches {' '.join(selection.zones)}: see the ids with 'syncer zones'"
@@ -217,7 +221,7 @@ class _Pass:
                 for ref in gone:
                     looked = Looked(zone=ref, started_at=now, observed_at=now, listed=False)
                     fault = Fault(code="NOT_LISTED", message="DescribeZones lists it no more")
-                    await send.send(Gone(looked=looked, fault=fault))
+                    await self._into(send)(Gone(looked=looked, fault=fault))
                 await read_zones(
                     self.client,
                     targets,
@@ -225,8 +229,21 @@ class _Pass:
                     at_once=self.settings.max_concurrency,
                     now=self.clock.now,
                     stop=self.stop,
-                    deliver=send.send,
+                    deliver=self._into(send),
                 )
+
+    @staticmethod
+    def _into(
+        send: MemoryObjectSendStream[Outcome],
+    ) -> Callable[[Outcome], Awaitable[None]]:
+        async def deliver(outcome: Outcome) -> None:
+            try:
+                await send.send(outcome)
+            except anyio.BrokenResourceError:
+                # The writers ended by an error, which is about to cancel this task too.
+                await anyio.sleep_forever()
+
+        return deliver
 
     async def _write(self, outcomes: MemoryObjectReceiveStream[Outcome]) -> None:
         async with outcomes:
@@ -260,7 +277,10 @@ class _Pass:
                 )
         for cleared in verdict.cleared:
             answer = await confirm(self.client, cleared, self.stop)
-            settled = await self.writer.settle(answer.answers, answer.fault)
+            if answer.zone_gone:
+                settled = await self.writer.went(cleared.zone, answer.fault)
+            else:
+                settled = await self.writer.settle(answer.answers, answer.fault)
             self.report.removals.append(settled)
             _log.info(
                 "removals.settled",
@@ -272,25 +292,3 @@ class _Pass:
                 unanswered=settled.unanswered,
                 **why(settled.fault),
             )
-
-
-def plan(
-    listed: set[ZoneRef],
-    known: dict[ZoneRef, Zone],
-    selection: Selection,
-    unreliable: set[str],
-) -> tuple[list[Target], list[ZoneRef]]:
-    """Return the zones to read, and the known zones that the API does not list any more.
-
-    Where a service's list of zones is ``unreliable``, no zone is gone and the known are read.
-    """
-    targets, gone = [], []
-    for ref in sorted(listed | {ref for ref in known if selection.holds(ref)}):
-        zone = known.get(ref)
-        alive = zone is not None and not zone.gone
-        if ref in listed or (ref.service in unreliable and alive):
-            size = zone.present if zone is not None and zone.last_complete_at else None
-            targets.append(Target(ref=ref, listed=ref in listed, size=size))
-        elif alive:
-            gone.append(ref)
-    return targets, gone

@@ -7,7 +7,7 @@ while it waits, no further zone is begun, so a slow database slows the crawl.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import anyio
 import msgspec
@@ -44,6 +44,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason: Fault | None = None
+        self.cut = False
+        """Something was left undone because of it."""
         self._scopes: set[anyio.CancelScope] = set()
 
     def now(self, reason: Fault) -> None:
@@ -62,6 +64,7 @@ class Stop:
                     return True
             finally:
                 self._scopes.discard(scope)
+        self.cut = True
         return False
 
 
@@ -109,7 +112,11 @@ async def read_zones(
 
     async def read(target: Target) -> None:
         try:
-            await deliver(await read_zone(client, target, page_size=page_size, now=now, stop=stop))
+            await deliver(
+                await read_zone(
+                    client, target, page_size=page_size, at_once=at_once, now=now, stop=stop
+                )
+            )
         finally:
             gate.release()
 
@@ -118,6 +125,7 @@ async def read_zones(
             await gate.acquire()
             if stop.reason is not None:
                 gate.release()
+                stop.cut = True
                 break
             begun += 1
             tasks.start_soon(read, target)
@@ -130,7 +138,13 @@ def _largest_first(target: Target) -> tuple[float, ZoneRef]:
 
 
 async def read_zone(
-    client: Client, target: Target, *, page_size: int, now: Callable[[], float], stop: Stop
+    client: Client,
+    target: Target,
+    *,
+    page_size: int,
+    at_once: int,
+    now: Callable[[], float],
+    stop: Stop,
 ) -> Outcome:
     """Read one zone, again where it was not consistent. Raises Denied."""
     source = SOURCES[target.ref.service]
@@ -139,7 +153,7 @@ async def read_zone(
     reading = Reading(min(page_size, source.max_page_size), paged=source.paged)
     while walk := reading.next_walk():
         looked = msgspec.structs.replace(looked, observed_at=now())
-        error = await _read_pages(client, source, target.ref.zone_id, walk, stop)
+        error = await _read_pages(client, source, target.ref.zone_id, walk, at_once, stop)
         if isinstance(error, ZoneNotFound):
             return Gone(looked=looked, fault=_fault(error))
         if error is not None:
@@ -152,8 +166,8 @@ async def read_zone(
     return reading.incomplete(looked)
 
 
-async def _read_pages(
-    client: Client, source: Source, zone_id: str, walk: Walk, stop: Stop
+async def _read_pages(  # noqa: PLR0917  (one caller, above)
+    client: Client, source: Source, zone_id: str, walk: Walk, at_once: int, stop: Stop
 ) -> SyncError | None:
     """Read the pages of one walk; a page that fails keeps no other from being read."""
     errors: list[SyncError] = []
@@ -171,9 +185,14 @@ async def _read_pages(
 
     async def read_all() -> None:
         while not errors and (numbers := walk.remaining()):
+            queue = iter(numbers)
             async with anyio.create_task_group() as tasks:
-                for number in numbers:
-                    tasks.start_soon(read, number)
+                for _ in range(min(at_once, len(numbers))):
+                    tasks.start_soon(read_in_turn, queue)
+
+    async def read_in_turn(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            await read(number)
 
     if not await stop.guard(read_all) and stop.reason is not None:
         return SyncError(stop.reason.message, code=stop.reason.code)
@@ -196,7 +215,7 @@ async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
     gone: list[Fault] = []
 
     async def ask(image_ids: tuple[str, ...]) -> None:
-        question = Question(image_ids)
+        question = Question(image_ids, counted=source.total is not None)
         try:
             while page := question.next_page:
                 question.take(
@@ -213,6 +232,7 @@ async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
         except ZoneNotFound as error:
             gone.append(_fault(error))
         except ImageNotFound:
+            answers.sighted(question)
             if len(image_ids) == 1:
                 answers.not_found(image_ids[0])
                 return
@@ -220,9 +240,11 @@ async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
                 for image_id in image_ids:
                     tasks.start_soon(ask, (image_id,))
         except SyncError as error:
+            answers.sighted(question)
             faults.append(_fault(error))
         else:
             if not answers.replied(question):
+                answers.sighted(question)
                 reason = question.torn or "its ids and totalCount do not agree"
                 faults.append(
                     Fault(code="UNCONFIRMED", message=f"the answer by id does not count: {reason}")

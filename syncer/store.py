@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from syncer.core.diff import Diff, Stored, compare, differing, new_names
+from syncer.core.diff import Diff, Stored, Tally, compare, differing, new_names
 from syncer.core.model import TRACKED, Fault, Image, ListedZone, Looked, ZoneRef
 from syncer.db import Connection, sql
 from syncer.ledger import Run
@@ -177,7 +177,7 @@ async def record(
     *,
     status: str,
     images: int,
-    diff: Diff,
+    tally: Tally,
     rejected: int,
     last_change: int,
     fault: Fault | None,
@@ -193,9 +193,9 @@ async def record(
         looked.listed,
         looked.pages,
         images,
-        diff.count("appeared"),
-        diff.count("changed"),
-        diff.count("returned"),
+        tally.appeared,
+        tally.changed,
+        tally.returned,
         0,
         rejected,
         looked.rereads,

@@ -14,9 +14,10 @@ import msgspec
 
 from syncer import store
 from syncer.core.confirm import Answers
-from syncer.core.diff import Diff, Stored
+from syncer.core.diff import Diff, Stored, Tally
 from syncer.core.guard import Judged
 from syncer.core.model import Failed, Fault, Gone, Image, Incomplete, ListedZone, ZoneRef
+from syncer.core.normalise import same_json
 from syncer.core.paging import Candidates, Snapshot
 from syncer.db import Connection, Server, acquired, sql
 from syncer.ledger import Run
@@ -24,7 +25,11 @@ from syncer.store import Zone
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one zone. ``judged`` is set where a whole look found images missing."""
+    """What became of one zone.
+
+    ``judged`` is set after a whole look. ``diff`` is kept for a dry run only: a run must not hold
+    the images of every zone.
+    """
 
     zone: Zone
     status: str
@@ -32,7 +37,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     pages: int = 0
     rereads: int = 0
     rejected: int = 0
-    diff: Diff = Diff((), (), ())
+    tally: Tally = Tally()
+    diff: Diff | None = None
     judged: Judged | None = None
     fault: Fault | None = None
 
@@ -41,11 +47,12 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one zone's candidates for removal."""
 
     zone: Zone
-    diff: Diff = Diff((), (), ())
+    tally: Tally = Tally()
     removed: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     newly_withheld: int = 0
     unanswered: int = 0
+    zone_gone: bool = False
     fault: Fault | None = None
 
 
@@ -70,7 +77,7 @@ class Writer:
             for zone in listed
             if (old := known.get(zone.ref)) is None
             or old.name != zone.name
-            or msgspec.json.decode(old.attributes) != msgspec.json.decode(zone.attributes)
+            or not same_json(old.attributes, zone.attributes)
         ]
         if self._run is not None and changed:
             async with self._run.writing(self._pool) as connection:
@@ -106,27 +113,30 @@ class Writer:
                     fault=outcome.fault,
                 )
                 stored: Mapping[str, Stored] = {}
+                diff = Diff((), (), ())
             else:
                 stored, diff = await store.plan(con, zone, outcome.images)
-                written = _written(zone, outcome, stored, diff)
-            if self._run is not None:
-                await self._apply(con, self._run, written, outcome, stored)
+                written = _written(zone, outcome, stored, diff.tally())
+            if self._run is None:
+                return msgspec.structs.replace(written, diff=diff)
+            await self._apply(con, self._run, written, outcome, stored, diff)
         return written
 
     @staticmethod
-    async def _apply(
+    async def _apply(  # noqa: PLR0917
         connection: Connection,
         run: Run,
         written: Written,
         outcome: Snapshot | Incomplete | Failed | Gone,
         stored: Mapping[str, Stored],
+        diff: Diff,
     ) -> None:
-        zone, diff = written.zone, written.diff
+        zone, tally = written.zone, written.tally
         last_change = await store.write(connection, run, zone, diff)
         await store.count(
             connection,
             zone,
-            present=diff.count("appeared") + diff.count("returned"),
+            present=tally.appeared + tally.returned,
             withheld=-_seen_again(diff, stored),
             gone=isinstance(outcome, Gone),
             back=isinstance(outcome, Snapshot) and zone.gone,
@@ -138,7 +148,7 @@ class Writer:
             outcome.looked,
             status=written.status,
             images=written.images,
-            diff=diff,
+            tally=tally,
             rejected=written.rejected,
             last_change=last_change,
             fault=written.fault,
@@ -170,7 +180,7 @@ class Writer:
             unanswered = list(answers.unanswered)
             result = Removed(
                 zone=zone,
-                diff=diff,
+                tally=diff.tally(),
                 removed=tuple(gone),
                 unanswered=len(unanswered),
                 fault=fault,
@@ -191,11 +201,22 @@ class Writer:
                 await store.count(
                     connection,
                     zone,
-                    present=diff.count("returned") - len(gone),
+                    present=result.tally.returned - len(gone),
                     withheld=-_seen_again(diff, stored) - sum(stored[i].withheld for i in gone),
                 )
                 changed = diff.changes or gone
                 await self._amend(connection, run, result, status="changed" if changed else None)
+        return result
+
+    async def went(self, ref: ZoneRef, fault: Fault | None) -> Removed:
+        """Note that a zone went between its look and the question by id: nothing is removed."""
+        zone = self._zones[ref]
+        result = Removed(zone=zone, zone_gone=True)
+        if (run := self._run) is not None:
+            async with run.writing(self._pool) as connection:
+                await store.count(connection, zone, gone=True)
+                told = msgspec.structs.replace(result, fault=fault)
+                await self._amend(connection, run, told, status="gone")
         return result
 
     @staticmethod
@@ -207,9 +228,9 @@ class Writer:
             result.zone.key,
             run.run_id,
             status,
-            result.diff.count("changed"),
+            result.tally.changed,
             len(result.removed),
-            result.diff.count("returned"),
+            result.tally.returned,
             len(result.withheld),
             run.last_change,
             *store.told(result.fault),
@@ -223,7 +244,7 @@ class Writer:
 
 
 def _written(
-    zone: Zone, outcome: Snapshot | Incomplete, stored: Mapping[str, Stored], diff: Diff
+    zone: Zone, outcome: Snapshot | Incomplete, stored: Mapping[str, Stored], tally: Tally
 ) -> Written:
     looked = outcome.looked
     if isinstance(outcome, Incomplete):
@@ -234,7 +255,7 @@ def _written(
             pages=looked.pages,
             rereads=looked.rereads,
             rejected=outcome.rejected,
-            diff=diff,
+            tally=tally,
             fault=outcome.fault,
         )
     present = [image_id for image_id, known in stored.items() if known.present]
@@ -242,11 +263,11 @@ def _written(
     still = frozenset(i for i in candidates.image_ids if stored[i].withheld)
     return Written(
         zone=zone,
-        status="changed" if diff.appeared or diff.changes else "unchanged",
+        status="changed" if tally != Tally() else "unchanged",
         images=len(outcome.images),
         pages=looked.pages,
         rereads=looked.rereads,
-        diff=diff,
+        tally=tally,
         judged=Judged(candidates=candidates, present=len(present), withheld=still),
     )
 

@@ -18,8 +18,9 @@ from syncer.db import Server
 from syncer.embedded import EmbeddedPostgres
 from syncer.migrate import upgrade
 from syncer.report import Report
-from syncer.run import Selection, run_once
+from syncer.run import run_once
 from syncer.scheduler import Stop
+from syncer.selection import Selection
 from syncer.simulator import Simulator, World
 
 KEY, SECRET = "test-key", "test-secret"

@@ -398,6 +398,11 @@ def views() -> None:
             where s.zone_key = z.zone_key and (s.listed or s.status not in ('failed', 'gone'))
             order by s.run_id desc limit 1) as seen on true""")
 
+    # Readers may not look into syncer_store, and must know whether they fit the schema.
+    op.execute("""
+        create view syncer.schema_version as
+        select version_num as revision from syncer_store.alembic_version""")
+
     op.execute("""
         create view syncer.zone_scans as
         select s.run_id, z.account, z.service, z.zone_id, s.started_at, s.observed_at,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
@@ -12,7 +14,15 @@ import click
 
 from syncer import log
 from syncer.config import Settings, load
-from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, Superseded, SyncError
+from syncer.core.errors import (
+    ConfigError,
+    DatabaseGone,
+    Interrupted,
+    LockHeld,
+    Superseded,
+    SyncError,
+)
+from syncer.core.glob import regex
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,9 +54,14 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
             fail(5, str(error))
         except (DatabaseGone, SyncError) as error:
             fail(1, str(error))
+        except Interrupted as error:
+            fail(3, str(error))
         except BrokenPipeError:
-            sys.stderr.close()  # the reader of our output went away: nothing more to say
-            raise SystemExit(1) from None
+            # The reader of our output had enough; nothing may be flushed to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
+        except OSError as error:
+            fail(1, f"the output cannot be written: {error}")
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         raise SystemExit(code or 0)
@@ -70,6 +85,16 @@ def zone_option(function: F) -> F:
     return click.option("--zone", "zones", multiple=True, metavar="GLOB", help="Zones by id.")(
         function
     )
+
+
+def check_globs(patterns: tuple[str, ...]) -> None:
+    """Raise a usage error for a glob that is none."""
+    for pattern in patterns:
+        try:
+            re.compile(regex(pattern))
+            pattern.encode()
+        except (re.error, UnicodeError):
+            raise click.UsageError(f"{pattern!r} is not a glob: check its brackets") from None
 
 
 def account_option(function: F) -> F:

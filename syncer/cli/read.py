@@ -12,6 +12,7 @@ import msgspec
 
 from syncer.cli.common import (
     account_option,
+    check_globs,
     output_option,
     run,
     service_option,
@@ -22,8 +23,10 @@ from syncer.cli.output import Json, Row, write
 from syncer.config import Settings
 from syncer.config_text import duration
 from syncer.core.glob import regex
+from syncer.db import named_errors
 
-_LIMIT = click.option("--limit", type=click.IntRange(1), help="At most so many rows.")
+_BATCH: Final = 1000
+_LIMIT = click.option("--limit", type=click.IntRange(1, 10**12), help="At most so many rows.")
 _IMAGE = click.option(
     "--image", "images_", multiple=True, metavar="GLOB", help="Images by id or name."
 )
@@ -41,38 +44,49 @@ async def _show(
 ) -> None:
     """Run a reading statement and print its rows, streaming where the format allows."""
     from syncer.app import open_store  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.db import named_errors, sql  # noqa: PLC0415
+    from syncer.db import sql  # noqa: PLC0415
 
     async with open_store(loaded) as server:
         connection = await server.connect(name=f"syncer {statement}")
         try:
-            with named_errors(server.where, connection):
-                async with connection.transaction(readonly=True):
+            async with connection.transaction(readonly=True):
+                with named_errors(server.where, connection):
                     prepared = await connection.prepare(sql(statement))
-                    attributes = prepared.get_attributes()
-                    columns = [attribute.name for attribute in attributes]
-                    jsonb = {a.name for a in attributes if a.type.name == "jsonb"}
-                    rows = _rows(prepared, arguments, jsonb, derive)
-                    await write(rows, columns, output, table=table, empty=empty)
+                attributes = prepared.get_attributes()
+                columns = [attribute.name for attribute in attributes]
+                jsonb = {a.name for a in attributes if a.type.name == "jsonb"}
+                rows = _rows(connection, server.where, prepared, arguments, jsonb, derive)
+                await write(rows, columns, output, table=table, empty=empty)
         finally:
             await connection.close(timeout=5)
 
 
-async def _rows(
+async def _rows(  # noqa: PLR0917  (one caller, above)
+    connection: asyncpg.Connection[Any],
+    where: str,
     prepared: asyncpg.prepared_stmt.PreparedStatement[Any],
     arguments: tuple[object, ...],
     jsonb: set[str],
     derive: Callable[[dict[str, Any]], None],
 ) -> AsyncIterator[Row]:
-    async for record in prepared.cursor(*arguments, prefetch=1000):
-        row = dict(record)
-        for name in jsonb:
-            row[name] = None if row[name] is None else Json(row[name])
-        derive(row)
-        yield row
+    """Yield rows a batch at a time; only the fetching is the database's to fail."""
+    with named_errors(where, connection):
+        cursor = await prepared.cursor(*arguments)
+    while True:
+        with named_errors(where, connection):
+            batch = await cursor.fetch(_BATCH)
+        for record in batch:
+            row = dict(record)
+            for name in jsonb:
+                row[name] = None if row[name] is None else Json(row[name])
+            derive(row)
+            yield row
+        if len(batch) < _BATCH:
+            return
 
 
 def _globs(patterns: tuple[str, ...]) -> list[str] | None:
+    check_globs(patterns)
     return [regex(pattern) for pattern in patterns] or None
 
 
@@ -85,11 +99,14 @@ def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> d
     except ValueError:
         try:
             return datetime.now(UTC) - timedelta(seconds=duration(text))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise click.BadParameter(
                 f"{text!r} is neither a time such as 2026-11-23T08:00Z nor an age such as 2d"
             ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise click.BadParameter(f"{text!r} is outside of all calendars") from None
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncer.cli.common import output_option, run, settings, zone_option
+from syncer.cli.common import check_globs, output_option, run, settings, zone_option
 from syncer.cli.output import Row, default_format, each, write
 from syncer.core.model import TRACKED, Tracked
 
@@ -38,6 +38,7 @@ async def sync(
     Credentials come from ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN.
     Without SYNCER_DATABASE_URL or PG* variables an embedded PostgreSQL is used.
     """
+    check_globs(zones)
     loaded = settings(account=account, services=",".join(services) or None)
     loaded.require_credentials()
     from syncer import app  # noqa: PLC0415  (start-up: not for --help)
@@ -116,6 +117,8 @@ def summary(report: Report, *, dry_run: bool) -> str:
 def _planned(report: Report) -> Iterator[Row]:
     """Yield the changes that a dry run found, in the words of ``image_changes``."""
     for written in report.zones:
+        if written.diff is None:
+            continue
         names = {
             "account": report.account,
             "service": written.zone.ref.service,

@@ -32,10 +32,15 @@ class Removal:
 
 
 class Question:
-    """One batch of ids, asked page by page until the reply counts or cannot."""
+    """One batch of ids, asked page by page until the reply counts or cannot.
 
-    def __init__(self, image_ids: tuple[str, ...]) -> None:
+    ``counted`` is whether the service sends a totalCount at all (bmc does not): where it should
+    and did not, the reply does not count.
+    """
+
+    def __init__(self, image_ids: tuple[str, ...], *, counted: bool = True) -> None:
         self.image_ids = image_ids
+        self._counted = counted
         self.page_size = max(len(image_ids), BATCH)
         self._pages: list[Rows] = []
         self.torn: str | None = None
@@ -56,7 +61,9 @@ class Question:
     def take(self, rows: Rows) -> None:
         """Take the next page of the reply."""
         self._pages.append(rows)
-        if rows.total != self._pages[0].total:
+        if rows.total is None and self._counted:
+            self.torn = "it has no totalCount"
+        elif rows.total != self._pages[0].total:
             self.torn = "totalCount changed between pages"
         elif len(self._pages) == 1:
             self.page_size = rows.served or self.page_size
@@ -75,6 +82,11 @@ class Question:
         if rejected or not agrees or not images.keys() <= set(self.image_ids):
             return None
         return images
+
+    def sightings(self) -> dict[str, Image]:
+        """Return the images asked for that any page returned, by id."""
+        images, _ = merge(self._pages)
+        return {i: image for i, image in images.items() if i in self.image_ids}
 
 
 class Answers:
@@ -99,6 +111,10 @@ class Answers:
         self.returned.update(images)
         self._absent.update(i for i in question.image_ids if i not in images)
         return True
+
+    def sighted(self, question: Question) -> None:
+        """Keep what an unfinished reply returned: seen is seen, though the reply counts not."""
+        self.returned.update(question.sightings())
 
     def not_found(self, image_id: str) -> None:
         """Take an error that says this single id does not exist."""

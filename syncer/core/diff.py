@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from syncer.core.model import TRACKED, Image, Tracked
 from syncer.core.normalise import changed_fields
-
-Kind = Literal["appeared", "changed", "returned", "removed"]
-KINDS: Final[tuple[Kind, ...]] = ("appeared", "changed", "removed", "returned")
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +31,14 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     before: Tracked
 
 
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """How many changes of each kind a look brought."""
+
+    appeared: int = 0
+    changed: int = 0
+    returned: int = 0
+
+
 class Diff(msgspec.Struct, frozen=True):
     """What to write for one zone.
 
@@ -45,11 +50,12 @@ class Diff(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     refreshed: tuple[Image, ...]
 
-    def count(self, kind: Kind) -> int:
-        """Return how many changes of a kind there are (never any that were removed)."""
-        if kind == "appeared":
-            return len(self.appeared)
-        return sum(change.kind == kind for change in self.changes)
+    def tally(self) -> Tally:
+        """Return how many changes of each kind there are."""
+        changed = sum(change.kind == "changed" for change in self.changes)
+        return Tally(
+            appeared=len(self.appeared), changed=changed, returned=len(self.changes) - changed
+        )
 
     def __bool__(self) -> bool:
         """Return whether there is anything to write."""

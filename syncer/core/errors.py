@@ -102,6 +102,10 @@ class LockHeld(Exception):
     """Another run of the same account is at work; the message names it."""
 
 
+class Interrupted(Exception):
+    """The user would not wait for the run to end."""
+
+
 class Superseded(Exception):
     """A newer run of the same account began; this one may not write any more."""
 

@@ -17,6 +17,7 @@ class Pacer:
     def __init__(self, rate: float | None) -> None:
         self._interval = 0.0 if rate is None else 1 / (rate * HEADROOM)
         self._next = 0.0
+        self._paused_until = 0.0
 
     def reserve(self, now: float) -> float:
         """Return the seconds to wait from ``now`` before the call may start."""
@@ -27,3 +28,8 @@ class Pacer:
     def pause(self, until: float) -> None:
         """Let no call start before ``until`` (the server asked for it)."""
         self._next = max(self._next, until)
+        self._paused_until = max(self._paused_until, until)
+
+    def paused(self, now: float) -> bool:
+        """Return whether calls are held back at ``now``, those with a start time included."""
+        return now < self._paused_until

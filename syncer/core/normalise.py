@@ -6,6 +6,7 @@ equal output whatever the order of keys.
 
 from __future__ import annotations
 
+import json
 import re
 from decimal import Context, Decimal
 from hashlib import sha256
@@ -94,6 +95,17 @@ def _cleaned(value: Any) -> Any:
 def canonical(value: dict[str, Any]) -> str:
     """Return an object as JSON text with sorted keys, storable as jsonb."""
     return _json.encode(storable(value)).decode()
+
+
+def same_json(one: str, other: str) -> bool:
+    """Return whether two JSON texts say the same (jsonb writes numbers and keys its own way)."""
+    return one == other or _plain(one) == _plain(other)
+
+
+def _plain(text: str) -> str:
+    """Return JSON with sorted keys and each number in one form."""
+    value = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+    return json.dumps(value, sort_keys=True, default=lambda n: ["number", str(n.normalize())])
 
 
 def size_key(size: str | None) -> str | None:

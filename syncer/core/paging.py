@@ -22,6 +22,9 @@ MAX_WALKS: Final = 8
 MAX_IMAGES: Final = 10_000_000
 """A totalCount beyond this is taken for a lie, not for a plan."""
 
+MAX_PAGES: Final = 20_000
+"""More pages than this are not asked for: a lie, or pages of next to nothing."""
+
 _SEAL: Final = object()
 
 
@@ -121,6 +124,8 @@ class Walk:
                 self._tear(f"page 1 was empty although totalCount is {first.total}")
             else:
                 self.page_size = first.served
+        if first.total is not None and first.total > self.page_size * MAX_PAGES:
+            self._tear(f"totalCount is {first.total}, {first.served} rows to a page")
 
     def _take_uncounted(self, number: int, rows: Rows) -> None:
         before = self.pages[number - 1].served

@@ -33,7 +33,7 @@ set image_name = t.image_name, image_type = t.image_type, image_size = t.image_s
     image_status = t.image_status, category = t.category, os_type = t.os_type,
     extra = t.extra::jsonb, fingerprint = t.fingerprint, extra_digest = t.extra_digest,
     valid_from = l.opens_at, opened_kind = t.kind::syncer_store.opening, opened_run_id = $2,
-    opened_ordinal = t.ordinal, opened_not_before = $3,
+    opened_ordinal = t.ordinal, opened_not_before = coalesce(i.unlisted_after, $3),
     changed_fields = string_to_array(t.fields, ','),
     removed_at = null, removed_run_id = null, removed_ordinal = null, removed_not_before = null,
     unlisted_after = null, withheld_since = null

@@ -1,5 +1,5 @@
 -- Who holds the run lock ($1) or writes under the fence ($2) of an account.
-select distinct l.pid, a.application_name, a.client_addr::text as client
+select distinct l.pid, a.backend_start, a.application_name, a.client_addr::text as client
 from pg_locks as l
 join pg_stat_activity as a using (pid)
 where l.locktype = 'advisory' and l.granted and l.objsubid = 1

@@ -490,6 +490,12 @@ def test_mask_never_shows_a_password_that_breaks_the_url(password: str) -> None:
     assert "zz" not in mask(f"postgresql://user:{password}@host/name")
 
 
+@pytest.mark.parametrize("before", ["host/name", "user@host/name", "u:p@host/name"])
+def test_mask_never_shows_a_password_of_the_query_that_holds_an_at_sign(before: str) -> None:
+    """A password in the query is starred up to its end, an ``@`` in it included."""
+    assert "zz" not in mask(f"postgresql://{before}?password=zz@zz&sslmode=require")
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

@@ -61,7 +61,7 @@ def paged(ids: Sequence[str], *, cap: int = 1000, total: int | None = -2) -> Cal
 def removed(asked: Sequence[str], serve: Callable[[int, int], Rows]) -> set[str]:
     answers = Answers(cleared(asked))
     for batch in answers.batches():
-        question = Question(batch)
+        question = Question(batch, counted=False)
         ask(question, serve)
         answers.replied(question)
     return set(answers.removal().image_ids)
@@ -190,13 +190,26 @@ def test_an_honest_server_is_believed_exactly(
     for batch in answers.batches():
         assert 0 < len(batch) <= BATCH == 100
         found = [image_id for image_id in batch if image_id in alive]
-        question = Question(batch)
+        question = Question(batch, counted=counted)
         assert question.page_size >= len(batch)
         ask(question, paged(found, cap=cap, total=len(found) if counted else None))
         assert answers.replied(question)
     assert set(answers.removal().image_ids) == set(wanted) - alive
     assert set(answers.returned) == set(wanted) & alive
     assert answers.unanswered == ()
+
+
+def test_a_reply_without_its_total_count_does_not_count() -> None:
+    """Where the service counts, a reply by id without totalCount says nothing, empty or not."""
+    for served in ([], ["a"]):
+        question = Question(("a", "b"))
+        question.take(rows(served, None))
+        assert question.next_page is None
+        answers = Answers(cleared(["a", "b"]))
+        assert not answers.replied(question)
+        answers.sighted(question)
+        assert answers.removal().image_ids == ()
+        assert list(answers.returned) == served
 
 
 NAMES = [f"i{number}" for number in range(8)]

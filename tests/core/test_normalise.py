@@ -287,3 +287,27 @@ def test_the_digest_of_nothing_is_nothing() -> None:
     assert empty is not None
     assert len(empty) == 16
     assert empty != normalise.extra_digest('{"a":1}')
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ('{"a":1,"b":[2]}', '{"b": [2], "a": 1}', True),
+        ('{"a":1.50}', '{"a": 1.5}', True),
+        ('{"a":1E+3}', '{"a": 1000}', True),
+        ('{"a":0.1}', '{"a": 0.10000000000000000555}', False),
+        ('{"a":1}', '{"a": 2}', False),
+        ('{"a":"1"}', '{"a": 1}', False),
+        ('{"a":null}', "{}", False),
+        ('{"a":[1,2]}', '{"a": [2, 1]}', False),
+        (
+            '{"a":true}',
+            '{"a": 1}',
+            False,
+        ),
+    ],
+)
+def test_json_is_the_same_however_jsonb_spells_it(one: str, other: str, equal: bool) -> None:
+    """Order of keys, spaces and spelling of numbers do not matter; every value does."""
+    assert normalise.same_json(one, other) is equal
+    assert normalise.same_json(one, one)

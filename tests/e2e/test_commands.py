@@ -128,6 +128,23 @@ BAD = {
     "bad duration": (["sync"], {"SYNCER_RUN_TIMEOUT": "soon"}, 2, "write 90, 90s, 15m"),
     "bad since": (["changes", "--since", "yesterday"], {}, 2, "neither a time"),
     "no such file": (["sync"], {"SYNCER_CONFIG": "/nonexistent.toml"}, 2, "there is no file"),
+    "a glob that is none": (["images", "--zone", "[z-a]"], {}, 2, "is not a glob"),
+    "an age beyond time": (["changes", "--since", "999999999d"], {}, 2, "neither a time"),
+    "a time beyond calendars": (["changes", "--since", "0001-01-01T00:00+14:00"], {}, 2, "outside"),
+    "an endless timeout": (["sync"], {"SYNCER_RUN_TIMEOUT": "999999999d"}, 2, "ten years"),
+    "an odd host": (["sync"], {"ZENLAYER_ENDPOINT": "https://a..b"}, 2, "is not a URL"),
+    "an odd proxy": (
+        ["sync"],
+        {"ZENLAYER_ENDPOINT": "https://x.invalid", "HTTPS_PROXY": "u:s3cr3t@127.0.0.1:9"},
+        2,
+        "HTTPS_PROXY",
+    ),
+    "a slash in a password": (
+        ["runs"],
+        {"SYNCER_DATABASE_URL": "postgresql://u:12345/s3cr3t@127.0.0.1/x"},
+        2,
+        "percent-encoded",
+    ),
     "unknown command": (["crawl"], {}, 2, "No such command"),
 }
 
@@ -267,3 +284,31 @@ async def test_help_names_every_command(syncer: Any) -> None:
         assert f"  {command}" in done.out
         help_text = (await syncer(command, "--help")).out
         assert "Usage: syncer" in help_text
+
+
+async def test_the_reader_role_can_use_the_reading_commands(syncer: Any, url: str, db: Any) -> None:
+    """A login with syncer_reader reads with the commands, and cannot sync."""
+    assert 0 == (await syncer("sync")).code
+    assert 0 == (await syncer("db", "roles")).code
+    login = f"dashboard_{os.getpid()}"
+    await db.execute(f"create role {login} login in role syncer_reader")
+    try:
+        env = {"SYNCER_DATABASE_URL": url.replace("//syncer@", f"//{login}@")}
+        assert 120 == len(rows(await syncer("images", **env)))
+        done = await syncer("sync", **env)
+        assert 2 == done.code
+        assert "permission denied" in done.err
+    finally:
+        await db.execute(f"drop role {login}")
+
+
+async def test_a_reader_that_had_enough_ends_the_output_quietly(
+    environment: dict[str, str], syncer: Any
+) -> None:
+    """`syncer images | head -1` prints one line and no complaint."""
+    await syncer("sync")
+    command = f"set -o pipefail; {sys.executable} -m syncer images | head -1"
+    done = await anyio.run_process(
+        ["bash", "-c", command], check=False, env={"PATH": os.environ["PATH"], **environment}
+    )
+    assert (1, b"") == (len(done.stdout.splitlines()), done.stderr)

@@ -174,7 +174,7 @@ async def test_the_run_timeout_ends_a_run_that_hangs(
 async def test_a_dead_database_ends_the_run_with_nothing_half_written(
     simulator: Simulator, sync: Any, db: Any
 ) -> None:
-    """Connections killed in mid-run: one named error; the next run repairs everything."""
+    """Connections killed in mid-run: one named error, recorded; the next run repairs all."""
     from syncer.core.errors import DatabaseGone
 
     def kill(call: Any) -> None:
@@ -200,4 +200,65 @@ async def test_a_dead_database_ends_the_run_with_nothing_half_written(
     simulator.on_call = None
     assert 0 == (await sync()).exit_code
     assert 120 == await db.fetchval("select count(*) from syncer.images where presence = 'present'")
-    assert "crashed" == await db.fetchval("select status from syncer.runs order by run_id limit 1")
+    row = await db.fetchrow("select status, error_code from syncer.runs order by run_id limit 1")
+    assert ("failed", "DATABASEGONE") == tuple(row)
+
+
+async def test_a_run_that_loses_its_lock_connection_still_ends_as_it_went(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """An idle connection that was cut is no failure of the run: it is recorded over another."""
+    ended = anyio.Event()
+
+    def cut(call: Any) -> None:
+        ended.set()
+
+    simulator.on_call = cut
+
+    async def end_the_lock() -> None:
+        await ended.wait()
+        await db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name like 'syncer sync%'"
+        )
+
+    simulator.add_fault("latency=0.2,zone=SEL-A")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(end_the_lock)
+        report = await sync()
+    assert ("succeeded", 0) == (report.status, report.exit_code)
+    assert ["succeeded"] == [r[0] for r in await db.fetch("select status from syncer.runs")]
+    assert 120 == await db.fetchval("select count(*) from syncer.image_changes")
+
+
+async def test_a_run_that_was_ended_by_a_newer_one_is_no_success(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """A run that the next one marked as crashed says so, whatever it had stored."""
+    async with anyio.create_task_group() as tasks:
+
+        async def crash() -> None:
+            await began.wait()
+            await db.execute(
+                "update syncer_store.runs set status = 'crashed', finished_at = now(), "
+                "change_base = 0"
+            )
+
+        began = anyio.Event()
+        simulator.on_call = lambda _call: began.set()
+        simulator.add_fault("latency=0.2,zone=SEL-A")
+        tasks.start_soon(crash)
+        with pytest.raises(Superseded):
+            await sync()
+
+
+async def test_a_newcomer_does_not_end_a_newcomer(url: str, db: Any) -> None:
+    """Taking over a run that is overdue ends its backends, not those of a quicker newcomer."""
+    async with run(url):
+        await db.execute(
+            "update syncer_store.runs set deadline_at = now() - interval '1 s', "
+            "started_at = started_at - interval '1 hour'"
+        )
+        with pytest.raises(LockHeld):
+            async with run(url):
+                pass

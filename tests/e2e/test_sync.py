@@ -83,8 +83,9 @@ async def run(environment: dict[str, str], **env: str) -> Any:
     from syncer.config import load
     from syncer.core.backoff import Backoff
     from syncer.db import Server
-    from syncer.run import Selection, run_once
+    from syncer.run import run_once
     from syncer.scheduler import Stop
+    from syncer.selection import Selection
 
     settings = load(environment={**environment, **env})
     return await run_once(
@@ -571,3 +572,95 @@ async def test_a_token_works_as_a_key_pair_does(sync: Any, world: World, db: Any
 
     assert 0 == report.exit_code
     await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("fault", ["total=omitted", "total=null"])
+async def test_an_answer_by_id_that_does_not_count_removes_nothing(
+    fault: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """A reply by id without its totalCount says nothing: no image is removed, exit 3."""
+    await sync()
+    simulator.add_fault("omit=2,zone=FRA-A")
+    simulator.add_fault(f"{fault},by_id=true")
+
+    report = await sync()
+
+    assert (3, 0) == (report.exit_code, report.counts.removed)
+    await assert_exact(db, world)
+
+
+async def test_a_zone_that_goes_before_the_question_by_id_is_gone(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """INVALID_ZONE_NOT_FOUND by id: the zone went; nothing is removed, and it is no failure."""
+    await sync()
+    world.remove_image("FRA-A", min(world.images("FRA-A")))
+    simulator.add_fault("not_found=zone,by_id=true,zone=FRA-A")
+
+    report = await sync()
+
+    assert (0, 1, 0) == (report.exit_code, report.counts.zones_gone, report.counts.removed)
+    row = await db.fetchrow(
+        "select last_status, gone_at is not null, present_images from syncer.zones "
+        "where zone_id = 'FRA-A'"
+    )
+    assert ("gone", True, 20) == tuple(row)
+    simulator.clear_faults()
+    assert 1 == (await sync()).counts.removed
+    await assert_exact(db, world)
+
+
+async def test_a_latched_zone_that_goes_is_still_exit_4(
+    world: World, simulator: Simulator, sync: Any
+) -> None:
+    """The latch does not open because the zone is not offered any more."""
+    await sync()
+    for image_id in sorted(world.images("FRA-A"))[:15]:
+        world.remove_image("FRA-A", image_id)
+    assert 4 == (await sync()).exit_code
+    simulator.add_fault("hide_zone,zone=FRA-A")
+    assert [4, 4] == [(await sync()).exit_code, (await sync()).exit_code]
+    assert 0 == (await sync(zones=("HKG-A",))).exit_code
+
+
+async def test_odd_attributes_of_a_zone_are_stored_once(world: World, sync: Any, db: Any) -> None:
+    """Numbers beyond a float, NUL and surrogates in a zone's attributes: stored, and stable."""
+    world.change_zone("FRA-A", zoneName="a\0b", w=10**400, x="\ud800", y=[1.50, True])
+    for _ in range(2):
+        assert 0 == (await sync()).exit_code
+    before = await db.fetchval("select xmin::text from syncer_store.zones where zone_id = 'FRA-A'")
+    assert 0 == (await sync(dry_run=True)).exit_code
+    assert 0 == (await sync()).exit_code
+    assert before == await db.fetchval(
+        "select xmin::text from syncer_store.zones where zone_id = 'FRA-A'"
+    )
+
+
+async def test_a_lying_total_floods_nothing(simulator: Simulator, sync: Any) -> None:
+    """Twenty rows and a totalCount of ten million: no call for half a million pages."""
+    simulator.add_fault("total=9999999,zone=FRA-A,by_id=false")
+
+    report = await sync()
+
+    assert 3 == report.exit_code
+    assert report.counts.calls < 20
+
+
+async def test_a_change_after_an_unlisted_look_is_bounded_by_the_look_that_listed(
+    world: World, sync: Any, db: Any
+) -> None:
+    """not_before is the last whole look that still saw the old state, not just the last look."""
+    await sync()
+    victims = sorted(world.images("FRA-A"))[:15]
+    for image_id in victims:
+        world.remove_image("FRA-A", image_id)
+    assert 4 == (await sync()).exit_code
+    world.restore_image("FRA-A", victims[0])
+    world.change_image("FRA-A", victims[0], imageVersion="77")
+    await sync()
+    first = await db.fetchval(
+        "select observed_at from syncer.zone_scans where zone_id = 'FRA-A' order by run_id limit 1"
+    )
+    assert first == await db.fetchval(
+        "select not_before from syncer.image_changes where kind = 'changed'"
+    )
