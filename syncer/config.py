@@ -213,7 +213,7 @@ def _settings(values: _Values, env: Mapping[str, str], home: Path) -> Settings:
         ),
         log_format=values.get("SYNCER_LOG_FORMAT", read.one_of("auto", "console", "json"), "auto"),
         log_level=values.get(
-            "SYNCER_LOG_LEVEL", read.one_of("debug", "info", "warning", "error"), "info"
+            "SYNCER_LOG_LEVEL", read.one_of("auto", "debug", "info", "warning", "error"), "auto"
         ),
         metrics_file=values.get("SYNCER_METRICS_FILE", Path, None),
     )

@@ -14,7 +14,13 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure(log_format: str, level: str) -> None:
-    """Set structlog up for the process; ``auto`` is console on a terminal, else JSON."""
+    """Set structlog up for the process.
+
+    Format ``auto`` is console on a terminal, else JSON; level ``auto`` is warning on a terminal,
+    where people have a progress bar and a summary, else info.
+    """
+    if level == "auto":
+        level = "warning" if sys.stderr.isatty() else "info"
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
