@@ -106,7 +106,7 @@ def test_nothing_private_is_committed() -> None:
     ).stdout.split("\0")
     assert "uv.lock" not in files
     private = re.compile(
-        r"pypi[.]org|pythonhosted[.]|registry[.]npmjs|deb[.]debian|/wor[k]/|/farm[/]"
+        r"py[p]i[.]org|pythonhoste[d]|registry[.]np[m]js|de[b][.]debian|/wor[k]/|/far[m]/"
     )
     found = [
         name
