@@ -35,11 +35,8 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
 
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
         server = Server(postgres.dsn())
-        connection = await server.connect()
-        try:
+        async with server.session() as connection:
             installed = await installed_revision(connection)
-        finally:
-            await connection.close()
         if installed is None or installed in revisions()[:-1]:
             from syncer.migrate import upgrade  # noqa: PLC0415
 
@@ -54,12 +51,9 @@ async def open_emptied(settings: Settings) -> AsyncIterator[Server]:
 
     database = settings.database
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
-        connection = await Server(postgres.dsn("postgres")).connect()
-        try:
+        async with Server(postgres.dsn("postgres")).session() as connection:
             await connection.execute("drop database if exists syncer with (force)")
             await connection.execute("create database syncer")
-        finally:
-            await connection.close()
         async with open_server(settings) as server:
             yield server
 
@@ -68,11 +62,8 @@ async def open_emptied(settings: Settings) -> AsyncIterator[Server]:
 async def open_store(settings: Settings) -> AsyncIterator[Server]:
     """Open the configured PostgreSQL for reading; its schema must be this program's."""
     async with open_server(settings) as server:
-        connection = await server.connect()
-        try:
+        async with server.session() as connection:
             await check_schema(connection, server.where)
-        finally:
-            await connection.close()
         yield server
 
 

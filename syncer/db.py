@@ -16,6 +16,7 @@ from syncer.core.errors import ConfigError, DatabaseGone
 
 OLDEST_SERVER: Final = 15
 CONNECT_TIMEOUT: Final = 10.0
+CLOSE_TIMEOUT: Final = 5.0
 if TYPE_CHECKING:  # generic in the stubs only
     Connection = asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]
 else:
@@ -132,6 +133,15 @@ class Server:
                 f"PostgreSQL {major} at {self.where} is too old: syncer needs {OLDEST_SERVER}"
             )
         return connection
+
+    @contextlib.asynccontextmanager
+    async def session(self, *, name: str = "syncer") -> AsyncIterator[asyncpg.Connection[Any]]:
+        """Open a connection and close it at the end. Raises ConfigError or DatabaseGone."""
+        connection = await self.connect(name=name)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CLOSE_TIMEOUT)
 
     @contextlib.asynccontextmanager
     async def pool(self, *, size: int, name: str) -> AsyncIterator[asyncpg.Pool[Any]]:

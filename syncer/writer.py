@@ -103,7 +103,7 @@ class Writer:
     async def write(self, outcome: Snapshot | Incomplete | Failed | Gone) -> Written:
         """Store what came of reading a zone."""
         zone = self._zones[outcome.looked.zone]
-        async with self._reading() if self._run is None else self._run.writing(self._pool) as con:
+        async with self._transaction() as con:
             if isinstance(outcome, Failed | Gone):
                 written = Written(
                     zone=zone,
@@ -157,7 +157,7 @@ class Writer:
     async def withhold(self, candidates: Candidates) -> Removed:
         """Mark candidates that the guard withholds; the zone's scan becomes ``guarded``."""
         zone = self._zones[candidates.zone]
-        async with self._settling() as connection:
+        async with self._transaction() as connection:
             stored = await store.stored_images(connection, zone)
             ids = [i for i in candidates.image_ids if i in stored and stored[i].present]
             newly = sum(not stored[i].withheld for i in ids)
@@ -174,7 +174,7 @@ class Writer:
         """Remove what the API, asked by id, did not return; store what it did return."""
         removal = answers.removal()
         zone = self._zones[removal.zone]
-        async with self._settling() as connection:
+        async with self._transaction() as connection:
             stored, diff = await store.plan(connection, zone, answers.returned)
             gone = [i for i in removal.image_ids if i in stored and stored[i].present]
             unanswered = list(answers.unanswered)
@@ -239,7 +239,7 @@ class Writer:
     def _reading(self) -> contextlib.AbstractAsyncContextManager[Connection]:
         return acquired(self._pool, self._where)
 
-    def _settling(self) -> contextlib.AbstractAsyncContextManager[Connection]:
+    def _transaction(self) -> contextlib.AbstractAsyncContextManager[Connection]:
         return self._reading() if self._run is None else self._run.writing(self._pool)
 
 

@@ -47,13 +47,10 @@ async def status(output: str | None) -> int:
     from syncer.db import installed_revision, named_errors, revisions  # noqa: PLC0415
 
     async with open_server(settings()) as server:
-        connection = await server.connect(name="syncer db status")
-        try:
+        async with server.session(name="syncer db status") as connection:
             with named_errors(server.where, connection):
                 installed = await installed_revision(connection)
             version = ".".join(map(str, connection.get_server_version()[:2]))
-        finally:
-            await connection.close(timeout=5)
         needed = revisions()[-1]
         if installed == needed:
             state = "up to date"
@@ -110,13 +107,10 @@ async def roles(as_sql: bool) -> None:
         click.echo(sql("roles"), nl=False)
         return
     async with open_store(settings()) as server:
-        connection = await server.connect(name="syncer db roles")
-        try:
+        async with server.session(name="syncer db roles") as connection:
             with named_errors(server.where, connection):
                 async with connection.transaction():
                     await connection.execute(sql("roles"))
-        finally:
-            await connection.close(timeout=5)
         click.echo(
             f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
             "Give them to login roles: grant syncer_reader to my_dashboard;"

@@ -63,13 +63,13 @@ async def test_first_run_stores_every_field_as_served(
 
 
 async def test_large_zones_take_exactly_one_call_a_page(
-    url: str, environment: Any, db: Any
+    environment: Any, sync: Any, db: Any
 ) -> None:
     """12 zones x 2,345 images at page size 1000: 1 + 36 calls, concurrency never above the cap."""
     world = World.generate(seed=3, zones=12, images=2345)
     async with Simulator(world, access_keys={"test-key": "test-secret"}, latency=0.02) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
-        report = await run(environment, SYNCER_MAX_CONCURRENCY="5")
+        report = await sync(SYNCER_MAX_CONCURRENCY="5")
 
         calls = [(call.action, call.zone, call.page_num) for call in simulator.calls]
         assert 37 == len(calls) == len(set(calls))
@@ -77,25 +77,6 @@ async def test_large_zones_take_exactly_one_call_a_page(
         assert simulator.connections <= 5
     assert (28140, 37, 0) == (report.counts.images, report.counts.calls, report.counts.retries)
     await assert_exact(db, world)
-
-
-async def run(environment: dict[str, str], **env: str) -> Any:
-    from syncer.config import load
-    from syncer.core.backoff import Backoff
-    from syncer.db import Server
-    from syncer.run import run_once
-    from syncer.scheduler import Stop
-    from syncer.selection import Selection
-
-    settings = load(environment={**environment, **env})
-    return await run_once(
-        settings,
-        Server(environment["SYNCER_DATABASE_URL"]),
-        Selection(services=settings.services),
-        dry_run=False,
-        stop=Stop(),
-        policy=Backoff(first=0.001, last=0.002),
-    )
 
 
 async def test_unchanged_run_writes_no_image_row(sync: Any, db: Any) -> None:
