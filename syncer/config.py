@@ -6,7 +6,9 @@ as unset. Every fault is reported at once, as a ConfigError.
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import ssl
 import tomllib
 import urllib.request
@@ -259,3 +261,12 @@ def _proxy(endpoint: str, faults: list[str]) -> Secret | None:
 def tls_context() -> ssl.SSLContext:
     """Return the context for the API; SSL_CERT_FILE names other roots (OpenSSL reads it)."""
     return ssl.create_default_context()
+
+
+def operator() -> str:
+    """Return who is at work here, as ``name@host``, for the record."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

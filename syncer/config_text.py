@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from syncer.core.moment import duration
 from syncer.core.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
@@ -15,9 +16,6 @@ _NO_DATABASE_URL: Final = (
     "is not a PostgreSQL URL: write postgresql://user:password@host:5432/name, with characters "
     "such as / @ ? # in the password percent-encoded"
 )
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_LONGEST: Final = 3650 * 86400
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw]?)")
 
 
 class Secret:
@@ -37,17 +35,6 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not written down")
-
-
-def duration(text: str) -> float:
-    """Return the seconds of ``90``, ``90s``, ``15m``, ``12h``, ``2d`` or ``1w``."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a duration: write 90, 90s, 15m, 12h or 2d")
-    seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds > _LONGEST:
-        raise ValueError(f"{text!r} is longer than ten years")
-    return seconds
 
 
 def _starred(parameter: re.Match[str]) -> str:

@@ -71,12 +71,12 @@ def _run(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def as_sql() -> str:
-    """Return the statements of every migration, for a DBA to read and run."""
+def as_sql(to: str = "head") -> str:
+    """Return the statements of every migration up to one, for a DBA to read and run."""
     out = io.StringIO()
     config = Config(output_buffer=out)
     config.set_main_option("script_location", str(migrations_root()))
-    command.upgrade(config, "head", sql=True)
+    command.upgrade(config, to, sql=True)
     return out.getvalue()
 
 

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from syncer.core.diff import Diff, Stored, Tally, compare, differing, new_names
+from syncer.core.guard import Judged
 from syncer.core.model import TRACKED, Fault, Image, ListedZone, Looked, ZoneRef
 from syncer.db import Connection, sql
 from syncer.ledger import Run
@@ -39,6 +40,8 @@ class Zone(msgspec.Struct, kw_only=True):
     present: int
     withheld: int
     last_complete_at: datetime | None
+    approved: int | None = None
+    """The most removals that a pending approval allows at the zone's next whole look."""
 
 
 async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zone]:
@@ -53,6 +56,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zon
             present=row["present"],
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
+            approved=row["approved"],
         )
         for row in await connection.fetch(sql("zones_known"), account)
     }
@@ -201,6 +205,23 @@ async def record(
         looked.rereads,
         last_change,
         *told(fault),
+    )
+
+
+async def decide(connection: Connection, run: Run, zone: Zone, judged: Judged) -> None:
+    """Use up the zone's approval and say what came of it."""
+    candidates = len(judged.candidates.image_ids)
+    row = await connection.fetchrow(
+        sql("approval_decide"), zone.key, judged.approval, run.run_id, candidates
+    )
+    _log.warning(
+        f"approval.{judged.approval}",
+        account=run.account,
+        service=zone.ref.service,
+        zone=zone.ref.zone_id,
+        max_removals=judged.approved,
+        removals=candidates,
+        approved_by=row["approved_by"] if row else None,
     )
 
 

@@ -116,7 +116,10 @@ class Writer:
                 diff = Diff((), (), ())
             else:
                 stored, diff = await store.plan(con, zone, outcome.images)
-                written = _written(zone, outcome, stored, diff.tally())
+                approved = zone.approved
+                if approved is not None and self._run is not None:
+                    approved = await con.fetchval(sql("approval_pending"), zone.key)
+                written = _written(zone, outcome, stored, diff.tally(), approved)
             if self._run is None:
                 return msgspec.structs.replace(written, diff=diff)
             await self._apply(con, self._run, written, outcome, stored, diff)
@@ -153,6 +156,8 @@ class Writer:
             last_change=last_change,
             fault=written.fault,
         )
+        if written.judged is not None and written.judged.approval is not None:
+            await store.decide(connection, run, zone, written.judged)
 
     async def withhold(self, candidates: Candidates) -> Removed:
         """Mark candidates that the guard withholds; the zone's scan becomes ``guarded``."""
@@ -177,7 +182,7 @@ class Writer:
         async with self._transaction() as connection:
             stored, diff = await store.plan(connection, zone, answers.returned)
             gone = [i for i in removal.image_ids if i in stored and stored[i].present]
-            unanswered = list(answers.unanswered)
+            unanswered = [i for i in answers.unanswered if i in stored and stored[i].present]
             result = Removed(
                 zone=zone,
                 tally=diff.tally(),
@@ -202,7 +207,8 @@ class Writer:
                     connection,
                     zone,
                     present=result.tally.returned - len(gone),
-                    withheld=-_seen_again(diff, stored) - sum(stored[i].withheld for i in gone),
+                    withheld=-_seen_again(diff, stored)
+                    - sum(stored[i].withheld for i in (*gone, *unanswered)),
                 )
                 changed = diff.changes or gone
                 await self._amend(connection, run, result, status="changed" if changed else None)
@@ -244,7 +250,11 @@ class Writer:
 
 
 def _written(
-    zone: Zone, outcome: Snapshot | Incomplete, stored: Mapping[str, Stored], tally: Tally
+    zone: Zone,
+    outcome: Snapshot | Incomplete,
+    stored: Mapping[str, Stored],
+    tally: Tally,
+    approved: int | None,
 ) -> Written:
     looked = outcome.looked
     if isinstance(outcome, Incomplete):
@@ -268,7 +278,9 @@ def _written(
         pages=looked.pages,
         rereads=looked.rereads,
         tally=tally,
-        judged=Judged(candidates=candidates, present=len(present), withheld=still),
+        judged=Judged(
+            candidates=candidates, present=len(present), withheld=still, approved=approved
+        ),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 
@@ -22,6 +24,7 @@ from syncer.run import run_once
 from syncer.scheduler import Stop
 from syncer.selection import Selection
 from syncer.simulator import Simulator, World
+from tests.support import Done
 
 KEY, SECRET = "test-key", "test-secret"
 QUICK = Backoff(first=0.001, last=0.002)
@@ -154,5 +157,19 @@ def sync(environment: dict[str, str]) -> Sync:
             stop=stop or Stop(),
             policy=QUICK,
         )
+
+    return run
+
+
+@pytest.fixture
+def syncer(environment: dict[str, str]) -> Any:
+    """Run the command in a process of its own, with the test's environment and more."""
+
+    async def run(*arguments: str, **env: str) -> Done:
+        merged = {"PATH": os.environ["PATH"], **environment, **env}
+        done = await anyio.run_process(
+            [sys.executable, "-m", "syncer", *arguments], check=False, env=merged
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run

@@ -39,7 +39,8 @@ def schemas() -> None:
     op.execute("comment on schema syncer is 'Zenlayer image inventory: the views to query'")
     op.execute("comment on schema syncer_store is 'Internal tables of syncer: query schema syncer'")
     # Equality on integer and text inside a GiST index, for the exclusion constraint below.
-    op.execute("create extension if not exists btree_gist")
+    # Not among the views: a role named syncer would have it in the schema of its own name.
+    op.execute("create extension if not exists btree_gist with schema syncer_store")
     op.execute("create type syncer_store.opening as enum ('appeared', 'changed', 'returned')")
 
 

@@ -26,7 +26,7 @@ async def demo(seed: int) -> int:
     Starts anew each time, in a database of its own under the state directory. Uses no credentials.
     """
     from syncer import app  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.cli import read  # noqa: PLC0415
+    from syncer.cli import changes, read  # noqa: PLC0415
     from syncer.config import KeyPair  # noqa: PLC0415
     from syncer.config_text import Secret  # noqa: PLC0415
     from syncer.simulator import Simulator, World  # noqa: PLC0415
@@ -55,7 +55,7 @@ async def demo(seed: int) -> int:
             _say("\n5. What is stored (syncer zones, then syncer changes):\n")
             await read.show_zones(loaded, output="table")
             _say("")
-            await read.show_changes(loaded, output="table")
+            await changes.show_changes(loaded, output="table")
             _say(_LOOK_FURTHER.format(home=home, syncer=_command()))
     return first or second
 

@@ -54,17 +54,18 @@ async def write(
     *,
     table: Mapping[str, str],
     empty: str,
+    header: bool = True,
 ) -> int:
     """Write the rows to stdout and return how many there were.
 
     ``table`` gives the columns of the table and their headings, ``empty`` what a person reads
-    when there are none.
+    when there are none; without ``header`` the rows go on from those written before.
     """
     output = output or default_format()
     if output == "table":
-        return await _table(rows, table, empty)
+        return await _table(rows, table, empty, header=header)
     if output == "csv":
-        return await _csv(rows, columns)
+        return await _csv(rows, columns, header=header)
     return await _lines(rows, columns, array=output == "json")
 
 
@@ -84,9 +85,10 @@ async def _lines(rows: AsyncIterable[Row], columns: Sequence[str], *, array: boo
     return count
 
 
-async def _csv(rows: AsyncIterable[Row], columns: Sequence[str]) -> int:
+async def _csv(rows: AsyncIterable[Row], columns: Sequence[str], *, header: bool) -> int:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    if header:
+        writer.writerow(columns)
     count = 0
     async for row in rows:
         writer.writerow([_cell(row[name]) for name in columns])
@@ -101,7 +103,9 @@ def _cell(value: Any) -> Any:  # noqa: ANN401
     return str(value) if isinstance(value, Json) else plain(value)
 
 
-async def _table(rows: AsyncIterable[Row], columns: Mapping[str, str], empty: str) -> int:
+async def _table(
+    rows: AsyncIterable[Row], columns: Mapping[str, str], empty: str, *, header: bool
+) -> int:
     from rich.console import Console  # noqa: PLC0415  (start-up: only for people)
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -109,7 +113,9 @@ async def _table(rows: AsyncIterable[Row], columns: Mapping[str, str], empty: st
     # An id must stay in one piece to be copied; a narrow terminal wraps the lines itself.
     console = Console()
     console.width = max(console.width, _MIN_WIDTH)
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    grid = Table(
+        show_header=header, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
+    )
     for name, heading in columns.items():
         grid.add_column(
             heading,
@@ -121,7 +127,8 @@ async def _table(rows: AsyncIterable[Row], columns: Mapping[str, str], empty: st
     async for row in rows:
         grid.add_row(*(Text(_shown(row[name]), style=_style(name, row[name])) for name in columns))
         count += 1
-    console.print(grid if count else Text(empty))
+    if count or empty:
+        console.print(grid if count else Text(empty))
     return count
 
 
@@ -159,6 +166,7 @@ _STYLES: Final = {
     "crashed": "red",
     "incomplete": "yellow",
     "guarded": "magenta",
+    "withheld": "magenta",
     "gone": "yellow",
 }
 

@@ -7,7 +7,7 @@ candidates of that zone join them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Final, Literal, final
 
 import msgspec
 
@@ -34,11 +34,23 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     ``present`` counts the images present before the run, ``withheld`` those of them that are
     still withheld from an earlier run after this look; ``candidates`` include the withheld.
+    ``approved`` is the most removals that a person approved for this look (None: not asked).
     """
 
     candidates: Candidates
     present: int
     withheld: frozenset[str]
+    approved: int | None = None
+
+    @property
+    def approval(self) -> Literal["applied", "exceeded", "not_needed"] | None:
+        """What comes of the approval: all of the candidates pass, or none for its sake."""
+        if self.approved is None:
+            return None
+        count = len(self.candidates.image_ids)
+        if not count:
+            return "not_needed"
+        return "applied" if count <= self.approved else "exceeded"
 
     @property
     def fresh(self) -> tuple[str, ...]:
@@ -67,18 +79,21 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def judge(zones: Sequence[Judged], limits: Limits) -> Verdict:
-    """Judge the candidates of a run: first each zone by itself, then the run as a whole."""
-    fresh = sum(len(zone.fresh) for zone in zones)
+    """Judge the candidates of a run: first each zone by itself, then the run as a whole.
+
+    An approval lifts all guards for its zone, whose removals do not count in the run's.
+    """
+    fresh = sum(len(zone.fresh) for zone in zones if zone.approval != "applied")
     base = sum(zone.present - len(zone.withheld) for zone in zones)
     run_trips = _exceeds(fresh, base, RUN_COUNT, limits.run_percent)
     cleared, withheld = [], []
     for zone in zones:
         if not zone.candidates.image_ids:
             continue
-        if run_trips or _zone_trips(zone, limits):
-            withheld.append(zone.candidates)
-        else:
+        if zone.approval == "applied" or not (run_trips or _zone_trips(zone, limits)):
             cleared.append(Cleared(_SEAL, zone.candidates))
+        else:
+            withheld.append(zone.candidates)
     return Verdict(tuple(cleared), tuple(withheld))
 
 

@@ -1,10 +1,10 @@
 -- Mark images that a whole look did not list and that are not removed: withheld by the guard
--- ($4 is withheld), or not confirmed. $3 is the last whole look that listed them.
+-- ($4 is withheld), or let pass and not confirmed. $3 is the last whole look that listed them.
 with latest as (
     select i.image_id
     from syncer_store.images as i
     where i.zone_key = $1 and i.image_id = any ($2::text[]) and i.removed_at is null
-      and (i.unlisted_after is null or ($4 = 'withheld' and i.withheld_since is null))
+      and (i.unlisted_after is null or (i.withheld_since is null) = ($4 = 'withheld'))
     order by i.image_id
     for update
 )

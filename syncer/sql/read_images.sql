@@ -8,5 +8,6 @@ where ($1::text is null or account = $1)
   and ($3::text[] is null or zone_id ~ any ($3))
   and ($4::text[] is null or image_id ~ any ($4) or image_name ~ any ($4))
   and ($5::text is null or presence = $5)
+  and (not $6 or withheld_since is not null)
 order by account, service, zone_id, image_id
-limit $6
+limit $7

@@ -20,9 +20,13 @@ grant select on all tables in schema syncer to syncer_writer;
 alter default privileges in schema syncer_store
     grant select, insert, update, delete on tables to syncer_writer;
 alter default privileges in schema syncer_store grant usage on sequences to syncer_writer;
+grant execute on all functions in schema syncer to syncer_writer;
 alter default privileges in schema syncer grant select on tables to syncer_writer;
+alter default privileges in schema syncer grant execute on functions to syncer_writer;
 
 -- syncer_reader: the views and functions of schema syncer, nothing of syncer_store.
 grant usage on schema syncer to syncer_reader;
 grant select on all tables in schema syncer to syncer_reader;
+grant execute on all functions in schema syncer to syncer_reader;
 alter default privileges in schema syncer grant select on tables to syncer_reader;
+alter default privileges in schema syncer grant execute on functions to syncer_reader;

@@ -1,7 +1,9 @@
 -- Every zone of an account: its key, what is known of it, its last whole look.
 select z.zone_key, z.service, z.zone_id, z.zone_name, z.attributes, z.gone_at is not null as gone,
-       z.present, z.withheld, whole.observed_at as last_complete_at
+       z.present, z.withheld, whole.observed_at as last_complete_at,
+       a.max_removals as approved
 from syncer_store.zones as z
+left join syncer_store.approvals as a on a.zone_key = z.zone_key and a.outcome is null
 left join lateral (
     select observed_at from syncer_store.zone_scans as s
     where s.zone_key = z.zone_key and s.status in ('unchanged', 'changed', 'guarded')

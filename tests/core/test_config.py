@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from syncer import config_text
 from syncer.config import KeyPair, Settings, Token, load
-from syncer.config_text import Secret, duration, mask
+from syncer.config_text import Secret, mask
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
+from syncer.core.moment import duration
 
 SECRET = "s3cr3t-Pl4nted"
 KEYS = {"ZENLAYER_ACCESS_KEY_ID": "AKID1", "ZENLAYER_ACCESS_KEY_SECRET": SECRET}

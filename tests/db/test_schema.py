@@ -108,6 +108,18 @@ CONTRACT = {
     "images appeared changed removed returned withheld rejected rereads error_code error_message "
     "request_id",
     "runs": "run_id account started_at finished_at deadline_at status syncer_version",
+    "image_spread": "account service image_name differs zones missing_zones image_versions "
+    "image_sizes image_statuses image_ids offers",
+    "approvals": "account service zone_id max_removals approved_at approved_by outcome run_id",
+    "baselines": "name as_of saved_at saved_by filters images",
+    "baseline_images": "name account service zone_id image_id image_name image_type image_size "
+    "image_description image_version image_status category os_type",
+}
+FUNCTIONS = {
+    "images_asof(now())": "account service zone_id image_id image_name image_type image_size "
+    "image_description image_version image_status category os_type valid_from observed_at",
+    "zone_coverage(now())": "account service zone_id last_complete_at next_complete_at coverage",
+    "image_presence('a', 'vm', 'Z-1', 'img-1', now())": "image_presence",
 }
 
 
@@ -134,15 +146,26 @@ async def reader(db: Any) -> Any:
 
 
 async def test_the_reader_sees_every_view_and_nothing_else(reader: Any) -> None:
-    """As syncer_reader every view answers; syncer_store and every write are refused."""
+    """As syncer_reader all views and functions answer; syncer_store and writes are refused."""
     views = await reader.fetch(
         "select table_name from information_schema.views where table_schema = 'syncer'"
     )
     assert len(views) >= len(CONTRACT)
     for (view,) in views:
         await reader.fetch(f"select * from syncer.{view}")
+    for function, columns in FUNCTIONS.items():
+        answer = await reader.prepare(f"select * from syncer.{function}")
+        assert set(columns.split()) <= {a.name for a in answer.get_attributes()}
+        assert await answer.fetch() is not None
+    assert len(FUNCTIONS) == await reader.fetchval(
+        "select count(*) from pg_proc where pronamespace = 'syncer'::regnamespace"
+    )
     for statement in (
         "select * from syncer_store.images",
+        "select syncer_store.size_gib('1')",
+        "insert into syncer_store.approvals (zone_key, max_removals, approved_by) "
+        "values (1, 1, '')",
+        "delete from syncer.baseline_images",
         "insert into syncer_store.runs default values",
         "delete from syncer.runs",
         "update syncer.zones set zone_name = ''",
@@ -151,6 +174,38 @@ async def test_the_reader_sees_every_view_and_nothing_else(reader: Any) -> None:
         refusals = (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectNotInPrerequisiteStateError)
         with pytest.raises(refusals):
             await reader.execute(statement)
+
+
+async def test_a_database_of_the_first_revision_is_brought_up_to_date(
+    empty_url: str,
+) -> None:
+    """What an older program stored answers to the new questions after the upgrade."""
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(as_sql("0001"))
+    key = await connection.fetchval(ZONE)
+    await connection.execute(IMAGE, key)
+    await connection.execute("""
+        insert into syncer_store.runs (account, started_at, finished_at, deadline_at, status,
+            syncer_version, change_base) values ('a', '2026-01-01', now(), now(),
+            'succeeded', '', 0)""")
+    await connection.execute(
+        "insert into syncer_store.zone_scans (zone_key, run_id, started_at, observed_at, "
+        "finished_at, status, listed) values ($1, 1, '2026-01-01', '2026-01-01', '2026-01-03', "
+        "'changed', true)",
+        key,
+    )
+
+    assert ("0001", revisions()[-1]) == await upgrade(Server(empty_url))
+
+    ask = "select syncer.image_presence('a', 'vm', 'Z-1', $1, $2::text::timestamptz)"
+    for image, moment, answer in (
+        ("img-1", "2026-01-01", "unknown"),
+        ("img-1", "2026-01-02", "present"),
+        ("img-2", "2026-01-02", "unknown"),
+        ("img-2", "2026-01-03", "absent"),
+    ):
+        assert answer == await connection.fetchval(ask, image, moment)
+    await connection.close()
 
 
 async def test_a_migration_is_applied_once_however_many_ask(empty_url: str) -> None:

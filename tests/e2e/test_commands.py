@@ -10,36 +10,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import pytest
 
 from syncer.simulator import Simulator, World
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def syncer(environment: dict[str, str]) -> Any:
-    """Run the command in a process of its own, with the test's environment and more."""
-
-    async def run(*arguments: str, **env: str) -> Done:
-        merged = {"PATH": os.environ["PATH"], **environment, **env}
-        done = await anyio.run_process(
-            [sys.executable, "-m", "syncer", *arguments], check=False, env=merged
-        )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    return run
-
-
-def rows(done: Done) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.out.splitlines()]
+from tests.support import rows
 
 
 async def test_the_readers_show_what_was_stored(syncer: Any, world: World) -> None:
@@ -130,7 +107,7 @@ BAD = {
     "no such file": (["sync"], {"SYNCER_CONFIG": "/nonexistent.toml"}, 2, "there is no file"),
     "a glob that is none": (["images", "--zone", "[z-a]"], {}, 2, "is not a glob"),
     "an age beyond time": (["changes", "--since", "999999999d"], {}, 2, "neither a time"),
-    "a time beyond calendars": (["changes", "--since", "0001-01-01T00:00+14:00"], {}, 2, "outside"),
+    "a time beyond calendars": (["changes", "--since", "0001-01-01T00:00+14:00"], {}, 2, "neither"),
     "an endless timeout": (["sync"], {"SYNCER_RUN_TIMEOUT": "999999999d"}, 2, "ten years"),
     "an odd host": (["sync"], {"ZENLAYER_ENDPOINT": "https://a..b"}, 2, "is not a URL"),
     "an odd proxy": (

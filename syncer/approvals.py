@@ -1,0 +1,56 @@
+"""A person lets withheld removals of a zone through: once, and at most so many."""
+
+from __future__ import annotations
+
+import msgspec
+
+from syncer.config import operator
+from syncer.core.errors import ConfigError
+from syncer.core.model import ZoneRef
+from syncer.db import Connection, sql
+
+__all__ = ["Approved", "approve", "operator"]
+
+
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
+    """An approval that was recorded; ``withheld`` is how many removals wait for it now."""
+
+    account: str
+    zone: ZoneRef
+    max_removals: int
+    withheld: int
+    gone: bool
+
+
+async def approve(
+    connection: Connection,
+    *,
+    account: str | None,
+    service: str | None,
+    zone_id: str,
+    max_removals: int,
+    by: str,
+) -> Approved:
+    """Approve at most so many removals at the zone's next whole look.
+
+    Replaces an approval that is pending. Raises ConfigError where the zone is not one.
+    """
+    async with connection.transaction():
+        zones = await connection.fetch(sql("approval_zones"), account, service, zone_id)
+        if not zones:
+            raise ConfigError(f"no zone {zone_id!r} is known: see the ids with 'syncer zones'")
+        if len(zones) > 1:
+            which = ", ".join(
+                f"--account {zone['account']} --service {zone['service']}" for zone in zones
+            )
+            raise ConfigError(f"zone {zone_id!r} is ambiguous; say which: {which}")
+        zone = zones[0]
+        await connection.execute(sql("approval_replace"), zone["zone_key"])
+        await connection.fetchrow(sql("approval_add"), zone["zone_key"], max_removals, by)
+    return Approved(
+        account=zone["account"],
+        zone=ZoneRef(zone["service"], zone["zone_id"]),
+        max_removals=max_removals,
+        withheld=zone["withheld"],
+        gone=zone["gone"],
+    )

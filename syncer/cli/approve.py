@@ -1,0 +1,55 @@
+"""``syncer approve``: let withheld removals of a zone through."""
+
+from __future__ import annotations
+
+import click
+
+from syncer.cli.common import account_option, run, settings
+
+
+@click.command()
+@account_option
+@click.option("--service", metavar="NAME", help="Service: vm.")
+@click.argument("zone")
+@click.option(
+    "--max",
+    "max_removals",
+    type=click.IntRange(1, 2**31 - 1),
+    required=True,
+    help="All of them, if they are at most so many; else none.",
+)
+@run
+async def approve(account: str | None, service: str | None, zone: str, max_removals: int) -> None:
+    """Let the withheld removals of ZONE through.
+
+    Valid once, for the next whole look at the zone: if its removals are at most --max, they pass
+    the guard (and each image is still asked for by id). Look at them first, with
+    'syncer images --withheld --zone ZONE'.
+    """
+    from syncer import approvals  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.app import open_store  # noqa: PLC0415
+    from syncer.db import named_errors  # noqa: PLC0415
+
+    loaded = settings()
+    async with open_store(loaded) as server, server.session(name="syncer approve") as connection:
+        with named_errors(server.where, connection):
+            approved = await approvals.approve(
+                connection,
+                account=account,
+                service=service,
+                zone_id=zone,
+                max_removals=max_removals,
+                by=approvals.operator(),
+            )
+    where = f"{approved.zone} of account {approved.account}"
+    click.echo(
+        f"Approved: at most {max_removals} removals in {where}, at its next whole look.\n"
+        f"Withheld there now: {approved.withheld}."
+    )
+    if approved.withheld > max_removals:
+        click.echo(
+            f"That is more than {max_removals}: unless some are seen again, nothing will pass.",
+            err=True,
+        )
+    if approved.gone:
+        click.echo("The zone is gone: the approval waits until it returns.", err=True)

@@ -1,0 +1,224 @@
+"""``syncer changes`` and ``syncer history``: what changed, as it was seen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import click
+import msgspec
+
+from syncer.cli.common import run, settings
+from syncer.cli.output import default_format
+from syncer.cli.show import Filters, filters, moment_type, reader, show, store
+from syncer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from syncer.config import Settings
+    from syncer.core.moment import Moment
+    from syncer.reading import Reader
+
+_POLL: Final = 2.0
+"""Seconds between two looks for new changes."""
+_TABLE: Final = {
+    "changed_at": "SEEN",
+    "kind": "KIND",
+    "zone_id": "ZONE",
+    "image_id": "IMAGE",
+    "image_name": "NAME",
+    "details": "WHAT CHANGED",
+}
+
+
+def details(row: dict[str, Any]) -> dict[str, Any]:
+    """Add what a person wants to read of a change: each field, from what to what."""
+    before, after = (msgspec.json.decode(str(row[side] or "{}")) for side in ("before", "after"))
+    row["details"] = "; ".join(
+        f"{name.removeprefix('image_')}: {_text(before.get(name))} -> {_text(after.get(name))}"
+        for name in row["changed_fields"]
+    )
+    return row
+
+
+def _text(value: object) -> str:
+    return "(none)" if value is None else str(value)
+
+
+@click.command()
+@filters()
+@click.option(
+    "--since", callback=moment_type(), metavar="TIME|AGE", help="Only changes seen since, e.g. 2d."
+)
+@click.option("--after", type=click.IntRange(0), metavar="ID", help="Go on after this change_id.")
+@click.option(
+    "--cursor",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on after the change_id kept in this file; keep the last one shown there.",
+)
+@click.option("--follow", is_flag=True, help="Then wait for more, until interrupted.")
+@click.option("--initial", is_flag=True, help="Also what a zone's first look found.")
+@run
+async def changes(  # noqa: PLR0917  (click passes by name)
+    filters: Filters,
+    since: Moment | None,
+    after: int | None,
+    cursor: Path | None,
+    follow: bool,
+    initial: bool,
+    output: str | None,
+) -> None:
+    """Show what appeared, changed, was removed or returned, in the order of the feed.
+
+    --limit takes the newest; after a change_id, the oldest. The feed holds the changes of runs
+    that have ended; a change_id that was shown once has nothing new before it.
+    """
+    if follow and output == "json":
+        raise click.UsageError("--follow never ends an array: use -o ndjson")
+    if sum(x is not None for x in (after, cursor)) > 1:
+        raise click.UsageError("give --after or --cursor, not both")
+    if cursor is not None:
+        after = _load(cursor)
+    feed = _Feed(filters, since, initial=initial, output=output)
+    async with store(settings()) as opened:
+        async with opened.snapshot() as snapshot:
+            last = await feed.first(snapshot, after)
+        _save(cursor, last)
+        while follow:
+            await anyio.sleep(_POLL)
+            async with opened.snapshot() as snapshot:
+                last = await feed.rest(snapshot, last)
+            _save(cursor, last)
+
+
+async def show_changes(loaded: Settings, output: str | None = None) -> None:
+    """Print all changes but those of a zone's first look."""
+    async with reader(loaded) as snapshot:
+        await _Feed(Filters(), None, initial=False, output=output).first(snapshot, None)
+
+
+class _Feed:
+    """Prints changes, and says up to which change_id all have been printed."""
+
+    def __init__(
+        self, chosen: Filters, since: Moment | None, *, initial: bool, output: str | None
+    ) -> None:
+        self._chosen = chosen
+        self._since = since
+        self._initial = initial
+        self._output = output
+        self._header = True
+
+    async def first(self, reader: Reader, after: int | None) -> int:
+        """Print what there is; return the change_id to go on after."""
+        chosen = self._chosen
+        since = None if self._since is None else (await reader.resolve(self._since))[0]
+        head = await _head(reader)
+        if after is not None:
+            if after > head:
+                raise ConfigError(
+                    f"there is no change {after}: the newest is {head}; is this the right database?"
+                )
+            return await self._print(reader, after, head, since, chosen.limit)
+        answer = await reader.ask(
+            "read_changes", *chosen.place, chosen.image, since, self._initial, chosen.limit
+        )
+        await show(
+            answer,
+            self._output,
+            table=_TABLE,
+            derive=details,
+            empty="No change. (A zone's first look is left out: --initial shows it.)",
+        )
+        self._header = False
+        return head
+
+    async def rest(self, reader: Reader, after: int) -> int:
+        """Print what came after a change_id; return the one to go on after."""
+        head = await _head(reader)
+        return await self._print(reader, after, head, None, None) if head > after else after
+
+    async def _print(
+        self, reader: Reader, after: int, head: int, since: object, limit: int | None
+    ) -> int:
+        last = after
+
+        def seen(row: dict[str, Any]) -> dict[str, Any]:
+            nonlocal last
+            last = row["change_id"]
+            return details(row)
+
+        chosen = self._chosen
+        answer = await reader.ask(
+            "read_feed", *chosen.place, chosen.image, since, self._initial, limit, after
+        )
+        count = await show(
+            answer,
+            self._output,
+            table=_TABLE,
+            derive=seen,
+            empty="No change since." if self._header else "",
+            header=self._header,
+        )
+        self._header = False
+        # Where the limit cut the answer, there may be more before the head.
+        return last if limit is not None and count == limit else head
+
+
+async def _head(reader: Reader) -> int:
+    (row,) = await reader.all("feed_head")
+    head: int = row["change_id"]
+    return head
+
+
+def _load(path: Path) -> int | None:
+    try:
+        text = path.read_text("ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"the cursor {path} cannot be read: {error}") from error
+    if not text.isdigit() or len(text) > 18:  # noqa: PLR2004  (fits a bigint)
+        raise ConfigError(f"the cursor {path} holds no change_id: remove it to begin anew")
+    return int(text)
+
+
+def _save(path: Path | None, change_id: int) -> None:
+    """Keep the cursor: after what was shown was shown, and whole even after a crash."""
+    if path is None:
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(f"{change_id}\n", "ascii")
+    draft.replace(path)
+
+
+@click.command()
+@click.argument("image")
+@filters(images=False)
+@run
+async def history(image: str, filters: Filters, output: str | None) -> None:
+    """Show the timeline of IMAGE (an id, or a name) in all zones and services.
+
+    A withheld removal and a zone that is gone are shown where they stand now.
+    """
+    async with reader() as opened:
+        answer = await opened.ask("read_history", *filters.place, image, filters.limit)
+        count = await show(
+            answer,
+            output,
+            table={
+                "changed_at": "SEEN",
+                "not_before": "NOT BEFORE",
+                "kind": "KIND",
+                "service": "SERVICE",
+                "zone_id": "ZONE",
+                "image_id": "IMAGE",
+                "image_name": "NAME",
+                "details": "WHAT CHANGED",
+            },
+            derive=details,
+            empty=f"No image {image!r} was ever seen: see the ids with 'syncer images'.",
+        )
+        if not count and (output or default_format()) != "table":
+            click.echo(f"No image {image!r} was ever seen.", err=True)

@@ -1,0 +1,276 @@
+"""``syncer check`` and ``syncer baseline``: whether what is pinned is still there, unchanged."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from syncer.cli.common import (
+    account_option,
+    check_globs,
+    output_option,
+    run,
+    service_option,
+    settings,
+    zone_option,
+)
+from syncer.cli.output import default_format, each, write
+from syncer.cli.show import Filters, filters, moment_type, reader, show
+from syncer.core.glob import regex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from syncer.baselines import Saved
+    from syncer.core.moment import Moment
+    from syncer.core.pins import Answer, Pin
+    from syncer.reading import Reader
+
+
+def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
+    from syncer.core.moment import duration  # noqa: PLC0415  (start-up: not for --help)
+
+    if text is None:
+        return None
+    try:
+        return timedelta(seconds=duration(text))
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.argument("pinned", metavar="NAME|FILE")
+@filters()
+@click.option(
+    "--max-age",
+    metavar="DURATION",
+    callback=_duration,
+    help="A zone not wholly seen for longer is unknown.",
+)
+@run
+async def check(
+    pinned: str, filters: Filters, max_age: timedelta | None, output: str | None
+) -> int:
+    """Tell whether pinned images are still there and unchanged.
+
+    NAME is a baseline ('syncer baseline save'). FILE (- for standard input) is CSV with a header,
+    or JSON lines, of zone_id and image_id; other columns of 'syncer images' are compared where they
+    have a value. What 'syncer images' prints with -o csv or ndjson is such a file.
+
+    Each pin is present, changed, removed or unknown. A table shows what is not present, other
+    formats all. --limit limits what is shown, not what is checked.
+
+    Exit code: 6 if anything changed or was removed, else 3 if anything is unknown, else 0.
+    """
+    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.core.errors import ConfigError  # noqa: PLC0415
+    from syncer.core.pins import exit_code, selected, summary  # noqa: PLC0415
+
+    from_file = _from_file(pinned)
+    async with reader() as opened:
+        pins = await _pins(opened, pinned, from_file)
+        pins = selected(pins, filters.account, filters.services, filters.zones)
+        answers = await baselines.answers(
+            opened,
+            pins,
+            account=filters.account,
+            services=list(filters.services) or None,
+            images=filters.images,
+            max_age=max_age,
+        )
+    if not answers:
+        raise ConfigError(f"no pin of {pinned} matches the filters")
+    output = output or default_format()
+    await _print(answers, output, filters.limit)
+    if output == "table":
+        click.echo(summary(answers), err=True)
+    return exit_code(answer.status for answer in answers)
+
+
+def _from_file(pinned: str) -> list[Pin] | None:
+    """Return the pins of a file, or None where the argument can only be a baseline's name."""
+    from syncer.core.errors import ConfigError  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.core.pinfile import MAX_BYTES, parse  # noqa: PLC0415
+
+    if pinned == "-":
+        return parse(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+    try:
+        if not _is_path(pinned) and not Path(pinned).is_file():
+            return None
+        with Path(pinned).open("rb") as file:
+            return parse(file.read(MAX_BYTES + 1), pinned)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{pinned} cannot be read: {why}") from None
+
+
+def _is_path(pinned: str) -> bool:
+    return os.sep in pinned
+
+
+async def _pins(opened: Reader, pinned: str, from_file: list[Pin] | None) -> list[Pin]:
+    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.core.errors import ConfigError  # noqa: PLC0415
+
+    if from_file is not None and (pinned == "-" or _is_path(pinned)):
+        return from_file
+    names = await baselines.names(opened)
+    if from_file is None:
+        if pinned in names:
+            return await baselines.pins(opened, pinned)
+        raise ConfigError(
+            f"{pinned!r} is neither a file nor a baseline; baselines: {baselines.known(names)}"
+        )
+    if pinned in names:
+        raise ConfigError(
+            f"{pinned!r} is a file and a baseline: write .{os.sep}{pinned} for the file, or run "
+            "this in another directory for the baseline"
+        )
+    return from_file
+
+
+_TABLE: Final = {
+    "status": "STATUS",
+    "zone_id": "ZONE",
+    "image_id": "IMAGE",
+    "image_name": "NAME",
+    "reason": "WHY",
+}
+
+
+async def _print(answers: Iterable[Answer], output: str, limit: int | None) -> None:
+    import msgspec  # noqa: PLC0415  (start-up: not for --help)
+
+    from syncer.core.pins import COLUMNS  # noqa: PLC0415
+
+    shown = [a for a in answers if output != "table" or a.status != "present"]
+    await write(
+        each(msgspec.structs.asdict(answer) for answer in shown[:limit]),
+        COLUMNS,
+        output,
+        table=_TABLE,
+        empty="All that is pinned is there and unchanged.",
+    )
+    if output == "table" and limit and len(shown) > limit:
+        click.echo(f"(the first {limit:,} of {len(shown):,})", err=True)
+
+
+@click.group()
+def baseline() -> None:
+    """Baselines: copies of what was there, for 'syncer check' to compare with."""
+
+
+@baseline.command()
+@click.argument("name")
+@click.option(
+    "--at",
+    "moment",
+    metavar="TIME|AGE|RUN",
+    callback=moment_type(runs=True),
+    help="What was there then.  [default: now]",
+)
+@account_option
+@service_option
+@zone_option
+@click.option("--image", "images", multiple=True, metavar="GLOB", help="Images by id or name.")
+@click.option("--replace", is_flag=True, help="Replace a baseline of this name.")
+@run
+async def save(  # noqa: PLR0917  (click passes by name)
+    name: str,
+    moment: Moment | None,
+    account: str | None,
+    services: tuple[str, ...],
+    zones: tuple[str, ...],
+    images: tuple[str, ...],
+    replace: bool,
+) -> None:
+    """Save the images that are there as the baseline NAME."""
+    from syncer import approvals, baselines  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.app import open_store  # noqa: PLC0415
+    from syncer.core.moment import Moment  # noqa: PLC0415
+    from syncer.db import named_errors  # noqa: PLC0415
+
+    check_globs(zones)
+    check_globs(images)
+    baselines.check_name(name)
+    asked: dict[str, Any] = {"service": services, "zone": zones, "image": images}
+    scope = baselines.Scope(
+        account=account,
+        services=list(services) or None,
+        zones=[regex(glob) for glob in zones] or None,
+        images=[regex(glob) for glob in images] or None,
+        filters={option: list(values) for option, values in asked.items() if values},
+    )
+    async with open_store(settings()) as server, server.session(name="syncer baseline") as session:
+        with named_errors(server.where, session):
+            saved = await baselines.save(
+                session,
+                server.where,
+                name=name,
+                moment=moment or Moment(ago=timedelta()),
+                scope=scope,
+                by=approvals.operator(),
+                replace=replace,
+            )
+    _tell(name, saved)
+
+
+def _tell(name: str, saved: Saved) -> None:
+    from syncer.baselines import listed  # noqa: PLC0415  (start-up: not for --help)
+
+    click.echo(
+        f"Saved baseline {name}: {_count(saved.images, 'image')} in {_count(saved.zones, 'zone')}, "
+        f"as of {saved.as_of:%Y-%m-%d %H:%M:%S}Z."
+    )
+    if saved.gone:
+        click.echo(f"Not in it: zones that were gone then: {listed(saved.gone)}", err=True)
+    if saved.unseen:
+        click.echo(
+            f"Not all in it: zones that were never wholly seen by then: {listed(saved.unseen)}",
+            err=True,
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+@baseline.command("list")
+@output_option
+@run
+async def list_(output: str | None) -> None:
+    """Show the baselines there are."""
+    async with reader() as opened:
+        await show(
+            await opened.ask("baseline_list"),
+            output,
+            table={
+                "name": "NAME",
+                "images": "IMAGES",
+                "as_of": "AS OF",
+                "saved_at": "SAVED",
+                "saved_by": "BY",
+                "filters": "FILTERS",
+            },
+            empty="No baseline yet: 'syncer baseline save NAME' saves one.",
+        )
+
+
+@baseline.command()
+@click.argument("name")
+@run
+async def delete(name: str) -> None:
+    """Delete the baseline NAME."""
+    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.app import open_store  # noqa: PLC0415
+    from syncer.db import named_errors  # noqa: PLC0415
+
+    async with open_store(settings()) as server, server.session(name="syncer baseline") as session:
+        with named_errors(server.where, session):
+            await baselines.delete(session, name)
+    click.echo(f"Deleted baseline {name}.")

@@ -1,0 +1,163 @@
+"""What the reading commands share: filters, moments, and printing an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from syncer.cli.common import (
+    account_option,
+    check_globs,
+    output_option,
+    service_option,
+    settings,
+    zone_option,
+)
+from syncer.cli.output import Json, Row, write
+from syncer.core.glob import regex
+from syncer.core.moment import Moment, moment
+
+if TYPE_CHECKING:
+    from syncer.config import Settings
+    from syncer.reading import Answer, Reader, Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+Derive = Callable[[dict[str, Any]], dict[str, Any] | None]
+LIMIT = click.option("--limit", type=click.IntRange(1, 10**12), help="At most so many rows.")
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reading commands filter by; None or empty: everything."""
+
+    account: str | None = None
+    services: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    limit: int | None = None
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """The filters as statements take them first: account, services, zones (as regexes)."""
+        return (self.account, list(self.services) or None, _regexes(self.zones))
+
+    @property
+    def image(self) -> list[str] | None:
+        """The image globs as regexes, for id or name."""
+        return _regexes(self.images)
+
+
+def _regexes(patterns: tuple[str, ...]) -> list[str] | None:
+    return [regex(pattern) for pattern in patterns] or None
+
+
+def filters(*, images: bool = True) -> Callable[[F], Callable[..., Any]]:
+    """Add ``--account --service --zone [--image] --limit -o``.
+
+    The command gets ``filters`` and ``output`` in their stead.
+    """
+
+    def decorate(function: F) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(
+            account: str | None,
+            services: tuple[str, ...],
+            zones: tuple[str, ...],
+            limit: int | None,
+            images_: tuple[str, ...] = (),
+            **rest: object,
+        ) -> object:
+            check_globs(zones)
+            check_globs(images_)
+            chosen = Filters(
+                account=account, services=services, zones=zones, images=images_, limit=limit
+            )
+            return function(filters=chosen, **rest)
+
+        options: list[Callable[..., Any]] = [account_option, service_option, zone_option]
+        if images:
+            options.append(
+                click.option(
+                    "--image",
+                    "images_",
+                    multiple=True,
+                    metavar="GLOB",
+                    help="Images by id or name.",
+                )
+            )
+        wrapped: Callable[..., Any] = wrapper
+        for option in reversed([*options, LIMIT, output_option]):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def moment_type(*, runs: bool = False) -> Callable[..., Moment | None]:
+    """Return a click callback that reads a moment."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Moment | None:
+        if text is None:
+            return None
+        try:
+            return moment(text, runs=runs)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return read
+
+
+@contextlib.asynccontextmanager
+async def store(loaded: Settings | None = None) -> AsyncIterator[Store]:
+    """Open the store for reading."""
+    from syncer.app import open_store  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.reading import reading  # noqa: PLC0415
+
+    command = click.get_current_context(silent=True)
+    name = f"syncer {command.info_name if command else 'read'}"
+    async with open_store(loaded or settings()) as server, reading(server, name=name) as opened:
+        yield opened
+
+
+@contextlib.asynccontextmanager
+async def reader(loaded: Settings | None = None) -> AsyncIterator[Reader]:
+    """Open one snapshot of the store."""
+    async with store(loaded) as opened, opened.snapshot() as snapshot:
+        yield snapshot
+
+
+async def show(
+    answer: Answer,
+    output: str | None,
+    *,
+    table: Mapping[str, str],
+    empty: str,
+    derive: Derive = lambda row: row,
+    columns: list[str] | None = None,
+    header: bool = True,
+) -> int:
+    """Print an answer, streaming where the format allows; return how many rows there were.
+
+    ``derive`` may add to a row, or drop it (None); ``columns`` are what is printed of it (default:
+    the statement's).
+    """
+    return await write(
+        _derived(answer, derive),
+        columns or answer.columns,
+        output,
+        table=table,
+        empty=empty,
+        header=header,
+    )
+
+
+async def _derived(answer: Answer, derive: Derive) -> AsyncIterator[Row]:
+    async for row in answer.rows:
+        for name in answer.jsonb:
+            row[name] = None if row[name] is None else Json(row[name])
+        if (derived := derive(row)) is not None:
+            yield derived

@@ -1,0 +1,101 @@
+"""Reading what is stored: one read-only transaction, rows a batch at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from syncer.core.errors import ConfigError
+from syncer.core.moment import Moment
+from syncer.db import Server, named_errors, sql
+
+_BATCH: Final = 1000
+
+
+class Answer:
+    """The rows of one statement: ``columns`` in order, ``jsonb`` those that hold JSON text."""
+
+    def __init__(
+        self, columns: list[str], jsonb: set[str], rows: AsyncIterator[dict[str, Any]]
+    ) -> None:
+        self.columns = columns
+        self.jsonb = jsonb
+        self.rows = rows
+
+
+class Reader:
+    """Asks statements of ``sql/`` in one snapshot of the database, so that answers agree."""
+
+    def __init__(self, connection: asyncpg.Connection[Any], where: str) -> None:
+        self._connection = connection
+        self._where = where
+
+    async def ask(self, statement: str, *arguments: object) -> Answer:
+        """Return the rows of a statement, streamed. Raises ConfigError or DatabaseGone."""
+        with named_errors(self._where, self._connection):
+            prepared = await self._connection.prepare(sql(statement))
+            attributes = prepared.get_attributes()
+            cursor = await prepared.cursor(*arguments)
+        return Answer(
+            [attribute.name for attribute in attributes],
+            {a.name for a in attributes if a.type.name == "jsonb"},
+            self._rows(cursor),
+        )
+
+    async def _rows(self, cursor: Any) -> AsyncIterator[dict[str, Any]]:  # noqa: ANN401
+        # Only the fetching is the database's to fail, not what is done with the rows.
+        while True:
+            with named_errors(self._where, self._connection):
+                batch = await cursor.fetch(_BATCH)
+            for record in batch:
+                yield dict(record)
+            if len(batch) < _BATCH:
+                return
+
+    async def all(self, statement: str, *arguments: object) -> list[dict[str, Any]]:
+        """Return all rows of a statement."""
+        return [row async for row in (await self.ask(statement, *arguments)).rows]
+
+    async def resolve(self, moment: Moment) -> tuple[datetime, str | None]:
+        """Return a moment's instant, and the account of the run that it named.
+
+        Raises ConfigError for a run that is not known or has not ended.
+        """
+        (row,) = await self.all("moment", moment.at, moment.ago, moment.run_id)
+        if row["moment"] is None:
+            state = "has not ended yet" if row["account"] else "is not known"
+            raise ConfigError(f"run {moment.run_id} {state}: see 'syncer runs'")
+        return row["moment"], row["account"]
+
+
+class Store:
+    """A session in which snapshots are read, one after another."""
+
+    def __init__(self, connection: asyncpg.Connection[Any], where: str) -> None:
+        self._connection = connection
+        self._where = where
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reader]:
+        """Open a read-only transaction whose statements all see the same instant."""
+        connection = self._connection
+        with named_errors(self._where, connection):
+            transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+            await transaction.start()
+        try:
+            yield Reader(connection, self._where)
+        finally:
+            if not connection.is_closed():
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await transaction.rollback()
+
+
+@contextlib.asynccontextmanager
+async def reading(server: Server, *, name: str) -> AsyncIterator[Store]:
+    """Open a session for reading."""
+    async with server.session(name=name) as connection:
+        yield Store(connection, server.where)

@@ -1,0 +1,19 @@
+-- What is stored of pinned images: $3 to $6 are the pins, one array a column; a pin without an
+-- account or a service may mean several.
+select p.pin, i.account, i.service, i.presence, i.image_name, i.image_type, i.image_size,
+       i.image_description, i.image_version, i.image_status, i.category, i.os_type, i.removed_at,
+       case when i.presence <> 'present' and i.removed_at is not null then (
+           select max(v.last_listed_at)
+           from syncer.image_versions as v
+           where (v.account, v.service, v.zone_id, v.image_id, v.valid_to)
+               = (i.account, i.service, i.zone_id, i.image_id, i.removed_at)) end as not_before,
+       i.withheld_since
+from unnest($3::text[], $4::text[], $5::text[], $6::text[])
+    with ordinality as p (account, service, zone_id, image_id, pin)
+join syncer.images as i
+    on i.zone_id = p.zone_id and i.image_id = p.image_id
+   and (p.account is null or i.account = p.account)
+   and (p.service is null or i.service = p.service)
+where ($1::text is null or i.account = $1)
+  and ($2::text[] is null or i.service = any ($2))
+order by p.pin, i.account, i.service

@@ -1,0 +1,59 @@
+-- What differs between two instants ($5 before $6), as `syncer diff` shows it. A version that
+-- covers both is no difference; of a zone that was unknown at either there is one row that says so.
+with first_look as materialized (
+    select * from syncer.zone_coverage($5)
+), last_look as materialized (
+    select * from syncer.zone_coverage($6)
+), zone as materialized (
+    select account, service, zone_id,
+           a.gone or b.gone as gone,
+           a.coverage = 'known' as known_before, b.coverage = 'known' as known_after,
+           case when a.gone and b.gone then null
+                when b.gone then 'the zone was gone at the later instant'
+                when a.gone then 'the zone was gone at the earlier instant'
+                when b.coverage = 'unknown' then 'the zone was not wholly looked at by then'
+                when a.coverage = 'unknown'
+                    then 'the zone was not wholly looked at by the earlier instant'
+           end as reason
+    from first_look as a
+    join last_look as b using (account, service, zone_id)
+    join syncer.zones as z using (account, service, zone_id)
+    where z.first_seen_at <= $6
+      and ($1::text is null or account = $1)
+      and ($2::text[] is null or service = any ($2))
+      and ($3::text[] is null or zone_id ~ any ($3))
+), ended as (
+    select v.* from syncer.image_versions as v
+    where tstzrange(v.valid_from, v.valid_to) @> $5::timestamptz
+      and not tstzrange(v.valid_from, v.valid_to) @> $6::timestamptz
+), begun as (
+    select v.* from syncer.image_versions as v
+    where tstzrange(v.valid_from, v.valid_to) @> $6::timestamptz
+      and not tstzrange(v.valid_from, v.valid_to) @> $5::timestamptz
+)
+select case when e.image_id is null then 'appeared'
+            when b.image_id is null then 'removed' else 'changed' end as kind,
+       account, service, zone_id, image_id, coalesce(b.image_name, e.image_name) as image_name,
+       '{}'::text[] as changed_fields,
+       case when e.image_id is not null then
+           jsonb_build_object('image_name', e.image_name, 'image_type', e.image_type, 'image_size', e.image_size,
+               'image_description', e.image_description, 'image_version', e.image_version,
+               'image_status', e.image_status, 'category', e.category, 'os_type', e.os_type) end as before,
+       case when b.image_id is not null then
+           jsonb_build_object('image_name', b.image_name, 'image_type', b.image_type, 'image_size', b.image_size,
+               'image_description', b.image_description, 'image_version', b.image_version,
+               'image_status', b.image_status, 'category', b.category, 'os_type', b.os_type) end as after,
+       coalesce(b.valid_from, e.valid_to) as changed_at, null as reason
+from ended as e
+full join begun as b using (account, service, zone_id, image_id)
+join zone as z using (account, service, zone_id)
+where not z.gone
+  and (e.image_id is not null or z.known_before)
+  and (b.image_id is not null or z.known_after)
+  and ($4::text[] is null or image_id ~ any ($4)
+       or e.image_name ~ any ($4) or b.image_name ~ any ($4))
+union all
+select 'unknown', account, service, zone_id, null, null, '{}', null, null, null, reason
+from zone
+where reason is not null
+order by account, service, zone_id, image_id nulls first

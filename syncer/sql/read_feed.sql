@@ -1,0 +1,14 @@
+-- The changes after a change_id, oldest first, as `syncer changes --after` shows them.
+select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
+       changed_fields, before, after, run_id
+from syncer.image_changes
+where change_id > $8::bigint
+  and run_id in (select run_id from syncer.runs where last_change_id > $8)
+  and ($1::text is null or account = $1)
+  and ($2::text[] is null or service = any ($2))
+  and ($3::text[] is null or zone_id ~ any ($3))
+  and ($4::text[] is null or image_id ~ any ($4) or image_name ~ any ($4))
+  and ($5::timestamptz is null or changed_at >= $5)
+  and ($6 or kind <> 'appeared' or not_before is not null)
+order by change_id
+limit $7

@@ -1,0 +1,32 @@
+-- The timeline of an image by id or name, as `syncer history` shows it.
+with meant as (
+    select distinct account, service, zone_id, image_id
+    from syncer.image_versions
+    where (image_id = $4 or image_name = $4)
+      and ($1::text is null or account = $1)
+      and ($2::text[] is null or service = any ($2))
+      and ($3::text[] is null or zone_id ~ any ($3))
+)
+select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
+       changed_fields, before, after, run_id
+from (
+    select c.change_id, c.changed_at, c.not_before, c.kind, account, service, zone_id, image_id,
+           c.image_name, c.changed_fields, c.before, c.after, c.run_id
+    from syncer.image_changes as c
+    join meant using (account, service, zone_id, image_id)
+    union all
+    select null, i.withheld_since, null, 'withheld', account, service, zone_id, image_id,
+           i.image_name, '{}', null, null, null
+    from syncer.images as i
+    join meant using (account, service, zone_id, image_id)
+    where i.withheld_since is not null
+    union all
+    select null, z.gone_at, null, 'unknown', account, service, zone_id, m.image_id,
+           i.image_name, '{}', null, null, null
+    from syncer.zones as z
+    join meant as m using (account, service, zone_id)
+    join syncer.images as i using (account, service, zone_id, image_id)
+    where z.gone_at is not null
+) as timeline
+order by changed_at, change_id, account, service, zone_id
+limit $5

@@ -1,0 +1,51 @@
+"""What several tests look at: the command's output, and whether the database is the world."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from syncer.core.model import TRACKED
+from syncer.core.sources import SOURCES
+from syncer.simulator import World
+
+FIELDS = dict(zip(SOURCES["vm"].fields, TRACKED, strict=True))
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def rows(done: Done) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict[str, Any]]:
+    """The images of each zone as SQL sees them, in the API's spelling."""
+    zones: dict[str, dict[str, Any]] = {}
+    for row in await db.fetch(f"select * from syncer.images where {where}"):
+        served = {api: row[column] for api, column in FIELDS.items() if api}
+        served |= {"imageId": row["image_id"], **json.loads(row["extra"])}
+        zones.setdefault(row["zone_id"], {})[row["image_id"]] = served
+    return zones
+
+
+def served(world: World) -> dict[str, dict[str, Any]]:
+    return {zone: dict(world.images(zone)) for zone in world.zones() if world.images(zone)}
+
+
+async def assert_exact(db: Any, world: World) -> None:
+    """What is present is what the world holds, and the counters and the history agree with it."""
+    assert served(world) == await stored(db)
+    assert [] == await db.fetch("""
+        select zone_id from syncer_store.zones as z where
+        (present, withheld) <> (select count(*) filter (where removed_at is null),
+                                       count(withheld_since)
+                                from syncer_store.images as i where i.zone_key = z.zone_key)""")
+    assert [] == await db.fetch("""
+        select image_id from syncer.image_versions as v join syncer.images as i
+            using (account, service, zone_id, image_id)
+        where v.valid_to is null and (v.image_name, v.image_version, i.presence)
+              is distinct from (i.image_name, i.image_version, 'present')""")
