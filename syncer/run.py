@@ -273,7 +273,9 @@ class _Pass:
                     service=candidates.zone.service,
                     zone=candidates.zone.zone_id,
                     images=len(removed.withheld),
-                    advice="check whether they are really gone; they count as present until then",
+                    advice=f"see 'syncer images --withheld'; if really gone: syncer approve "
+                    f"--account {self.report.account} --service {candidates.zone.service} "
+                    f"{candidates.zone.zone_id} --max {len(removed.withheld)}",
                 )
         for cleared in verdict.cleared:
             answer = await confirm(self.client, cleared, self.stop)

@@ -16,6 +16,21 @@ TRACKED = (
     "image_version, image_status, category, os_type"
 )
 
+# A zone's last whole look, or that it was gone, at or before an instant (z: zones, b: the last run
+# that had begun by then). A look counts from the moment its images were stored (finished_at):
+# before, an image that it found is not there to be listed, and must not be called absent.
+LAST_RUN = """
+                left join lateral (
+                    select run_id from syncer_store.runs as r
+                    where r.account = z.account and r.started_at <= at
+                    order by r.started_at desc limit 1) as b on true"""
+LAST_LOOK = """
+                left join lateral (
+                    select s.status from syncer_store.zone_scans as s
+                    where s.zone_key = z.zone_key and s.run_id <= b.run_id and s.finished_at <= at
+                      and s.status in ('unchanged', 'changed', 'guarded', 'gone')
+                    order by s.run_id desc limit 1) as look on true"""
+
 
 def upgrade() -> None:
     approvals()
@@ -132,43 +147,28 @@ def looks() -> None:
     # Runs by time, so that a zone's last look before an instant is found without an index on
     # zone_scans, which is written for every zone in every run.
     op.execute("create index runs_started on syncer_store.runs (account, started_at desc)")
-    # A look counts from the moment its images were stored (finished_at): before, an image that
-    # it found is not there to be listed, and must not be called absent.
-    op.execute("""
+    op.execute(f"""
         create function syncer.zone_coverage(at timestamptz) returns table (
             account text, service text, zone_id text, last_complete_at timestamptz,
-            next_complete_at timestamptz, coverage text, gone boolean)
+            next_complete_at timestamptz, coverage text, gone boolean,
+            last_complete_run_id bigint)
         language sql stable security definer set search_path = '' rows 100
         begin atomic
-            with bounds as (
-                select a.account, r.run_id
-                from (select distinct account from syncer_store.zones) as a
-                left join lateral (
-                    select run_id from syncer_store.runs as r
-                    where r.account = a.account and r.started_at <= at
-                    order by r.started_at desc limit 1) as r on true
-            )
             select z.account, z.service, z.zone_id, whole.observed_at, later.observed_at,
                    case when look.status <> 'gone' then 'known' else 'unknown' end,
-                   coalesce(look.status = 'gone', false)
-            from syncer_store.zones as z
-            join bounds as b using (account)
-            left join lateral (
-                select s.status from syncer_store.zone_scans as s
-                where s.zone_key = z.zone_key and s.run_id <= b.run_id and s.finished_at <= at
-                  and s.status in ('unchanged', 'changed', 'guarded', 'gone')
-                order by s.run_id desc limit 1) as look on true
-            left join lateral (
-                select s.observed_at from syncer_store.zone_scans as s
-                where s.zone_key = z.zone_key and s.run_id <= b.run_id and s.finished_at <= at
-                  and s.status in ('unchanged', 'changed', 'guarded')
-                order by s.run_id desc limit 1) as whole on true
-            left join lateral (
-                select s.observed_at from syncer_store.zone_scans as s
-                where s.zone_key = z.zone_key and s.run_id >= coalesce(b.run_id, 0)
-                  and s.finished_at > at
-                  and s.status in ('unchanged', 'changed', 'guarded')
-                order by s.run_id limit 1) as later on true;
+                   coalesce(look.status = 'gone', false), whole.run_id
+            from syncer_store.zones as z {LAST_RUN} {LAST_LOOK}
+                left join lateral (
+                    select s.observed_at, s.run_id from syncer_store.zone_scans as s
+                    where s.zone_key = z.zone_key and s.run_id <= b.run_id and s.finished_at <= at
+                      and s.status in ('unchanged', 'changed', 'guarded')
+                    order by s.run_id desc limit 1) as whole on true
+                left join lateral (
+                    select s.observed_at from syncer_store.zone_scans as s
+                    where s.zone_key = z.zone_key and s.run_id >= coalesce(b.run_id, 0)
+                      and s.finished_at > at
+                      and s.status in ('unchanged', 'changed', 'guarded')
+                    order by s.run_id limit 1) as later on true;
         end""")
 
 
@@ -196,8 +196,8 @@ def asof() -> None:
         comment on column syncer.image_versions.last_listed_at is
         'The last whole look that listed the image, where a later one did not (else null)'""")
 
-    # The functions below read views only, so a reader may call them, and (no definer, no set)
-    # the planner takes them apart: filters on a zone or an image reach the indexes.
+    # It reads views only, so a reader may call it, and (no definer, no set) the planner takes it
+    # apart: a filter on a zone or an image reaches the indexes.
     op.execute(f"""
         create function syncer.images_asof(at timestamptz) returns table (
             account text, service text, zone_id text, image_id text, image_name text,
@@ -207,32 +207,35 @@ def asof() -> None:
         language sql stable rows 10000
         begin atomic
             select account, service, zone_id, v.image_id, {TRACKED}, v.valid_from,
-                   least(at, coalesce(v.last_listed_at, case
-                       when c.last_complete_at >= v.valid_from then c.last_complete_at
-                       else coalesce(greatest(c.last_complete_at, (
+                   least(v.last_listed_at, case
+                       when v.run_id <= c.last_complete_run_id then c.last_complete_at
+                       else coalesce((
                            select s.observed_at from syncer.zone_scans as s
                            where (s.account, s.service, s.zone_id, s.run_id)
-                               = (v.account, v.service, v.zone_id, v.run_id))), v.valid_from)
-                       end))
+                               = (v.account, v.service, v.zone_id, v.run_id)), v.valid_from)
+                       end)
             from syncer.image_versions as v
             join syncer.zone_coverage(at) as c using (account, service, zone_id)
             where tstzrange(v.valid_from, v.valid_to) @> at and not c.gone;
         end""")
-    op.execute("""
+    op.execute(f"""
         create function syncer.image_presence(
             account text, service text, zone_id text, image_id text, at timestamptz
-        ) returns text language sql stable
+        ) returns text language sql stable security definer set search_path = ''
         return coalesce((
-            select case when c.gone then 'unknown'
+            select case when look.status = 'gone' then 'unknown'
                         when exists (
-                            select from syncer.image_versions as v
-                            where v.account = $1 and v.service = $2 and v.zone_id = $3
-                              and v.image_id = $4 and tstzrange(v.valid_from, v.valid_to) @> $5)
-                        then 'present'
-                        when c.coverage = 'known' then 'absent'
+                            select from syncer_store.images as i
+                            where i.zone_key = z.zone_key and i.image_id = $4
+                              and tstzrange(i.valid_from, i.removed_at) @> at) then 'present'
+                        when exists (
+                            select from syncer_store.image_history as i
+                            where i.zone_key = z.zone_key and i.image_id = $4
+                              and tstzrange(i.valid_from, i.valid_to) @> at) then 'present'
+                        when look.status is not null then 'absent'
                         else 'unknown' end
-            from syncer.zone_coverage($5) as c
-            where c.account = $1 and c.service = $2 and c.zone_id = $3), 'unknown')""")
+            from syncer_store.zones as z {LAST_RUN} {LAST_LOOK}
+            where z.account = $1 and z.service = $2 and z.zone_id = $3), 'unknown')""")
 
 
 def spread() -> None:

@@ -149,6 +149,8 @@ _NUMERIC: Final = frozenset(
         "image_size_gib",
         "present_images",
         "withheld_removals",
+        "approved_removals",
+        "offered",
         "pages",
     }
 )

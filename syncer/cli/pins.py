@@ -150,7 +150,10 @@ async def _print(answers: Iterable[Answer], output: str, limit: int | None) -> N
 
     shown = [a for a in answers if output != "table" or a.status != "present"]
     await write(
-        each(msgspec.structs.asdict(answer) for answer in shown[:limit]),
+        each(
+            msgspec.structs.asdict(answer) | {"changed_fields": list(answer.changed_fields)}
+            for answer in shown[:limit]
+        ),
         COLUMNS,
         output,
         table=_TABLE,

@@ -108,8 +108,14 @@ def summary(report: Report, *, dry_run: bool) -> str:
     )
     if counts.withheld:
         lines.append(
-            f"{counts.withheld:,} removals are withheld, for so many at once are rare. Check "
-            "whether these images are really gone ('syncer zones' shows where)."
+            f"{counts.withheld:,} removals are withheld, for so many at once are rare. See them "
+            "with 'syncer images --withheld'; if they are really gone:"
+        )
+        lines.extend(
+            f"  syncer approve --account {report.account} --service {removal.zone.ref.service} "
+            f"{removal.zone.ref.zone_id} --max {len(removal.withheld)}"
+            for removal in report.removals
+            if removal.withheld
         )
     return "\n".join(lines)
 

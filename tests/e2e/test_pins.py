@@ -110,7 +110,7 @@ async def test_a_baseline_expects_null_too(syncer: Any, sync: Any, world: World)
     image = min(world.images("FRA-A"))
     world.change_image("FRA-A", image, imageDescription=None)
     await sync()
-    await syncer("baseline", "save", "b", "--image", image)
+    assert "1 image in 1 zone," in (await syncer("baseline", "save", "b", "--image", image)).out
     file = (await syncer("images", "--image", image)).out
     world.change_image("FRA-A", image, imageDescription="now there is one")
     await sync()
@@ -378,18 +378,23 @@ async def test_the_reader_may_check_and_only_a_writer_saves(
             await db.execute(f"drop role {login}")
 
 
-async def test_two_savers_of_one_name_do_not_both_win(syncer: Any, sync: Any) -> None:
-    """Saved at the same time: one is saved, the other is told that the name is taken."""
+async def test_two_savers_of_one_name_do_not_both_win(syncer: Any, sync: Any, db: Any) -> None:
+    """While one saves, another waits, and is then told that the name is taken."""
     await sync()
     codes: list[int] = []
 
     async def save() -> None:
         codes.append((await syncer("baseline", "save", "b")).code)
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(3):
-            tasks.start_soon(save)
-    assert [0, 2, 2] == sorted(codes)
+    async with anyio.create_task_group() as tasks, db.transaction():
+        await db.execute(
+            "insert into syncer_store.baselines (name, as_of, saved_by) "
+            "values ('b', now(), 'another')"
+        )
+        tasks.start_soon(save)
+        while not await db.fetchval("select count(*) from pg_locks where not granted"):
+            await anyio.lowlevel.checkpoint()
+    assert [2] == codes
 
 
 async def test_a_large_baseline_is_checked_in_sets(syncer: Any, sync: Any, db: Any) -> None:
