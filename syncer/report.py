@@ -51,13 +51,17 @@ class Report(msgspec.Struct, kw_only=True):
             counts.appeared += written.tally.appeared
             counts.changed += written.tally.changed
             counts.returned += written.tally.returned
+            if written.status == "gone":
+                self.latched += written.zone.withheld
         statuses = {written.zone.ref: written.status for written in self.zones}
+        still = {w.zone.ref: len(w.judged.withheld) for w in self.zones if w.judged is not None}
         for removal in self.removals:
             counts.changed += removal.tally.changed
             counts.returned += removal.tally.returned
             counts.removed += len(removal.removed)
             counts.withheld += len(removal.withheld)
             if removal.zone_gone:
+                self.latched += still.get(removal.zone.ref, 0)
                 statuses[removal.zone.ref] = "gone"
             elif removal.withheld:
                 statuses[removal.zone.ref] = "guarded"

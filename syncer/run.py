@@ -199,10 +199,11 @@ class _Pass:
         known = await self.writer.zones(listed)
         unreliable = {listing.service for listing in listings if listing.fault is not None}
         targets, gone = plan({zone.ref for zone in listed}, known, selection, unreliable)
+        asked = {target.ref for target in targets}
         self.report.latched = sum(
             zone.withheld
             for ref, zone in known.items()
-            if selection.holds(ref) and (zone.gone or ref in gone)
+            if selection.holds(ref) and zone.gone and ref not in asked
         )
         if selection.zones and not targets and not gone and not unreliable:
             raise ConfigError(

@@ -162,13 +162,17 @@ def sync(environment: dict[str, str]) -> Sync:
 
 
 @pytest.fixture
-def syncer(environment: dict[str, str]) -> Any:
-    """Run the command in a process of its own, with the test's environment and more."""
+def syncer(environment: dict[str, str], tmp_path: Path) -> Any:
+    """Run the command in a process of its own, in an empty folder, with the test's environment."""
 
-    async def run(*arguments: str, **env: str) -> Done:
-        merged = {"PATH": os.environ["PATH"], **environment, **env}
+    async def run(*arguments: str, stdin: bytes = b"", **env: str) -> Done:
+        inherited = {name: os.environ.get(name, "") for name in ("PATH", "PYTHONPATH")}
         done = await anyio.run_process(
-            [sys.executable, "-m", "syncer", *arguments], check=False, env=merged
+            [sys.executable, "-m", "syncer", *arguments],
+            check=False,
+            env={**inherited, **environment, **env},
+            input=stdin,
+            cwd=tmp_path,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 

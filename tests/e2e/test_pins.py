@@ -6,10 +6,9 @@ import csv
 import io
 import json
 import os
-import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import pytest
@@ -17,39 +16,7 @@ import pytest
 from syncer.cli.pins import check as command
 from syncer.core.pins import COLUMNS
 from syncer.simulator import World
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def syncer(environment: dict[str, str], tmp_path: Path) -> Any:
-    """Run the command in a process of its own, in a folder of its own."""
-
-    async def run(*arguments: str, stdin: bytes = b"", **env: str) -> Done:
-        merged = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-            **environment,
-            **env,
-        }
-        done = await anyio.run_process(
-            [sys.executable, "-m", "syncer", *arguments],
-            check=False,
-            env=merged,
-            input=stdin,
-            cwd=tmp_path,
-        )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    return run
-
-
-def rows(done: Done) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.out.splitlines()]
+from tests.support import Done, rows
 
 
 def by_id(done: Done) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,316 @@
+"""What many removals wait for: the guard, a person's approval, and the API's answer by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from syncer import log
+from syncer.simulator import Simulator, World
+from tests.support import assert_exact, stored
+
+A, B = "FRA-A", "HKG-A"
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> World:
+    """Two zones of a hundred images, unless a test asks for other sizes."""
+    sizes = getattr(request, "param", {A: 100, B: 100})
+    return World.generate(seed=5, zones=0, sizes=sizes)
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[Any]]:
+    """What is logged as a warning or worse."""
+    log.configure("json", "warning")
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+    log.configure("json", "error")
+
+
+def lose(world: World, zone: str, count: int) -> list[str]:
+    """Let the first so many images of a zone go."""
+    ids = sorted(world.images(zone))[:count]
+    for image_id in ids:
+        world.remove_image(zone, image_id)
+    return ids
+
+
+async def approve(db: Any, zone: str, most: int) -> None:
+    await db.execute(
+        "insert into syncer_store.approvals (zone_key, max_removals, approved_by) "
+        "select zone_key, $2, 'test' from syncer_store.zones where zone_id = $1",
+        zone,
+        most,
+    )
+
+
+async def outcomes(db: Any) -> list[tuple[str, int | None]]:
+    """What came of each approval, and of how many candidates."""
+    rows = await db.fetch("select outcome, candidates from syncer.approvals order by approval_id")
+    return [tuple(row) for row in rows]
+
+
+async def states(db: Any, zone: str = A) -> tuple[int, int, str]:
+    """Present and withheld images of a zone, as counted and as they are, and its last status."""
+    row = await db.fetchrow(
+        "select present_images, withheld_removals, last_status from syncer.zones "
+        "where zone_id = $1",
+        zone,
+    )
+    counted = await db.fetchrow(
+        "select count(*) filter (where removed_at is null), count(withheld_since) "
+        "from syncer.images where zone_id = $1",
+        zone,
+    )
+    assert tuple(row)[:2] == tuple(counted)
+    return tuple(row)
+
+
+def came(report: Any) -> tuple[int, int, int]:
+    return report.exit_code, report.counts.withheld, report.counts.removed
+
+
+async def test_many_removals_wait_for_a_person(
+    world: World, simulator: Simulator, sync: Any, db: Any, warnings: list[Any]
+) -> None:
+    """60 of 100 images gone: withheld and said once; an approval lets them through, once."""
+    await sync()
+    lose(world, A, 60)
+    assert [(4, 60, 0)] * 2 == [came(await sync()), came(await sync())]
+    for number in range(200):
+        world.add_image(A, imageName=f"new {number}")
+    assert (4, 60, 0) == came(await sync())
+    assert ["removals.withheld"] == [entry["event"] for entry in warnings]
+    assert (A, 60) == (warnings[0]["zone"], warnings[0]["images"])
+    assert (300, 60, "guarded") == await states(db)
+
+    await approve(db, A, 10)
+    assert [(4, 60, 0)] * 2 == [came(await sync()), came(await sync())]
+    assert [("exceeded", 60)] == await outcomes(db)
+    await approve(db, A, 59)
+    assert (4, 60, 0) == came(await sync())
+    assert all(call.image_ids is None for call in simulator.calls)
+
+    await approve(db, A, 60)
+    assert (0, 0, 60) == came(await sync())
+    assert ("applied", 60) == (await outcomes(db))[-1]
+    await assert_exact(db, world)
+    report = await sync()
+    assert ((0, 0, 0), 2) == (came(report), report.counts.zones_unchanged)
+    assert 1 == sum(entry["event"] == "removals.withheld" for entry in warnings)
+
+
+async def test_an_approval_is_used_up_by_one_look(world: World, sync: Any, db: Any) -> None:
+    """What goes after an approval was applied is judged anew."""
+    await sync()
+    lose(world, A, 60)
+    await approve(db, A, 1000)  # in advance: nothing was withheld yet
+    assert (0, 0, 60) == came(await sync())
+    lose(world, A, 20)
+    assert (4, 20, 0) == came(await sync())
+    assert [("applied", 60)] == await outcomes(db)
+
+
+async def test_an_approval_that_was_not_needed_is_used_up(world: World, sync: Any, db: Any) -> None:
+    """In advance, but nothing had gone at the next look: the one after is judged as ever."""
+    await sync()
+    await approve(db, A, 60)
+    assert (0, 0, 0) == came(await sync())
+    assert [("not_needed", 0)] == await outcomes(db)
+    lose(world, A, 60)
+    assert (4, 60, 0) == came(await sync())
+
+
+@pytest.mark.parametrize("fault", ["total=+1", "status=500", "status=500,page=2", "not_found=zone"])
+async def test_only_a_whole_look_uses_an_approval_up(
+    fault: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Neither a zone that failed, nor one that was incomplete or gone, nor a dry run uses it."""
+    await sync()
+    lose(world, A, 60)
+    await approve(db, A, 60)
+    assert (0, 0, 60) == came(await sync(dry_run=True))
+    assert (0, 0, 0) == came(await sync(zones=(B,)))
+    simulator.add_fault(f"{fault},zone={A}")
+    report = await sync(SYNCER_PAGE_SIZE="9")
+    assert (0, 0) == (report.counts.withheld, report.counts.removed)
+    assert [("pending", None)] == await outcomes(db)
+
+    simulator.clear_faults()
+    assert (0, 0, 60) == came(await sync())
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("world", [{A: 40}], indirect=True)
+async def test_few_removals_need_no_person(
+    world: World, sync: Any, db: Any, warnings: list[Any]
+) -> None:
+    """1 of 40 passes; so do 10 of the 39 that remain; 11 of 29 do not."""
+    await sync()
+    for count in (1, 10):
+        lose(world, A, count)
+        assert (0, 0, count) == came(await sync())
+        await assert_exact(db, world)
+    assert [] == warnings
+    lose(world, A, 11)
+    assert (4, 11, 0) == came(await sync())
+
+
+TWENTY = dict.fromkeys(World.generate(seed=5, zones=20, images=0).zones(), 10)
+
+
+@pytest.mark.parametrize("world", [TWENTY], indirect=True)
+async def test_many_zones_that_lose_a_few_are_withheld_by_the_run(
+    world: World, sync: Any, db: Any
+) -> None:
+    """6 of 10 gone in each of 20 zones: the run's guard trips, but not for who is approved."""
+    await sync()
+    for zone in world.zones():
+        lose(world, zone, 6)
+    await approve(db, A, 6)
+    assert [(4, 114, 6), (4, 114, 0)] == [came(await sync()), came(await sync())]
+    for zone in world.zones():
+        await approve(db, zone, 6)
+    assert (0, 0, 114) == came(await sync())
+    await assert_exact(db, world)
+
+
+async def test_an_approval_is_of_its_zone_alone(world: World, sync: Any, db: Any) -> None:
+    """60 of 100 gone in two zones, one of them approved: the other's wait."""
+    await sync()
+    lose(world, A, 60)
+    lose(world, B, 60)
+    await approve(db, B, 200)
+    assert (4, 60, 60) == came(await sync())
+    assert (100, 60, "guarded") == await states(db, A)
+    assert (40, 0, "changed") == await states(db, B)
+
+
+@pytest.mark.parametrize("world", [{A: 100, B: 30}], indirect=True)
+async def test_approved_removals_do_not_count_in_the_runs_share(
+    world: World, sync: Any, db: Any
+) -> None:
+    """A zone that emptied, approved: all three guards are lifted, and none trips elsewhere."""
+    await sync()
+    lose(world, A, 100)
+    lose(world, B, 10)
+    await approve(db, A, 100)
+    assert (0, 0, 110) == came(await sync())
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("fault", ["status=500", "total=+1", "garbage", "total=omitted"])
+async def test_approved_but_unanswered_images_stay_and_are_judged_again(
+    fault: str, *, world: World, simulator: Simulator, sync: Any, db: Any, warnings: list[Any]
+) -> None:
+    """The question by id fails: withheld no more, removed neither; the next look withholds anew."""
+    await sync()
+    lose(world, A, 60)
+    assert (4, 60, 0) == came(await sync())
+    await approve(db, A, 60)
+    simulator.add_fault(f"{fault},by_id=true")
+    assert (3, 0, 0) == came(await sync())
+    assert [("applied", 60)] == await outcomes(db)
+    assert (100, 0, "unchanged") == await states(db)
+
+    simulator.clear_faults()
+    assert (4, 60, 0) == came(await sync())
+    assert (100, 60, "guarded") == await states(db)
+    assert 2 == sum(entry["event"] == "removals.withheld" for entry in warnings)
+    await approve(db, A, 60)
+    assert (0, 0, 60) == came(await sync())
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("cap", [None, "page_cap=7,by_id=true", "page_cap=7"])
+@pytest.mark.parametrize("world", [{A: 160, B: 20}], indirect=True)
+async def test_images_that_a_listing_leaves_out_stay(
+    cap: str | None, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Left out consistently, but alive by id: not removed, whoever lets them pass the guard."""
+    await sync()
+    if cap:
+        simulator.add_fault(cap)
+    few = simulator.add_fault(f"omit=9,zone={A}")
+    assert (0, 0, 0) == came(await sync())
+    await assert_exact(db, world)
+
+    simulator.remove_fault(few)
+    simulator.add_fault(f"omit=120,zone={A}")
+    assert (4, 120, 0) == came(await sync())
+    assert (160, 120, "guarded") == await states(db)
+    await approve(db, A, 120)
+    assert (0, 0, 0) == came(await sync())
+    await assert_exact(db, world)
+
+    unlisted = {i for call in simulator.calls for i in call.image_ids or ()}
+    world.remove_image(A, min(unlisted))  # one of them really goes
+    assert (4, 120, 0) == came(await sync())
+    await approve(db, A, 120)
+    assert (0, 0, 1) == came(await sync())
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("fault", ["total=+1", "status=500,page=2-"])
+async def test_what_an_incomplete_look_stored_is_put_right_by_the_next_whole_one(
+    fault: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Though that one reads the very bytes of the whole look before, it is no unchanged zone."""
+    await sync(SYNCER_PAGE_SIZE="9")
+    first = next(iter(world.images(A)))
+    name = world.images(A)[first]["imageName"]
+    world.change_image(A, first, imageName="for a moment")
+    simulator.add_fault(f"{fault},zone={A}")
+    assert 3 == (await sync(SYNCER_PAGE_SIZE="9")).exit_code
+    assert "for a moment" == (await stored(db))[A][first]["imageName"]
+
+    world.change_image(A, first, imageName=name)
+    simulator.clear_faults()
+    report = await sync(SYNCER_PAGE_SIZE="9")
+    assert (0, 1) == (report.exit_code, report.counts.changed)
+    await assert_exact(db, world)
+    assert 3 == await db.fetchval(
+        "select count(*) from syncer.image_versions where image_id = $1", first
+    )
+
+
+async def test_unchanged_bytes_are_judged_again(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Unconfirmed and withheld are judged on every run, though the listing is the same."""
+    await sync()
+    lose(world, A, 5)
+    lose(world, B, 60)
+    simulator.add_fault("status=500,by_id=true")
+    assert [(3, 60, 0)] * 2 == [came(await sync()), came(await sync())]
+    assert ((100, 0), (100, 60)) == ((await states(db))[:2], (await states(db, B))[:2])
+    simulator.clear_faults()
+    assert [(4, 60, 5), (4, 60, 0)] == [came(await sync()), came(await sync())]
+    await approve(db, B, 60)
+    assert (0, 0, 60) == came(await sync())
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("fault", ["hide_zone", "not_found=zone", "not_found=zone,by_id=true"])
+async def test_the_latch_is_seen_while_its_zone_is_gone_and_no_longer(
+    fault: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """However the zone goes, every run is exit 4 until the latch opens, and then 0 at once."""
+    await sync()
+    lost = lose(world, A, 60)
+    assert 4 == (await sync()).exit_code
+    if "by_id" in fault:
+        await approve(db, A, 60)
+    simulator.add_fault(f"{fault},zone={A}")
+    assert 4 == (await sync()).exit_code
+    assert (100, 60, "gone") == await states(db)
+
+    simulator.clear_faults()
+    for image_id in lost:
+        world.restore_image(A, image_id)
+    assert (0, 0, 0) == came(await sync())
+    await assert_exact(db, world)
