@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
+import anyio
 import asyncpg
 
 from syncer.core.errors import ConfigError, DatabaseGone
@@ -91,7 +92,9 @@ async def acquired(pool: asyncpg.Pool[Any], where: str) -> AsyncIterator[Connect
         with named_errors(where, connection):
             yield connection
     finally:
-        with named_errors(where, connection):
+        # Shielded: a release that is cancelled goes on by itself, and fails unseen when the pool
+        # is ended under it.
+        with named_errors(where, connection), anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
             await pool.release(connection)
 
 

@@ -176,6 +176,22 @@ async def test_the_reader_sees_every_view_and_nothing_else(reader: Any) -> None:
             await reader.execute(statement)
 
 
+async def test_an_as_of_question_of_one_zone_reads_that_zone_only(db: Any, zone_key: int) -> None:
+    """The planner takes images_asof apart: a filter reaches the indexes, for the reader too."""
+    assert zone_key
+    await db.execute(sql("roles"))
+    await db.execute("set role syncer_reader; set enable_seqscan to off")
+    plan = "\n".join(
+        row[0]
+        for row in await db.fetch(
+            "explain (costs off) select * from syncer.images_asof(now()) where zone_id = 'Z-1'"
+        )
+    )
+    assert "Function Scan on images_asof" not in plan
+    for index in ("zones_are_named", "images_pkey", "image_history_never_overlaps"):
+        assert index in plan, plan
+
+
 async def test_a_database_of_the_first_revision_is_brought_up_to_date(
     empty_url: str,
 ) -> None:

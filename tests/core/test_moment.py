@@ -1,0 +1,68 @@
+"""Instants as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncer.core.moment import Moment, moment
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-11-23", Moment(at=datetime(2026, 11, 23, tzinfo=UTC))),
+        ("2026-11-23T08:00", Moment(at=datetime(2026, 11, 23, 8, tzinfo=UTC))),
+        ("2026-11-23T08:00Z", Moment(at=datetime(2026, 11, 23, 8, tzinfo=UTC))),
+        ("2026-11-23T08:00+08:00", Moment(at=datetime(2026, 11, 23, tzinfo=UTC))),
+        (" 2d ", Moment(ago=timedelta(days=2))),
+        ("90", Moment(ago=timedelta(seconds=90))),
+        ("1.5h", Moment(ago=timedelta(minutes=90))),
+        ("now", Moment(ago=timedelta())),
+    ],
+)
+def test_a_time_or_an_age(text: str, meant: Moment) -> None:
+    """A time without an offset is UTC; an age counts back; a plain number is seconds."""
+    assert meant == moment(text)
+
+
+def test_a_plain_number_is_a_run_where_runs_are_meant() -> None:
+    """90 is run 90 for diff and asof; with a unit it stays an age."""
+    assert Moment(run_id=90) == moment("90", runs=True)
+    assert Moment(ago=timedelta(seconds=90)) == moment("90s", runs=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "-1d", "2026-13-01", "0001-01-01T00:00+14:00", "٣", "9" * 30, "1y"]
+)
+@pytest.mark.parametrize("runs", [False, True])
+def test_anything_else_says_what_is_accepted(text: str, runs: bool) -> None:
+    """What is neither is refused in words."""
+    with pytest.raises(ValueError, match="neither a time such as") as refused:
+        moment(text, runs=runs)
+    assert runs == ("number of a run" in str(refused.value))
+
+
+@given(
+    st.datetimes(
+        min_value=datetime(1, 1, 3),  # noqa: DTZ001  (hypothesis adds the zone)
+        max_value=datetime(9999, 12, 29),  # noqa: DTZ001
+        timezones=st.integers(-23, 23).map(lambda h: timezone(timedelta(hours=h))),
+    )
+)
+def test_every_time_is_read_back(when: datetime) -> None:
+    """What a reading command prints as a time is a time for the next."""
+    assert Moment(at=when.astimezone(UTC)) == moment(when.isoformat())
+
+
+@given(st.text(max_size=12), st.booleans())
+def test_any_text_is_read_or_refused(text: str, runs: bool) -> None:
+    """No text raises anything but ValueError."""
+    try:
+        read = moment(text, runs=runs)
+    except ValueError:
+        return
+    assert 1 == sum(x is not None for x in (read.at, read.ago, read.run_id))

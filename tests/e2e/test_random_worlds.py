@@ -1,0 +1,359 @@
+"""Random worlds, faults and ends of runs: what holds after every run, whatever happened.
+
+``SYNCER_TEST_WORLDS=300 pytest tests/e2e/test_random_worlds.py`` tries so many new ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from random import Random
+from typing import Any, NamedTuple
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from syncer.approvals import approve
+from syncer.core.errors import ConfigError
+from syncer.core.model import TRACKED, Fault
+from syncer.scheduler import Stop
+from syncer.simulator import Simulator, World
+from syncer.simulator.faultbook import FaultBook
+from tests.support import FIELDS, assert_exact
+
+# Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
+WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 0)
+ZONES = ["FRA-A", "HKG-A", "MIA-A", "SIN-A"]
+COLUMNS = ", ".join(TRACKED)
+WHOLE = {"unchanged", "changed", "guarded"}
+Key = tuple[str, str]
+Rows = dict[Key, Any]
+Look = tuple[Rows, set[str], set[str]]
+"""What was present, which zones were gone, and which were ever read whole."""
+
+# Faults that let no listing be whole, those that make it lie consistently, those that do neither.
+# No lie about a listing is told by id too: an API that denies a living image both times has it
+# removed, and must.
+FATAL = ["status=500", "status=503", "status=403", "reset", "garbage", "garbage=html", "truncate"]
+FATAL += ["error_in_200", "not_found=zone", "total=+1"]
+LIES = ["omit=1", "omit=4", "empty_listing", "total=-1", "total=0", "duplicate=2,replace"]
+ODD = ["page_cap=3", "page_cap=7", "reorder=zone", "reorder=page", "duplicate=1", "total=string"]
+ODD += ["duplicate=2,changed", "total=null", "total=omitted", "hide_zone", "empty_zones"]
+ODD += ["status=451", "status=401"]
+WHEN = ["", "", "", ",times=1", ",times=9", ",page=1", ",page=2-", ",after=2", ",by_id=false"]
+DENIAL = [f"{kind},by_id=true" for kind in ("not_found=image", "not_found=resource", "status=404")]
+
+
+class How(NamedTuple):
+    """What becomes of the world, and then how one run goes."""
+
+    events: list[tuple[str, str, int, int]]
+    faults: list[str]
+    end: tuple[str, int]
+    slip: tuple[int, str]
+    settings: dict[str, str]
+    approve: int
+    only: tuple[str, ...]
+    dry: bool
+
+
+def fault(kinds: list[str], when: list[str]) -> st.SearchStrategy[str]:
+    where = st.sampled_from([*ZONES, "*"])
+    return st.builds("{},zone={}{}".format, st.sampled_from(kinds), where, st.sampled_from(when))
+
+
+def doubtful(drawn: tuple[str, str]) -> list[str]:
+    """Living images are left out of the list, and the question by id fails."""
+    return [f"omit=4,zone={drawn[0]}", "{1},zone={0},by_id=true".format(*drawn)]
+
+
+what = st.sampled_from(["appear", "change", "go", "go", "go", "return", "annotate", "zone"])
+zones, count = st.sampled_from(ZONES), st.sampled_from([1, 2, 3, 4, 5, 12, 40])
+moment = st.integers(1, 15) | st.just(999)
+lies = fault(LIES, [f"{when},by_id=false" for when in WHEN if "by_id" not in when])
+faults = fault(FATAL, [*WHEN, ",by_id=true"]) | lies | fault(ODD, WHEN)
+rounds = st.builds(
+    How,
+    events=st.lists(st.tuples(what, zones, st.integers(0, 30), count), min_size=1, max_size=6),
+    faults=st.one_of(
+        *(st.just(list[str]()), st.lists(lies, min_size=1, max_size=1)),
+        *(st.lists(faults, min_size=1, max_size=most) for most in (1, 3)),
+        st.lists(fault(DENIAL, [""]), min_size=1, max_size=1),
+        *[st.tuples(zones, st.sampled_from(FATAL)).map(doubtful)] * 2,
+    ),
+    end=st.tuples(st.sampled_from(["", "", "", "", "stop", "cancel", "kill"]), moment),
+    slip=st.just((0, "")) | st.tuples(moment, zones),
+    settings=st.fixed_dictionaries(
+        {
+            "SYNCER_PAGE_SIZE": st.sampled_from(["7", "1000"]),
+            "SYNCER_MAX_CONCURRENCY": st.sampled_from(["1", "4"]),
+        },
+        optional={"SYNCER_GUARD_ZONE_COUNT": st.sampled_from(["off", "0"])},
+    ),
+    approve=st.sampled_from([0, 0, 0, 3, 1000]),
+    only=st.sampled_from([(), (), (), (), ("FRA-A",), ("HKG-A",)]),
+    dry=st.sampled_from([False] * 6 + [True]),
+)
+several = st.lists(st.sampled_from([1, 5, 16, 30]), min_size=1, max_size=3)
+thorough = settings(max_examples=WORLDS or 25, derandomize=not WORLDS, database=None, deadline=None)
+
+
+@pytest.mark.timeout(120 + 3 * WORLDS)
+@settings(thorough, print_blob=True, suppress_health_check=list(HealthCheck))
+@given(start=st.tuples(several, st.booleans()), plan=st.lists(rounds, min_size=3, max_size=8))
+async def test_what_holds_after_every_run(
+    simulator: Simulator, sync: Any, db: Any, start: tuple[list[int], bool], plan: list[How]
+) -> None:
+    """After each run every invariant holds, and two good runs end in exactly the truth."""
+    await db.execute(f"truncate {', '.join(await tables(db))} restart identity cascade")
+    world = simulator.world = World(seed=1)
+    for zone, size in zip(ZONES, start[0], strict=False):
+        world.add_zone(zone, images=size)
+    looks: dict[Any, Look] = {}
+    if start[1]:
+        await sync()
+    for number, how in enumerate(plan):
+        for event in how.events:
+            happen(world, number, *event)
+        await run(simulator, sync, db, how)
+        await check(db, looks)
+    simulator.clear_faults()
+    for zone in world._zones:
+        world.restore_zone(zone)
+    for changes_allowed in (True, False):
+        await approve_all(db, 10**6)
+        before = await stored(db)
+        assert "succeeded" == (await sync()).status
+        assert changes_allowed or before == await stored(db)
+    await assert_exact(db, world)
+    await check(db, looks)
+
+
+def happen(world: World, number: int, what: str, zone: str, *span: int) -> None:
+    """Let something become of the world; what cannot happen does not."""
+    start, count = span
+    if zone not in world._zones:
+        world.add_zone(zone, images=count)
+    elif what == "zone":
+        (world.remove_zone if world.exists(zone) else world.restore_zone)(zone)
+    image_ids = list(world.images(zone)) * 2
+    for image_id in dict.fromkeys(image_ids[start % (len(image_ids) // 2 or 1) :][:count]):
+        if what == "go":
+            world.remove_image(zone, image_id)
+        elif what == "change":
+            world.change_image(zone, image_id, imageVersion=f"v{number}", imageStatus=f"S{start}")
+        elif what == "annotate":
+            world.change_image(zone, image_id, note=number)
+    for image_id in list(world._zone(zone).removed)[:count] * (what == "return"):
+        world.restore_image(zone, image_id)
+    for _ in range(count * (what == "appear")):
+        world.add_image(zone)
+
+
+def inventory(world: World) -> Rows:
+    """What there is, zones that went included: their images are unknown, not gone."""
+    return {
+        (zone, image_id): tuple(row[name] for name in FIELDS if name)
+        for zone in world._zones
+        for image_id, row in world.images(zone).items()
+    }
+
+
+async def stored(db: Any) -> Rows:
+    return {(row["zone_id"], row["image_id"]): row for row in await db.fetch(f"""
+        select *, array[{COLUMNS}] as tracked from syncer.images""")}  # fmt: skip
+
+
+def present(rows: Rows, column: str = "removed_at", value: Any = None) -> Rows:
+    return {key: tuple(row["tracked"]) for key, row in rows.items() if row[column] == value}
+
+
+async def tables(db: Any) -> list[str]:
+    return [f"syncer_store.{row[0]}" for row in await db.fetch("""
+        select tablename from pg_tables
+        where schemaname = 'syncer_store' and tablename <> 'alembic_version'""")]  # fmt: skip
+
+
+async def digest(db: Any) -> list[str]:
+    text = "select md5(string_agg(t::text, '' order by t::text)) from {} as t"
+    return [await db.fetchval(text.format(table)) for table in await tables(db)]
+
+
+async def approve_all(db: Any, most: int) -> None:
+    for zone, *_ in await db.fetch("select zone_id from syncer.zones"):
+        await approve(db, account=None, service=None, zone_id=zone, max_removals=most, by="test")
+
+
+async def run(  # noqa: PLR0915
+    simulator: Simulator, sync: Any, db: Any, how: How
+) -> None:
+    """Do one run with its faults and its end, and check what it did."""
+    world, stop, calls = simulator.world, Stop(), 0
+    simulator.faults = FaultBook(Random(0), how.faults)  # noqa: S311
+    torn, lied = set[str](), set[str]()
+    totals = [text for text in how.faults if "total" in text]
+    for text, armed in zip(how.faults, simulator.faults, strict=True):
+        kind, _, when = text.partition(f",zone={armed.fault.zone}")
+        hit = {zone for zone in ZONES if armed.fault.covers_zone(zone)}
+        lied |= hit if kind in LIES else set()
+        torn |= hit if kind in FATAL and not when and totals in ([], [text]) else set()
+        if [f"duplicate=2,replace,zone={armed.fault.zone},by_id=false"] == how.faults:
+            torn |= {z for z in hit if world.exists(z) and len(world.images(z)) > 4}
+
+    def on_call(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if how.slip[0] == calls and not any("by_id=true,z" in f for f in how.faults):
+            zone = how.slip[1]
+            lied.add(zone)
+            if world.exists(zone) and (image_ids := list(world.images(zone))):
+                world.remove_image(zone, image_ids[0])
+                world.add_image(zone)
+        if how.end == ("stop", calls):
+            stop.now(Fault(code="STOPPED", message="the test said so"))
+        elif how.end in {("cancel", calls), ("kill", calls)}:
+            scope.cancel()
+
+    if how.approve:
+        await approve_all(db, how.approve)
+    before, start, written = await stored(db), inventory(world), await digest(db)
+    simulator.on_call = on_call
+    with anyio.CancelScope() as scope:
+        try:
+            await sync(zones=how.only, dry_run=how.dry, stop=stop, **how.settings)
+        except ConfigError:  # no such zone is listed now
+            assert how.only
+    simulator.on_call = None
+    if how.dry:
+        assert written == await digest(db), "a dry run writes nothing"
+        return
+    run_id = await db.fetchval("select max(run_id) from syncer_store.runs")
+    of_run = "select zone_id, {} from syncer.{} where run_id = $1".format
+    scans = dict(await db.fetch(of_run("status", "zone_scans"), run_id))
+    feed = await db.fetch(of_run("image_id, kind", "image_changes"), run_id)
+    removed = {(zone, image_id) for zone, image_id, kind in feed if kind == "removed"}
+    approved = dict(await db.fetch(of_run("outcome", "approvals"), run_id))
+    after, end = await stored(db), inventory(world)
+    note(f"{scans} removed {removed}")
+    nothing_living_goes(start.keys() & end.keys(), before, after, removed)
+    nothing_half_read_removes(scans, removed, torn)
+    calm = not how.faults and not how.end[0]
+    whole_is_true(end, after, {z for z in scans if scans[z] in WHOLE} - lied, calm=calm)
+    guarded(before, {key for key in removed if approved.get(key[0]) != "applied"}, how.settings)
+    if how.end[0] == "kill":  # what a process leaves that was killed before it could end its run
+        await db.execute("""
+            update syncer_store.runs set (status, finished_at, change_base, changes)
+            = ('running', null, null, 0) where run_id = (select max(run_id) from syncer.runs)""")
+
+
+def nothing_living_goes(living: set[Key], before: Rows, after: Rows, removed: set[Key]) -> None:
+    """No image that was in the world all through the run was removed."""
+    assert not removed & living
+    assert not (present(before).keys() - present(after).keys()) & living
+
+
+def nothing_half_read_removes(scans: dict[str, str], removed: set[Key], torn: set[str]) -> None:
+    """Only a whole look removes, and where no listing could be whole none is called so."""
+    assert {scans.get(zone) for zone, _ in removed} <= {"changed"}
+    assert not torn & {zone for zone, status in scans.items() if status in WHOLE}
+
+
+def whole_is_true(world: Rows, after: Rows, honest: set[str], *, calm: bool) -> None:
+    """What is there is stored as it is; what is not there is at most withheld."""
+    there = {key: values for key, values in world.items() if key[0] in honest}
+    found = {key: values for key, values in present(after).items() if key[0] in honest}
+    assert there == {key: values for key, values in found.items() if key in there}
+    withheld = {key for key, row in after.items() if row["withheld_since"]}
+    assert not calm or found.keys() - withheld <= there.keys()
+
+
+def guarded(before: Rows, removed: set[Key], given: dict[str, str]) -> None:
+    """Unless a person approved, what is withheld stays, and not many go at once."""
+    assert not {key for key in removed if key in before and before[key]["withheld_since"]}
+    for zone in ZONES if "SYNCER_GUARD_ZONE_COUNT" not in given else ():
+        known = [key for key in present(before) if key[0] == zone]
+        assert sum(key[0] == zone for key in removed) <= max(10, len(known) / 4)
+
+
+async def the_feed_rebuilds_the_present(db: Any) -> None:
+    """Each change fits the state before it; all of them together are what is stored."""
+    state: Rows = {}
+    there: set[Key] = set()
+    fits = {"appeared": (0, 0), "changed": (1, 1), "removed": (1, 1), "returned": (1, 0)}
+    feed = await db.fetch("select * from syncer.image_changes order by change_id")
+    for row in feed:
+        key, kind = (row["zone_id"], row["image_id"]), row["kind"]
+        before, after = json.loads(row["before"] or "null"), json.loads(row["after"] or "null")
+        assert (fits[kind], state.get(key)) == ((key in state, key in there), before)
+        if kind in {"changed", "returned"}:
+            differ = {name for name in TRACKED if before[name] != after[name]}
+            assert differ == set(row["changed_fields"])
+        state[key] = after or before
+        (there.remove if kind == "removed" else there.add)(key)
+    assert len(feed) == len({row["change_id"] for row in feed})
+    rows = await stored(db)
+    assert there == present(rows).keys()
+    assert {k: tuple(row["tracked"]) for k, row in rows.items()} == {
+        key: tuple(values[name] for name in TRACKED) for key, values in state.items()
+    }
+
+
+async def the_past_stays(db: Any, looks: dict[Any, Look]) -> None:
+    """images_asof and image_presence say of each instant what was to be said then."""
+    instants, asof = list(looks), {at: dict[Key, Any]() for at in looks}
+    search = f"select t, zone_id, image_id, {COLUMNS} from unnest($1::timestamptz[]) as t, "
+    for at, zone, image_id, *values in await db.fetch(f"{search} syncer.images_asof(t)", instants):
+        asof[at][zone, image_id] = tuple(values)
+    assert asof == {at: look[0] for at, look in looks.items()}
+    search = """select t, zone_id, image_id, syncer.image_presence(account, service, zone_id,
+        image_id, t) from syncer.images, unnest($1::timestamptz[]) as t"""
+    for at, zone, image_id, answer in await db.fetch(search, instants):
+        there, gone, whole = looks[at]
+        missing = "absent" if zone in whole - gone else "unknown"
+        expected = "present" if (zone, image_id) in there else missing
+        assert (zone, image_id, expected) == (zone, image_id, answer)
+
+
+KEY = f"account, service, zone_id, image_id, {COLUMNS}"
+KINDS = ("appeared", "changed", "removed", "returned")
+COUNTS = ", ".join(f"count(*) filter (where kind = '{kind}')" for kind in KINDS)
+NEVER = {
+    "an open version is not the latest": f"""
+        (select {KEY} from syncer.images where removed_at is null except all
+         select {KEY} from syncer.image_versions where valid_to is null)
+        union all (select {KEY} from syncer.image_versions where valid_to is null except all
+         select {KEY} from syncer.images where removed_at is null)""",
+    "versions overlap or are empty": """
+        select a.image_id from syncer.image_versions as a join syncer.image_versions as b
+            using (account, service, zone_id, image_id)
+        where a.valid_from < b.valid_from
+          and tstzrange(a.valid_from, a.valid_to) && tstzrange(b.valid_from, b.valid_to)
+        union all select image_id from syncer.image_versions where valid_from >= valid_to""",
+    "counters and images differ": """
+        select zone_id from syncer_store.zones as z where (present, withheld) <> (
+            select count(*) filter (where removed_at is null), count(withheld_since)
+            from syncer_store.images as i where i.zone_key = z.zone_key)""",
+    "a scan and its changes differ": f"""
+        select zone_id from syncer.runs join syncer.zone_scans as s using (run_id, account)
+        where runs.status <> 'running' and (s.appeared, s.changed, s.removed, s.returned) <> (
+            select {COUNTS} from syncer.image_changes as c
+            where (c.run_id, c.zone_id) = (s.run_id, s.zone_id))""",
+}
+
+
+async def check(db: Any, looks: dict[Any, Look]) -> None:
+    """Check what holds of the database at any time, and remember what it says now."""
+    for never, search in NEVER.items():
+        assert (never, []) == (never, await db.fetch(search))
+    if not await db.fetchval("select count(*) from syncer.runs where status = 'running'"):
+        await the_feed_rebuilds_the_present(db)
+    whole = await db.fetch("select zone_id from syncer.zone_scans where status = any ($1)", WHOLE)
+    gone = await db.fetch("select zone_id from syncer.zones where gone_at is not null")
+    looks[await db.fetchval("select clock_timestamp()")] = (
+        present(await stored(db), "presence", "present"),
+        {zone for (zone,) in gone},
+        {zone for (zone,) in whole},
+    )
+    await the_past_stays(db, looks)
