@@ -81,7 +81,7 @@ rounds = st.builds(
         *(st.just(list[str]()), st.lists(lies, min_size=1, max_size=1)),
         *(st.lists(faults, min_size=1, max_size=most) for most in (1, 3)),
         st.lists(fault(DENIAL, [""]), min_size=1, max_size=1),
-        *[st.tuples(zones, st.sampled_from(FATAL)).map(doubtful)] * 2,
+        *[st.tuples(zones, st.sampled_from([*FATAL, "duplicate=2,replace"])).map(doubtful)] * 2,
     ),
     end=st.tuples(st.sampled_from(["", "", "", "", "stop", "cancel", "kill"]), moment),
     slip=st.just((0, "")) | st.tuples(moment, zones),
