@@ -173,8 +173,11 @@ def looks() -> None:
 
 
 def asof() -> None:
-    # Asked by instant, the exclusion constraint's index answers (it holds the range), zone by zone
-    # or over all: a second index on the range alone was no faster (1,000,000 versions).
+    # At an instant, the exclusion constraint's index answers (it holds the range), zone by zone or
+    # over all: a second index on the range alone was no faster (1,000,000 versions). Between two
+    # instants, what began and what ended is found by these: 0.4 s against 0.75 s.
+    op.execute("create index image_history_began on syncer_store.image_history (valid_from)")
+    op.execute("create index image_history_ended on syncer_store.image_history (valid_to)")
     op.execute(f"""
         create or replace view syncer.image_versions as
         select z.account, z.service, z.zone_id, v.image_id,

@@ -24,12 +24,10 @@ with first_look as materialized (
       and ($3::text[] is null or zone_id ~ any ($3))
 ), ended as (
     select v.* from syncer.image_versions as v
-    where tstzrange(v.valid_from, v.valid_to) @> $5::timestamptz
-      and not tstzrange(v.valid_from, v.valid_to) @> $6::timestamptz
+    where v.valid_to > $5 and v.valid_to <= $6 and v.valid_from <= $5
 ), begun as (
     select v.* from syncer.image_versions as v
-    where tstzrange(v.valid_from, v.valid_to) @> $6::timestamptz
-      and not tstzrange(v.valid_from, v.valid_to) @> $5::timestamptz
+    where v.valid_from > $5 and v.valid_from <= $6 and (v.valid_to is null or v.valid_to > $6)
 )
 select case when e.image_id is null then 'appeared'
             when b.image_id is null then 'removed' else 'changed' end as kind,
