@@ -11,10 +11,11 @@ import anyio
 from syncer.config import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
+from syncer.crawl import Progress
 from syncer.db import Server, check_schema, installed_revision, revisions
 from syncer.report import Report
-from syncer.run import Progress, run_once
-from syncer.scheduler import Stop
+from syncer.run import run_once
+from syncer.scheduler import STOPPED, Stop
 from syncer.selection import Selection
 
 __all__ = ["Progress", "Selection", "open_emptied", "open_server", "open_store", "sync"]
@@ -103,4 +104,4 @@ async def _stop_on_signal(stop: Stop, scope: anyio.CancelScope) -> None:
                 return
             told = True
             name = signal.Signals(number).name
-            stop.now(Fault(code="STOPPED", message=f"the run was told to stop ({name})"))
+            stop.now(Fault(code=STOPPED, message=f"the run was told to stop ({name})"))

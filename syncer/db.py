@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import anyio
 import asyncpg
 
-from syncer.core.errors import ConfigError, DatabaseGone
+from syncer.core.errors import ConfigError, DatabaseGone, TransactionFailed
 
 OLDEST_SERVER: Final = 15
 CONNECT_TIMEOUT: Final = 10.0
@@ -26,13 +26,24 @@ _UPGRADE: Final = "run: syncer db upgrade"
 
 _GONE = (
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.DatabaseDroppedError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     OSError,
     TimeoutError,
+)
+_FAILED = (  # as far as it is none of those above
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
 )
 _MISCONFIGURED = (
     asyncpg.ClientConfigurationError,
@@ -63,20 +74,23 @@ def revisions() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def named_errors(where: str, connection: Closable | None = None) -> Iterator[None]:
-    """Turn what asyncpg and the network raise into DatabaseGone or ConfigError."""
+    """Turn what asyncpg and the network raise into the named errors of the database."""
     try:
         yield
     except _MISCONFIGURED as error:
         raise ConfigError(f"the database at {where} refused: {_line(error)}") from error
     except _GONE as error:
         raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
+    except _FAILED as error:
+        raise TransactionFailed(f"the database at {where} refused: {_line(error)}") from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        if connection is None or not _is_lost(connection):
+        if connection is None or not is_lost(connection):
             raise  # our own mistake in using the driver
         raise DatabaseGone(f"the connection to {where} was lost") from error
 
 
-def _is_lost(connection: Closable) -> bool:
+def is_lost(connection: Closable) -> bool:
+    """Return whether a connection is of no more use."""
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:  # the pool took it back already
@@ -155,7 +169,8 @@ class Server:
                 min_size=1,
                 max_size=size,
                 timeout=CONNECT_TIMEOUT,
-                server_settings=_session(name),
+                # A writer that is frozen in a transaction must not hold its locks for ever.
+                server_settings=_session(name) | {"idle_in_transaction_session_timeout": "60s"},
             )
         try:
             yield pool

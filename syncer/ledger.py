@@ -1,41 +1,47 @@
 """The runs of an account: one at a time (lock), fenced, recorded, ended even after a crash.
 
-The lock is a session advisory lock, so it goes with its connection. The fence is what keeps a
-process that lost its lock from writing: see ``Run.writing``.
+The fence is what keeps a process that lost its lock from writing: see ``Run.writing``. What is to
+be written is written though the database goes away and comes back: see ``Run.commit``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
+import random
 import time
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import asyncpg
 import msgspec
 import structlog
 
-from syncer import __version__
-from syncer.core.errors import DatabaseGone, LockHeld, Superseded
-from syncer.db import Connection, Server, acquired, check_schema, named_errors, sql
+from syncer import __version__, lock
+from syncer.core.backoff import Backoff
+from syncer.core.errors import DatabaseGone, LockHeld, Superseded, TransactionFailed
+from syncer.db import Connection, Server, acquired, check_schema, is_lost, named_errors, sql
+from syncer.lock import lock_key
 
-GRACE: Final = 60.0
-"""Seconds past the run's time in which what was read is still written; as many again, and a
-newcomer may take the run over."""
+T = TypeVar("T")
 _FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)
-_STEAL_ATTEMPTS: Final = 50
+_TRANSACTION_TIMEOUT: Final = 60.0
+"""Seconds for the first try of a transaction, as many more for each further one: PostgreSQL may
+be slow, or have gone without a word."""
+_HURRY: Final = 10.0
+"""Seconds in which the database may come back to a run that was told to stop."""
+_RECONNECT: Final = Backoff(first=0.1)
 _log = structlog.get_logger()
 
 
-def lock_key(purpose: str, account: str) -> int:
-    """Return the advisory lock's key of an account (64 bits, so that none is shared by chance)."""
-    digest = sha256(f"syncer:{purpose}:{account}".encode()).digest()
-    return int.from_bytes(digest[:8], signed=True)
+def grace(run_timeout: float) -> float:
+    """Return the seconds past a run's time in which what was read is still written.
+
+    As many again to record its end, then a newcomer may take the run over.
+    """
+    return min(60.0, max(15.0, run_timeout))
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -61,15 +67,24 @@ class Counts(msgspec.Struct, kw_only=True):
     retries: int = 0
 
 
+class Step(msgspec.Struct, frozen=True):
+    """What a transaction does for a zone: records its scan, or amends it after the last zone."""
+
+    zone_key: int
+    amends: bool
+
+
 class Run:
     """A run that holds the lock of its account."""
 
     def __init__(
-        self, connection: asyncpg.Connection[Any], server: Server, account: str, run_id: int
+        self, held: lock.Lock, server: Server, account: str, run_id: int, run_timeout: float
     ) -> None:
-        self._connection = connection
-        self._server = server
+        self._lock = held
         self._where = server.where
+        self._lost: set[int] = set()
+        self._deadline = time.monotonic() + run_timeout + grace(run_timeout)
+        self._tries: set[anyio.CancelScope] = set()
         self.account = account
         self.run_id = run_id
         self.last_change = 0
@@ -81,63 +96,129 @@ class Run:
         self.last_change += changes
         return before
 
+    def hurry(self) -> None:
+        """Wait no longer than a few seconds for a database that went away: the run is to end."""
+        self._deadline = min(self._deadline, time.monotonic() + _HURRY)
+        for scope in self._tries:
+            scope.deadline = min(scope.deadline, anyio.current_time() + _HURRY)
+
     @contextlib.asynccontextmanager
-    async def writing(self, pool: asyncpg.Pool[Any]) -> AsyncIterator[Connection]:
-        """A transaction that only the newest run of the account can enter. Raises Superseded."""
-        async with acquired(pool, self._where) as connection, connection.transaction():
-            await connection.execute(sql("fence_shared"), lock_key("fence", self.account))
-            newest = await connection.fetchval(sql("fence_check"), self.account, self.run_id)
-            if not newest:
-                raise Superseded(
-                    f"a newer run of account {self.account!r} began; run {self.run_id} "
-                    "writes nothing more"
+    async def writing(
+        self, pool: asyncpg.Pool[Any], *, alone: bool = False
+    ) -> AsyncIterator[Connection]:
+        """A transaction that only the newest run of the account can enter. Raises Superseded.
+
+        ``alone`` waits until no other transaction of the account is under way.
+        """
+        async with acquired(pool, self._where) as connection:
+            backend = connection.get_server_pid()
+            try:
+                async with connection.transaction():
+                    await self._enter(connection, alone=alone)
+                    yield connection
+            except BaseException as error:
+                if is_lost(connection) or not isinstance(error, Exception):
+                    self._lost.add(backend)
+                raise
+
+    async def _enter(self, connection: Connection, *, alone: bool) -> None:
+        key = lock_key("fence", self.account)
+        if alone:
+            await connection.execute(sql("lock_timeout"))
+        await connection.execute(sql("fence_exclusive" if alone else "fence_shared"), key)
+        if not await connection.fetchval(sql("fence_check"), self.account, self.run_id):
+            raise Superseded(
+                f"a newer run of account {self.account!r} began; run {self.run_id} "
+                "writes nothing more"
+            )
+
+    async def commit(
+        self,
+        pool: asyncpg.Pool[Any],
+        work: Callable[[Connection], Awaitable[T]],
+        step: Step | None = None,
+    ) -> T:
+        """Do ``work`` in one writing transaction, again where the database goes away meanwhile.
+
+        A connection lost during COMMIT leaves it open whether that was done. So the next try first
+        sees the end of the one before, and does nothing where ``step`` is recorded. Without a step
+        the work must bear being done twice. Raises Superseded, or DatabaseGone after the deadline.
+        """
+        done: list[T] = []
+
+        async def once(failures: int) -> T:
+            async with self.writing(pool, alone=failures > 0) as connection:
+                if done and step is not None and await self._recorded(connection, step):
+                    return done[-1]
+                done.append(await work(connection))
+            return done[-1]
+
+        return await self._until_done(once)
+
+    async def _recorded(self, connection: Connection, step: Step) -> bool:
+        recorded: bool = await connection.fetchval(
+            sql("step_recorded"), step.zone_key, self.run_id, step.amends
+        )
+        return recorded
+
+    async def _until_done(self, once: Callable[[int], Awaitable[T]]) -> T:
+        """Do something ``once`` more, given the number of failures, until it is done."""
+        failures = 0
+        while True:
+            try:
+                result = await self._try(once, failures)
+            except DatabaseGone as error:
+                failures += 1
+                self.extra_names.clear()  # what a lost transaction announced
+                wait = _RECONNECT.delay(failures, random=random.random())  # noqa: S311
+                tries = _RECONNECT.attempts if isinstance(error, TransactionFailed) else None
+                if failures == tries or time.monotonic() + wait > self._deadline:
+                    raise
+                _log.warning(
+                    "database.away",
+                    account=self.account,
+                    run_id=self.run_id,
+                    error_message=str(error),
+                    wait=round(wait, 2),
                 )
-            yield connection
+                await anyio.sleep(wait)
+            else:
+                if failures:
+                    _log.info("database.back", account=self.account, run_id=self.run_id)
+                return result
+
+    async def _try(self, once: Callable[[int], Awaitable[T]], failures: int) -> T:
+        limit = _TRANSACTION_TIMEOUT * (failures + 1)
+        with anyio.move_on_after(limit) as scope:
+            self._tries.add(scope)
+            try:
+                if failures:
+                    await self._lock.regain(self._lost)
+                return await once(failures)
+            finally:
+                self._tries.discard(scope)
+        raise DatabaseGone(f"the database at {self._where} does not answer")
 
     async def finish(
         self, status: str, counts: Counts, *, code: str | None, message: str | None
     ) -> None:
         """End the run: its row gets its result and its changes their place in the feed."""
-        try:
-            await self._finish(self._connection, status, counts, code, message)
-        except DatabaseGone:
-            # The lock went with its connection: take it again, and see whether we are the newest.
-            async with _connected(self._server, self.account) as connection:
-                with named_errors(self._where, connection):
-                    if not await connection.fetchval(
-                        sql("lock_try"), lock_key("run", self.account)
-                    ):
-                        raise Superseded(
-                            f"another run of account {self.account!r} took the lock"
-                        ) from None
-                    await self._finish(connection, status, counts, code, message)
+        values = (status, *msgspec.structs.astuple(counts), code, message, self.last_change)
 
-    async def _finish(
-        self,
-        connection: Connection,
-        status: str,
-        counts: Counts,
-        code: str | None,
-        message: str | None,
-    ) -> None:
-        with named_errors(self._where, connection):
-            async with connection.transaction():
-                # Exclusive: a commit of this run that is still under way must be seen before its
-                # changes are numbered, or the feed would skip them.
-                await connection.execute(sql("lock_timeout"))
-                await connection.execute(sql("fence_exclusive"), lock_key("fence", self.account))
-                await connection.execute(sql("feed_lock"), _FEED_KEY)
-                ended = await connection.fetchval(
-                    sql("run_finish"),
-                    self.run_id,
-                    status,
-                    *msgspec.structs.astuple(counts),
-                    code,
-                    message,
-                    self.last_change,
-                )
-        if ended is None:
-            raise Superseded(f"run {self.run_id} was ended by a newer run of {self.account!r}")
+        async def once(failures: int) -> None:
+            connection = self._lock.connection
+            with named_errors(self._where, connection):
+                async with connection.transaction():
+                    # Alone: a commit of this run that is still under way must be seen before its
+                    # changes are numbered, or the feed would skip them.
+                    await self._enter(connection, alone=True)
+                    await connection.execute(sql("feed_lock"), _FEED_KEY)
+                    ended = await connection.fetchval(sql("run_finish"), self.run_id, *values)
+                    if ended is None and not failures:
+                        raise Superseded(f"run {self.run_id} was ended by another session")
+
+        self._deadline = max(self._deadline, time.monotonic() + _HURRY)
+        await self._until_done(once)
 
 
 @contextlib.asynccontextmanager
@@ -148,29 +229,14 @@ async def begin(
 
     Raises LockHeld (naming the holder), DatabaseGone, ConfigError.
     """
-    async with _connected(server, account) as connection:
+    async with lock.session(server, account) as held:
+        connection = held.connection
         with named_errors(server.where, connection):
             await check_schema(connection, server.where)
-            await _lock(connection, account)
+            await lock.take(connection, account)
             run_id = await _start(connection, account, run_timeout, selection)
-        yield Run(connection, server, account, run_id)
-
-
-@contextlib.asynccontextmanager
-async def _connected(server: Server, account: str) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """A connection that says in pg_stat_activity whose it is."""
-    me = f"syncer sync {account} on {socket.gethostname()[:20]} pid {os.getpid()}"
-    connection = await server.connect(name=me)
-    try:
-        yield connection
-    finally:
-        lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-        with (
-            anyio.CancelScope(shield=True),
-            anyio.move_on_after(5),
-            contextlib.suppress(*lost),
-        ):
-            await connection.close(timeout=3)
+            await held.name(run_id)
+        yield Run(held, server, account, run_id, run_timeout)
 
 
 async def _start(
@@ -180,79 +246,34 @@ async def _start(
     selection: dict[str, Any],
 ) -> int:
     """Insert the run's row while no transaction of an older run can be under way."""
+    try:
+        return await _insert(connection, account, run_timeout, selection)
+    except asyncpg.LockNotAvailableError as error:
+        raise LockHeld(
+            f"a transaction of an older run of account {account!r} is still under way; "
+            "try again when it ended"
+        ) from error
+
+
+async def _insert(
+    connection: asyncpg.Connection[Any],
+    account: str,
+    run_timeout: float,
+    selection: dict[str, Any],
+) -> int:
     async with connection.transaction():
         await connection.execute(sql("lock_timeout"))
-        try:
-            await connection.execute(sql("fence_exclusive"), lock_key("fence", account))
-        except asyncpg.LockNotAvailableError as error:
-            raise LockHeld(
-                f"a transaction of an older run of account {account!r} is still under way; "
-                "try again when it ended"
-            ) from error
+        await connection.execute(sql("fence_exclusive"), lock_key("fence", account))
         await connection.execute(sql("feed_lock"), _FEED_KEY)
         for row in await connection.fetch(sql("runs_crashed"), account):
             _log.warning("run.crashed", run_id=row["run_id"], account=account)
         row = await connection.fetchrow(
             sql("run_start"),
             account,
-            timedelta(seconds=run_timeout + 2 * GRACE),
+            timedelta(seconds=run_timeout + 2 * grace(run_timeout)),
             __version__,
             msgspec.json.encode(selection).decode(),
         )
         assert row is not None  # noqa: S101  (insert ... returning)
         run_id: int = row["run_id"]
         return run_id
-
-
-async def _lock(connection: asyncpg.Connection[Any], account: str) -> None:
-    """Take the run lock; take it over from a run that is past its deadline."""
-    keys = [lock_key("run", account), lock_key("fence", account)]
-    for _ in range(_STEAL_ATTEMPTS):
-        if await connection.fetchval(sql("lock_try"), keys[0]):
-            return
-        newest = await connection.fetchrow(sql("run_newest"), account)
-        holders = await connection.fetch(sql("lock_holders"), keys)
-        if newest is None or newest["status"] != "running" or not newest["overdue"]:
-            raise LockHeld(_held(account, newest, holders))
-        for holder in holders:
-            if holder["backend_start"] > newest["started_at"]:
-                continue  # a newcomer like us, who was quicker
-            _log.warning(
-                "run.taken_over",
-                account=account,
-                run_id=newest["run_id"],
-                holder=holder["application_name"],
-            )
-            await connection.fetchval(sql("backend_end"), holder["pid"])
-        await anyio.sleep(0.1)
-    raise LockHeld(f"the run that holds the lock of account {account!r} cannot be ended")
-
-
-def _held(account: str, newest: asyncpg.Record | None, holders: list[asyncpg.Record]) -> str:
-    who = holders[0]["application_name"] if holders else "another session"
-    if newest is None or newest["status"] != "running":
-        return f"another run of account {account!r} is beginning ({who}); try again when it ended"
-    started: datetime = newest["started_at"]
-    return (
-        f"run {newest['run_id']} of account {account!r} is at work since "
-        f"{started:%Y-%m-%d %H:%M:%SZ} ({who}); this one did nothing"
-    )
-
-
-class Clock:
-    """The database's clock, read once and carried on by this machine's monotonic clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._offset = seconds - time.monotonic()
-
-    def now(self) -> float:
-        """Return the database's time in seconds since 1970."""
-        return time.monotonic() + self._offset
-
-
-async def read_clock(pool: asyncpg.Pool[Any], where: str) -> Clock:
-    """Ask the database for the time; half of the round trip is taken for the way back."""
-    with named_errors(where):
-        asked = time.monotonic()
-        seconds: float = await pool.fetchval(sql("clock"))
-        return Clock(seconds + (time.monotonic() - asked) / 2)

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from syncer.core.errors import ConfigError
 from syncer.db import Server, installed_revision, migrations_root, named_errors, revisions, sql
-from syncer.ledger import lock_key
+from syncer.lock import lock_key
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

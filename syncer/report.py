@@ -9,7 +9,8 @@ import msgspec
 from syncer.core.diff import Tally
 from syncer.core.model import Fault
 from syncer.ledger import Counts
-from syncer.writer import Removed, Written
+from syncer.results import Removed, Written
+from syncer.scheduler import STOPPED
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -80,7 +81,7 @@ class Report(msgspec.Struct, kw_only=True):
         counts = self.counts
         read = counts.zones_unchanged + counts.zones_changed + counts.zones_guarded
         nothing = not read and not counts.images
-        told = stopped is not None and stopped.code == "STOPPED"
+        told = stopped is not None and stopped.code == STOPPED
         return "failed" if nothing and not told else "partial"
 
     def _first_fault(self) -> Fault | None:

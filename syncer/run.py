@@ -6,43 +6,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 import msgspec
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from syncer.client import Client, open_client
+from syncer.client import open_client
+from syncer.clock import read_clock
 from syncer.config import Settings
 from syncer.core.backoff import Backoff
-from syncer.core.errors import ConfigError, DatabaseGone, Denied, unwrapped
-from syncer.core.guard import judge
-from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
-from syncer.core.sources import SOURCES
+from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
+from syncer.core.model import Fault
+from syncer.crawl import WRITERS, Crawl, Progress
 from syncer.db import Server, check_schema
-from syncer.ledger import GRACE, Clock, Run, begin, read_clock
-from syncer.report import Report, why, wide_zone
-from syncer.scheduler import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
-from syncer.selection import Selection, plan
-from syncer.writer import Writer, Written
+from syncer.ledger import Run, begin, grace
+from syncer.lock import session_name
+from syncer.report import Report
+from syncer.scheduler import STOPPED, Stop
+from syncer.selection import Selection
+from syncer.writer import Writer
 
-WRITERS: Final = 2
-_BACKLOG: Final = 2
-_FINISH_TIMEOUT: Final = 45.0
 _POLICY: Final = Backoff()
 _log = structlog.get_logger()
-
-
-class Progress(Protocol):
-    """Is told how far a run is."""
-
-    def planned(self, zones: int) -> None:
-        """So many zones are to be read."""
-
-    def done(self, written: Written) -> None:
-        """A zone is done."""
 
 
 async def run_once(
@@ -57,30 +43,34 @@ async def run_once(
 ) -> Report:
     """Do one run and return what it came to.
 
-    Raises ConfigError, LockHeld, DatabaseGone or Superseded; a refusal by the API is a report
-    with status ``failed``.
+    Raises ConfigError, LockHeld, DatabaseGone, Superseded, or Interrupted where it was told to
+    stop before it began; a refusal by the API is a report with status ``failed``.
     """
     settings.require_credentials()
     account = settings.account
     async with contextlib.AsyncExitStack() as stack:
-        run: Run | None = None
-        if not dry_run:
-            asked = msgspec.to_builtins(selection)
-            run = await stack.enter_async_context(
-                begin(server, account, run_timeout=settings.run_timeout, selection=asked)
-            )
+        run = None if dry_run else await _begin(settings, server, selection, stop, stack)
         report = Report(account=account, run_id=run.run_id if run else None)
         client = await stack.enter_async_context(open_client(settings, policy))
         try:
             with unwrapped():
-                async with server.pool(size=WRITERS, name=f"syncer writer {account}") as pool:
+                name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
+                async with server.pool(size=WRITERS, name=name) as pool:
                     if run is None:
                         async with pool.acquire() as connection:
                             await check_schema(connection, server.where)
                     clock = await read_clock(pool, server.where)
-                    writer = Writer(server, pool, run, account)
-                    one = _Pass(settings, selection, client, writer, clock, report, stop, progress)
-                    await _in_time(one, server)
+                    crawl = Crawl(
+                        settings=settings,
+                        selection=selection,
+                        client=client,
+                        writer=Writer(server, pool, run, account),
+                        clock=clock,
+                        report=report,
+                        stop=stop,
+                        progress=progress,
+                    )
+                    await _in_time(crawl, server)
         except Denied as error:
             report.fail(Fault(code=error.code, message=error.message, request_id=error.request_id))
         except BaseException as error:
@@ -98,200 +88,44 @@ async def run_once(
     return report
 
 
-async def _in_time(one: _Pass, server: Server) -> None:
+async def _begin(
+    settings: Settings,
+    server: Server,
+    selection: Selection,
+    stop: Stop,
+    stack: contextlib.AsyncExitStack,
+) -> Run:
+    """Begin the run, unless it is told to stop while it waits for locks."""
+    begun: list[Run] = []
+
+    async def enter() -> None:
+        asked = msgspec.to_builtins(selection)
+        run = begin(server, settings.account, run_timeout=settings.run_timeout, selection=asked)
+        begun.append(await stack.enter_async_context(run))
+
+    if not await stop.guard(enter):
+        raise Interrupted("told to stop before the run began; nothing was done")
+    (run,) = begun
+    stop.listeners.append(lambda reason: run.hurry() if reason.code == STOPPED else None)
+    return run
+
+
+async def _in_time(crawl: Crawl, server: Server) -> None:
     """Do the pass; where even the writing does not end in the run's grace, give up."""
-    limit = one.settings.run_timeout + GRACE
+    limit = crawl.settings.run_timeout + grace(crawl.settings.run_timeout)
     with anyio.move_on_after(limit) as scope:
-        await one.work()
+        await crawl.work()
     if scope.cancelled_caught:
         raise DatabaseGone(f"the database at {server.where} did not take what was read in time")
 
 
 async def _finish(run: Run, report: Report) -> None:
+    """Record the end of the run, whatever ended it: where that fails, the next run does."""
     fault = report.fault
-    try:
-        with anyio.CancelScope(shield=True), anyio.fail_after(_FINISH_TIMEOUT):
-            await run.finish(
-                report.status,
-                report.counts,
-                code=fault.code if fault else None,
-                message=fault.message if fault else None,
-            )
-    except TimeoutError as error:
-        # The next run marks this one as crashed; what it wrote is whole.
-        raise DatabaseGone("the database did not take the end of the run in time") from error
-
-
-class _Pass:
-    """The state that the steps of one run share."""
-
-    def __init__(  # noqa: PLR0917  (one caller, above)
-        self,
-        settings: Settings,
-        selection: Selection,
-        client: Client,
-        writer: Writer,
-        clock: Clock,
-        report: Report,
-        stop: Stop,
-        progress: Progress | None,
-    ) -> None:
-        self.settings = settings
-        self.selection = selection
-        self.client = client
-        self.writer = writer
-        self.clock = clock
-        self.report = report
-        self.stop = stop
-        self.progress = progress
-
-    async def work(self) -> None:
-        """List the zones, read and write them, then remove what is really gone."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop_in_time)
-            targets, gone = await self._targets()
-            if self.progress:
-                self.progress.planned(len(targets) + len(gone))
-            await self._crawl(targets, gone)
-            await self._remove()
-            tasks.cancel_scope.cancel()
-
-    async def _stop_in_time(self) -> None:
-        seconds = self.settings.run_timeout
-        await anyio.sleep(seconds)
-        self.stop.now(
-            Fault(
-                code="RUN_TIMEOUT",
-                message=f"the run's time of {seconds:g} s was over; raise SYNCER_RUN_TIMEOUT",
-            )
+    with anyio.CancelScope(shield=True):
+        await run.finish(
+            report.status,
+            report.counts,
+            code=fault.code if fault else None,
+            message=fault.message if fault else None,
         )
-
-    async def _targets(self) -> tuple[list[Target], list[ZoneRef]]:
-        """Ask for the zones; return those to read and those that went."""
-        selection = self.selection
-        zoned = [name for name in selection.services if SOURCES[name].zoned]
-        zoneless = [
-            ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
-            for name in selection.services
-            if not SOURCES[name].zoned
-        ]
-        listings: list[Listing] = []
-
-        async def ask() -> None:
-            listings.extend(await list_zones(self.client, zoned))
-
-        if not await self.stop.guard(ask):
-            return [], []
-        for listing in listings:
-            if listing.fault is not None:
-                self.report.fault = self.report.fault or listing.fault
-                _log.warning(
-                    "zones.not_listed",
-                    account=self.report.account,
-                    service=listing.service,
-                    **why(listing.fault),
-                )
-        listed = [
-            zone
-            for zone in (*(z for listing in listings for z in listing.zones), *zoneless)
-            if selection.holds(zone.ref)
-        ]
-        known = await self.writer.zones(listed)
-        unreliable = {listing.service for listing in listings if listing.fault is not None}
-        targets, gone = plan({zone.ref for zone in listed}, known, selection, unreliable)
-        asked = {target.ref for target in targets}
-        self.report.latched = sum(
-            zone.withheld
-            for ref, zone in known.items()
-            if selection.holds(ref) and zone.gone and ref not in asked
-        )
-        if selection.zones and not targets and not gone and not unreliable:
-            raise ConfigError(
-                f"no zone matches {' '.join(selection.zones)}: see the ids with 'syncer zones'"
-            )
-        return targets, gone
-
-    async def _crawl(self, targets: Sequence[Target], gone: Sequence[ZoneRef]) -> None:
-        send, receive = anyio.create_memory_object_stream[Outcome](_BACKLOG)
-        async with anyio.create_task_group() as tasks:
-            for _ in range(WRITERS):
-                tasks.start_soon(self._write, receive.clone())
-            receive.close()
-            async with send:
-                now = self.clock.now()
-                for ref in gone:
-                    looked = Looked(zone=ref, started_at=now, observed_at=now, listed=False)
-                    fault = Fault(code="NOT_LISTED", message="DescribeZones lists it no more")
-                    await self._into(send)(Gone(looked=looked, fault=fault))
-                await read_zones(
-                    self.client,
-                    targets,
-                    page_size=self.settings.page_size,
-                    at_once=self.settings.max_concurrency,
-                    now=self.clock.now,
-                    stop=self.stop,
-                    deliver=self._into(send),
-                )
-
-    @staticmethod
-    def _into(
-        send: MemoryObjectSendStream[Outcome],
-    ) -> Callable[[Outcome], Awaitable[None]]:
-        async def deliver(outcome: Outcome) -> None:
-            try:
-                await send.send(outcome)
-            except anyio.BrokenResourceError:
-                # The writers ended by an error, which is about to cancel this task too.
-                await anyio.sleep_forever()
-
-        return deliver
-
-    async def _write(self, outcomes: MemoryObjectReceiveStream[Outcome]) -> None:
-        async with outcomes:
-            async for outcome in outcomes:
-                written = await self.writer.write(outcome)
-                self.report.zones.append(written)
-                failed = written.status in {"failed", "incomplete"}
-                (_log.warning if failed else _log.info)(
-                    "zone.failed" if failed else "zone.written",
-                    account=self.report.account,
-                    **wide_zone(written),
-                )
-                if self.progress:
-                    self.progress.done(written)
-
-    async def _remove(self) -> None:
-        """Judge what whole looks did not list; remove what passes and the API does not return."""
-        judged = [w.judged for w in self.report.zones if w.judged is not None]
-        verdict = judge(judged, self.settings.guard)
-        for candidates in verdict.withheld:
-            removed = await self.writer.withhold(candidates)
-            self.report.removals.append(removed)
-            if removed.newly_withheld:
-                _log.warning(
-                    "removals.withheld",
-                    account=self.report.account,
-                    service=candidates.zone.service,
-                    zone=candidates.zone.zone_id,
-                    images=len(removed.withheld),
-                    advice=f"see 'syncer images --withheld'; if really gone: syncer approve "
-                    f"--account {self.report.account} --service {candidates.zone.service} "
-                    f"{candidates.zone.zone_id} --max {len(removed.withheld)}",
-                )
-        for cleared in verdict.cleared:
-            answer = await confirm(self.client, cleared, self.stop)
-            if answer.zone_gone:
-                settled = await self.writer.went(cleared.zone, answer.fault)
-            else:
-                settled = await self.writer.settle(answer.answers, answer.fault)
-            self.report.removals.append(settled)
-            _log.info(
-                "removals.settled",
-                account=self.report.account,
-                service=cleared.zone.service,
-                zone=cleared.zone.zone_id,
-                removed=len(settled.removed),
-                alive=len(answer.answers.returned),
-                unanswered=settled.unanswered,
-                **why(settled.fault),
-            )

@@ -8,6 +8,7 @@ while it waits, no further zone is begun, so a slow database slows the crawl.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
 
 import anyio
 import msgspec
@@ -21,6 +22,8 @@ from syncer.core.paging import Reading, Snapshot, Walk
 from syncer.core.sources import SOURCES, Source
 
 Outcome = Snapshot | Incomplete | Failed | Gone
+STOPPED: Final = "STOPPED"
+"""The code of a stop that was asked for, by a signal."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,7 @@ class Stop:
         self.reason: Fault | None = None
         self.cut = False
         """Something was left undone because of it."""
+        self.listeners: list[Callable[[Fault], None]] = []
         self._scopes: set[anyio.CancelScope] = set()
 
     def now(self, reason: Fault) -> None:
@@ -53,6 +57,8 @@ class Stop:
         self.reason = self.reason or reason
         for scope in self._scopes:
             scope.cancel()
+        for listener in self.listeners:
+            listener(reason)
 
     async def guard(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Do the work unless and until the crawl is stopped; return whether it was done."""

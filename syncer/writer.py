@@ -5,55 +5,26 @@ The decisions are ``core.diff``'s; this module reads what is stored, and writes 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
 
 from syncer import store
-from syncer.core.confirm import Answers
+from syncer.core.confirm import Answers, Removal
 from syncer.core.diff import Diff, Stored, Tally
 from syncer.core.guard import Judged
 from syncer.core.model import Failed, Fault, Gone, Image, Incomplete, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Candidates, Snapshot
 from syncer.db import Connection, Server, acquired, sql
-from syncer.ledger import Run
+from syncer.ledger import Run, Step
+from syncer.results import Removed, Written
 from syncer.store import Zone
 
-
-class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one zone.
-
-    ``judged`` is set after a whole look. ``diff`` is kept for a dry run only: a run must not hold
-    the images of every zone.
-    """
-
-    zone: Zone
-    status: str
-    images: int = 0
-    pages: int = 0
-    rereads: int = 0
-    rejected: int = 0
-    tally: Tally = Tally()
-    diff: Diff | None = None
-    judged: Judged | None = None
-    fault: Fault | None = None
-
-
-class Removed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one zone's candidates for removal."""
-
-    zone: Zone
-    tally: Tally = Tally()
-    removed: tuple[str, ...] = ()
-    withheld: tuple[str, ...] = ()
-    newly_withheld: int = 0
-    unanswered: int = 0
-    zone_gone: bool = False
-    fault: Fault | None = None
+T = TypeVar("T")
 
 
 class Writer:
@@ -70,8 +41,13 @@ class Writer:
 
     async def zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, Zone]:
         """Store zones that are new or described anew; return every zone that is known."""
-        async with self._reading() as connection:
-            known = await store.known_zones(connection, self._account)
+        self._zones = await self._do(partial(self._describe, listed))
+        return self._zones
+
+    async def _describe(
+        self, listed: Sequence[ListedZone], connection: Connection
+    ) -> dict[ZoneRef, Zone]:
+        known = await store.known_zones(connection, self._account)
         changed = [
             zone
             for zone in listed
@@ -80,9 +56,8 @@ class Writer:
             or not same_json(old.attributes, zone.attributes)
         ]
         if self._run is not None and changed:
-            async with self._run.writing(self._pool) as connection:
-                await store.describe_zones(connection, self._account, changed)
-                known = await store.known_zones(connection, self._account)
+            await store.describe_zones(connection, self._account, changed)
+            known = await store.known_zones(connection, self._account)
         for zone in changed:
             known.setdefault(
                 zone.ref,
@@ -97,32 +72,35 @@ class Writer:
                     last_complete_at=None,
                 ),
             )
-        self._zones = known
         return known
 
     async def write(self, outcome: Snapshot | Incomplete | Failed | Gone) -> Written:
         """Store what came of reading a zone."""
         zone = self._zones[outcome.looked.zone]
-        async with self._transaction() as con:
-            if isinstance(outcome, Failed | Gone):
-                written = Written(
-                    zone=zone,
-                    status="gone" if isinstance(outcome, Gone) else "failed",
-                    pages=outcome.looked.pages,
-                    rereads=outcome.looked.rereads,
-                    fault=outcome.fault,
-                )
-                stored: Mapping[str, Stored] = {}
-                diff = Diff((), (), ())
-            else:
-                stored, diff = await store.plan(con, zone, outcome.images)
-                approved = zone.approved
-                if approved is not None and self._run is not None:
-                    approved = await con.fetchval(sql("approval_pending"), zone.key)
-                written = _written(zone, outcome, stored, diff.tally(), approved)
-            if self._run is None:
-                return msgspec.structs.replace(written, diff=diff)
-            await self._apply(con, self._run, written, outcome, stored, diff)
+        return await self._do(partial(self._write, zone, outcome), Step(zone.key, amends=False))
+
+    async def _write(
+        self, zone: Zone, outcome: Snapshot | Incomplete | Failed | Gone, connection: Connection
+    ) -> Written:
+        stored: Mapping[str, Stored] = {}
+        diff = Diff((), (), ())
+        if isinstance(outcome, Failed | Gone):
+            written = Written(
+                zone=zone,
+                status="gone" if isinstance(outcome, Gone) else "failed",
+                pages=outcome.looked.pages,
+                rereads=outcome.looked.rereads,
+                fault=outcome.fault,
+            )
+        else:
+            stored, diff = await store.plan(connection, zone, outcome.images)
+            approved = zone.approved
+            if approved is not None and self._run is not None:
+                approved = await connection.fetchval(sql("approval_pending"), zone.key)
+            written = _written(zone, outcome, stored, diff.tally(), approved)
+        if self._run is None:
+            return msgspec.structs.replace(written, diff=diff)
+        await self._apply(connection, self._run, written, outcome, stored, diff)
         return written
 
     @staticmethod
@@ -162,67 +140,79 @@ class Writer:
     async def withhold(self, candidates: Candidates) -> Removed:
         """Mark candidates that the guard withholds; the zone's scan becomes ``guarded``."""
         zone = self._zones[candidates.zone]
-        async with self._transaction() as connection:
-            stored = await store.stored_images(connection, zone)
-            ids = [i for i in candidates.image_ids if i in stored and stored[i].present]
-            newly = sum(not stored[i].withheld for i in ids)
-            result = Removed(zone=zone, withheld=tuple(ids), newly_withheld=newly)
-            if self._run is not None:
-                await connection.execute(
-                    sql("images_unlisted"), zone.key, ids, zone.last_complete_at, "withheld"
-                )
-                await store.count(connection, zone, withheld=newly)
-                await self._amend(connection, self._run, result, status="guarded")
+        work = partial(self._withhold, zone, candidates)
+        return await self._do(work, Step(zone.key, amends=True))
+
+    async def _withhold(
+        self, zone: Zone, candidates: Candidates, connection: Connection
+    ) -> Removed:
+        stored = await store.stored_images(connection, zone)
+        ids = [i for i in candidates.image_ids if i in stored and stored[i].present]
+        newly = sum(not stored[i].withheld for i in ids)
+        result = Removed(zone=zone, withheld=tuple(ids), newly_withheld=newly)
+        if self._run is not None:
+            await connection.execute(
+                sql("images_unlisted"), zone.key, ids, zone.last_complete_at, "withheld"
+            )
+            await store.count(connection, zone, withheld=newly)
+            await self._amend(connection, self._run, result, status="guarded")
         return result
 
     async def settle(self, answers: Answers, fault: Fault | None) -> Removed:
         """Remove what the API, asked by id, did not return; store what it did return."""
         removal = answers.removal()
         zone = self._zones[removal.zone]
-        async with self._transaction() as connection:
-            stored, diff = await store.plan(connection, zone, answers.returned)
-            gone = [i for i in removal.image_ids if i in stored and stored[i].present]
-            unanswered = [i for i in answers.unanswered if i in stored and stored[i].present]
-            result = Removed(
-                zone=zone,
-                tally=diff.tally(),
-                removed=tuple(gone),
-                unanswered=len(unanswered),
-                fault=fault,
+        work = partial(self._settle, zone, removal, answers, fault)
+        return await self._do(work, Step(zone.key, amends=True))
+
+    async def _settle(
+        self,
+        zone: Zone,
+        removal: Removal,
+        answers: Answers,
+        fault: Fault | None,
+        connection: Connection,
+    ) -> Removed:
+        stored, diff = await store.plan(connection, zone, answers.returned)
+        gone = [i for i in removal.image_ids if i in stored and stored[i].present]
+        unanswered = [i for i in answers.unanswered if i in stored and stored[i].present]
+        result = Removed(
+            zone=zone,
+            tally=diff.tally(),
+            removed=tuple(gone),
+            unanswered=len(unanswered),
+            fault=fault,
+        )
+        if (run := self._run) is not None:
+            await store.write(connection, run, zone, diff)
+            before = run.number(len(gone))
+            seen = zone.last_complete_at
+            await connection.execute(sql("images_remove"), zone.key, run.run_id, before, gone, seen)
+            await connection.execute(
+                sql("images_unlisted"), zone.key, unanswered, seen, "unconfirmed"
             )
-            if (run := self._run) is not None:
-                await store.write(connection, run, zone, diff)
-                before = run.number(len(gone))
-                await connection.execute(
-                    sql("images_remove"), zone.key, run.run_id, before, gone, zone.last_complete_at
-                )
-                await connection.execute(
-                    sql("images_unlisted"),
-                    zone.key,
-                    unanswered,
-                    zone.last_complete_at,
-                    "unconfirmed",
-                )
-                await store.count(
-                    connection,
-                    zone,
-                    present=result.tally.returned - len(gone),
-                    withheld=-_seen_again(diff, stored)
-                    - sum(stored[i].withheld for i in (*gone, *unanswered)),
-                )
-                changed = diff.changes or gone
-                await self._amend(connection, run, result, status="changed" if changed else None)
+            await store.count(
+                connection,
+                zone,
+                present=result.tally.returned - len(gone),
+                withheld=-_seen_again(diff, stored)
+                - sum(stored[i].withheld for i in (*gone, *unanswered)),
+            )
+            changed = diff.changes or gone
+            await self._amend(connection, run, result, status="changed" if changed else None)
         return result
 
     async def went(self, ref: ZoneRef, fault: Fault | None) -> Removed:
         """Note that a zone went between its look and the question by id: nothing is removed."""
         zone = self._zones[ref]
-        result = Removed(zone=zone, zone_gone=True)
+        work = partial(self._went, Removed(zone=zone, zone_gone=True), fault)
+        return await self._do(work, Step(zone.key, amends=True))
+
+    async def _went(self, result: Removed, fault: Fault | None, connection: Connection) -> Removed:
         if (run := self._run) is not None:
-            async with run.writing(self._pool) as connection:
-                await store.count(connection, zone, gone=True)
-                told = msgspec.structs.replace(result, fault=fault)
-                await self._amend(connection, run, told, status="gone")
+            await store.count(connection, result.zone, gone=True)
+            told = msgspec.structs.replace(result, fault=fault)
+            await self._amend(connection, run, told, status="gone")
         return result
 
     @staticmethod
@@ -242,11 +232,12 @@ class Writer:
             *store.told(result.fault),
         )
 
-    def _reading(self) -> contextlib.AbstractAsyncContextManager[Connection]:
-        return acquired(self._pool, self._where)
-
-    def _transaction(self) -> contextlib.AbstractAsyncContextManager[Connection]:
-        return self._reading() if self._run is None else self._run.writing(self._pool)
+    async def _do(self, work: Callable[[Connection], Awaitable[T]], step: Step | None = None) -> T:
+        """Do the work of one transaction; without a run it only reads."""
+        if self._run is not None:
+            return await self._run.commit(self._pool, work, step)
+        async with acquired(self._pool, self._where) as connection:
+            return await work(connection)
 
 
 def _written(

@@ -22,7 +22,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
         Exponential with equal jitter: half is fixed, half is ``random`` (0 to 1). ``after`` is
         the server's Retry-After and the least that is waited.
         """
-        ceiling = min(self.last, self.first * 2.0 ** (attempt - 1))
+        ceiling = min(self.last, self.first * 2.0 ** min(attempt - 1, 60))
         return max(ceiling / 2 * (1 + random), after or 0.0)
 
 

@@ -90,6 +90,10 @@ class DatabaseGone(Exception):
     """PostgreSQL cannot be reached or went away; nothing was half-written."""
 
 
+class TransactionFailed(DatabaseGone):
+    """PostgreSQL is there but ended a transaction: a deadlock, a timeout, no room, read-only."""
+
+
 class ConfigError(Exception):
     """Usage or configuration is wrong; ``faults`` holds one line for each thing to mend."""
 

@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from syncer.core.errors import LockHeld, Superseded
+from syncer import lock
+from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.core.model import Fault
 from syncer.db import Server
 from syncer.ledger import Counts, begin
@@ -171,21 +172,15 @@ async def test_the_run_timeout_ends_a_run_that_hangs(
     )
 
 
-async def test_a_dead_database_ends_the_run_with_nothing_half_written(
+async def test_a_run_goes_on_where_its_connections_were_lost(
     simulator: Simulator, sync: Any, db: Any
 ) -> None:
-    """Connections killed in mid-run: one named error, recorded; the next run repairs all."""
-    from syncer.core.errors import DatabaseGone
-
-    def kill(call: Any) -> None:
-        if call.zone == "SEL-A":
-            killed.set()
-
+    """Every connection killed in mid-run, the lock's too: taken again, and all is stored once."""
     killed = anyio.Event()
-    simulator.on_call = kill
+    simulator.on_call = lambda call: killed.set() if call.zone == "SEL-A" else None
     simulator.add_fault("latency=0.2,zone=SEL-A")
 
-    async def kill_writers() -> None:
+    async def kill() -> None:
         await killed.wait()
         await db.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity "
@@ -193,15 +188,11 @@ async def test_a_dead_database_ends_the_run_with_nothing_half_written(
         )
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(kill_writers)
-        with pytest.raises(DatabaseGone):
-            await sync()
-    simulator.clear_faults()
-    simulator.on_call = None
-    assert 0 == (await sync()).exit_code
+        tasks.start_soon(kill)
+        assert 0 == (await sync()).exit_code
     assert 120 == await db.fetchval("select count(*) from syncer.images where presence = 'present'")
-    row = await db.fetchrow("select status, error_code from syncer.runs order by run_id limit 1")
-    assert ("failed", "DATABASEGONE") == tuple(row)
+    assert 6 == await db.fetchval("select count(*) from syncer.zone_scans")
+    assert ["succeeded"] == [row[0] for row in await db.fetch("select status from syncer.runs")]
 
 
 async def test_a_run_that_loses_its_lock_connection_still_ends_as_it_went(
@@ -252,13 +243,50 @@ async def test_a_run_that_was_ended_by_a_newer_one_is_no_success(
             await sync()
 
 
-async def test_a_newcomer_does_not_end_a_newcomer(url: str, db: Any) -> None:
-    """Taking over a run that is overdue ends its backends, not those of a quicker newcomer."""
-    async with run(url):
-        await db.execute(
-            "update syncer_store.runs set deadline_at = now() - interval '1 s', "
-            "started_at = started_at - interval '1 hour'"
-        )
+async def overdue(db: Any) -> None:
+    """Leave the only run as one that froze an hour ago."""
+    await db.execute("""
+        update syncer_store.runs set status = 'running', finished_at = null, change_base = null,
+            started_at = started_at - interval '1 hour',
+            deadline_at = now() - interval '1 s'""")
+
+
+async def test_a_newcomer_does_not_end_a_newcomer(url: str, sync: Any, db: Any) -> None:
+    """Taking over a run that is overdue ends its sessions, not those of a quicker newcomer."""
+    await sync()
+    await overdue(db)
+    async with lock.session(Server(url), "default") as quicker:
+        await lock.take(quicker.connection, "default")
         with pytest.raises(LockHeld):
-            async with run(url):
-                pass
+            await sync()
+        assert 1 == await quicker.connection.fetchval("select 1")
+
+
+@pytest.mark.parametrize("due", [True, False], ids=["overdue", "lost its lock"])
+async def test_a_run_frozen_in_a_transaction_holds_up_no_other(
+    due: bool, url: str, sync: Any, db: Any
+) -> None:
+    """A session that hangs in a zone's transaction is ended by the next run, lock or no lock."""
+    async with contextlib.AsyncExitStack() as stack:
+        frozen = await stack.enter_async_context(run(url))
+        name = f"{lock.session_name(frozen.run_id, 'default')} writer"
+        pool = await stack.enter_async_context(Server(url).pool(size=1, name=name))
+        if due:
+            await overdue(db)
+        else:
+            await db.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name like 'syncer sync run%' and application_name like '% pid %'"
+            )
+
+        async def write() -> None:
+            async with frozen.writing(pool) as connection:
+                assert 0 == (await sync()).exit_code
+                await connection.execute("delete from syncer_store.zone_scans")
+
+        with pytest.raises(DatabaseGone):
+            await write()
+    assert ["crashed", "succeeded"] == [
+        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
+    ]
+    assert 6 == await db.fetchval("select count(*) from syncer.zone_scans")

@@ -1,0 +1,29 @@
+"""The database's clock: every time that is stored is its."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import asyncpg
+
+from syncer.db import named_errors, sql
+
+
+class Clock:
+    """The database's clock, read once and carried on by this machine's monotonic clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._offset = seconds - time.monotonic()
+
+    def now(self) -> float:
+        """Return the database's time in seconds since 1970."""
+        return time.monotonic() + self._offset
+
+
+async def read_clock(pool: asyncpg.Pool[Any], where: str) -> Clock:
+    """Ask the database for the time; half of the round trip is taken for the way back."""
+    with named_errors(where):
+        asked = time.monotonic()
+        seconds: float = await pool.fetchval(sql("clock"))
+        return Clock(seconds + (time.monotonic() - asked) / 2)
