@@ -20,6 +20,7 @@ from syncer import __version__
 from syncer.config import KeyPair, Settings, Token, tls_context
 from syncer.core import backoff, wire
 from syncer.core.errors import (
+    Challenged,
     Refused,
     Retryable,
     SignatureExpired,
@@ -28,7 +29,7 @@ from syncer.core.errors import (
     TornRead,
     Unreachable,
 )
-from syncer.core.limiter import Pacer
+from syncer.core.limiter import Learnt, Pacer
 from syncer.core.model import ListedZone
 from syncer.core.sources import Rows, Source
 
@@ -51,6 +52,7 @@ class Client:
         credentials: KeyPair | Token,
         session: aiohttp.ClientSession,
         policy: backoff.Backoff,
+        learnt: Learnt | None,
     ) -> None:
         self._endpoint = settings.endpoint
         self._host = _host(settings.endpoint)
@@ -62,12 +64,21 @@ class Client:
             sock_connect=min(CONNECT_TIMEOUT, settings.request_timeout),
         )
         self._slots = anyio.CapacityLimiter(settings.max_concurrency)
-        self._pacer = Pacer(settings.max_rate)
+        self._pacer = Pacer(ceiling=settings.max_rate, learnt=learnt)
+        self._turn = anyio.Lock()
         self._policy = policy
+        self._deadline = time.monotonic() + settings.run_timeout
+        self._calm_at: float | None = None
+        self._clock_set_at: float | None = None
         self._clock_offset = 0.0
         self.budget = backoff.RetryBudget()
         self.calls = 0
         self.retries = 0
+
+    @property
+    def learnt(self) -> Learnt | None:
+        """What was found out of the API's rate limit, for the next run."""
+        return self._pacer.learnt
 
     async def zones(self, source: Source) -> tuple[list[ListedZone], int]:
         """Return the zones of a service, and how many rows of the answer had no usable id."""
@@ -95,16 +106,11 @@ class Client:
         self, source: Source, action: str, body: bytes, *, zone: str | None
     ) -> wire.Reply:
         self.budget.plan(1)
-        resigned = False
         attempt = 0
         while True:
             attempt += 1
             try:
                 return await self._attempt(source, action, body)
-            except SignatureExpired as error:
-                if resigned or not self._follow_server_clock(error):
-                    raise
-                resigned = True
             except Retryable as error:
                 if attempt >= self._policy.attempts or not self.budget.spend():
                     raise
@@ -113,8 +119,6 @@ class Client:
                     random=random.random(),  # noqa: S311  (jitter, not a secret)
                     after=getattr(error, "after", None),
                 )
-                if isinstance(error, Throttled):
-                    self._pacer.pause(time.monotonic() + (error.after or 0.0))
                 self.retries += 1
                 _log.info(
                     "call.retried",
@@ -129,19 +133,51 @@ class Client:
                 await anyio.sleep(wait)
 
     async def _attempt(self, source: Source, action: str, body: bytes) -> wire.Reply:
-        async with self._slots:
-            # Again after the wait: the server may have asked for a pause meanwhile.
-            while (wait := self._pacer.reserve(time.monotonic())) > 0:
+        while True:
+            async with self._slots:
+                started = await self._start()
+                self.calls += 1
+                status, headers, content = await self._post(source, action, body)
+            try:
+                reply = wire.read(status=status, headers=headers, body=content)
+            except Throttled as error:
+                self._pacer.throttled(started=started, now=time.monotonic(), after=error.after)
+                raise
+            except Retryable:
+                raise  # tells nothing about the limit
+            except Challenged:
+                if not self._calm_down(started):
+                    raise
+            except SignatureExpired:
+                if not self._follow_server_clock(started, wire.server_time(headers)):
+                    raise
+            except SyncError:
+                self._pacer.passed(started=started, now=time.monotonic())
+                raise
+            else:
+                self._pacer.passed(started=started, now=time.monotonic())
+                return reply
+
+    async def _start(self) -> float:
+        """Wait for the moment at which a call may start, and return it (monotonic seconds)."""
+        async with self._turn:  # one at a time: what the server asks for meanwhile is for all
+            while (wait := self._pacer.wait(now := time.monotonic())) > 0:
+                if now + wait > self._deadline:
+                    raise Refused(
+                        f"the API asked for a pause of {wait:.0f} s, more than the run may take",
+                        code="PAUSE_TOO_LONG",
+                    )
                 await anyio.sleep(wait)
-                if not self._pacer.paused(time.monotonic()):
-                    break
-            self.calls += 1
-            status, headers, content = await self._post(source, action, body)
-        try:
-            return wire.read(status=status, headers=headers, body=content)
-        except SignatureExpired as error:
-            error.server_time = wire.server_time(headers)
-            raise
+            self._pacer.take(now)
+            return now
+
+    def _calm_down(self, started: float) -> bool:
+        """Pause everything at the first challenge; return whether a call may be made again."""
+        if self._calm_at is None:
+            self._calm_at = time.monotonic() + self._policy.challenge
+            self._pacer.pause(self._calm_at)
+            _log.warning("api.challenged", pause=self._policy.challenge)
+        return started < self._calm_at
 
     async def _post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
         try:
@@ -197,17 +233,17 @@ class Client:
             **proof,
         }
 
-    def _follow_server_clock(self, error: SignatureExpired) -> bool:
-        """Sign by the server's clock from now on; return False where it did not tell it."""
-        if error.server_time is None:
-            return False
-        self._clock_offset = error.server_time - time.time()
-        _log.warning(
-            "clock.differs",
-            seconds=round(self._clock_offset),
-            advice="set this machine's clock; signing by the server's until then",
-        )
-        return True
+    def _follow_server_clock(self, started: float, server_time: float | None) -> bool:
+        """Sign by the server's clock from now on; return whether a call may be made again."""
+        if self._clock_set_at is None and server_time is not None:
+            self._clock_set_at = time.monotonic()
+            self._clock_offset = server_time - time.time()
+            _log.warning(
+                "clock.differs",
+                seconds=round(self._clock_offset),
+                advice="set this machine's clock; signing by the server's until then",
+            )
+        return self._clock_set_at is not None and started < self._clock_set_at
 
 
 @contextlib.contextmanager
@@ -235,9 +271,15 @@ def _host(endpoint: str) -> str:
 
 @contextlib.asynccontextmanager
 async def open_client(
-    settings: Settings, policy: backoff.Backoff = _POLICY
+    settings: Settings,
+    *,
+    policy: backoff.Backoff = _POLICY,
+    learnt: Learnt | None = None,
 ) -> AsyncIterator[Client]:
-    """Open the session to the API. Raises ConfigError where there are no credentials."""
+    """Open the session to the API; ``learnt`` is what an earlier run found out of its limit.
+
+    Raises ConfigError where there are no credentials.
+    """
     credentials = settings.require_credentials()
     secure = settings.endpoint.startswith("https:")
     connector = aiohttp.TCPConnector(
@@ -250,4 +292,4 @@ async def open_client(
         headers={"User-Agent": f"syncer/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield Client(settings, credentials, session, policy)
+        yield Client(settings, credentials, session, policy, learnt)

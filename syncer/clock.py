@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-import asyncpg
-
-from syncer.db import named_errors, sql
+from syncer.db import Connection, sql
 
 
 class Clock:
@@ -21,9 +18,8 @@ class Clock:
         return time.monotonic() + self._offset
 
 
-async def read_clock(pool: asyncpg.Pool[Any], where: str) -> Clock:
+async def read_clock(connection: Connection) -> Clock:
     """Ask the database for the time; half of the round trip is taken for the way back."""
-    with named_errors(where):
-        asked = time.monotonic()
-        seconds: float = await pool.fetchval(sql("clock"))
-        return Clock(seconds + (time.monotonic() - asked) / 2)
+    asked = time.monotonic()
+    seconds: float = await connection.fetchval(sql("clock"))
+    return Clock(seconds + (time.monotonic() - asked) / 2)

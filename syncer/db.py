@@ -166,7 +166,7 @@ class Server:
         with named_errors(self.where):
             pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
                 self.url,
-                min_size=1,
+                min_size=0,
                 max_size=size,
                 timeout=CONNECT_TIMEOUT,
                 # A writer that is frozen in a transaction must not hold its locks for ever.

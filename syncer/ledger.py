@@ -10,7 +10,6 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -19,14 +18,15 @@ import asyncpg
 import msgspec
 import structlog
 
-from syncer import __version__, lock
+from syncer import lock
 from syncer.core.backoff import Backoff
-from syncer.core.errors import DatabaseGone, LockHeld, Superseded, TransactionFailed
-from syncer.db import Connection, Server, acquired, check_schema, is_lost, named_errors, sql
+from syncer.core.errors import DatabaseGone, Superseded, TransactionFailed
+from syncer.core.limiter import Learnt
+from syncer.db import Connection, Server, acquired, is_lost, named_errors, sql
 from syncer.lock import lock_key
 
 T = TypeVar("T")
-_FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)
+FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)
 _TRANSACTION_TIMEOUT: Final = 60.0
 """Seconds for the first try of a transaction, as many more for each further one: PostgreSQL may
 be slow, or have gone without a word."""
@@ -200,9 +200,18 @@ class Run:
         raise DatabaseGone(f"the database at {self._where} does not answer")
 
     async def finish(
-        self, status: str, counts: Counts, *, code: str | None, message: str | None
+        self,
+        status: str,
+        counts: Counts,
+        *,
+        code: str | None = None,
+        message: str | None = None,
+        learnt: Learnt | None = None,
     ) -> None:
-        """End the run: its row gets its result and its changes their place in the feed."""
+        """End the run: its row gets its result, its changes their place in the feed.
+
+        ``learnt`` is kept for the next run.
+        """
         values = (status, *msgspec.structs.astuple(counts), code, message, self.last_change)
 
         async def once(failures: int) -> None:
@@ -212,68 +221,14 @@ class Run:
                     # Alone: a commit of this run that is still under way must be seen before its
                     # changes are numbered, or the feed would skip them.
                     await self._enter(connection, alone=True)
-                    await connection.execute(sql("feed_lock"), _FEED_KEY)
+                    await connection.execute(sql("feed_lock"), FEED_KEY)
                     ended = await connection.fetchval(sql("run_finish"), self.run_id, *values)
                     if ended is None and not failures:
                         raise Superseded(f"run {self.run_id} was ended by another session")
+                    if learnt is not None:
+                        await connection.execute(
+                            sql("rate_limit_learnt"), self.account, learnt.rate, self.run_id
+                        )
 
         self._deadline = max(self._deadline, time.monotonic() + _HURRY)
         await self._until_done(once)
-
-
-@contextlib.asynccontextmanager
-async def begin(
-    server: Server, account: str, *, run_timeout: float, selection: dict[str, Any]
-) -> AsyncIterator[Run]:
-    """Begin a run: take the lock, end what crashed, insert the row.
-
-    Raises LockHeld (naming the holder), DatabaseGone, ConfigError.
-    """
-    async with lock.session(server, account) as held:
-        connection = held.connection
-        with named_errors(server.where, connection):
-            await check_schema(connection, server.where)
-            await lock.take(connection, account)
-            run_id = await _start(connection, account, run_timeout, selection)
-            await held.name(run_id)
-        yield Run(held, server, account, run_id, run_timeout)
-
-
-async def _start(
-    connection: asyncpg.Connection[Any],
-    account: str,
-    run_timeout: float,
-    selection: dict[str, Any],
-) -> int:
-    """Insert the run's row while no transaction of an older run can be under way."""
-    try:
-        return await _insert(connection, account, run_timeout, selection)
-    except asyncpg.LockNotAvailableError as error:
-        raise LockHeld(
-            f"a transaction of an older run of account {account!r} is still under way; "
-            "try again when it ended"
-        ) from error
-
-
-async def _insert(
-    connection: asyncpg.Connection[Any],
-    account: str,
-    run_timeout: float,
-    selection: dict[str, Any],
-) -> int:
-    async with connection.transaction():
-        await connection.execute(sql("lock_timeout"))
-        await connection.execute(sql("fence_exclusive"), lock_key("fence", account))
-        await connection.execute(sql("feed_lock"), _FEED_KEY)
-        for row in await connection.fetch(sql("runs_crashed"), account):
-            _log.warning("run.crashed", run_id=row["run_id"], account=account)
-        row = await connection.fetchrow(
-            sql("run_start"),
-            account,
-            timedelta(seconds=run_timeout + 2 * grace(run_timeout)),
-            __version__,
-            msgspec.json.encode(selection).decode(),
-        )
-        assert row is not None  # noqa: S101  (insert ... returning)
-        run_id: int = row["run_id"]
-        return run_id

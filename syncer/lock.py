@@ -87,7 +87,7 @@ class Lock:
         if self.connection.is_closed() or self.connection.is_in_transaction():
             return False  # a transaction that was given up, and may still go on in the server
         with contextlib.suppress(*_LOST), anyio.move_on_after(_ANSWER_TIMEOUT):
-            await self.connection.execute("")
+            await self.connection.execute(sql("clock"))
             return True
         return False
 

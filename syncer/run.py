@@ -13,18 +13,19 @@ import msgspec
 import structlog
 
 from syncer.client import open_client
-from syncer.clock import read_clock
 from syncer.config import Settings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
+from syncer.core.limiter import Learnt
 from syncer.core.model import Fault
 from syncer.crawl import WRITERS, Crawl, Progress
-from syncer.db import Server, check_schema
-from syncer.ledger import Run, begin, grace
+from syncer.db import Server
+from syncer.ledger import Run, grace
 from syncer.lock import session_name
 from syncer.report import Report
 from syncer.scheduler import STOPPED, Stop
 from syncer.selection import Selection
+from syncer.start import Known, begin, look
 from syncer.writer import Writer
 
 _POLICY: Final = Backoff()
@@ -49,23 +50,25 @@ async def run_once(
     settings.require_credentials()
     account = settings.account
     async with contextlib.AsyncExitStack() as stack:
-        run = None if dry_run else await _begin(settings, server, selection, stop, stack)
+        run: Run | None = None
+        if dry_run:
+            known = await look(server, account)
+        else:
+            run, known = await _begin(settings, server, selection, stop, stack)
         report = Report(account=account, run_id=run.run_id if run else None)
-        client = await stack.enter_async_context(open_client(settings, policy))
+        client = await stack.enter_async_context(
+            open_client(settings, policy=policy, learnt=known.learnt)
+        )
         try:
             with unwrapped():
                 name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
                 async with server.pool(size=WRITERS, name=name) as pool:
-                    if run is None:
-                        async with pool.acquire() as connection:
-                            await check_schema(connection, server.where)
-                    clock = await read_clock(pool, server.where)
                     crawl = Crawl(
                         settings=settings,
                         selection=selection,
                         client=client,
                         writer=Writer(server, pool, run, account),
-                        clock=clock,
+                        clock=known.clock,
                         report=report,
                         stop=stop,
                         progress=progress,
@@ -83,7 +86,7 @@ async def run_once(
                 stopped=stop.reason if stop.cut else None,
             )
             if run is not None:
-                await _finish(run, report)
+                await _finish(run, report, client.learnt)
     _log.info("run.finished", **report.wide())
     return report
 
@@ -94,9 +97,9 @@ async def _begin(
     selection: Selection,
     stop: Stop,
     stack: contextlib.AsyncExitStack,
-) -> Run:
+) -> tuple[Run, Known]:
     """Begin the run, unless it is told to stop while it waits for locks."""
-    begun: list[Run] = []
+    begun: list[tuple[Run, Known]] = []
 
     async def enter() -> None:
         asked = msgspec.to_builtins(selection)
@@ -105,9 +108,9 @@ async def _begin(
 
     if not await stop.guard(enter):
         raise Interrupted("told to stop before the run began; nothing was done")
-    (run,) = begun
+    ((run, known),) = begun
     stop.listeners.append(lambda reason: run.hurry() if reason.code == STOPPED else None)
-    return run
+    return run, known
 
 
 async def _in_time(crawl: Crawl, server: Server) -> None:
@@ -119,7 +122,7 @@ async def _in_time(crawl: Crawl, server: Server) -> None:
         raise DatabaseGone(f"the database at {server.where} did not take what was read in time")
 
 
-async def _finish(run: Run, report: Report) -> None:
+async def _finish(run: Run, report: Report, learnt: Learnt | None) -> None:
     """Record the end of the run, whatever ended it: where that fails, the next run does."""
     fault = report.fault
     with anyio.CancelScope(shield=True):
@@ -128,4 +131,5 @@ async def _finish(run: Run, report: Report) -> None:
             report.counts,
             code=fault.code if fault else None,
             message=fault.message if fault else None,
+            learnt=learnt,
         )

@@ -27,7 +27,7 @@ from syncer.simulator import Simulator, World
 from tests.support import Done
 
 KEY, SECRET = "test-key", "test-secret"
-QUICK = Backoff(first=0.001, last=0.002)
+QUICK = Backoff(first=0.001, last=0.002, challenge=0.01)
 _UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _numbers = itertools.count(1)
 

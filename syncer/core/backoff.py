@@ -10,11 +10,15 @@ MIN_BUDGET: Final = 50
 
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a call is made, and how long is waited between (seconds)."""
+    """How often a call is made, and how long is waited between (seconds).
+
+    ``challenge`` is how long everything pauses when the protection layer asks for a browser.
+    """
 
     attempts: int = 7
     first: float = 0.25
     last: float = 5.0
+    challenge: float = 10.0
 
     def delay(self, attempt: int, *, random: float, after: float | None = None) -> float:
         """Return the seconds to wait after failed attempt number ``attempt`` (1 is the first).

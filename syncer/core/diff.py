@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from syncer.core.model import TRACKED, Image, Tracked
 from syncer.core.normalise import changed_fields
+
+_MAX_NAME: Final = 200
+"""Characters by which a name in ``extra`` is known: an index takes 2704 bytes."""
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +108,7 @@ def new_names(before: Iterable[str], images: Iterable[Image]) -> Sequence[str]:
     """Return the names in ``extra`` that were not known before, sorted."""
     known = {*before, *TRACKED}
     names = {
-        name
+        name[:_MAX_NAME]
         for extra in {image.extra for image in images if image.extra is not None}
         for name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
     }

@@ -77,13 +77,12 @@ class Denied(SyncError):
     """The API refused *us* (credentials, policy block, challenge): the run stops at once."""
 
 
+class Challenged(Denied):
+    """The API's protection layer asks for a browser challenge: pause, then stop."""
+
+
 class SignatureExpired(Denied):
-    """Our clock and the server's differ by more than five minutes.
-
-    ``server_time`` is the server's in seconds since 1970, if it told it.
-    """
-
-    server_time: float | None = None
+    """Our clock and the server's differ by more than five minutes."""
 
 
 class DatabaseGone(Exception):

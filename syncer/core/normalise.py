@@ -26,6 +26,7 @@ _MAX_DIGITS: Final = 1000
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 _EXACT: Final = Context(prec=60)
+_ALL_DIGITS: Final = Context(prec=_MAX_DIGITS)
 _SIZE: Final = TRACKED.index("image_size")
 _json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _pack: Final = msgspec.msgpack.Encoder()
@@ -103,9 +104,13 @@ def same_json(one: str, other: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return JSON with sorted keys and each number in one form."""
+    """Return JSON with sorted keys and each number in one form (jsonb knows no -0)."""
     value = json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    return json.dumps(value, sort_keys=True, default=lambda n: ["number", str(n.normalize())])
+    return json.dumps(value, sort_keys=True, default=_exact)
+
+
+def _exact(number: Decimal) -> list[str]:
+    return ["number", str(_ALL_DIGITS.plus(number.normalize(_ALL_DIGITS)))]
 
 
 def size_key(size: str | None) -> str | None:

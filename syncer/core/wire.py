@@ -15,6 +15,7 @@ import msgspec
 
 from syncer.core.errors import (
     BadPayload,
+    Challenged,
     Denied,
     ImageNotFound,
     Refused,
@@ -25,13 +26,14 @@ from syncer.core.errors import (
     ZoneNotFound,
 )
 from syncer.core.jsontext import decode
-from syncer.core.normalise import clean, text
+from syncer.core.normalise import text
 
 ALGORITHM: Final = "ZC2-HMAC-SHA256"
 CONTENT_TYPE: Final = "application/json"
 _SIGNED_HEADERS: Final = "content-type;host"
 _OK: Final = 200
 _MAX_MESSAGE: Final = 500
+_MAX_CODE: Final = 100
 
 
 def signature(*, secret: str, host: str, content_type: str, timestamp: int, body: bytes) -> str:
@@ -123,12 +125,16 @@ def _error_envelope(body: bytes) -> _Envelope:
         return _Envelope()
 
 
-def _text(value: Any) -> str | None:
-    return clean(value[:_MAX_MESSAGE]) if isinstance(value, str) else None
+def _text(value: Any, most: int = _MAX_MESSAGE) -> str | None:
+    """Return the beginning of a text as one line that a log and a terminal can show."""
+    if not isinstance(value, str):
+        return None
+    line = " ".join(value[:most].split())
+    return "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 
-_BY_CODE: Final[Mapping[str, type[Refused | Denied]]] = {
-    "AUTHFAILURE_SIGNATURE_EXPIRED": SignatureExpired,
+_EXPIRED: Final = "AUTHFAILURE_SIGNATURE_EXPIRED"
+_BY_CODE: Final[Mapping[str, type[Refused]]] = {
     "INVALID_ZONE_NOT_FOUND": ZoneNotFound,
     "INVALID_IMAGE_NOT_FOUND": ImageNotFound,
     "OPERATION_FAILED_RESOURCE_NOT_FOUND": ImageNotFound,
@@ -145,14 +151,14 @@ _REDIRECT: Final = range(300, 400)
 
 
 def _error(status: int, headers: Mapping[str, str], envelope: _Envelope) -> SyncError:
-    code = _text(envelope.code) or ("" if envelope.code is None else text(envelope.code) or "")
+    code = _text(text(envelope.code), _MAX_CODE) or ""
     said = _text(envelope.message)
     request_id = _text(envelope.requestId)
     named = code or f"HTTP_{status}"
     detail = f"{named} (HTTP {status})" + (f": {said}" if said else "")
 
     if status == _FORBIDDEN and "challenge" in headers.get("cf-mitigated", "").lower():
-        return Denied(
+        return Challenged(
             "the API's protection layer asks for a browser challenge; wait, lower "
             "SYNCER_MAX_RATE, or ask Zenlayer to allow this address",
             code="SECURITY_CHALLENGE",
@@ -170,6 +176,12 @@ def _error(status: int, headers: Mapping[str, str], envelope: _Envelope) -> Sync
             code=named,
             request_id=request_id,
             after=retry_after(headers),
+        )
+    if code == _EXPIRED:
+        return SignatureExpired(
+            f"the API answered {detail}; set this machine's clock, it differs by minutes",
+            code=code,
+            request_id=request_id,
         )
     if code in _BY_CODE:
         return _BY_CODE[code](f"the API answered {detail}", code=code, request_id=request_id)

@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from syncer.core import wire
 from syncer.core.errors import (
     BadPayload,
+    Challenged,
     Denied,
     ImageNotFound,
     Refused,
@@ -344,7 +345,7 @@ def test_html_with_200_may_be_asked_for_again() -> None:
 def test_a_challenge_ends_the_run(header: str, value: str) -> None:
     """A Cloudflare challenge is recognised whatever the case of its header."""
     error = failure(403, b"<html>", **{header: value})
-    assert (type(error), error.code) == (Denied, "SECURITY_CHALLENGE")
+    assert (type(error), error.code) == (Challenged, "SECURITY_CHALLENGE")
 
 
 def test_only_a_403_is_a_challenge() -> None:

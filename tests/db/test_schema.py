@@ -111,6 +111,7 @@ CONTRACT = {
     "image_spread": "account service image_name differs zones missing_zones image_versions "
     "image_sizes image_statuses image_ids offers",
     "approvals": "account service zone_id max_removals approved_at approved_by outcome run_id",
+    "rate_limits": "account calls_per_second learnt_at run_id",
     "baselines": "name as_of saved_at saved_by filters images",
     "baseline_images": "name account service zone_id image_id image_name image_type image_size "
     "image_description image_version image_status category os_type",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -12,15 +13,18 @@ from syncer import lock
 from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.core.model import Fault
 from syncer.db import Server
-from syncer.ledger import Counts, begin
+from syncer.ledger import Counts, Run
 from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
+from syncer.start import begin
 
 TOLD = Fault(code="STOPPED", message="told to stop")
 
 
-def run(url: str, account: str = "default", *, timeout: float = 900.0) -> Any:
-    return begin(Server(url), account, run_timeout=timeout, selection={})
+@contextlib.asynccontextmanager
+async def run(url: str, account: str = "default") -> AsyncIterator[Run]:
+    async with begin(Server(url), account, run_timeout=900.0, selection={}) as (begun, _known):
+        yield begun
 
 
 async def test_a_second_run_of_an_account_is_refused_and_names_the_first(

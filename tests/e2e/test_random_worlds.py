@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from random import Random
 from typing import Any, NamedTuple
@@ -17,21 +16,16 @@ from hypothesis import strategies as st
 
 from syncer.approvals import approve
 from syncer.core.errors import ConfigError
-from syncer.core.model import TRACKED, Fault
+from syncer.core.model import Fault
 from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
 from syncer.simulator.faultbook import FaultBook
+from tests.invariants import WHOLE, Key, Look, Rows, check, present, stored
 from tests.support import FIELDS, assert_exact
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 0)
 ZONES = ["FRA-A", "HKG-A", "MIA-A", "SIN-A"]
-COLUMNS = ", ".join(TRACKED)
-WHOLE = {"unchanged", "changed", "guarded"}
-Key = tuple[str, str]
-Rows = dict[Key, Any]
-Look = tuple[Rows, set[str], set[str]]
-"""What was present, which zones were gone, and which were ever read whole."""
 
 # Faults that let no listing be whole, those that make it lie consistently, those that do neither.
 # No lie about a listing is told by id too: an API that denies a living image both times has it
@@ -161,15 +155,6 @@ def inventory(world: World) -> Rows:
     }
 
 
-async def stored(db: Any) -> Rows:
-    return {(row["zone_id"], row["image_id"]): row for row in await db.fetch(f"""
-        select *, array[{COLUMNS}] as tracked from syncer.images""")}  # fmt: skip
-
-
-def present(rows: Rows, column: str = "removed_at", value: Any = None) -> Rows:
-    return {key: tuple(row["tracked"]) for key, row in rows.items() if row[column] == value}
-
-
 async def tables(db: Any) -> list[str]:
     return [f"syncer_store.{row[0]}" for row in await db.fetch("""
         select tablename from pg_tables
@@ -275,85 +260,3 @@ def guarded(before: Rows, removed: set[Key], given: dict[str, str]) -> None:
     for zone in ZONES if "SYNCER_GUARD_ZONE_COUNT" not in given else ():
         known = [key for key in present(before) if key[0] == zone]
         assert sum(key[0] == zone for key in removed) <= max(10, len(known) / 4)
-
-
-async def the_feed_rebuilds_the_present(db: Any) -> None:
-    """Each change fits the state before it; all of them together are what is stored."""
-    state: Rows = {}
-    there: set[Key] = set()
-    fits = {"appeared": (0, 0), "changed": (1, 1), "removed": (1, 1), "returned": (1, 0)}
-    feed = await db.fetch("select * from syncer.image_changes order by change_id")
-    for row in feed:
-        key, kind = (row["zone_id"], row["image_id"]), row["kind"]
-        before, after = json.loads(row["before"] or "null"), json.loads(row["after"] or "null")
-        assert (fits[kind], state.get(key)) == ((key in state, key in there), before)
-        if kind in {"changed", "returned"}:
-            differ = {name for name in TRACKED if before[name] != after[name]}
-            assert differ == set(row["changed_fields"])
-        state[key] = after or before
-        (there.remove if kind == "removed" else there.add)(key)
-    assert len(feed) == len({row["change_id"] for row in feed})
-    rows = await stored(db)
-    assert there == present(rows).keys()
-    assert {k: tuple(row["tracked"]) for k, row in rows.items()} == {
-        key: tuple(values[name] for name in TRACKED) for key, values in state.items()
-    }
-
-
-async def the_past_stays(db: Any, looks: dict[Any, Look]) -> None:
-    """images_asof and image_presence say of each instant what was to be said then."""
-    instants, asof = list(looks), {at: dict[Key, Any]() for at in looks}
-    search = f"select t, zone_id, image_id, {COLUMNS} from unnest($1::timestamptz[]) as t, "
-    for at, zone, image_id, *values in await db.fetch(f"{search} syncer.images_asof(t)", instants):
-        asof[at][zone, image_id] = tuple(values)
-    assert asof == {at: look[0] for at, look in looks.items()}
-    search = """select t, zone_id, image_id, syncer.image_presence(account, service, zone_id,
-        image_id, t) from syncer.images, unnest($1::timestamptz[]) as t"""
-    for at, zone, image_id, answer in await db.fetch(search, instants):
-        there, gone, whole = looks[at]
-        missing = "absent" if zone in whole - gone else "unknown"
-        expected = "present" if (zone, image_id) in there else missing
-        assert (zone, image_id, expected) == (zone, image_id, answer)
-
-
-KEY = f"account, service, zone_id, image_id, {COLUMNS}"
-KINDS = ("appeared", "changed", "removed", "returned")
-COUNTS = ", ".join(f"count(*) filter (where kind = '{kind}')" for kind in KINDS)
-NEVER = {
-    "an open version is not the latest": f"""
-        (select {KEY} from syncer.images where removed_at is null except all
-         select {KEY} from syncer.image_versions where valid_to is null)
-        union all (select {KEY} from syncer.image_versions where valid_to is null except all
-         select {KEY} from syncer.images where removed_at is null)""",
-    "versions overlap or are empty": """
-        select a.image_id from syncer.image_versions as a join syncer.image_versions as b
-            using (account, service, zone_id, image_id)
-        where a.valid_from < b.valid_from
-          and tstzrange(a.valid_from, a.valid_to) && tstzrange(b.valid_from, b.valid_to)
-        union all select image_id from syncer.image_versions where valid_from >= valid_to""",
-    "counters and images differ": """
-        select zone_id from syncer_store.zones as z where (present, withheld) <> (
-            select count(*) filter (where removed_at is null), count(withheld_since)
-            from syncer_store.images as i where i.zone_key = z.zone_key)""",
-    "a scan and its changes differ": f"""
-        select zone_id from syncer.runs join syncer.zone_scans as s using (run_id, account)
-        where runs.status <> 'running' and (s.appeared, s.changed, s.removed, s.returned) <> (
-            select {COUNTS} from syncer.image_changes as c
-            where (c.run_id, c.zone_id) = (s.run_id, s.zone_id))""",
-}
-
-
-async def check(db: Any, looks: dict[Any, Look]) -> None:
-    """Check what holds of the database at any time, and remember what it says now."""
-    for never, search in NEVER.items():
-        assert (never, []) == (never, await db.fetch(search))
-    if not await db.fetchval("select count(*) from syncer.runs where status = 'running'"):
-        await the_feed_rebuilds_the_present(db)
-    whole = await db.fetch("select zone_id from syncer.zone_scans where status = any ($1)", WHOLE)
-    gone = await db.fetch("select zone_id from syncer.zones where gone_at is not null")
-    looks[await db.fetchval("select clock_timestamp()")] = (
-        present(await stored(db), "presence", "present"),
-        {zone for (zone,) in gone},
-        {zone for (zone,) in whole},
-    )
-    await the_past_stays(db, looks)

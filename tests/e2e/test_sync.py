@@ -365,11 +365,26 @@ async def test_nothing_read_is_a_failed_run(
     assert ["failed"] == [r[0] for r in await db.fetch("select status from syncer.runs")]
 
 
-@pytest.mark.parametrize("fault", ["blocked", "challenge", "status=401"])
+async def test_a_challenge_pauses_the_run_once(
+    simulator: Simulator, world: World, sync: Any, db: Any
+) -> None:
+    """A Cloudflare challenge that is over after a pause does no harm; a second one ends the run."""
+    simulator.add_fault("challenge,action=DescribeImages,times=2")
+    assert 0 == (await sync(SYNCER_MAX_CONCURRENCY="2")).exit_code
+    await assert_exact(db, world)
+
+    simulator.reset_stats()
+    simulator.add_fault("challenge,action=DescribeImages")
+    report = await sync(SYNCER_MAX_CONCURRENCY="2")
+    assert (1, "SECURITY_CHALLENGE") == (report.exit_code, report.fault.code)
+    assert len(simulator.calls) <= 1 + 2 + 2  # the zones, those before the pause, those after
+
+
+@pytest.mark.parametrize("fault", ["blocked", "status=401"])
 async def test_a_refusal_stops_the_run_at_once(
     fault: str, simulator: Simulator, world: World, sync: Any, db: Any
 ) -> None:
-    """401, 451 and a challenge end the run with exit 1; what was stored stays."""
+    """401 and 451 end the run with exit 1; what was stored stays."""
     await sync()
     simulator.reset_stats()
     simulator.add_fault(f"{fault},action=DescribeImages")

@@ -16,6 +16,10 @@ from syncer.core.normalise import canonical, extra_digest, fingerprint, text
 MAX_ID_BYTES: Final = 512
 """Longer ids are rejected: they would not fit into an index."""
 
+MAX_JSON: Final = 1 << 20
+"""More characters of untracked fields are rejected: jsonb ends at 256 MiB, of twelve bytes for a
+digit, and must be written out again below 1 GB, of a thousand characters for ``1e999``."""
+
 Total = int | None
 """totalCount as served; None where the reply has none; ``LYING`` where it is no count."""
 LYING: Final = -1
@@ -116,8 +120,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
                 unusable += 1
                 continue
             name = text(row.pop("zoneName", None))
+            attributes = canonical(row)
+            if len(attributes) > MAX_JSON:
+                unusable += 1
+                continue
             zones[zone_id] = ListedZone(
-                ref=ZoneRef(self.service, zone_id), name=name, attributes=canonical(row)
+                ref=ZoneRef(self.service, zone_id), name=name, attributes=attributes
             )
         return list(zones.values()), unusable
 
@@ -132,6 +140,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             [text(pop(name, None)) if name else None for name in self.fields]
         )
         extra = canonical(row) if row else None
+        if extra is not None and len(extra) > MAX_JSON:
+            return None
         return Image(image_id, tracked, extra, fingerprint(tracked), extra_digest(extra))
 
 
@@ -155,6 +165,6 @@ def _count(raw: bytes) -> Total:
         return int(value)
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         value = int(value) if value.adjusted() < 16 else LYING  # noqa: PLR2004
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**16:
         return None if value is None else LYING
     return value

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer.core.backoff import Backoff, RetryBudget
-from syncer.core.limiter import Pacer
 
 delay = Backoff().delay
 
@@ -80,48 +77,3 @@ def test_a_large_run_may_retry_as_often_as_it_planned_calls() -> None:
     assert spent(budget) == 80
     budget.plan(5)
     assert spent(budget) == 5
-
-
-def test_calls_are_paced_evenly_a_little_below_the_rate() -> None:
-    """At 10 a second, calls start every 1/9.8 s; there is no burst at the start."""
-    pacer = Pacer(10)
-    waits = [pacer.reserve(100.0) for _ in range(4)]
-    assert waits == pytest.approx([0.0, 1 / 9.8, 2 / 9.8, 3 / 9.8])
-
-
-def test_idle_time_earns_no_burst() -> None:
-    """After a pause of any length calls are as far apart as before."""
-    pacer = Pacer(10)
-    pacer.reserve(0.0)
-    assert pacer.reserve(1000.0) == 0.0
-    assert pacer.reserve(1000.0) == pytest.approx(1 / 9.8)
-
-
-def test_without_a_rate_no_call_waits() -> None:
-    """No ceiling, no wait."""
-    pacer = Pacer(None)
-    assert [pacer.reserve(5.0) for _ in range(100)] == [0.0] * 100
-
-
-@pytest.mark.parametrize("rate", [None, 10.0])
-def test_a_pause_holds_every_call_back(rate: float | None) -> None:
-    """Nothing starts before the moment that the server asked for; a shorter pause ends none."""
-    pacer = Pacer(rate)
-    pacer.pause(107.0)
-    pacer.pause(103.0)
-    assert pacer.reserve(100.0) == 7.0
-    assert pacer.reserve(108.0) == 0.0
-
-
-@given(st.floats(0.1, 1000), st.lists(st.floats(0, 10), min_size=2, max_size=60))
-@settings(max_examples=40, deadline=None)
-def test_calls_never_start_closer_than_the_rate_allows(rate: float, steps: list[float]) -> None:
-    """However callers arrive, starts are at least the interval apart and in their order."""
-    pacer, now, starts = Pacer(rate), 0.0, []
-    for step in steps:
-        now += step
-        wait = pacer.reserve(now)
-        assert wait >= 0
-        starts.append(now + wait)
-    gaps = [after - before for before, after in pairwise(starts)]
-    assert min(gaps) >= 1 / rate * 0.999

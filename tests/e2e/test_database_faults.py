@@ -1,0 +1,121 @@
+"""The connection to PostgreSQL cut at every message: all is stored once, or the next run does it.
+
+``SYNCER_TEST_CUTS=1 pytest tests/e2e/test_database_faults.py`` cuts at each message of a run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from syncer.core.errors import DatabaseGone
+from syncer.simulator import World
+from tests.invariants import check
+from tests.proxy import Proxy
+from tests.support import assert_exact
+
+# Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
+EVERY = bool(os.environ.get("SYNCER_TEST_CUTS"))
+COMMIT = b"Q\0\0\0\x0cCOMMIT;"
+BEGIN = b"Q\0\0\0\x0bBEGIN;"
+FIRST, SECOND = "FRA-A", "HKG-A"
+Hook = Callable[[bytes], str | None]
+
+
+@pytest.fixture
+async def proxy(url: str, environment: dict[str, str]) -> AsyncIterator[Proxy]:
+    """A network between the program and its database."""
+    async with Proxy(url) as running:
+        environment["SYNCER_DATABASE_URL"] = running.url
+        yield running
+
+
+def at(number: int, verdict: str, start: bytes = b"") -> Hook:
+    """Give a verdict once: at the n-th message that starts so."""
+    seen = itertools.count(1)
+    return lambda message: verdict if message.startswith(start) and next(seen) == number else None
+
+
+def drift(world: World, number: int) -> None:
+    """Of two zones an image goes, one changes, one comes."""
+    for zone in (FIRST, SECOND):
+        first, second, *_ = sorted(world.images(zone)) or ["", ""]
+        if first:
+            world.remove_image(zone, first)
+            world.change_image(zone, second, imageVersion=f"9.{number}")
+        world.add_image(zone, imageId=f"img-new-{number}", imageName="new")
+
+
+async def settled(db: Any, world: World) -> None:
+    """All is stored, and stored once: the invariants count scans, changes and images."""
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+async def messages(proxy: Proxy, sync: Any, world: World) -> int:
+    """Store the world, and return how many messages it takes to store a drift of it."""
+    assert 0 == (await sync()).exit_code
+    drift(world, 0)
+    proxy.heard = 0
+    assert 0 == (await sync()).exit_code
+    return proxy.heard
+
+
+@pytest.mark.parametrize("verdict", ["before", "after"])
+async def test_a_run_outlives_the_loss_of_its_connection_at_any_message(
+    verdict: str, proxy: Proxy, sync: Any, world: World, db: Any
+) -> None:
+    """Once the run has begun, a lost connection is made anew and nothing is lost or done twice."""
+    count = await messages(proxy, sync, world)
+    for number in range(1, count + 20, 1 if EVERY else 17):
+        drift(world, number)
+        proxy.hook = at(number, verdict)
+        began = await db.fetchval("select count(*) from syncer.runs")
+        try:
+            report = await sync()
+        except DatabaseGone:
+            rows = await db.fetch("select status from syncer.runs offset $1", began)
+            assert [row[0] for row in rows] in ([], ["running"])  # before it began, or in that
+            proxy.hook = lambda _message: None
+            report = await sync()
+        assert 0 == report.exit_code, (number, report.fault)
+        await settled(db, world)
+
+
+COMMITS = {
+    1: "begin",
+    2: "zones",
+    3: "a look",
+    6: "a look",
+    9: "withheld",
+    10: "removal",
+    11: "end",
+}
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+@pytest.mark.parametrize("verdict", ["before", "after"])
+async def test_a_commit_that_was_not_heard_of_is_done_once(  # noqa: PLR0917
+    number: int, verdict: str, proxy: Proxy, sync: Any, world: World, db: Any
+) -> None:
+    """Whether PostgreSQL did what it was told last is found out, whatever it was told."""
+    await messages(proxy, sync, world)
+    drift(world, 1)
+    for image_id in sorted(world.images("SEL-A"))[:15]:  # more than the guard lets pass
+        world.remove_image("SEL-A", image_id)
+    proxy.hook = at(number, verdict, COMMIT)
+    try:
+        assert 4 == (await sync()).exit_code
+    except DatabaseGone:
+        assert number == 1  # the run had not begun
+    await check(db, {})
+    proxy.hook = lambda _message: None
+    assert 4 == (await sync()).exit_code
+    assert 15 == await db.fetchval(
+        "select count(*) from syncer.images where withheld_since > '-infinity'"
+    )
+    await check(db, {})
