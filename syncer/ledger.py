@@ -30,8 +30,8 @@ FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=Tru
 _TRANSACTION_TIMEOUT: Final = 60.0
 """Seconds for the first try of a transaction, as many more for each further one: PostgreSQL may
 be slow, or have gone without a word."""
-_HURRY: Final = 10.0
-"""Seconds in which the database may come back to a run that was told to stop."""
+_HURRY: Final = 5.0
+"""Seconds in which the database may come back to a run that is to end."""
 _RECONNECT: Final = Backoff(first=0.1)
 _log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ def grace(run_timeout: float) -> float:
 
     As many again to record its end, then a newcomer may take the run over.
     """
-    return min(60.0, max(15.0, run_timeout))
+    return min(60.0, max(_HURRY, run_timeout))
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -188,7 +188,8 @@ class Run:
                 return result
 
     async def _try(self, once: Callable[[int], Awaitable[T]], failures: int) -> T:
-        limit = _TRANSACTION_TIMEOUT * (failures + 1)
+        left = max(1.0, self._deadline - time.monotonic())
+        limit = min(left, _TRANSACTION_TIMEOUT * (failures + 1))
         with anyio.move_on_after(limit) as scope:
             self._tries.add(scope)
             try:

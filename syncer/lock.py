@@ -46,6 +46,7 @@ class Lock:
         self._key = lock_key("run", account)
         self._run_id = 0
         self._one_at_a_time = anyio.Lock()
+        self._backend = connection.get_server_pid()
         self.connection = connection
 
     async def name(self, run_id: int) -> None:
@@ -66,10 +67,10 @@ class Lock:
         async with self._one_at_a_time:
             held = await self._answers()
             if not held:
-                with contextlib.suppress(asyncpg.InterfaceError):
-                    lost.add(self.connection.get_server_pid())
+                lost.add(self._backend)
                 self.connection.terminate()
                 self.connection = await self._server.connect(name=self._name())
+                self._backend = self.connection.get_server_pid()
             with named_errors(self._server.where, self.connection):
                 for _ in range(_ATTEMPTS):
                     await end_sessions(self.connection, self._run_id, only=lost)

@@ -66,15 +66,18 @@ class Proxy:
         # asyncio's: anyio's stream of a Unix socket can stumble when it is cancelled.
         heard, server = await asyncio.open_unix_connection(self._socket)
         deaf = anyio.Event()
-        async with client, anyio.create_task_group() as tasks:
-            scope = tasks.cancel_scope
-            self._pairs.add(scope)
-            tasks.start_soon(self._answers, client, heard, deaf, scope)
-            with contextlib.suppress(*_ENDED):
-                await self._asks(client, server, deaf)
+        try:
+            async with client, anyio.create_task_group() as tasks:
+                scope = tasks.cancel_scope
+                self._pairs.add(scope)
+                tasks.start_soon(self._answers, client, heard, deaf, scope)
+                with contextlib.suppress(*_ENDED):
+                    await self._asks(client, server, deaf)
+                scope.cancel()
+        finally:
             self._pairs.discard(scope)
-            scope.cancel()
-        server.transport.abort()
+            server.close()
+            server.transport.abort()
 
     async def _asks(
         self, client: ByteStream, server: asyncio.StreamWriter, deaf: anyio.Event

@@ -1,0 +1,263 @@
+"""PostgreSQL gone for good, silent, restarted, slow, full or forbidding: one line, nothing torn."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import asyncpg
+import pytest
+
+from syncer.core.errors import DatabaseGone, TransactionFailed
+from syncer.db import Server, sql
+from syncer.embedded import EmbeddedPostgres
+from syncer.migrate import upgrade
+from syncer.simulator import Simulator, World
+from tests.invariants import check
+from tests.proxy import Proxy
+from tests.support import assert_exact
+
+COPY = b"Q\0\0\1"  # the first words of a COPY, by its length
+BEGIN = b"Q\0\0\0\x0bBEGIN;"
+
+
+def nth(number: int, start: bytes = b"") -> Any:
+    """Whether a message is the n-th that starts so."""
+    seen = itertools.count(1)
+    return lambda message: message.startswith(start) and next(seen) == number
+
+
+async def settings_of(db: Any, url: str, **values: str) -> None:
+    name = urlsplit(url).path[1:]
+    for setting, value in values.items():
+        await db.execute(f"alter database {name} set {setting} = '{value}'")
+
+
+async def test_a_database_that_stays_away_ends_the_run(
+    url: str, sync: Any, world: World, db: Any
+) -> None:
+    """Gone in mid-run and not back before the deadline: a named error; the next run has all."""
+    async with Proxy(url) as proxy:
+        is_it = nth(3, BEGIN)
+
+        def gone(message: bytes) -> str | None:
+            proxy.refuse = proxy.refuse or is_it(message)
+            return "before" if proxy.refuse else None
+
+        proxy.hook = gone
+        with pytest.raises(DatabaseGone, match=r"127\.0\.0\.1:\d+ is not available"):
+            await sync(SYNCER_DATABASE_URL=proxy.url, SYNCER_RUN_TIMEOUT="0.5s")
+    await check(db, {})
+    assert ["running"] == [row[0] for row in await db.fetch("select status from syncer.runs")]
+    assert 0 == (await sync()).exit_code
+    assert ["crashed", "succeeded"] == [
+        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
+    ]
+    await assert_exact(db, world)
+
+
+async def test_a_database_that_says_nothing_more_holds_no_run_for_ever(
+    url: str, sync: Any, world: World, db: Any
+) -> None:
+    """A network that swallows everything: the run ends at its deadline, by itself."""
+    async with Proxy(url) as proxy:
+        is_it = nth(3, BEGIN)
+        proxy.hook = lambda message: "hush" if is_it(message) else None
+        with pytest.raises(DatabaseGone, match=r"in time|not answer"):
+            await sync(SYNCER_DATABASE_URL=proxy.url, SYNCER_RUN_TIMEOUT="0.5s")
+    # The sessions that nobody ends are in nobody's way.
+    await db.execute("update syncer_store.runs set deadline_at = now() - interval '1 s'")
+    assert 0 == (await sync()).exit_code
+    await check(db, {})
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("number", [2, 4, 6])
+async def test_a_server_that_crashed_and_came_back_is_waited_for(
+    number: int, tmp_path: Path, sync: Any, world: World, pg_bin: str | None
+) -> None:
+    """PostgreSQL stopped in immediate mode in mid-run and started again: the run ends well."""
+    async with (
+        anyio.create_task_group() as tasks,
+        EmbeddedPostgres(tmp_path / "own", pg_bin=pg_bin, die_with_parent=True) as first,
+    ):
+        url = first.dsn()
+        await upgrade(Server(url))
+        ended = anyio.Event()
+        back = EmbeddedPostgres(tmp_path / "own", pg_bin=pg_bin, die_with_parent=True)
+
+        async def start_again() -> None:
+            async with back:
+                await ended.wait()
+
+        async with Proxy(url) as proxy:
+            is_it = nth(number, BEGIN)
+
+            def crash(message: bytes) -> None:
+                if is_it(message):
+                    os.kill(first.running_pid or 0, signal.SIGQUIT)
+                    tasks.start_soon(start_again)
+
+            proxy.hook = crash
+            assert 0 == (await sync(SYNCER_DATABASE_URL=proxy.url)).exit_code
+        connection = await asyncpg.connect(url)
+        await assert_exact(connection, world)
+        await check(connection, {})
+        await connection.close()
+        ended.set()
+
+
+async def test_a_writer_that_finds_no_room_leaves_the_work_to_the_other(
+    url: str, sync: Any, world: World, db: Any
+) -> None:
+    """With room for the lock and one writer only, the run ends well; without, it says so."""
+    await db.execute(sql("roles"))
+    await db.execute("create role narrow login in role syncer_writer connection limit 2")
+    async with Proxy(url.replace("syncer@", "narrow@")) as proxy:
+        assert 0 == (await sync(SYNCER_DATABASE_URL=proxy.url)).exit_code
+        await assert_exact(db, world)
+        await db.execute("alter role narrow connection limit 1")
+        with pytest.raises(DatabaseGone, match="too many connections"):
+            await sync(SYNCER_DATABASE_URL=proxy.url, SYNCER_RUN_TIMEOUT="0.5s")
+    await db.execute("drop owned by narrow; drop role narrow")
+
+
+async def test_a_transaction_that_postgresql_ends_is_tried_again(
+    url: str, sync: Any, world: World, db: Any
+) -> None:
+    """A statement that waits for a lock too long is ended, and succeeds when the lock is gone."""
+    await settings_of(db, url, statement_timeout="100ms")
+    seen = anyio.Event()
+    third = nth(5, COPY)
+
+    async def let_go(transaction: Any) -> None:
+        await seen.wait()
+        await transaction.rollback()
+
+    async with Proxy(url) as proxy, Server(url).session() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("lock table syncer_store.images in exclusive mode")
+        proxy.hook = lambda message: seen.set() if third(message) else None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(let_go, transaction)
+            assert 0 == (await sync(SYNCER_DATABASE_URL=proxy.url)).exit_code
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+async def test_a_transaction_that_postgresql_always_ends_ends_the_run(
+    url: str, sync: Any, world: World, db: Any
+) -> None:
+    """After some tries the run gives up with PostgreSQL's own words, and the next has all."""
+    await settings_of(db, url, statement_timeout="50ms")
+    async with db.transaction():
+        await db.execute("lock table syncer_store.images in exclusive mode")
+        with pytest.raises(TransactionFailed, match="statement timeout"):
+            await sync(SYNCER_RUN_TIMEOUT="1s")
+    assert ["failed"] == [row[0] for row in await db.fetch("select status from syncer.runs")]
+    assert 0 == (await sync()).exit_code
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+async def test_a_deadlock_is_tried_again(url: str, sync: Any, world: World, db: Any) -> None:
+    """A zone's transaction that PostgreSQL chose to end a deadlock is done anew."""
+    assert 0 == (await sync()).exit_code
+    first, second = sorted(world.images("FRA-A"))[:2]
+    world.change_image("FRA-A", first, imageVersion="9.9")
+    world.change_image("FRA-A", second, imageVersion="9.9")
+    await settings_of(db, url, deadlock_timeout="50ms")
+    async with Server(url).session() as other:
+        await other.execute("set deadlock_timeout = '1min'")
+        waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
+
+        async def cross() -> None:
+            async with other.transaction():
+                await other.execute(LOCK_ONE, second)
+                locked.set()
+                while not await db.fetchval(waits):
+                    await anyio.lowlevel.checkpoint()
+                await other.execute(LOCK_ONE, first)
+
+        locked = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cross)
+            await locked.wait()
+            assert 0 == (await sync()).exit_code
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+LOCK_ONE = "select from syncer_store.images where image_id = $1 for update"
+
+
+async def test_a_slow_database_slows_the_crawl(
+    url: str, environment: dict[str, str], sync: Any, db: Any
+) -> None:
+    """While nothing can be written, zones are read ahead by a few only: memory stays bounded."""
+    world = World.generate(seed=3, zones=40, images=5)
+    async with (
+        Proxy(url) as proxy,
+        Simulator(world, access_keys={"test-key": "test-secret"}) as api,
+    ):
+        environment["ZENLAYER_ENDPOINT"] = api.endpoint
+        is_it = nth(3, BEGIN)
+
+        def hold(message: bytes) -> None:
+            if is_it(message):
+                proxy.gate = anyio.Event()
+
+        proxy.hook = hold
+
+        async def watch() -> None:
+            while len(api.calls) < 6:
+                await anyio.lowlevel.checkpoint()
+            for _ in range(300):
+                await anyio.wait_all_tasks_blocked()
+            ahead.append(len(api.calls))
+            proxy.gate.set()
+
+        ahead: list[int] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            report = await sync(SYNCER_DATABASE_URL=proxy.url, SYNCER_MAX_CONCURRENCY="3")
+    assert 0 == report.exit_code
+    assert ahead[0] <= 1 + 2 + 2 + 3  # the zones; those being written, waiting, being read
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "words"),
+    [
+        ("postgresql://syncer@127.0.0.1:9/x", 1, "is not available"),
+        ("postgresql://nobody-here@{socket}", 2, "refused"),
+        ("postgresql://syncer@/no_such_database?{query}", 2, "does not exist"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sync", "images"])
+async def test_a_database_that_cannot_be_used_is_one_line(  # noqa: PLR0917
+    place: str, code: int, words: str, command: str, url: str, syncer: Any
+) -> None:
+    """Unreachable is exit 1, wrong is exit 2; what is wrong and where stands in a line."""
+    where, _, query = url.partition("?")
+    place = place.format(socket=url.partition("@")[2] or where, query=query)
+    done = await syncer(command, SYNCER_DATABASE_URL=place, SYNCER_LOG_LEVEL="")
+    lines = [line for line in done.err.splitlines() if line]
+    assert (code, "", 1) == (done.code, done.out, len(lines)), done.err
+    assert lines[0].startswith("syncer: ")
+    assert words in lines[0]
+
+
+async def test_a_read_only_database_is_one_line(url: str, db: Any, syncer: Any) -> None:
+    """A standby, or one set read-only: exit 1, and nothing is written."""
+    await settings_of(db, url, default_transaction_read_only="on")
+    done = await syncer("sync", SYNCER_LOG_LEVEL="")
+    assert (1, 1) == (done.code, len(done.err.splitlines())), done.err
+    assert "read-only" in done.err
+    assert 0 == (await syncer("images")).code
