@@ -1,7 +1,4 @@
-"""The API client: one page per call; pacing, timeouts and the retry loop around every call.
-
-The only importer of aiohttp's client.
-"""
+"""The API client: one page per call; the cap, the pacer and the retry loop around every call."""
 
 from __future__ import annotations
 
@@ -10,14 +7,11 @@ import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import aiohttp
 import anyio
 import structlog
 
-from syncer import __version__
-from syncer.config import KeyPair, Settings, Token, tls_context
+from syncer.config import Settings
 from syncer.core import backoff, wire
 from syncer.core.errors import (
     Challenged,
@@ -26,16 +20,13 @@ from syncer.core.errors import (
     SignatureExpired,
     SyncError,
     Throttled,
-    TornRead,
-    Unreachable,
 )
 from syncer.core.limiter import Learnt, Pacer
 from syncer.core.model import ListedZone
 from syncer.core.sources import Rows, Source
+from syncer.transport import TIMED_OUT, Transport, open_transport
 
-MAX_BODY: Final = 64 * 1024 * 1024
-"""The most that one reply may hold, after decompression."""
-CONNECT_TIMEOUT: Final = 10.0
+_BY_CHANCE: Final = 3
 _POLICY: Final = backoff.Backoff()
 _log = structlog.get_logger()
 
@@ -49,31 +40,31 @@ class Client:
     def __init__(
         self,
         settings: Settings,
-        credentials: KeyPair | Token,
-        session: aiohttp.ClientSession,
+        transport: Transport,
         policy: backoff.Backoff,
         learnt: Learnt | None,
     ) -> None:
-        self._endpoint = settings.endpoint
-        self._host = _host(settings.endpoint)
-        self._credentials = credentials
-        self._session = session
-        self._proxy = settings.proxy
-        self._timeout = aiohttp.ClientTimeout(
-            total=settings.request_timeout,
-            sock_connect=min(CONNECT_TIMEOUT, settings.request_timeout),
-        )
+        self._transport = transport
         self._slots = anyio.CapacityLimiter(settings.max_concurrency)
-        self._pacer = Pacer(ceiling=settings.max_rate, learnt=learnt)
         self._turn = anyio.Lock()
+        self._pacer = Pacer(ceiling=settings.max_rate, learnt=learnt)
         self._policy = policy
         self._deadline = time.monotonic() + settings.run_timeout
         self._calm_at: float | None = None
         self._clock_set_at: float | None = None
-        self._clock_offset = 0.0
+        self._recovered = 0
         self.budget = backoff.RetryBudget()
         self.calls = 0
         self.retries = 0
+
+    def may_recover(self, error: SyncError) -> bool:
+        """Return whether what failed as often as a call is made may yet succeed, read again.
+
+        So it may where failures come by chance, as other calls show that were retried with
+        success. What waited in vain each time has cost enough.
+        """
+        by_chance = isinstance(error, Retryable) and error.code != TIMED_OUT
+        return by_chance and self._recovered >= _BY_CHANCE and self.budget.left > 0
 
     @property
     def learnt(self) -> Learnt | None:
@@ -110,7 +101,7 @@ class Client:
         while True:
             attempt += 1
             try:
-                return await self._attempt(source, action, body)
+                reply = await self._attempt(source, action, body)
             except Retryable as error:
                 if attempt >= self._policy.attempts or not self.budget.spend():
                     raise
@@ -131,15 +122,19 @@ class Client:
                     wait=round(wait, 2),
                 )
                 await anyio.sleep(wait)
+            else:
+                self._recovered += attempt > 1
+                return reply
 
     async def _attempt(self, source: Source, action: str, body: bytes) -> wire.Reply:
         while True:
             async with self._slots:
                 started = await self._start()
                 self.calls += 1
-                status, headers, content = await self._post(source, action, body)
+                status, headers, content = await self._transport.post(source, action, body)
             try:
-                reply = wire.read(status=status, headers=headers, body=content)
+                with self._transport.masked():
+                    reply = wire.read(status=status, headers=headers, body=content)
             except Throttled as error:
                 self._pacer.throttled(started=started, now=time.monotonic(), after=error.after)
                 raise
@@ -179,68 +174,14 @@ class Client:
             _log.warning("api.challenged", pause=self._policy.challenge)
         return started < self._calm_at
 
-    async def _post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
-        try:
-            async with self._session.post(
-                f"{self._endpoint}/api/v2/{source.service}",
-                data=body,
-                headers=self._headers(source, action, body),
-                allow_redirects=False,
-                timeout=self._timeout,
-                proxy=self._proxy.reveal() if self._proxy else None,
-            ) as response:
-                content = bytearray()
-                async for chunk in response.content.iter_any():
-                    content += chunk
-                    if len(content) > MAX_BODY:
-                        raise Refused(
-                            f"the reply is larger than {MAX_BODY >> 20} MiB", code="REPLY_TOO_LARGE"
-                        )
-                return response.status, response.headers, bytes(content)
-        except TimeoutError as error:
-            raise Unreachable(
-                f"{self._host} did not answer in {self._timeout.total:g} s", code="TIMED_OUT"
-            ) from error
-        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
-            raise TornRead(f"the reply was cut off ({_brief(error)})", code="TORN_READ") from error
-        except aiohttp.InvalidURL:  # its text is the URL, a proxy's password perhaps
-            raise Refused("the endpoint or proxy is not a usable URL", code="BAD_URL") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable(
-                f"{self._host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and "
-                "the network",
-                code="UNREACHABLE",
-            ) from error
-
-    def _headers(self, source: Source, action: str, body: bytes) -> dict[str, str]:
-        if isinstance(self._credentials, Token):
-            proof = wire.token_headers(self._credentials.token.reveal())
-        else:
-            proof = wire.key_pair_headers(
-                key_id=self._credentials.key_id,
-                secret=self._credentials.secret.reveal(),
-                host=self._host,
-                content_type=wire.CONTENT_TYPE,
-                timestamp=int(time.time() + self._clock_offset),
-                body=body,
-            )
-        return {
-            "Host": self._host,
-            "Content-Type": wire.CONTENT_TYPE,
-            "X-ZC-Action": action,
-            "X-ZC-Version": source.version,
-            "X-ZC-Service": source.service,
-            **proof,
-        }
-
     def _follow_server_clock(self, started: float, server_time: float | None) -> bool:
         """Sign by the server's clock from now on; return whether a call may be made again."""
         if self._clock_set_at is None and server_time is not None:
             self._clock_set_at = time.monotonic()
-            self._clock_offset = server_time - time.time()
+            self._transport.clock_offset = server_time - time.time()
             _log.warning(
                 "clock.differs",
-                seconds=round(self._clock_offset),
+                seconds=round(self._transport.clock_offset),
                 advice="set this machine's clock; signing by the server's until then",
             )
         return self._clock_set_at is not None and started < self._clock_set_at
@@ -256,19 +197,6 @@ def _told(reply: wire.Reply) -> Any:  # noqa: ANN401  (a context manager's itera
         raise
 
 
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _host(endpoint: str) -> str:
-    """Return the Host header as it is sent and signed: lower case, the port where not default."""
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    default = {"https": 443, "http": 80}[parts.scheme]
-    return host if parts.port in {None, default} else f"{host}:{parts.port}"
-
-
 @contextlib.asynccontextmanager
 async def open_client(
     settings: Settings,
@@ -280,16 +208,5 @@ async def open_client(
 
     Raises ConfigError where there are no credentials.
     """
-    credentials = settings.require_credentials()
-    secure = settings.endpoint.startswith("https:")
-    connector = aiohttp.TCPConnector(
-        limit=settings.max_concurrency,
-        ssl=tls_context() if secure else True,
-        keepalive_timeout=60,
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        headers={"User-Agent": f"syncer/{__version__}"},
-        cookie_jar=aiohttp.DummyCookieJar(),
-    ) as session:
-        yield Client(settings, credentials, session, policy, learnt)
+    async with open_transport(settings) as transport:
+        yield Client(settings, transport, policy, learnt)

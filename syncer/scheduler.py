@@ -157,6 +157,7 @@ async def read_zone(
     started = now()
     looked = Looked(zone=target.ref, started_at=started, observed_at=started, listed=target.listed)
     reading = Reading(min(page_size, source.max_page_size), paged=source.paged)
+    error: SyncError | None = None
     while walk := reading.next_walk():
         looked = msgspec.structs.replace(looked, observed_at=now())
         error = await _read_pages(client, source, target.ref.zone_id, walk, at_once, stop)
@@ -164,12 +165,13 @@ async def read_zone(
             return Gone(looked=looked, fault=_fault(error))
         if error is not None:
             reading.abandon(walk)
-            if not reading.pages:
-                return Failed(looked=looked, fault=_fault(error))
-            return reading.incomplete(looked, _fault(error))
-        if snapshot := reading.done(walk, looked):
+            if not client.may_recover(error):
+                break
+        elif snapshot := reading.done(walk, looked):
             return snapshot
-    return reading.incomplete(looked)
+    if error is not None and not reading.pages:
+        return Failed(looked=looked, fault=_fault(error))
+    return reading.incomplete(looked, None if error is None else _fault(error))
 
 
 async def _read_pages(  # noqa: PLR0917  (one caller, above)

@@ -55,6 +55,14 @@ _USAGE = 2
 @click.option("--burst", type=click.FloatRange(1), help="Calls let through at once under --rate.")
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with those 429.")
 @click.option(
+    "--clock-skew",
+    "skew",
+    type=float,
+    default=0,
+    metavar="SECONDS",
+    help="How far the API's clock is ahead; signatures expire after 300.",
+)
+@click.option(
     "--fault",
     "faults",
     multiple=True,
@@ -75,6 +83,7 @@ def simulate(
     rate: float | None,
     burst: float | None,
     retry_after: bool,
+    skew: float,
     faults: tuple[str, ...],
     list_faults: bool,
 ) -> None:
@@ -101,6 +110,7 @@ def simulate(
             rate=rate,
             burst=burst,
             retry_after=retry_after,
+            skew=skew,
             faults=faults,
             seed=seed,
             keep_calls=_KEEP_CALLS,

@@ -41,9 +41,14 @@ class RetryBudget:
         """Add calls that the run intends to make; they widen the budget."""
         self.planned += calls
 
+    @property
+    def left(self) -> int:
+        """Return how many retries there still may be."""
+        return max(MIN_BUDGET, self.planned) - self.spent
+
     def spend(self) -> bool:
         """Take one retry from the budget; return False when there is none left."""
-        if self.spent >= max(MIN_BUDGET, self.planned):
+        if self.left <= 0:
             return False
         self.spent += 1
         return True

@@ -20,8 +20,8 @@ DIGEST_BYTES: Final = 16
 TOO_DEEP: Final = "(nested too deeply)"
 MAX_DEPTH: Final = 32
 """Deeper containers in ``extra`` are kept as their JSON text: jsonb's own stack is bounded."""
-_MAX_DIGITS: Final = 1000
-"""Longer numbers are kept as text: ``numeric`` ends at 131072 digits, JSON does not."""
+_MAX_DIGITS: Final = 100
+"""Longer numbers are kept as text: ``1e999`` is five characters, and a thousand in jsonb's text."""
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")

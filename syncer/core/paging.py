@@ -228,6 +228,7 @@ class Reading:
 
     def abandon(self, walk: Walk) -> None:
         """Keep what a walk read that could not be ended."""
+        self._torn_walks += 1
         self.pages += len(walk.pages)
         self._keep(walk)
 

@@ -9,6 +9,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
 from aiohttp import web
 
 from syncer.simulator import replies
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MIB = 2**20
 _CHUNK = 2**16
+_FLUSH = 0.02  # seconds for what was sent to be read; a reset overtakes it
 _GZIP = 31  # zlib's number for the largest window with a gzip header
 _HARD_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on with no time: the kernel sends a reset
 _NOT_FOUND = {
@@ -89,23 +91,28 @@ def reset(request: web.BaseRequest) -> web.Response:
     return web.Response()
 
 
-async def truncate(
-    request: web.BaseRequest, reply: Reply, date: str, share: float
+async def spoiled(
+    request: web.BaseRequest, reply: Reply, date: str, fault: Fault
 ) -> web.StreamResponse:
-    """Declare the whole body, send a share of it and close the connection."""
+    """Send an answer in the way a fault of its body has it."""
+    if fault.kind == "content_type":
+        return whole(msgspec.structs.replace(reply, content_type=fault.text), date)
     response = await _begin(request, reply, date, length=len(reply.body))
-    await response.write(reply.body[: int(len(reply.body) * share)])
+    if fault.kind == "drip":
+        return await _drip(response, reply, fault.number)
+    await response.write(reply.body[: int(len(reply.body) * fault.number)])
+    if fault.kind == "stall":
+        await hang()
+    if fault.reset:
+        await asyncio.sleep(_FLUSH)
+        return reset(request)
     response.force_close()
     if request.transport is not None:
         request.transport.close()
     return response
 
 
-async def drip(
-    request: web.BaseRequest, reply: Reply, date: str, every: float
-) -> web.StreamResponse:
-    """Send the body one byte at a time."""
-    response = await _begin(request, reply, date, length=len(reply.body))
+async def _drip(response: web.StreamResponse, reply: Reply, every: float) -> web.StreamResponse:
     for place in range(len(reply.body)):
         await response.write(reply.body[place : place + 1])
         await asyncio.sleep(every)

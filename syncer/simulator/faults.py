@@ -39,13 +39,14 @@ class Fault(msgspec.Struct, frozen=True):
     ids: str | None = None
     changed: bool = False
     replace: bool = False
+    reset: bool = False
 
     def __post_init__(self) -> None:
         kind = KINDS.get(self.kind)
         if kind is None:
             raise ValueError(f"unknown fault {self.kind!r}; known are {', '.join(KINDS)}")
         msgspec.structs.force_setattr(self, "value", kind.read(self.value))
-        for name in ("code", "retry_after", "html", "ids", "changed", "replace"):
+        for name in ("code", "retry_after", "html", "ids", "changed", "replace", "reset"):
             if getattr(self, name) not in (None, False) and name not in kind.details:
                 raise ValueError(f"fault {self.kind} has no {name}; {kind.usage}")
         for name in ("page", "retry_after"):  # 2 and "2" are the same fault
@@ -139,7 +140,7 @@ def _option(name: str, given: str) -> object:
             return int(given)
         if name == "probability":
             return float(given.removesuffix("%")) / (100 if given.endswith("%") else 1)
-        if name in ("by_id", "html", "changed", "replace"):
+        if name in ("by_id", "html", "changed", "replace", "reset"):
             return _BOOLEAN[given.lower()]
     except (ValueError, KeyError):
         wanted = "true or false" if name not in ("times", "after", "probability") else "a number"

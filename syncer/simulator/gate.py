@@ -33,14 +33,19 @@ class Gate:
     ) -> None:
         self.access_keys = dict(access_keys)
         self.tokens = set(tokens)
-        self.rate = rate
-        self.burst = max(1.0, rate or 1.0) if burst is None else burst
-        self.retry_after = retry_after
         self._clock = clock
         self._ticks = ticks
         self._buckets: dict[str, Bucket] = {}
+        self.limit(rate, burst, retry_after=retry_after)
+
+    def limit(self, rate: float | None, burst: float | None, *, retry_after: bool) -> None:
+        """Set the limit of every credential; raises ``ValueError`` for one that is none."""
+        most = max(1.0, rate or 1.0) if burst is None else burst
         if rate is not None:
-            Bucket(rate, self.burst, ticks)  # what is wrong with the limit shows here
+            Bucket(rate, most, self._ticks)  # what is wrong with the limit shows here
+            for bucket in self._buckets.values():
+                bucket.change(rate, most)
+        self.rate, self.burst, self.retry_after = rate, most, retry_after
 
     def enter(self, method: str, headers: Mapping[str, str], body: bytes) -> str:
         """Return who asks, or raise ``ApiError``."""

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from syncer.simulator.hostile import WORDS
+
 COMMON = (
     "Any fault also takes zone=GLOB|GLOB, action=GLOB, page=2 or 2-4 or 3-, by_id=true|false,"
     " times=N (then it is over), after=N (calls spared first), probability=0.2 or 20%"
@@ -98,7 +100,17 @@ _ALL = (
     Kind(name="hang", effect="answer", summary="no answer ever, until the client goes away"),
     Kind(
         name="truncate", effect="body", value="SHARE", number=float, most=0.999, default=0.5,
-        summary="only this share of the body is sent (half), then the connection closes",
+        details=("reset",),
+        summary="only this share of the body is sent (half), then the connection closes; reset:"
+        " it is reset",
+    ),
+    Kind(
+        name="stall", effect="body", value="SHARE", number=float, most=0.999, default=0.5,
+        summary="only this share of the body is sent (half), then nothing more, ever",
+    ),
+    Kind(
+        name="content_type", effect="body", value="TYPE", default="text/html",
+        summary="the right body under another Content-Type (text/html)",
     ),
     Kind(
         name="drip", effect="body", value="SECONDS", number=float, least=0.001, most=_DAY,
@@ -175,6 +187,12 @@ _ALL = (
         name="empty_listing", effect="shape", value="list|null|absent", words=_LISTS,
         default="list", action=_IMAGES, listings_only=True,
         summary="no images and totalCount 0; dataSet is [], null or left out",
+    ),
+    Kind(
+        name="hostile", effect="shape", value="WHAT", words=WORDS, required=True,
+        details=("ids",),
+        summary="the first row of each page, or those whose id matches ids=GLOB, hold what no"
+        f" document shows: {', '.join(WORDS)}",
     ),
     Kind(
         name="hide_zone", effect="shape", action=_ZONES,

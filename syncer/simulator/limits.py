@@ -19,20 +19,33 @@ class Bucket:
     __slots__ = ("_burst", "_clock", "_rate", "_since", "_tokens")
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
-        if rate <= 0 or burst < 1:
-            raise ValueError(f"rate must be above 0 and burst at least 1, not {rate} and {burst}")
+        _check(rate, burst)
         self._rate = rate
         self._burst = burst
         self._clock = clock
         self._tokens = burst
         self._since = clock()
 
+    def change(self, rate: float, burst: float) -> None:
+        """Set another limit; the tokens that there are stay, as far as they fit."""
+        _check(rate, burst)
+        self._gain()
+        self._rate, self._burst, self._tokens = rate, burst, min(self._tokens, burst)
+
     def take(self) -> float:
         """Take a token: 0.0, or the seconds until there will be one."""
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
-        self._since = now
+        self._gain()
         if self._tokens >= 1 - _ROUNDING:
             self._tokens -= 1
             return 0.0
         return (1 - self._tokens) / self._rate
+
+    def _gain(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
+        self._since = now
+
+
+def _check(rate: float, burst: float) -> None:
+    if rate <= 0 or burst < 1:
+        raise ValueError(f"rate must be above 0 and burst at least 1, not {rate} and {burst}")

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from syncer.simulator.server import Simulator
 
 
+_A_DAY = 86_400_000
+
+
 class _Op(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", frozen=True):
     """An operation; a subclass's fields are the request's, ``run`` does it."""
 
@@ -165,6 +168,40 @@ class _ClearFaults(_Op, tag="clear_faults", frozen=True):
         return {}
 
 
+class _SetRate(_Op, tag="set_rate", frozen=True):
+    """Set the rate limit of each credential, in calls a second; null takes it away."""
+
+    rate: float | None
+    burst: float | None = None
+    retry_after: bool = False
+
+    def run(self, sim: Simulator) -> dict[str, Any]:
+        sim.gate.limit(self.rate, self.burst, retry_after=self.retry_after)
+        return {}
+
+
+class _SetClockSkew(_Op, tag="set_clock_skew", frozen=True):
+    """Let the server's clock be so many seconds ahead."""
+
+    seconds: float
+
+    def run(self, sim: Simulator) -> dict[str, Any]:
+        sim.skew = self.seconds
+        return {}
+
+
+class _SetLatency(_Op, tag="set_latency", frozen=True):
+    """Let each answer take so many milliseconds."""
+
+    milliseconds: float
+
+    def run(self, sim: Simulator) -> dict[str, Any]:
+        if not 0 <= self.milliseconds < _A_DAY:
+            raise ValueError(f"a latency is from 0 to {_A_DAY} ms, not {self.milliseconds}")
+        sim.latency = self.milliseconds / 1000
+        return {}
+
+
 class _Stats(_Op, tag="stats", frozen=True):
     """Show how many calls there were and what they got."""
 
@@ -183,6 +220,7 @@ class _ResetStats(_Op, tag="reset_stats", frozen=True):
 OPERATIONS = (
     _AddImage | _AddRow | _ChangeImage | _RemoveImage | _RestoreImage | _Images
     | _AddZone | _ChangeZone | _RemoveZone | _RestoreZone | _Drift
-    | _AddFault | _RemoveFault | _ClearFaults | _Stats | _ResetStats
+    | _AddFault | _RemoveFault | _ClearFaults | _SetRate | _SetClockSkew | _SetLatency
+    | _Stats | _ResetStats
 )  # fmt: skip
 """Every operation, told apart by the member ``op``."""

@@ -52,7 +52,7 @@ class Simulator:
         default_version: the version of a call without X-ZC-Version, which is refused when None.
         faults: what goes wrong from the beginning.
         seed: of request ids and of all chance.
-        clock: the server's wall clock, in UNIX seconds.
+        skew: how many seconds the server's clock is ahead.
         ticks: the monotonic clock of the rate limit, in seconds.
         on_call: called before each answer is made; it may change the world.
         keep_calls: how many calls are kept at least; all when None.
@@ -76,7 +76,7 @@ class Simulator:
         default_version: str | None = None,
         faults: Iterable[Fault | str] = (),
         seed: int = 0,
-        clock: Callable[[], float] = time.time,
+        skew: float = 0.0,
         ticks: Callable[[], float] = time.monotonic,
         on_call: Callable[[Call], None] | None = None,
         keep_calls: int | None = None,
@@ -84,28 +84,26 @@ class Simulator:
         self.host = _loopback(host)
         self.port = port
         self.world = world
+        self.skew = skew
         self.gate = Gate(
             access_keys=access_keys,
             tokens=tokens,
             rate=rate,
             burst=burst,
             retry_after=retry_after,
-            clock=clock,
+            clock=self.clock,
             ticks=ticks,
         )
         self.latency = latency
         self.unknown_ids = unknown_ids
         self.most_ids = most_ids
         self.default_version = default_version
-        self.clock = clock
         self.on_call = on_call
         self._rng = Random(f"{seed}/simulator")  # noqa: S311 - sample data, not a secret
         self.faults = FaultBook(Random(f"{seed}/faults"), faults)  # noqa: S311 - as above
         self.log = CallLog(keep_calls)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
-
-    # --- running -------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
@@ -155,6 +153,10 @@ class Simulator:
     def reset_stats(self) -> None:
         """Forget calls and figures."""
         self.log.reset()
+
+    def clock(self) -> float:
+        """Return the time of the server's clock, in UNIX seconds."""
+        return time.time() + self.skew
 
     # --- faults --------------------------------------------------------------------------------
 
@@ -238,8 +240,7 @@ class Simulator:
         if chosen.body is None:
             return self._whole(call, reply)
         call.status, call.code = reply.status, reply.code
-        send = delivery.truncate if chosen.body.kind == "truncate" else delivery.drip
-        return await send(request, reply, self._date(), chosen.body.number)
+        return await delivery.spoiled(request, reply, self._date(), chosen.body)
 
     def _act(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from syncer.simulator.faults import matches
+from syncer.simulator.hostile import spoil
 from syncer.simulator.rows import render_rows
 
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from syncer.simulator.faultbook import Armed
+    from syncer.simulator.faults import Fault
 
 
 def images(
@@ -43,6 +46,8 @@ def images(
             page = (page[: -len(again) or None] if fault.replace else page) + again
         elif fault.kind == "reorder" and fault.text == "page":
             page = rng.sample(page, len(page))
+        elif fault.kind == "hostile":
+            page = _spoilt(page, "imageId", fault)
     members = [_array("dataSet", page, style), _total(len(rows), shapes)]
     return b",".join(member for member in members if member)
 
@@ -55,7 +60,19 @@ def zones(rows: list[dict[str, Any]], shapes: Sequence[Armed]) -> bytes:
             rows = [row for row in rows if not armed.fault.covers_zone(str(row.get("zoneId")))]
         elif armed.fault.kind == "empty_zones":
             rows, style = [], armed.fault.text
+        elif armed.fault.kind == "hostile":
+            rows = _spoilt(rows, "zoneId", armed.fault)
     return _array("zoneSet", rows, style)
+
+
+def _spoilt(rows: Sequence[Any], name: str, fault: Fault) -> list[Any]:
+    """Return rows with some of them spoilt: those that the fault names, or the first."""
+    found: list[Any] = []
+    for number, row in enumerate(rows):
+        text = row.get(name) if isinstance(row, dict) else None
+        hit = number == 0 if fault.ids is None else matches(str(text), fault.ids)
+        found += spoil(row, name, fault.text) if hit else [row]
+    return found
 
 
 def image_id(row: object) -> str | None:

@@ -178,10 +178,10 @@ def test_text_can_always_be_stored(value: Any) -> None:
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        (10**900, "1" + "0" * 900),
-        (10**1000, '"1' + "0" * 1000 + '"'),
-        (Decimal("1E+998"), "1E+998"),
-        (Decimal("1E+1000"), '"1E+1000"'),
+        (10**90, "1" + "0" * 90),
+        (10**100, '"1' + "0" * 100 + '"'),
+        (Decimal("1E+98"), "1E+98"),
+        (Decimal("1E+100"), '"1E+100"'),
         (Decimal("1.50"), "1.50"),
         (-7, "-7"),
     ],

@@ -65,6 +65,7 @@ async def messages(proxy: Proxy, sync: Any, world: World) -> int:
     return proxy.heard
 
 
+@pytest.mark.timeout(1800 if EVERY else 60)
 @pytest.mark.parametrize("verdict", ["before", "after"])
 async def test_a_run_outlives_the_loss_of_its_connection_at_any_message(
     verdict: str, proxy: Proxy, sync: Any, world: World, db: Any

@@ -18,6 +18,9 @@ EXAMPLES = [
     "duplicate=2,changed=true,replace=true",
     "not_found=image,by_id=true",
     "hide_zone,zone=FRA-A",
+    "hostile=nul,ids=img-a*",
+    "truncate=0.5,reset=true",
+    "content_type=text/plain",
 ]
 
 
@@ -32,7 +35,8 @@ def test_a_fault_is_written_as_it_is_read(spec: str) -> None:
 def test_every_kind_can_be_written() -> None:
     """The table of kinds and the grammar agree; numbers and their text are one."""
     for kind in KINDS.values():
-        value = {"status": "500", "latency": "1", "total": "+1", "page_cap": "5"}.get(kind.name)
+        values = {"status": "500", "latency": "1", "total": "+1", "page_cap": "5", "hostile": "nul"}
+        value = values.get(kind.name)
         fault = Fault(kind.name, value)
         assert Fault.parse(str(fault)) == fault
         assert kind.usage.startswith(kind.name)

@@ -16,9 +16,9 @@ from syncer.core.normalise import canonical, extra_digest, fingerprint, text
 MAX_ID_BYTES: Final = 512
 """Longer ids are rejected: they would not fit into an index."""
 
-MAX_JSON: Final = 1 << 20
-"""More characters of untracked fields are rejected: jsonb ends at 256 MiB, of twelve bytes for a
-digit, and must be written out again below 1 GB, of a thousand characters for ``1e999``."""
+MAX_JSON: Final = 1 << 24
+"""More characters of untracked fields are rejected: jsonb ends at 256 MiB (twelve bytes a digit),
+and what it holds must be readable: ``1e99`` all over comes out as 342 MB."""
 
 Total = int | None
 """totalCount as served; None where the reply has none; ``LYING`` where it is no count."""
