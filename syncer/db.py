@@ -105,11 +105,14 @@ async def acquired(pool: asyncpg.Pool[Any], where: str) -> AsyncIterator[Connect
     try:
         with named_errors(where, connection):
             yield connection
+    except anyio.get_cancelled_exc_class():
+        connection.terminate()  # given up: whatever it waits for, it must not be waited for
+        raise
     finally:
         # Shielded: a release that is cancelled goes on by itself, and fails unseen when the pool
         # is ended under it.
-        with named_errors(where, connection), anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
-            await pool.release(connection)
+        with named_errors(where, connection), anyio.CancelScope(shield=True):
+            await pool.release(connection, timeout=CLOSE_TIMEOUT)
 
 
 class Closable(Protocol):

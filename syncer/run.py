@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Final
 
 import anyio
@@ -29,6 +30,8 @@ from syncer.start import Known, begin, look
 from syncer.writer import Writer
 
 _POLICY: Final = Backoff()
+_GIVEN_UP: Final = 1.0
+"""Seconds that a run which is told twice to stop takes to record its end."""
 _log = structlog.get_logger()
 
 
@@ -55,6 +58,7 @@ async def run_once(
             known = await look(server, account)
         else:
             run, known = await _begin(settings, server, selection, stop, stack)
+        patience = math.inf
         report = Report(account=account, run_id=run.run_id if run else None)
         client = await stack.enter_async_context(
             open_client(settings, policy=policy, learnt=known.learnt)
@@ -77,6 +81,8 @@ async def run_once(
         except Denied as error:
             report.fail(Fault(code=error.code, message=error.message, request_id=error.request_id))
         except BaseException as error:
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                patience = _GIVEN_UP
             report.fail(Fault(code=type(error).__name__.upper(), message=str(error)[:500]))
             raise
         finally:
@@ -86,7 +92,7 @@ async def run_once(
                 stopped=stop.reason if stop.cut else None,
             )
             if run is not None:
-                await _finish(run, report, client.learnt)
+                await _finish(run, report, client.learnt, patience)
     _log.info("run.finished", **report.wide())
     return report
 
@@ -122,10 +128,10 @@ async def _in_time(crawl: Crawl, server: Server) -> None:
         raise DatabaseGone(f"the database at {server.where} did not take what was read in time")
 
 
-async def _finish(run: Run, report: Report, learnt: Learnt | None) -> None:
+async def _finish(run: Run, report: Report, learnt: Learnt | None, patience: float) -> None:
     """Record the end of the run, whatever ended it: where that fails, the next run does."""
     fault = report.fault
-    with anyio.CancelScope(shield=True):
+    with anyio.move_on_after(patience, shield=True):
         await run.finish(
             report.status,
             report.counts,

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -184,3 +186,174 @@ async def test_a_run_that_is_killed_at_any_moment_leaves_nothing_torn(  # noqa: 
     await check(db, looks)
     sys.stdout.write(f"killed after so much: {dict(moments)}\n")  # pytest -rP shows it
     assert len(moments) > 3
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for what is about to be so."""
+    with anyio.fail_after(30):
+        while not condition():
+            await anyio.lowlevel.checkpoint()
+
+
+def hold_at(proxy: Proxy, number: int, start: bytes) -> None:
+    """Let no message pass from the n-th that starts so."""
+    seen = itertools.count(1)
+
+    def hook(message: bytes) -> None:
+        if message.startswith(start) and next(seen) == number:
+            proxy.gate = anyio.Event()
+
+    proxy.hook = hook
+
+
+def held(proxy: Proxy) -> bool:
+    return not proxy.gate.is_set()
+
+
+async def test_a_run_that_froze_is_taken_over_and_writes_nothing_when_it_wakes(  # noqa: PLR0917
+    url: str, proxy: Proxy, start: Start, sync: Any, world: World, db: Any
+) -> None:
+    """SIGSTOP in a zone's transaction, past the deadline: the next run does all; it exits 5."""
+    hold_at(proxy, 3, COMMIT)
+    frozen = await start()
+    await until(lambda: held(proxy))
+    frozen.signal(signal.SIGSTOP)
+    await db.execute("update syncer_store.runs set deadline_at = now() - interval '1 s'")
+    world.change_image("FRA-A", sorted(world.images("FRA-A"))[0], imageVersion="2")
+
+    assert 0 == (await sync(SYNCER_DATABASE_URL=url)).exit_code
+    left = await db.fetch("select xmin, * from syncer_store.images order by 2, 3")
+
+    proxy.hook = lambda _message: None
+    proxy.gate.set()
+    frozen.signal(signal.SIGCONT)
+    await frozen.wait()
+    last = frozen.err.splitlines()[-1]
+    assert (5, True) == (frozen.code, last.startswith("syncer: ")), frozen.err
+    assert left == await db.fetch("select xmin, * from syncer_store.images order by 2, 3")
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+async def test_a_run_that_lost_everything_while_a_newer_began_writes_nothing(  # noqa: PLR0917
+    url: str, proxy: Proxy, start: Start, sync: Any, world: World, db: Any
+) -> None:
+    """Its lock and its writers' connections ended, a newer run ended well: it exits 5."""
+    hold_at(proxy, 3, COMMIT)
+    robbed = await start()
+    await until(lambda: held(proxy))
+    await db.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where application_name like 'syncer sync%'"
+    )
+    assert 0 == (await sync(SYNCER_DATABASE_URL=url)).exit_code
+    proxy.hook = lambda _message: None
+    proxy.gate.set()
+    await robbed.wait()
+    assert (5, "newer run") == (robbed.code, re.search("newer run|took", robbed.err)[0])  # type: ignore[index]
+    assert ["crashed", "succeeded"] == [
+        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
+    ]
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+async def test_of_two_processes_one_works(  # noqa: PLR0917
+    url: str, proxy: Proxy, start: Start, syncer: Any, world: World, db: Any
+) -> None:
+    """The second names the run, the host and the process that hold the lock, and exits 5."""
+    hold_at(proxy, 2, COMMIT)
+    first = await start()
+    await until(lambda: held(proxy))
+    proxy.hook = lambda _message: None
+    second = await syncer("sync", SYNCER_DATABASE_URL=url)
+    assert 5 == second.code
+    assert re.fullmatch(
+        rf"syncer: run 1 of account 'default' is at work since .*pid {first.process.pid}\); this "
+        "one did nothing\n",
+        second.err,
+    )
+    proxy.gate.set()
+    assert 0 == (await first.wait()).code
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("phase", ["beginning", "listing", "reading", "writing", "asking by id"])
+async def test_a_run_that_is_told_to_stop_ends_with_what_it_has(  # noqa: PLR0917
+    phase: str,
+    number: signal.Signals,
+    proxy: Proxy,
+    simulator: Simulator,
+    start: Start,
+    sync: Any,
+    world: World,
+    db: Any,
+) -> None:
+    """SIGTERM or SIGINT in any phase: exit 3, no traceback, what was read is stored."""
+    await sync()
+    gone = sorted(world.images("FRA-A"))[0]
+    world.remove_image("FRA-A", gone)
+    world.change_image("HKG-A", sorted(world.images("HKG-A"))[0], imageVersion="2")
+    simulator.reset_stats()
+    fault = {"listing": "hang,action=DescribeZones", "reading": "hang,zone=SEL-A"}
+    fault["asking by id"] = "hang,by_id=true"
+    if phase in fault:
+        simulator.add_fault(fault[phase])
+    async with contextlib.AsyncExitStack() as stack:
+        if phase == "beginning":
+            await stack.enter_async_context(db.transaction())
+            await db.execute("lock table syncer_store.runs in access exclusive mode")
+        if phase == "writing":
+            hold_at(proxy, 4, COMMIT)
+        told = await start()
+        hit = {
+            "listing": lambda: any(call.faults for call in simulator.calls),
+            "writing": lambda: held(proxy),
+        }
+        hit["reading"] = hit["asking by id"] = hit["listing"]
+        if phase == "beginning":
+            while not await db.fetchval("select exists (select from pg_locks where not granted)"):
+                await anyio.lowlevel.checkpoint()
+        else:
+            await until(hit[phase])
+        told.signal(number)
+        if phase == "writing":
+            proxy.hook = lambda _message: None
+            proxy.gate.set()
+        await told.wait()
+    assert 3 == told.code, told.err
+    if phase == "beginning":
+        assert "told to stop before the run began" in told.err
+    else:
+        row = await db.fetchrow("select status, error_code from syncer.runs order by run_id desc")
+        assert ("partial", "STOPPED") == tuple(row)
+        assert "told to stop" in told.err
+    assert gone in (await stored_ids(db))
+    await check(db, {})
+    simulator.clear_faults()
+    assert 0 == (await sync()).exit_code
+    await assert_exact(db, world)
+
+
+async def stored_ids(db: Any) -> set[str]:
+    rows = await db.fetch("select image_id from syncer.images where presence = 'present'")
+    return {row[0] for row in rows}
+
+
+async def test_told_twice_a_run_gives_up_at_once(
+    proxy: Proxy, start: Start, sync: Any, world: World, db: Any
+) -> None:
+    """The second signal does not wait for the database: exit 3, and the next run has all."""
+    hold_at(proxy, 3, COMMIT)
+    told = await start()
+    await until(lambda: held(proxy))
+    told.signal(signal.SIGTERM)
+    told.signal(signal.SIGINT)
+    await told.wait()
+    assert (3, True) == (told.code, "told twice" in told.err)
+    proxy.hook = lambda _message: None
+    proxy.gate.set()
+    assert 0 == (await sync()).exit_code
+    await assert_exact(db, world)
+    await check(db, {})
