@@ -124,7 +124,7 @@ def unwrapped() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
-        order = (DatabaseGone, Superseded, LockHeld, ConfigError, SyncError)
+        order = (DatabaseGone, Superseded, LockHeld, ConfigError, Interrupted, SyncError)
         if all(isinstance(leaf, order) for leaf in leaves):
             for kind in order:
                 for leaf in leaves:
