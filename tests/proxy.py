@@ -64,7 +64,11 @@ class Proxy:
             await anyio.aclose_forcefully(client)
             return
         # asyncio's: anyio's stream of a Unix socket can stumble when it is cancelled.
-        heard, server = await asyncio.open_unix_connection(self._socket)
+        try:
+            heard, server = await asyncio.open_unix_connection(self._socket)
+        except OSError:  # the server is not there
+            await anyio.aclose_forcefully(client)
+            return
         deaf = anyio.Event()
         try:
             async with client, anyio.create_task_group() as tasks:

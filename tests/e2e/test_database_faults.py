@@ -98,6 +98,15 @@ COMMITS = {
 }
 
 
+async def scans(db: Any) -> int:
+    """How many zones the last run recorded."""
+    count: int = await db.fetchval(
+        "select count(*) from syncer.zone_scans "
+        "where run_id = (select max(run_id) from syncer.runs)"
+    )
+    return count
+
+
 @pytest.mark.parametrize("number", range(1, 13))
 @pytest.mark.parametrize("verdict", ["before", "after"])
 async def test_a_commit_that_was_not_heard_of_is_done_once(  # noqa: PLR0917
@@ -110,7 +119,8 @@ async def test_a_commit_that_was_not_heard_of_is_done_once(  # noqa: PLR0917
         world.remove_image("SEL-A", image_id)
     proxy.hook = at(number, verdict, COMMIT)
     try:
-        assert 4 == (await sync()).exit_code
+        report = await sync()
+        assert (4, 2, 6) == (report.exit_code, report.counts.removed, await scans(db))
     except DatabaseGone:
         assert number == 1  # the run had not begun
     await check(db, {})

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from syncer.core.limiter import Learnt
+from syncer.db import Server
 from syncer.simulator import Simulator, World
+from syncer.start import look
 from tests.invariants import check
 from tests.support import assert_exact, rows, stored
 
@@ -206,3 +209,25 @@ async def test_a_bad_day_is_survived(
     assert (0, 60) == (report.exit_code, report.counts.zones_changed)
     assert report.counts.retries > 5
     await assert_exact(db, world)
+
+
+async def test_what_is_learnt_of_a_rate_limit_is_kept(
+    environment: dict[str, str], sync: Any, db: Any
+) -> None:
+    """An API that refuses some calls tells its limit so; the next run begins with it."""
+    world = World.generate(seed=5, zones=60, images=2)
+    assert 0 == (await sync()).exit_code
+    assert [] == await db.fetch("select * from syncer.rate_limits")  # nothing was refused
+    keys = {"test-key": "test-secret"}
+    async with Simulator(world, access_keys=keys, rate=50, burst=5) as simulator:
+        environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
+        report = await sync(SYNCER_ACCOUNT="limited")
+        refused = sum(call.status == 429 for call in simulator.calls)
+    assert (0, refused) == (report.exit_code, report.counts.retries)
+    assert 0 < refused < 60
+    (limit,) = await db.fetch("select * from syncer.rate_limits")
+    assert report.run_id == limit["run_id"]
+    assert 2 < limit["calls_per_second"] < 200
+    server = Server(environment["SYNCER_DATABASE_URL"])
+    known = await look(server, "limited")
+    assert known.learnt == Learnt(rate=limit["calls_per_second"])
