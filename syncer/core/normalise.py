@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Context, Decimal
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -117,6 +118,11 @@ def size_key(size: str | None) -> str | None:
     """Return what an image size is compared by: "30", "30.0" and "3e1" are one."""
     if size is None:
         return None
+    return _size_key(size) if len(size) < _MAX_DIGITS else _size_key.__wrapped__(size)
+
+
+@lru_cache(maxsize=1024)
+def _size_key(size: str) -> str:
     bare = size.strip(" \t\n\r\f\v")
     if not _NUMBER.fullmatch(bare):
         return f"text:{size}"
