@@ -46,6 +46,7 @@ async def approve(
             raise ConfigError(f"zone {zone_id!r} is ambiguous; say which: {which}")
         zone = zones[0]
         await connection.execute(sql("approval_replace"), zone["zone_key"])
+        await connection.execute(sql("zone_look_forget"), zone["zone_key"])
         await connection.fetchrow(sql("approval_add"), zone["zone_key"], max_removals, by)
     return Approved(
         account=zone["account"],

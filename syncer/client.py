@@ -23,7 +23,8 @@ from syncer.core.errors import (
 )
 from syncer.core.limiter import Learnt, Pacer
 from syncer.core.model import ListedZone
-from syncer.core.sources import Rows, Source
+from syncer.core.page import Known, Page
+from syncer.core.sources import Source
 from syncer.transport import TIMED_OUT, Transport, open_transport
 
 _BY_CHANCE: Final = 3
@@ -86,12 +87,13 @@ class Client:
         page: int,
         page_size: int,
         image_ids: tuple[str, ...] = (),
-    ) -> Rows:
-        """Return one page of a zone's images, or of those asked for by id."""
+        known: Known | None = None,
+    ) -> Page:
+        """Return one page of a zone's images (``known``: what it once held), or of those by id."""
         body = source.images_request(zone_id, page=page, page_size=page_size, image_ids=image_ids)
         reply = await self._call(source, "DescribeImages", body, zone=zone_id)
         with _told(reply):
-            return source.read_images(reply.response)
+            return source.read_images(reply.response, known)
 
     async def _call(
         self, source: Source, action: str, body: bytes, *, zone: str | None

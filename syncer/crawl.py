@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import anyio
 import msgspec
@@ -16,6 +16,7 @@ from syncer.config import Settings
 from syncer.core.errors import ConfigError
 from syncer.core.guard import judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
+from syncer.core.paging import Unchanged
 from syncer.core.sources import SOURCES
 from syncer.report import Report, why, wide_zone
 from syncer.results import Written
@@ -25,6 +26,11 @@ from syncer.writer import Writer
 
 WRITERS: Final = 2
 _BACKLOG: Final = 2
+TOGETHER: Final = 64
+"""Zones without a change are recorded by so many at a time,"""
+_A_WHILE: Final = 1.0
+"""or as many as there are after so many seconds."""
+T = TypeVar("T")
 _log = structlog.get_logger()
 
 
@@ -118,10 +124,13 @@ class Crawl(msgspec.Struct, kw_only=True):
 
     async def _crawl(self, targets: Sequence[Target], gone: Sequence[ZoneRef]) -> None:
         send, receive = anyio.create_memory_object_stream[Outcome](_BACKLOG)
+        same, seen = anyio.create_memory_object_stream[Unchanged](TOGETHER)
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._record, seen)
             for _ in range(WRITERS):
-                tasks.start_soon(self._write, receive.clone())
+                tasks.start_soon(self._write, receive.clone(), same.clone())
             receive.close()
+            same.close()
             async with send:
                 now = self.clock.now()
                 for ref in gone:
@@ -139,10 +148,8 @@ class Crawl(msgspec.Struct, kw_only=True):
                 )
 
     @staticmethod
-    def _into(
-        send: MemoryObjectSendStream[Outcome],
-    ) -> Callable[[Outcome], Awaitable[None]]:
-        async def deliver(outcome: Outcome) -> None:
+    def _into(send: MemoryObjectSendStream[T]) -> Callable[[T], Awaitable[None]]:
+        async def deliver(outcome: T) -> None:
             try:
                 await send.send(outcome)
             except anyio.BrokenResourceError:
@@ -151,19 +158,42 @@ class Crawl(msgspec.Struct, kw_only=True):
 
         return deliver
 
-    async def _write(self, outcomes: MemoryObjectReceiveStream[Outcome]) -> None:
-        async with outcomes:
+    async def _write(
+        self,
+        outcomes: MemoryObjectReceiveStream[Outcome],
+        same: MemoryObjectSendStream[Unchanged],
+    ) -> None:
+        async with outcomes, same:
             async for outcome in outcomes:
-                written = await self.writer.write(outcome)
-                self.report.zones.append(written)
-                failed = written.status in {"failed", "incomplete"}
-                (_log.warning if failed else _log.info)(
-                    "zone.failed" if failed else "zone.written",
-                    account=self.report.account,
-                    **wide_zone(written),
-                )
-                if self.progress:
-                    self.progress.done(written)
+                if isinstance(outcome, Unchanged):
+                    await self._into(same)(outcome)
+                else:
+                    self._done(await self.writer.write(outcome))
+
+    async def _record(self, seen: MemoryObjectReceiveStream[Unchanged]) -> None:
+        """Record looks that read what is stored together: each alone would cost a transaction."""
+        async with seen:
+            async for first in seen:
+                outcomes = [first]
+                with anyio.move_on_after(_A_WHILE):
+                    while len(outcomes) < TOGETHER:
+                        try:
+                            outcomes.append(await seen.receive())
+                        except anyio.EndOfStream:
+                            break
+                for written in await self.writer.record(outcomes):
+                    self._done(written)
+
+    def _done(self, written: Written) -> None:
+        self.report.zones.append(written)
+        failed = written.status in {"failed", "incomplete"}
+        (_log.warning if failed else _log.info)(
+            "zone.failed" if failed else "zone.written",
+            account=self.report.account,
+            **wide_zone(written),
+        )
+        if self.progress:
+            self.progress.done(written)
 
     async def _remove(self) -> None:
         """Judge what whole looks did not list; remove what passes and the API does not return."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from syncer.core.diff import Diff, Tally
+from syncer.core.diff import Diff, Stored, Tally
 from syncer.core.guard import Judged
-from syncer.core.model import Fault
+from syncer.core.model import Fault, Gone, Incomplete
+from syncer.core.paging import Look, Snapshot, Unchanged
 from syncer.store import Zone
 
 
@@ -40,3 +43,59 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     unanswered: int = 0
     zone_gone: bool = False
     fault: Fault | None = None
+
+
+def written(
+    zone: Zone,
+    outcome: Snapshot | Incomplete,
+    stored: Mapping[str, Stored],
+    tally: Tally,
+    approved: int | None,
+) -> Written:
+    """Return what becomes of a zone that was read, by what is stored of it and by its tally."""
+    looked = outcome.looked
+    if isinstance(outcome, Incomplete):
+        return Written(
+            zone=zone,
+            status="incomplete",
+            images=len(outcome.images),
+            pages=looked.pages,
+            rereads=looked.rereads,
+            rejected=outcome.rejected,
+            tally=tally,
+            fault=outcome.fault,
+        )
+    present = [image_id for image_id, known in stored.items() if known.present]
+    candidates = outcome.unlisted(present)
+    still = frozenset(i for i in candidates.image_ids if stored[i].withheld)
+    return Written(
+        zone=zone,
+        status="changed" if tally != Tally() else "unchanged",
+        images=len(outcome.images),
+        pages=looked.pages,
+        rereads=looked.rereads,
+        tally=tally,
+        judged=Judged(
+            candidates=candidates, present=len(present), withheld=still, approved=approved
+        ),
+    )
+
+
+def unchanged(zone: Zone, outcome: Unchanged) -> Written:
+    """Return what became of a zone that read what is stored."""
+    looked = outcome.looked
+    return Written(
+        zone=zone,
+        status="unchanged",
+        images=outcome.images,
+        pages=looked.pages,
+        rereads=looked.rereads,
+        judged=Judged(candidates=outcome.unlisted(), present=outcome.images, withheld=frozenset()),
+    )
+
+
+def look_to_keep(result: Written, outcome: Snapshot | Incomplete | Gone) -> Look | None:
+    """Return the look, if what is stored as present now is what it listed."""
+    if not isinstance(outcome, Snapshot) or result.judged is None:
+        return None
+    return None if result.judged.candidates.image_ids else outcome.look

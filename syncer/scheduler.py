@@ -18,10 +18,10 @@ from syncer.core.confirm import Answers, Question
 from syncer.core.errors import Denied, ImageNotFound, SyncError, ZoneNotFound
 from syncer.core.guard import Cleared
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, Looked, ZoneRef
-from syncer.core.paging import Reading, Snapshot, Walk
+from syncer.core.paging import Look, Reading, Snapshot, Unchanged, Walk
 from syncer.core.sources import SOURCES, Source
 
-Outcome = Snapshot | Incomplete | Failed | Gone
+Outcome = Snapshot | Unchanged | Incomplete | Failed | Gone
 STOPPED: Final = "STOPPED"
 """The code of a stop that was asked for, by a signal."""
 
@@ -32,6 +32,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     ref: ZoneRef
     listed: bool
     size: int | None = None
+    before: Look | None = None
+    """The last whole look, if what is stored is what it listed."""
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +158,9 @@ async def read_zone(
     source = SOURCES[target.ref.service]
     started = now()
     looked = Looked(zone=target.ref, started_at=started, observed_at=started, listed=target.listed)
-    reading = Reading(min(page_size, source.max_page_size), paged=source.paged)
+    reading = Reading(
+        min(page_size, source.max_page_size), paged=source.paged, before=target.before
+    )
     error: SyncError | None = None
     while walk := reading.next_walk():
         looked = msgspec.structs.replace(looked, observed_at=now())
@@ -184,7 +188,13 @@ async def _read_pages(  # noqa: PLR0917  (one caller, above)
         try:
             walk.take(
                 number,
-                await client.images(source, zone_id, page=number, page_size=walk.page_size),
+                await client.images(
+                    source,
+                    zone_id,
+                    page=number,
+                    page_size=walk.page_size,
+                    known=walk.known(number),
+                ),
             )
         except Denied:
             raise

@@ -11,10 +11,14 @@ from syncer.store import Zone
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is asked to look at; ``zones`` are globs (none: every zone)."""
+    """What a run is asked to look at; ``zones`` are globs (none: every zone).
+
+    ``full`` is whether every zone is compared with what is stored, even if it reads the same.
+    """
 
     services: tuple[str, ...]
     zones: tuple[str, ...] = ()
+    full: bool = False
 
     def holds(self, ref: ZoneRef) -> bool:
         """Return whether a zone is selected."""
@@ -39,7 +43,8 @@ def plan(
         alive = zone is not None and not zone.gone
         if ref in listed or (ref.service in unreliable and alive):
             size = zone.present if zone is not None and zone.last_complete_at else None
-            targets.append(Target(ref=ref, listed=ref in listed, size=size))
+            before = zone.before if zone is not None and not selection.full else None
+            targets.append(Target(ref=ref, listed=ref in listed, size=size, before=before))
         elif alive:
             gone.append(ref)
     return targets, gone

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from struct import Struct
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -12,6 +13,9 @@ import structlog
 from syncer.core.diff import Diff, Stored, Tally, compare, differing, new_names
 from syncer.core.guard import Judged
 from syncer.core.model import TRACKED, Fault, Image, ListedZone, Looked, ZoneRef
+from syncer.core.page import Known
+from syncer.core.paging import Look
+from syncer.core.sources.base import PARSER
 from syncer.db import Connection, sql
 from syncer.ledger import Run
 
@@ -26,6 +30,8 @@ _COPIED: Final = (
     "opened_not_before",
     "opened_ordinal",
 )
+_PAGE: Final = Struct(">32sI")
+"""A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
 _log = structlog.get_logger()
 
 
@@ -40,6 +46,8 @@ class Zone(msgspec.Struct, kw_only=True):
     present: int
     withheld: int
     last_complete_at: datetime | None
+    before: Look | None = None
+    """What the last whole look read, where that is what is stored."""
     approved: int | None = None
     """The most removals that a pending approval allows at the zone's next whole look."""
 
@@ -56,10 +64,41 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zon
             present=row["present"],
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
+            before=_look(row),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zones_known"), account)
+        for row in await connection.fetch(sql("zones_known"), account, PARSER)
     }
+
+
+def _look(row: Mapping[str, Any]) -> Look | None:
+    if row["pages"] is None:
+        return None
+    return Look(
+        asked=row["asked"],
+        total=row["total"],
+        images=row["images"],
+        pages=tuple(Known(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])),
+        content=row["content"],
+    )
+
+
+async def keep_look(connection: Connection, zone: Zone, look: Look | None) -> None:
+    """Keep what a whole look read; forget the one before (None: nothing is to be skipped)."""
+    if look is None:
+        await connection.execute(sql("zone_look_forget"), zone.key)
+    elif look != zone.before:
+        pages = b"".join(_PAGE.pack(page.digest, page.served) for page in look.pages)
+        await connection.execute(
+            sql("zone_look_keep"),
+            zone.key,
+            PARSER,
+            look.asked,
+            look.total,
+            look.images,
+            pages,
+            look.content,
+        )
 
 
 async def describe_zones(connection: Connection, account: str, zones: Sequence[ListedZone]) -> None:
@@ -205,6 +244,23 @@ async def record(
         looked.rereads,
         last_change,
         *told(fault),
+    )
+
+
+async def record_unchanged(
+    connection: Connection, run: Run, seen: Sequence[tuple[Zone, Looked, int]]
+) -> None:
+    """Record whole looks that read what is stored: for each its zone, look, number of images."""
+    await connection.execute(
+        sql("scans_unchanged"),
+        run.run_id,
+        [zone.key for zone, _, _ in seen],
+        [looked.started_at for _, looked, _ in seen],
+        [looked.observed_at for _, looked, _ in seen],
+        [looked.listed for _, looked, _ in seen],
+        [looked.pages for _, looked, _ in seen],
+        [images for _, _, images in seen],
+        [looked.rereads for _, looked, _ in seen],
     )
 
 

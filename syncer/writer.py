@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
-from syncer import store
+from syncer import results, store
 from syncer.core.confirm import Answers, Removal
-from syncer.core.diff import Diff, Stored, Tally
-from syncer.core.guard import Judged
+from syncer.core.diff import Diff, Stored
 from syncer.core.model import Failed, Fault, Gone, Image, Incomplete, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
-from syncer.core.paging import Candidates, Snapshot
+from syncer.core.paging import Candidates, Snapshot, Unchanged
 from syncer.db import Connection, Server, acquired, sql
 from syncer.ledger import Run, Step
 from syncer.results import Removed, Written
@@ -97,7 +96,7 @@ class Writer:
             approved = zone.approved
             if approved is not None and self._run is not None:
                 approved = await connection.fetchval(sql("approval_pending"), zone.key)
-            written = _written(zone, outcome, stored, diff.tally(), approved)
+            written = results.written(zone, outcome, stored, diff.tally(), approved)
         if self._run is None:
             return msgspec.structs.replace(written, diff=diff)
         await self._apply(connection, self._run, written, outcome, stored, diff)
@@ -136,6 +135,19 @@ class Writer:
         )
         if written.judged is not None and written.judged.approval is not None:
             await store.decide(connection, run, zone, written.judged)
+        if not isinstance(outcome, Failed):  # which wrote nothing of its images
+            await store.keep_look(connection, zone, results.look_to_keep(written, outcome))
+
+    async def record(self, outcomes: Sequence[Unchanged]) -> list[Written]:
+        """Record whole looks that read what is stored, in one transaction."""
+        seen = [(self._zones[o.looked.zone], o.looked, o.images) for o in outcomes]
+        if (run := self._run) is not None:
+            await run.commit(
+                self._pool,
+                partial(store.record_unchanged, run=run, seen=seen),
+                Step(seen[0][0].key, amends=False),
+            )
+        return [results.unchanged(self._zones[o.looked.zone], o) for o in outcomes]
 
     async def withhold(self, candidates: Candidates) -> Removed:
         """Mark candidates that the guard withholds; the zone's scan becomes ``guarded``."""
@@ -155,6 +167,7 @@ class Writer:
                 sql("images_unlisted"), zone.key, ids, zone.last_complete_at, "withheld"
             )
             await store.count(connection, zone, withheld=newly)
+            await store.keep_look(connection, zone, None)
             await self._amend(connection, self._run, result, status="guarded")
         return result
 
@@ -198,6 +211,7 @@ class Writer:
                 withheld=-_seen_again(diff, stored)
                 - sum(stored[i].withheld for i in (*gone, *unanswered)),
             )
+            await store.keep_look(connection, zone, None)
             changed = diff.changes or gone
             await self._amend(connection, run, result, status="changed" if changed else None)
         return result
@@ -211,6 +225,7 @@ class Writer:
     async def _went(self, result: Removed, fault: Fault | None, connection: Connection) -> Removed:
         if (run := self._run) is not None:
             await store.count(connection, result.zone, gone=True)
+            await store.keep_look(connection, result.zone, None)
             told = msgspec.structs.replace(result, fault=fault)
             await self._amend(connection, run, told, status="gone")
         return result
@@ -238,41 +253,6 @@ class Writer:
             return await self._run.commit(self._pool, work, step)
         async with acquired(self._pool, self._where) as connection:
             return await work(connection)
-
-
-def _written(
-    zone: Zone,
-    outcome: Snapshot | Incomplete,
-    stored: Mapping[str, Stored],
-    tally: Tally,
-    approved: int | None,
-) -> Written:
-    looked = outcome.looked
-    if isinstance(outcome, Incomplete):
-        return Written(
-            zone=zone,
-            status="incomplete",
-            images=len(outcome.images),
-            pages=looked.pages,
-            rereads=looked.rereads,
-            rejected=outcome.rejected,
-            tally=tally,
-            fault=outcome.fault,
-        )
-    present = [image_id for image_id, known in stored.items() if known.present]
-    candidates = outcome.unlisted(present)
-    still = frozenset(i for i in candidates.image_ids if stored[i].withheld)
-    return Written(
-        zone=zone,
-        status="changed" if tally != Tally() else "unchanged",
-        images=len(outcome.images),
-        pages=looked.pages,
-        rereads=looked.rereads,
-        tally=tally,
-        judged=Judged(
-            candidates=candidates, present=len(present), withheld=still, approved=approved
-        ),
-    )
 
 
 def _seen_again(diff: Diff, stored: Mapping[str, Stored]) -> int:

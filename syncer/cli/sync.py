@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 @click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
 @zone_option
 @click.option("--dry-run", is_flag=True, help="Write nothing; print what would change.")
+@click.option("--full", is_flag=True, help="Compare every row, even of zones that read the same.")
 @output_option
 @run
-async def sync(
+async def sync(  # noqa: PLR0917  (one option each)
     account: str | None,
     services: tuple[str, ...],
     zones: tuple[str, ...],
     dry_run: bool,
+    full: bool,
     output: str | None,
 ) -> int:
     """Crawl every zone once and store what is there.
@@ -43,7 +45,7 @@ async def sync(
     loaded.require_credentials()
     from syncer import app  # noqa: PLC0415  (start-up: not for --help)
 
-    selection = app.Selection(services=loaded.services, zones=zones)
+    selection = app.Selection(services=loaded.services, zones=zones, full=full)
     with _progress_bar() as progress:
         report = await app.sync(loaded, selection, dry_run=dry_run, progress=progress)
     await print_report(report, output, dry_run=dry_run)

@@ -11,8 +11,7 @@ from typing import Final, final
 
 from syncer.core.guard import Cleared
 from syncer.core.model import Image, ZoneRef
-from syncer.core.paging import merge
-from syncer.core.sources import Rows
+from syncer.core.page import Page, merge
 
 BATCH: Final = 100
 _SEAL: Final = object()
@@ -42,7 +41,7 @@ class Question:
         self.image_ids = image_ids
         self._counted = counted
         self.page_size = max(len(image_ids), BATCH)
-        self._pages: list[Rows] = []
+        self._pages: list[Page] = []
         self.torn: str | None = None
 
     @property
@@ -58,7 +57,7 @@ class Question:
             return len(self._pages) + 1 if self._pages[-1].served else None
         return len(self._pages) + 1 if served < total else None
 
-    def take(self, rows: Rows) -> None:
+    def take(self, rows: Page) -> None:
         """Take the next page of the reply."""
         self._pages.append(rows)
         if rows.total is None and self._counted:

@@ -13,8 +13,7 @@ from typing import Final, final
 import msgspec
 
 from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
-from syncer.core.sources import Rows
-from syncer.core.sources.base import LYING
+from syncer.core.page import LYING, Known, Page, Total, digest_of, merge
 
 MAX_REREADS: Final = 2
 MAX_WALKS: Final = 8
@@ -32,13 +31,16 @@ _SEAL: Final = object()
 class Snapshot:
     """A zone that was read whole and consistently. Only ``Walk.finish`` can make one."""
 
-    __slots__ = ("images", "looked")
+    __slots__ = ("images", "look", "looked")
 
-    def __init__(self, seal: object, looked: Looked, images: Mapping[str, Image]) -> None:
+    def __init__(
+        self, seal: object, looked: Looked, images: Mapping[str, Image], look: Look
+    ) -> None:
         if seal is not _SEAL:
             raise TypeError("a Snapshot comes from Walk.finish only")
         self.looked = looked
         self.images = images
+        self.look = look
 
     def unlisted(self, present: Iterable[str]) -> Candidates:
         """Return the ids stored as present that this whole look did not list."""
@@ -62,6 +64,37 @@ class Candidates:
         self.emptied = emptied
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What a whole look read, in digests: what reads the same again need not be looked into.
+
+    ``asked`` is the page size that was asked for, ``images`` how many there were, ``content`` the
+    digest of the rows in whatever order.
+    """
+
+    asked: int
+    total: Total
+    images: int
+    pages: tuple[Known, ...]
+    content: bytes
+
+
+@final
+class Unchanged:
+    """A whole look that read what an earlier one did. Only ``Walk.finish`` can make one."""
+
+    __slots__ = ("images", "looked")
+
+    def __init__(self, seal: object, looked: Looked, images: int) -> None:
+        if seal is not _SEAL:
+            raise TypeError("Unchanged comes from Walk.finish only")
+        self.looked = looked
+        self.images = images
+
+    def unlisted(self) -> Candidates:
+        """Return the ids stored as present that it did not list: none."""
+        return Candidates(_SEAL, self.looked.zone, (), emptied=False)
+
+
 class Torn(msgspec.Struct, frozen=True):
     """The reading was not consistent; ``page_size`` is set where a smaller one was served."""
 
@@ -77,10 +110,12 @@ class Walk:
     sends no totalCount, ``remaining()`` names one page at a time until an empty one was served.
     """
 
-    def __init__(self, page_size: int, *, paged: bool = True) -> None:
+    def __init__(self, page_size: int, *, paged: bool = True, before: Look | None = None) -> None:
         self.page_size = page_size
         self.paged = paged
-        self.pages: dict[int, Rows] = {}
+        self.pages: dict[int, Page] = {}
+        self._asked = page_size
+        self._before = before if before is not None and before.asked == page_size else None
         self.torn: Torn | None = None
         self._uncounted_ids: set[str] = set()
 
@@ -97,7 +132,13 @@ class Walk:
         count = -(-first.total // self.page_size)
         return tuple(number for number in range(2, count + 1) if number not in self.pages)
 
-    def take(self, number: int, rows: Rows) -> None:
+    def known(self, number: int) -> Known | None:
+        """Return what a page held in the whole look before."""
+        if self._before is None or number > len(self._before.pages):
+            return None
+        return self._before.pages[number - 1]
+
+    def take(self, number: int, rows: Page) -> None:
         """Take a page that was read; what does not fit the others tears the walk."""
         self.pages[number] = rows
         first = self.pages[1]
@@ -113,7 +154,7 @@ class Walk:
         elif rows.served == 0:
             self._tear(f"page {number} was empty although totalCount is {first.total}")
 
-    def _begin(self, first: Rows) -> None:
+    def _begin(self, first: Page) -> None:
         if first.total == LYING or (first.total or 0) > MAX_IMAGES:
             self._tear("totalCount is not a usable number")
         elif first.total is None:
@@ -127,7 +168,7 @@ class Walk:
         if first.total is not None and first.total > self.page_size * MAX_PAGES:
             self._tear(f"totalCount is {first.total}, {first.served} rows to a page")
 
-    def _take_uncounted(self, number: int, rows: Rows) -> None:
+    def _take_uncounted(self, number: int, rows: Page) -> None:
         before = self.pages[number - 1].served
         known = len(self._uncounted_ids)
         self._uncounted_ids.update(image.image_id for image in rows.images)
@@ -144,48 +185,34 @@ class Walk:
         ):
             self.torn = Torn(reason, page_size)
 
-    def finish(self, looked: Looked) -> Snapshot | Torn:
+    def finish(self, looked: Looked) -> Snapshot | Unchanged | Torn:
         """Return the whole look, or why this reading is none."""
         if self.torn is not None:
             return self.torn
         if missing := self.remaining():
             return Torn(f"page {missing[0]} was not read")
-        images, rejected = merge([self.pages[number] for number in sorted(self.pages)])
+        pages = [self.pages[number] for number in sorted(self.pages)]
         total = self.pages[1].total
+        known = tuple(Known(page.digest, page.served) for page in pages)
+        before = self._before if self._before and self._before.total == total else None
+        if before is not None and known == before.pages:
+            return Unchanged(_SEAL, looked, before.images)
+        content = digest_of(pages)
+        if before is not None and content == before.content:
+            return Unchanged(_SEAL, looked, before.images)
+        images, rejected = merge(pages)
         if rejected:
             return Torn(f"{rejected} rows cannot be kept (no usable id, or one id twice)")
         if total is not None and len(images) != total:
             return Torn(f"{len(images)} distinct images were read, totalCount is {total}")
-        return Snapshot(_SEAL, looked, images)
+        look = Look(
+            asked=self._asked, total=total, images=len(images), pages=known, content=content
+        )
+        return Snapshot(_SEAL, looked, images, look)
 
     def salvage(self) -> tuple[dict[str, Image], int]:
         """Return the images that were read, by id, and the number of rows that cannot be kept."""
         return merge([self.pages[number] for number in sorted(self.pages)])
-
-
-def merge(pages: Iterable[Rows]) -> tuple[dict[str, Image], int]:
-    """Return the images of the pages by id, and how many rows were rejected.
-
-    The same id with equal content is one image; with other content neither is kept.
-    """
-    images: dict[str, Image] = {}
-    conflicting: dict[str, int] = {}
-    rejected = 0
-    for page in pages:
-        rejected += page.rejected
-        for image in page.images:
-            known = images.setdefault(image.image_id, image)
-            if known is not image and not same(known, image):
-                conflicting[image.image_id] = conflicting.get(image.image_id, 1) + 1
-    for image_id, rows in conflicting.items():
-        del images[image_id]
-        rejected += rows
-    return images, rejected
-
-
-def same(one: Image, other: Image) -> bool:
-    """Return whether two rows of one id have equal content."""
-    return one.fingerprint == other.fingerprint and one.extra_digest == other.extra_digest
 
 
 class Reading:
@@ -194,8 +221,9 @@ class Reading:
     ``next_walk`` returns the walk to do, or None when there is nothing left to try.
     """
 
-    def __init__(self, page_size: int, *, paged: bool = True) -> None:
+    def __init__(self, page_size: int, *, paged: bool = True, before: Look | None = None) -> None:
         self._page_size = page_size
+        self._before = before
         self._paged = paged
         self._seen: dict[str, Image] = {}
         self._rejected = 0
@@ -209,14 +237,14 @@ class Reading:
         if self._torn_walks > MAX_REREADS or self.walks >= MAX_WALKS:
             return None
         self.walks += 1
-        return Walk(self._page_size, paged=self._paged)
+        return Walk(self._page_size, paged=self._paged, before=self._before)
 
-    def done(self, walk: Walk, looked: Looked) -> Snapshot | None:
+    def done(self, walk: Walk, looked: Looked) -> Snapshot | Unchanged | None:
         """Take a finished walk; return the snapshot if it is one."""
         self.pages += len(walk.pages)
         looked = msgspec.structs.replace(looked, pages=self.pages, rereads=self.walks - 1)
         result = walk.finish(looked)
-        if isinstance(result, Snapshot):
+        if isinstance(result, Snapshot | Unchanged):
             return result
         self._last = result
         if result.page_size is not None and result.page_size < self._page_size:

@@ -1,9 +1,12 @@
--- Every zone of an account: its key, what is known of it, its last whole look.
+-- Every zone of an account: its key, what is known of it, its last whole look. What that look read
+-- counts only for the same parser ($2), and not while an approval waits for a look.
 select z.zone_key, z.service, z.zone_id, z.zone_name, z.attributes, z.gone_at is not null as gone,
        z.present, z.withheld, whole.observed_at as last_complete_at,
-       a.max_removals as approved
+       a.max_removals as approved, d.asked, d.total, d.images, d.pages, d.content
 from syncer_store.zones as z
 left join syncer_store.approvals as a on a.zone_key = z.zone_key and a.outcome is null
+left join syncer_store.zone_digests as d
+    on d.zone_key = z.zone_key and d.parser = $2 and a.zone_key is null
 left join lateral (
     select observed_at from syncer_store.zone_scans as s
     where s.zone_key = z.zone_key and s.status in ('unchanged', 'changed', 'guarded')

@@ -12,8 +12,8 @@ from syncer.core.confirm import BATCH, Answers, Question, Removal
 from syncer.core.guard import Cleared, Judged, Limits, judge
 from syncer.core.model import Image, Looked, Tracked, ZoneRef
 from syncer.core.normalise import fingerprint
+from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
-from syncer.core.sources import Rows
 
 ZONE = ZoneRef("vm", "HKG-A")
 OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
@@ -24,8 +24,8 @@ def image(image_id: str, name: str = "n") -> Image:
     return Image(image_id, tracked, None, fingerprint(tracked), None)
 
 
-def rows(ids: Sequence[str], total: int | None, rejected: int = 0) -> Rows:
-    return Rows(tuple(map(image, ids)), len(ids) + rejected, rejected, total)
+def rows(ids: Sequence[str], total: int | None, rejected: int = 0) -> Page:
+    return Page.of(map(image, ids), total, rejected=rejected)
 
 
 def cleared(ids: Sequence[str]) -> Cleared:
@@ -38,7 +38,7 @@ def cleared(ids: Sequence[str]) -> Cleared:
     return passed
 
 
-def ask(question: Question, serve: Callable[[int, int], Rows]) -> list[int]:
+def ask(question: Question, serve: Callable[[int, int], Page]) -> list[int]:
     """Put the question page by page; return the numbers of the pages that were asked for."""
     asked: list[int] = []
     while page := question.next_page:
@@ -48,17 +48,17 @@ def ask(question: Question, serve: Callable[[int, int], Rows]) -> list[int]:
     return asked
 
 
-def paged(ids: Sequence[str], *, cap: int = 1000, total: int | None = -2) -> Callable[..., Rows]:
+def paged(ids: Sequence[str], *, cap: int = 1000, total: int | None = -2) -> Callable[..., Page]:
     told = len(ids) if total == -2 else total
 
-    def serve(page: int, size: int) -> Rows:
+    def serve(page: int, size: int) -> Page:
         size = min(size, cap)
         return rows(ids[(page - 1) * size : page * size], told)
 
     return serve
 
 
-def removed(asked: Sequence[str], serve: Callable[[int, int], Rows]) -> set[str]:
+def removed(asked: Sequence[str], serve: Callable[[int, int], Page]) -> set[str]:
     answers = Answers(cleared(asked))
     for batch in answers.batches():
         question = Question(batch, counted=False)
@@ -103,8 +103,8 @@ def test_nothing_returned_and_a_total_of_nought_is_an_answer() -> None:
         rows(["a", "a"], 2),
         rows(["a"], 1, rejected=1),
         rows(["a"], 2, rejected=1),
-        Rows((image("a"), image("a", "other")), 2, 0, 1),
-        Rows((image("a"), image("a", "other")), 2, 0, 2),
+        Page.of((image("a"), image("a", "other")), 1),
+        Page.of((image("a"), image("a", "other")), 2),
     ],
     ids=[
         "total too small",
@@ -120,7 +120,7 @@ def test_nothing_returned_and_a_total_of_nought_is_an_answer() -> None:
         "in conflict and counted",
     ],
 )
-def test_a_reply_that_does_not_count_removes_nothing(page: Rows) -> None:
+def test_a_reply_that_does_not_count_removes_nothing(page: Page) -> None:
     """Distinct ids must equal totalCount, and each must have been asked for."""
     answers = Answers(cleared(["a", "b", "c"]))
     question = Question(("a", "b", "c"))
@@ -223,7 +223,7 @@ pages = st.builds(
 
 @given(st.lists(st.lists(pages, min_size=1, max_size=5), min_size=1, max_size=3))
 @settings(max_examples=70, deadline=None)
-def test_what_any_page_returned_is_never_removed(replies: list[list[Rows]]) -> None:
+def test_what_any_page_returned_is_never_removed(replies: list[list[Page]]) -> None:
     """However wild the replies, a removal names no id that a page of them held."""
     answers = Answers(cleared(NAMES))
     seen: set[str] = set()

@@ -11,8 +11,9 @@ from syncer.core import wire
 from syncer.core.diff import new_names
 from syncer.core.errors import SyncError
 from syncer.core.normalise import same_json
+from syncer.core.page import LYING
 from syncer.core.sources import SOURCES
-from syncer.core.sources.base import LYING, MAX_JSON
+from syncer.core.sources.base import MAX_JSON
 
 VM = SOURCES["vm"]
 

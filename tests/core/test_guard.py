@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from syncer.core.guard import Cleared, Judged, Limits, judge
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.normalise import fingerprint
+from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
-from syncer.core.sources import Rows
 
 DEFAULT = Limits()
 OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
@@ -29,7 +29,7 @@ def zone(
     emptied = gone == of if emptied is None else emptied
     listed = [] if emptied else [*stored[gone:], "new"]
     walk = Walk(100_000)
-    walk.take(1, Rows(tuple(map(image, listed)), len(listed), 0, len(listed)))
+    walk.take(1, Page.of(map(image, listed), len(listed)))
     snapshot = walk.finish(
         Looked(zone=ZoneRef("vm", name), started_at=1.0, observed_at=1.0, listed=True)
     )

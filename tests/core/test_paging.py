@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from syncer.core.model import Fault, Image, Looked, Tracked, ZoneRef
 from syncer.core.normalise import extra_digest, fingerprint
-from syncer.core.paging import MAX_WALKS, Candidates, Reading, Snapshot, Torn, Walk
-from syncer.core.sources import Rows
+from syncer.core.page import Page
+from syncer.core.paging import MAX_WALKS, Candidates, Look, Reading, Snapshot, Torn, Walk
 
 ZONE = ZoneRef("vm", "HKG-A")
 LOOKED = Looked(zone=ZONE, started_at=1.0, observed_at=2.0, listed=True)
-Server = Callable[[int, int], Rows]
+Server = Callable[[int, int], Page]
 orders = st.randoms(use_true_random=False)
 
 
@@ -29,8 +29,8 @@ def images(count: int) -> list[Image]:
     return [image(f"img-{number:03}") for number in range(count)]
 
 
-def rows(served: Sequence[Image], total: int | None, rejected: int = 0) -> Rows:
-    return Rows(images=tuple(served), served=len(served) + rejected, rejected=rejected, total=total)
+def rows(served: Sequence[Image], total: int | None, rejected: int = 0) -> Page:
+    return Page.of(served, total, rejected=rejected)
 
 
 def listing(
@@ -39,7 +39,7 @@ def listing(
     """Return a server that pages through a fixed list."""
     told = (len(offered) if total is None else total) if counted else None
 
-    def serve(page: int, page_size: int) -> Rows:
+    def serve(page: int, page_size: int) -> Page:
         size = min(page_size, cap)
         return rows(offered[(page - 1) * size : page * size], told)
 
@@ -63,6 +63,7 @@ def read(server: Server, page_size: int) -> tuple[Snapshot | None, Reading]:
     while walk := reading.next_walk():
         walk_through(walk, server)
         if snapshot := reading.done(walk, LOOKED):
+            assert isinstance(snapshot, Snapshot)
             return snapshot, reading
     return None, reading
 
@@ -190,7 +191,7 @@ def test_a_page_that_lacks_rows_is_never_a_whole_look(
     short = data.draw(st.integers(1, pages))
     kept = data.draw(st.sets(st.integers(0, page_size - 1)))
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         page = honest(number, size)
         if number != short:
             return page
@@ -218,7 +219,7 @@ def test_a_short_page_in_the_middle_shows_without_a_count_too(
     short = data.draw(st.integers(2, pages - 1))
     lost = data.draw(st.integers(1, page_size - 1))
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         served = honest(number, size).images
         return rows(served[: len(served) - lost] if number == short else served, None)
 
@@ -238,7 +239,7 @@ def test_a_total_that_differs_on_any_page_tears_the_walk(
     odd = data.draw(st.integers(1, -(-count // page_size)))
     told = data.draw(st.sampled_from([count - 1, count + 1, -1, None, 10**9]))
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         page = honest(number, size)
         return rows(page.images, told if number == odd else count)
 
@@ -288,7 +289,7 @@ def test_a_rejected_row_is_never_a_whole_look(
     odd = data.draw(st.integers(1, -(-count // page_size)))
     honest = listing(images(count), total=count + counted_in)
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         page = honest(number, size)
         return rows(page.images, page.total, rejected=number == odd)
 
@@ -328,9 +329,9 @@ def test_a_list_that_moves_while_it_is_read_is_only_whole_if_its_count_agrees(
 ) -> None:
     """Images that come and go between pages: a snapshot's distinct ids equal every page's total."""
     offered, pending, born = images(count), iter(moves), 0
-    served: list[Rows] = []
+    served: list[Page] = []
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         nonlocal born
         for place, add in next(pending, []):
             if add:
@@ -348,6 +349,7 @@ def test_a_list_that_moves_while_it_is_read_is_only_whole_if_its_count_agrees(
         served.clear()
         walk_through(walk, serve)
         if snapshot := reading.done(walk, LOOKED):
+            assert isinstance(snapshot, Snapshot)
             assert {page.total for page in served} == {len(snapshot.images)}
             assert set(snapshot.images) == {i.image_id for p in served for i in p.images}
             assert not any(page.rejected for page in served)
@@ -362,7 +364,7 @@ def test_a_zone_that_stays_torn_is_read_three_times() -> None:
     """A torn zone is read again twice, then reported as incomplete with all that was seen."""
     calls = 0
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         nonlocal calls
         calls += 1
         return rows([image(f"call-{calls}")] * min(size, 1), 10 + calls)
@@ -390,7 +392,7 @@ def test_a_zone_that_settles_is_whole_at_a_re_read() -> None:
 def test_a_cap_that_shows_on_a_later_page_plans_the_pages_anew() -> None:
     """A short page in the middle is taken for a cap: read again by the size really served."""
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         offered = images(30)[(number - 1) * size : number * size]
         return rows(offered if number == 1 else offered[:3], 30)
 
@@ -403,7 +405,7 @@ def test_a_cap_that_shows_on_a_later_page_plans_the_pages_anew() -> None:
 def test_ever_smaller_pages_come_to_an_end() -> None:
     """A server that serves one row fewer each time is given up after eight readings."""
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         return rows(images(1000)[: size if number == 1 else size - 1], 1000)
 
     snapshot, reading = read(serve, 400)
@@ -415,7 +417,7 @@ def test_a_smaller_page_size_uses_up_no_re_read() -> None:
     """After two changes of size there are still two re-reads of a zone that moves."""
     seen: list[int] = []
 
-    def serve(number: int, size: int) -> Rows:
+    def serve(number: int, size: int) -> Page:
         if number == 1:
             seen.append(size)
         if size > 5:
@@ -447,7 +449,7 @@ def test_an_abandoned_walk_keeps_what_it_read() -> None:
 def test_a_snapshot_comes_from_a_walk_only() -> None:
     """No other code can make a snapshot, so nothing else can lead to a removal."""
     with pytest.raises(TypeError, match=r"Walk\.finish"):
-        Snapshot(object(), LOOKED, {})
+        Snapshot(object(), LOOKED, {}, Look(asked=1, total=0, images=0, pages=(), content=b""))
 
 
 def test_candidates_come_from_a_snapshot_only() -> None:

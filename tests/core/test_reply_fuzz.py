@@ -27,8 +27,9 @@ from syncer.core.diff import compare, new_names
 from syncer.core.errors import SyncError
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.normalise import changed_fields, same_json
+from syncer.core.page import Page
 from syncer.core.paging import MAX_PAGES, Reading, Snapshot, Torn
-from syncer.core.sources import SOURCES, Rows, Source
+from syncer.core.sources import SOURCES, Source
 from tests.core.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest
 
 INPUTS = int(os.environ.get("SYNCER_FUZZ_INPUTS") or 20_000)
@@ -37,7 +38,7 @@ SHARD = 50_000
 """The most inputs of one test, so that pytest-xdist can share them out."""
 
 LOOKED = Looked(zone=ZoneRef("vm", "HKG-A"), started_at=1.0, observed_at=2.0, listed=True)
-BEGUN = Rows(images=(), served=1000, rejected=1000, total=3000)
+BEGUN = Page.of((), 3000, rejected=1000)
 """A page 1 that plans two more."""
 
 # What PostgreSQL takes, tried on 18.6: a btree row of 2704 bytes, with its neighbours in the key
@@ -131,8 +132,8 @@ def assert_image(image: Image) -> None:
         assert_jsonb(image.extra)
 
 
-def assert_rows(rows: Rows) -> None:
-    assert rows.served == len(rows.images) + rows.rejected
+def assert_rows(rows: Page) -> None:
+    assert rows.served == len(rows.images) + rows.rejected == len(rows.tokens)
     assert rows.total is None or -1 <= rows.total
     for image in rows.images:
         assert_image(image)
@@ -143,7 +144,7 @@ def assert_rows(rows: Rows) -> None:
         changed_fields(rows.images[0].tracked, rows.images[1].tracked)
 
 
-def assert_walk(rows: Rows, *, paged: bool) -> Iterable[str]:
+def assert_walk(rows: Page, *, paged: bool) -> Iterable[str]:
     """The reply as page 1, as page 2 of an honest walk and as the only page there is."""
     for first in (rows, BEGUN):
         reading = Reading(1000, paged=paged)
@@ -168,7 +169,7 @@ def assert_walk(rows: Rows, *, paged: bool) -> Iterable[str]:
             yield "snapshot"
 
 
-def assert_question(rows: Rows) -> Iterable[str]:
+def assert_question(rows: Page) -> Iterable[str]:
     """The reply as the answer to a question by id, and again as its second page."""
     for counted in (True, False):
         question = Question(IDS, counted=counted)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from syncer.core.errors import BadPayload, SyncError
 from syncer.core.model import TRACKED, ZoneRef
-from syncer.core.sources import SOURCES, Rows
+from syncer.core.page import Page
+from syncer.core.sources import SOURCES
 
 VM = SOURCES["vm"]
 FULL = {
@@ -33,7 +34,7 @@ def listing(*rows: Any) -> bytes:
     return json.dumps({"dataSet": rows, "totalCount": len(rows)}).encode()
 
 
-def one(row: Any) -> Rows:
+def one(row: Any) -> Page:
     return VM.read_images(listing(row))
 
 
@@ -200,7 +201,8 @@ def test_a_total_that_is_not_sent_is_absent() -> None:
 @pytest.mark.parametrize("body", [b'{"dataSet":null,"totalCount":0}', b'{"totalCount":0}'])
 def test_no_rows_may_be_said_in_three_ways(body: bytes) -> None:
     """An empty list, null and nothing at all are all no rows, where a total is sent."""
-    assert VM.read_images(body) == VM.read_images(b'{"dataSet":[],"totalCount":0}')
+    read = VM.read_images(body)
+    assert ((), 0, 0, 0) == (read.images, read.served, read.rejected, read.total)
 
 
 @pytest.mark.parametrize(

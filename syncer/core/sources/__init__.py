@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from syncer.core.sources.base import Rows, Source
+from syncer.core.sources.base import Source
 from syncer.core.sources.vm import VM
 
 SOURCES: Final[Mapping[str, Source]] = MappingProxyType({VM.service: VM})
 
-__all__ = ["SOURCES", "Rows", "Source"]
+__all__ = ["SOURCES", "Source"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from syncer.core.errors import BadPayload
 from syncer.core.jsontext import decode, number
 from syncer.core.model import Image, ListedZone, Tracked, ZoneRef
 from syncer.core.normalise import canonical, extra_digest, fingerprint, text
+from syncer.core.page import LYING, Known, Page, Rows, Total
 
 MAX_ID_BYTES: Final = 512
 """Longer ids are rejected: they would not fit into an index."""
@@ -20,10 +22,6 @@ MAX_ID_BYTES: Final = 512
 MAX_JSON: Final = 1 << 24
 """More characters of untracked fields are rejected: jsonb ends at 256 MiB (twelve bytes a digit),
 and what it holds must be readable: ``1e99`` all over comes out as 342 MB."""
-
-Total = int | None
-"""totalCount as served; None where the reply has none; ``LYING`` where it is no count."""
-LYING: Final = -1
 
 _ALTERED: Final = "\ufffd"
 """What stands where a character had to be replaced (see ``normalise.clean``)."""
@@ -34,15 +32,11 @@ _object: Final = msgspec.json.Decoder(dict[str, Any], float_hook=number)
 _listing: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _rows: Final = msgspec.json.Decoder(list[Any], float_hook=number)
 _scalar: Final = msgspec.json.Decoder(float_hook=number)
+_json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+_pack: Final = msgspec.msgpack.Encoder()
 
-
-class Rows(msgspec.Struct, frozen=True):
-    """One page as read: the images, how many rows there were, and how many cannot be kept."""
-
-    images: tuple[Image, ...]
-    served: int
-    rejected: int
-    total: Total
+PARSER: Final = 1
+"""Counts up whenever the same bytes are read as other images: what is known of pages is void."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +79,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             request["pageSize"] = page_size or self.max_page_size
         return msgspec.json.encode(request)
 
-    def read_images(self, response: bytes) -> Rows:
-        """Read the ``response`` member of DescribeImages.
+    def read_images(self, response: bytes, known: Known | None = None) -> Page:
+        """Read the ``response`` member of DescribeImages; ``known`` is what the page once held.
 
         A row that cannot be kept is counted, not raised. Raises BadPayload where the reply has
         neither rows nor a total, or rows that are no list.
@@ -100,22 +94,40 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             )
         raw = b"[]" if rows is None or bytes(rows) == b"null" else bytes(rows)
         count = None if total is None else _count(bytes(total))
+        digest = sha256(raw).digest()
+        read = (self, raw)
+        if known is not None and digest == known.digest:
+            return Page(known.served, count, digest=digest, read=read)
         if (documented := self._documented(raw)) is not None:
-            return Rows(images=documented, served=len(documented), rejected=0, total=count)
-        try:
-            items = decode(_rows, raw)
-        except BadPayload as error:
-            raise BadPayload(f"{self.rows} is not a list of images", code="BAD_PAYLOAD") from error
-        images = [image for row in items if (image := self._image(row)) is not None]
-        return Rows(
-            images=tuple(images),
-            served=len(items),
-            rejected=len(items) - len(images),
-            total=count,
-        )
+            tokens = _documented_tokens(documented)
+            return Page(len(documented), count, tokens=tokens, digest=digest, read=read)
+        items = self._items(raw)
+        tokens = _any_tokens(items, raw)
+        return Page(len(items), count, rows=self._rows(items), tokens=tokens, digest=digest)
 
-    def _documented(self, raw: bytes) -> tuple[Image, ...] | None:
-        """Read rows that all are as the API documents them, or return None.
+    def rows_of(self, raw: bytes) -> Rows:
+        """Return the images of a list of rows that was read before."""
+        if (documented := self._documented(raw)) is None:
+            return self._rows(self._items(raw))
+        spread = None in self.fields
+        images = []
+        for row in documented:
+            image_id, *values = msgspec.structs.astuple(row)
+            if spread:
+                value = iter(values)
+                values = [next(value) if name else None for name in self.fields]
+            tracked: Tracked = tuple(values)  # as many as TRACKED
+            images.append(Image(image_id, tracked, None, fingerprint(tracked), None))
+        return Rows(tuple(images))
+
+    def tokens_of(self, raw: bytes) -> list[bytes]:
+        """Return the tokens (see ``Page``) of a list of rows that was read before."""
+        if (documented := self._documented(raw)) is not None:
+            return _documented_tokens(documented)
+        return _any_tokens(self._items(raw), raw)
+
+    def _documented(self, raw: bytes) -> list[Any] | None:
+        """Decode rows that all are as the API documents them, or return None.
 
         Three times as fast as row by row, and the same: other rows, and whatever would have to be
         altered or rejected, are left to ``_image``.
@@ -126,17 +138,18 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             rows = _documented_rows(self.fields).decode(raw)
         except (UnicodeDecodeError, RecursionError, msgspec.DecodeError):
             return None
-        images = []
-        for row in rows:
-            image_id, *values = msgspec.structs.astuple(row)
-            if usable_id(image_id) is None:
-                return None
-            if None in self.fields:
-                value = iter(values)
-                values = [next(value) if name else None for name in self.fields]
-            tracked: Tracked = tuple(values)  # as many as TRACKED
-            images.append(Image(image_id, tracked, None, fingerprint(tracked), None))
-        return tuple(images)
+        usable = [_plain_id(row.image_id) for row in rows]
+        return rows if all(usable) else None
+
+    def _items(self, raw: bytes) -> list[Any]:
+        try:
+            return decode(_rows, raw)
+        except BadPayload as error:
+            raise BadPayload(f"{self.rows} is not a list of images", code="BAD_PAYLOAD") from error
+
+    def _rows(self, items: list[Any]) -> Rows:
+        images = [image for row in items if (image := self._image(row)) is not None]
+        return Rows(tuple(images), len(items) - len(images))
 
     def read_zones(self, response: bytes) -> tuple[list[ListedZone], int]:
         """Read the ``response`` member of DescribeZones: the zones, and the rows without an id."""
@@ -176,6 +189,18 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return Image(image_id, tracked, extra, fingerprint(tracked), extra_digest(extra))
 
 
+def _documented_tokens(rows: list[Any]) -> list[bytes]:
+    return [_pack.encode(values) for values in map(msgspec.structs.astuple, rows)]
+
+
+def _any_tokens(items: list[Any], raw: bytes) -> list[bytes]:
+    """Return the rows as JSON with sorted keys (never taken for a documented row's msgpack)."""
+    try:
+        return [_json.encode(item) for item in items]
+    except RecursionError:  # then the page is known by its bytes only
+        return [raw, *[b""] * (len(items) - 1)]
+
+
 @cache
 def _documented_rows(fields: tuple[str | None, ...]) -> msgspec.json.Decoder[list[Any]]:
     """Return a decoder of rows of text: the id, then a value for each field."""
@@ -191,6 +216,13 @@ def _documented_rows(fields: tuple[str | None, ...]) -> msgspec.json.Decoder[lis
         gc=False,
     )
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+
+
+def _plain_id(image_id: str) -> bool:
+    """Return whether an id is usable as it is; for most this is quickly said."""
+    if image_id.isascii() and len(image_id) <= MAX_ID_BYTES and not image_id[:1].isspace():
+        return bool(image_id)
+    return usable_id(image_id) is not None
 
 
 def usable_id(value: Any) -> str | None:
