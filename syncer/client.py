@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Final, TypeVar
 
 import anyio
 import structlog
@@ -24,9 +25,11 @@ from syncer.core.errors import (
 from syncer.core.limiter import Learnt, Pacer
 from syncer.core.model import ListedZone
 from syncer.core.page import Known, Page
+from syncer.core.replies import read_page, read_zones
 from syncer.core.sources import Source
 from syncer.transport import TIMED_OUT, Transport, open_transport
 
+T = TypeVar("T")
 _BY_CHANCE: Final = 3
 _POLICY: Final = backoff.Backoff()
 _log = structlog.get_logger()
@@ -75,9 +78,9 @@ class Client:
     async def zones(self, source: Source) -> tuple[list[ListedZone], int]:
         """Return the zones of a service, and how many rows of the answer had no usable id."""
         body = source.zones_request()
-        reply = await self._call(source, "DescribeZones", body, zone=None)
-        with _told(reply):
-            return source.read_zones(reply.response)
+        return await self._call(
+            source, "DescribeZones", body, partial(read_zones, source), zone=None
+        )
 
     async def images(
         self,
@@ -91,19 +94,25 @@ class Client:
     ) -> Page:
         """Return one page of a zone's images (``known``: what it once held), or of those by id."""
         body = source.images_request(zone_id, page=page, page_size=page_size, image_ids=image_ids)
-        reply = await self._call(source, "DescribeImages", body, zone=zone_id)
-        with _told(reply):
-            return source.read_images(reply.response, known)
+        return await self._call(
+            source, "DescribeImages", body, partial(read_page, source, known), zone=zone_id
+        )
 
     async def _call(
-        self, source: Source, action: str, body: bytes, *, zone: str | None
-    ) -> wire.Reply:
+        self,
+        source: Source,
+        action: str,
+        body: bytes,
+        read: Callable[..., T],
+        *,
+        zone: str | None,
+    ) -> T:
         self.budget.plan(1)
         attempt = 0
         while True:
             attempt += 1
             try:
-                reply = await self._attempt(source, action, body)
+                reply = await self._attempt(source, action, body, read)
             except Retryable as error:
                 if attempt >= self._policy.attempts or not self.budget.spend():
                     raise
@@ -128,7 +137,7 @@ class Client:
                 self._recovered += attempt > 1
                 return reply
 
-    async def _attempt(self, source: Source, action: str, body: bytes) -> wire.Reply:
+    async def _attempt(self, source: Source, action: str, body: bytes, read: Callable[..., T]) -> T:
         while True:
             async with self._slots:
                 started = await self._start()
@@ -136,7 +145,7 @@ class Client:
                 status, headers, content = await self._transport.post(source, action, body)
             try:
                 with self._transport.masked():
-                    reply = wire.read(status=status, headers=headers, body=content)
+                    reply = read(status=status, headers=headers, body=content)
             except Throttled as error:
                 self._pacer.throttled(started=started, now=time.monotonic(), after=error.after)
                 raise
@@ -187,16 +196,6 @@ class Client:
                 advice="set this machine's clock; signing by the server's until then",
             )
         return self._clock_set_at is not None and started < self._clock_set_at
-
-
-@contextlib.contextmanager
-def _told(reply: wire.Reply) -> Any:  # noqa: ANN401  (a context manager's iterator)
-    """Name the request in an error about what its reply holds."""
-    try:
-        yield
-    except SyncError as error:
-        error.request_id = error.request_id or reply.request_id
-        raise
 
 
 @contextlib.asynccontextmanager

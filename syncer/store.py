@@ -19,7 +19,7 @@ from syncer.core.sources.base import PARSER
 from syncer.db import Connection, sql
 from syncer.ledger import Run
 
-_COPIED: Final = (
+COPIED: Final = (
     "zone_key",
     "image_id",
     *TRACKED,
@@ -138,7 +138,7 @@ async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int
         await connection.copy_records_to_table(
             "images",
             schema_name="syncer_store",
-            columns=_COPIED,
+            columns=COPIED,
             records=(
                 (
                     zone.key,

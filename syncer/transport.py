@@ -56,14 +56,15 @@ class Transport:
                 timeout=self._timeout,
                 proxy=self._proxy.reveal() if self._proxy else None,
             ) as response:
-                content = bytearray()
+                chunks, size = [], 0
                 async for chunk in response.content.iter_any():
-                    content += chunk
-                    if len(content) > MAX_BODY:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > MAX_BODY:
                         raise Refused(
                             f"the reply is larger than {MAX_BODY >> 20} MiB", code="REPLY_TOO_LARGE"
                         )
-                return response.status, response.headers, bytes(content)
+                return response.status, response.headers, b"".join(chunks)
         except TimeoutError as error:
             raise Unreachable(
                 f"{self._host} did not answer in {self._timeout.total:g} s", code=TIMED_OUT

@@ -6,6 +6,8 @@ Source: docs.console.zenlayer.com, api-introduction/instruction (sign, request, 
 from __future__ import annotations
 
 import hmac
+import re
+import secrets
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
@@ -115,6 +117,23 @@ def read(*, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     else:
         envelope = _error_envelope(body)
     raise _error(status, headers, envelope)
+
+
+MARK: Final = b'"%s"' % secrets.token_hex(16).encode()
+"""What stands for the rows of a reply that were set aside: no reply can hold it by itself."""
+
+
+def set_aside(body: bytes, name: str) -> tuple[bytes, bytes] | None:
+    """Return a reply with ``MARK`` for its list ``name``, and that list: the rest is small.
+
+    A guess by the bytes. It is right if the rest, parsed, has the mark as that member, and the
+    list is one: then the whole would be parsed to the same.
+    """
+    found = re.search(rb'"%s"\s*:\s*\[' % re.escape(name.encode()), body)
+    if found is None:
+        return None
+    start, end = found.end() - 1, body.rfind(b"]") + 1
+    return body[:start] + MARK + body[end:], body[start:end]
 
 
 def _error_envelope(body: bytes) -> _Envelope:

@@ -95,15 +95,35 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         raw = b"[]" if rows is None or bytes(rows) == b"null" else bytes(rows)
         count = None if total is None else _count(bytes(total))
         digest = sha256(raw).digest()
-        read = (self, raw)
-        if known is not None and digest == known.digest:
-            return Page(known.served, count, digest=digest, read=read)
-        if (documented := self._documented(raw)) is not None:
-            tokens = _documented_tokens(documented)
-            return Page(len(documented), count, tokens=tokens, digest=digest, read=read)
+        if (page := self._quickly(raw, count, digest, known)) is not None:
+            return page
         items = self._items(raw)
         tokens = _any_tokens(items, raw)
         return Page(len(items), count, rows=self._rows(items), tokens=tokens, digest=digest)
+
+    def read_images_apart(
+        self, response: bytes, mark: bytes, raw: bytes, known: Known | None = None
+    ) -> Page | None:
+        """Read a reply whose rows were set aside as ``raw``, ``mark`` in their place.
+
+        Returns None where that is not so, or the rows are not as documented. Raises BadPayload.
+        """
+        listing = decode(_listing, response)
+        rows = listing.get(self.rows)
+        if rows is None or bytes(rows) != mark:
+            return None
+        total = listing.get(self.total) if self.total else None
+        count = None if total is None else _count(bytes(total))
+        return self._quickly(raw, count, sha256(raw).digest(), known)
+
+    def _quickly(self, raw: bytes, total: Total, digest: bytes, known: Known | None) -> Page | None:
+        """Return the page if it is the known one or all its rows are as documented."""
+        if known is not None and digest == known.digest:
+            return Page(known.served, total, digest=digest, read=(self, raw))
+        if (documented := self._documented(raw)) is None:
+            return None
+        tokens = _documented_tokens(documented)
+        return Page(len(documented), total, tokens=tokens, digest=digest, read=(self, raw))
 
     def rows_of(self, raw: bytes) -> Rows:
         """Return the images of a list of rows that was read before."""

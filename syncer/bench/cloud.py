@@ -1,0 +1,127 @@
+"""A cloud for measuring: rows as documented, rendered ahead, and known by their checksum."""
+
+from __future__ import annotations
+
+import random
+from hashlib import md5, sha256
+from typing import Final, Literal
+
+Drift = Literal["spread", "concentrated", "all"]
+FIELDS: Final = (
+    "imageId",
+    "imageName",
+    "imageType",
+    "imageSize",
+    "imageDescription",
+    "imageVersion",
+    "imageStatus",
+    "category",
+    "osType",
+)
+_SYSTEMS: Final = (
+    ("Ubuntu Server", "Ubuntu", "linux", ("20.04", "22.04", "24.04")),
+    ("Debian", "Debian", "linux", ("11.9", "12.5", "13.0")),
+    ("Rocky Linux", "Rocky", "linux", ("8.10", "9.4", "10.0")),
+    ("Windows Server", "Windows", "windows", ("2019", "2022", "2025")),
+)
+_PERCENT: Final = 100
+
+
+class Cloud:
+    """Zones of equally many images; the same numbers give the same images."""
+
+    def __init__(self, zones: int, images: int) -> None:
+        self.zones = tuple(f"ZONE-{number:04}" for number in range(zones))
+        self._revisions = {zone: [0] * images for zone in self.zones}
+        self._ids = {zone: [_image_id(zone, n) for n in range(images)] for zone in self.zones}
+        self._order = {zone: list(range(images)) for zone in self.zones}
+        self._pages: dict[tuple[str, int, int], bytes] = {}
+        self._fields = FIELDS
+        self._rounds = 0
+
+    def total(self, zone: str) -> int:
+        """Return the number of images of a zone."""
+        return len(self._ids.get(zone, ()))
+
+    def page(self, zone: str, number: int, size: int) -> bytes:
+        """Return one page of a zone as the JSON array of its rows."""
+        key = zone, number, size
+        if key not in self._pages:
+            order = self._order.get(zone, [])[(number - 1) * size : number * size]
+            rows = (self._render(self._values(zone, n)) for n in order)
+            self._pages[key] = b"[" + b",".join(rows) + b"]"
+        return self._pages[key]
+
+    def render(self, size: int) -> None:
+        """Render every page ahead, so that nobody's time is spent on it."""
+        for zone in self.zones:
+            for number in range(1, -(-self.total(zone) // size) + 1):
+                self.page(zone, number, size)
+
+    def drift(self, how: Drift) -> int:
+        """Change one image in a hundred (all of them for ``all``); return how many."""
+        self._rounds += 1
+        changed = 0
+        for place, zone in enumerate(self.zones):
+            if how == "concentrated" and place % _PERCENT != self._rounds % _PERCENT:
+                continue
+            revisions = self._revisions[zone]
+            step = _PERCENT if how == "spread" else 1
+            for n in range(self._rounds % step, len(revisions), step):
+                revisions[n] += 1
+                changed += 1
+            self._forget(zone)
+        return changed
+
+    def reorder(self, seed: int) -> None:
+        """Serve every zone's rows in another order, and their keys too."""
+        shuffle = random.Random(seed).shuffle  # noqa: S311  (no secret)
+        fields = list(FIELDS)
+        shuffle(fields)
+        self._fields = tuple(fields)
+        for order in self._order.values():
+            shuffle(order)
+        self._pages.clear()
+
+    def checksum(self, zone: str) -> str:
+        """Return the checksum of a zone's images, as ``sql`` computes it of what is stored."""
+        rows = sorted("\x1f".join(self._values(zone, n)) for n in range(self.total(zone)))
+        return md5("\n".join(rows).encode(), usedforsecurity=False).hexdigest()
+
+    def _forget(self, zone: str) -> None:
+        for key in [key for key in self._pages if key[0] == zone]:
+            del self._pages[key]
+
+    def _values(self, zone: str, n: int) -> tuple[str, ...]:
+        name, category, system, versions = _SYSTEMS[n % len(_SYSTEMS)]
+        version = versions[n % len(versions)]
+        return (
+            self._ids[zone][n],
+            f"{name} {version} x86 64-bit",
+            "PUBLIC_IMAGE",
+            str(20 + n % 5 * 10),
+            f"{name} {version}, build {self._revisions[zone][n]}",
+            version,
+            "AVAILABLE",
+            category,
+            system,
+        )
+
+    def _render(self, values: tuple[str, ...]) -> bytes:
+        row = dict(zip(FIELDS, values, strict=True))
+        members = ",".join(f'"{name}":"{row[name]}"' for name in self._fields)
+        return f"{{{members}}}".encode()
+
+
+CHECKSUMS: Final = """
+select z.zone_id, md5(string_agg(concat_ws(E'\\x1f', i.image_id, i.image_name, i.image_type,
+       i.image_size, i.image_description, i.image_version, i.image_status, i.category, i.os_type),
+       E'\\n' order by i.image_id collate "C"))
+from {table} as i {join}
+group by z.zone_id
+"""
+"""What ``Cloud.checksum`` computes, of what is stored."""
+
+
+def _image_id(zone: str, n: int) -> str:
+    return f"img-{sha256(f'{zone}/{n}'.encode()).hexdigest()[:25]}"
