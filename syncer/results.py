@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
-from syncer.core.diff import Diff, Stored, Tally
+from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged
 from syncer.core.model import Fault, Gone, Incomplete
 from syncer.core.paging import Look, Snapshot, Unchanged
-from syncer.store import Zone
+from syncer.store import Plan, Zone
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +46,11 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
 def written(
     zone: Zone,
     outcome: Snapshot | Incomplete,
-    stored: Mapping[str, Stored],
-    tally: Tally,
+    plan: Plan,
     approved: int | None,
 ) -> Written:
-    """Return what becomes of a zone that was read, by what is stored of it and by its tally."""
-    looked = outcome.looked
+    """Return what becomes of a zone that was read, by what is stored of it."""
+    looked, tally = outcome.looked, plan.diff.tally()
     if isinstance(outcome, Incomplete):
         return Written(
             zone=zone,
@@ -65,18 +62,21 @@ def written(
             tally=tally,
             fault=outcome.fault,
         )
-    present = [image_id for image_id, known in stored.items() if known.present]
+    present = [image_id for image_id, known in plan.stored.items() if known.present]
     candidates = outcome.unlisted(present)
-    still = frozenset(i for i in candidates.image_ids if stored[i].withheld)
+    still = frozenset(i for i in candidates.image_ids if plan.stored[i].withheld)
     return Written(
         zone=zone,
         status="changed" if tally != Tally() else "unchanged",
-        images=len(outcome.images),
+        images=len(outcome.offered),
         pages=looked.pages,
         rereads=looked.rereads,
         tally=tally,
         judged=Judged(
-            candidates=candidates, present=len(present), withheld=still, approved=approved
+            candidates=candidates,
+            present=plan.unseen + len(present),
+            withheld=still,
+            approved=approved,
         ),
     )
 

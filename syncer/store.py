@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 
+from syncer import looks
 from syncer.core.diff import Diff, Stored, Tally, compare, differing, new_names
 from syncer.core.guard import Judged
 from syncer.core.model import TRACKED, Fault, Image, ListedZone, Looked, ZoneRef
-from syncer.core.page import Known
-from syncer.core.paging import Look
+from syncer.core.paging import Look, Snapshot
 from syncer.core.sources.base import PARSER
 from syncer.db import Connection, sql
 from syncer.ledger import Run
@@ -30,8 +29,6 @@ COPIED: Final = (
     "opened_not_before",
     "opened_ordinal",
 )
-_PAGE: Final = Struct(">32sI")
-"""A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
 _log = structlog.get_logger()
 
 
@@ -64,41 +61,11 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zon
             present=row["present"],
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
-            before=_look(row),
+            before=looks.read(row),
             approved=row["approved"],
         )
         for row in await connection.fetch(sql("zones_known"), account, PARSER)
     }
-
-
-def _look(row: Mapping[str, Any]) -> Look | None:
-    if row["pages"] is None:
-        return None
-    return Look(
-        asked=row["asked"],
-        total=row["total"],
-        images=row["images"],
-        pages=tuple(Known(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])),
-        content=row["content"],
-    )
-
-
-async def keep_look(connection: Connection, zone: Zone, look: Look | None) -> None:
-    """Keep what a whole look read; forget the one before (None: nothing is to be skipped)."""
-    if look is None:
-        await connection.execute(sql("zone_look_forget"), zone.key)
-    elif look != zone.before:
-        pages = b"".join(_PAGE.pack(page.digest, page.served) for page in look.pages)
-        await connection.execute(
-            sql("zone_look_keep"),
-            zone.key,
-            PARSER,
-            look.asked,
-            look.total,
-            look.images,
-            pages,
-            look.content,
-        )
 
 
 async def describe_zones(connection: Connection, account: str, zones: Sequence[ListedZone]) -> None:
@@ -119,16 +86,43 @@ async def stored_images(connection: Connection, zone: Zone) -> dict[str, Stored]
     return {row[0]: Stored(*tuple(row)[1:]) for row in rows}
 
 
-async def plan(
-    connection: Connection, zone: Zone, images: Mapping[str, Image]
-) -> tuple[dict[str, Stored], Diff]:
-    """Return what is stored of a zone, and what a look at it changes."""
+class Plan(msgspec.Struct, frozen=True):
+    """What a look at a zone changes, and what it was compared with.
+
+    ``unseen`` counts stored images, listed and present, that were not looked into.
+    """
+
+    stored: Mapping[str, Stored]
+    diff: Diff
+    unseen: int = 0
+
+
+async def plan_snapshot(connection: Connection, zone: Zone, snapshot: Snapshot) -> Plan:
+    """Return what a whole look at a zone changes."""
+    offered = snapshot.offered
+    if (before := snapshot.before) is not None:
+        known = await connection.fetchval(sql("zone_look_rows"), zone.key)
+        fresh = offered.fresh(known) if known else None
+        if fresh is not None:
+            rows = await connection.fetch(sql("stored_some"), zone.key, list(fresh))
+            stored = {row[0]: Stored(*tuple(row)[1:6]) for row in rows}
+            unseen = len(offered) - len(fresh)
+            # What is stored as present is what was listed before: is all of that listed still?
+            if before.images == unseen + sum(image.present for image in stored.values()):
+                ids = frozenset(differing(fresh, stored))
+                columns = {row[0]: tuple(row)[6:] for row in rows if row[0] in ids}
+                return Plan(stored, compare(fresh, stored, columns), unseen)
+    return await plan(connection, zone, offered.images())
+
+
+async def plan(connection: Connection, zone: Zone, images: Mapping[str, Image]) -> Plan:
+    """Return what seeing images of a zone changes."""
     stored = await stored_images(connection, zone)
     columns = {}
     if ids := differing(images, stored):
         rows = await connection.fetch(sql("stored_columns"), zone.key, ids)
         columns = {row[0]: tuple(row)[1:] for row in rows}
-    return stored, compare(images, stored, columns)
+    return Plan(stored, compare(images, stored, columns))
 
 
 async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int:

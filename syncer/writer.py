@@ -5,16 +5,16 @@ The decisions are ``core.diff``'s; this module reads what is stored, and writes 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
 
-from syncer import results, store
+from syncer import looks, results, store
 from syncer.core.confirm import Answers, Removal
-from syncer.core.diff import Diff, Stored
+from syncer.core.diff import Diff
 from syncer.core.model import Failed, Fault, Gone, Image, Incomplete, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Candidates, Snapshot, Unchanged
@@ -81,8 +81,7 @@ class Writer:
     async def _write(
         self, zone: Zone, outcome: Snapshot | Incomplete | Failed | Gone, connection: Connection
     ) -> Written:
-        stored: Mapping[str, Stored] = {}
-        diff = Diff((), (), ())
+        plan = store.Plan({}, Diff((), (), ()))
         if isinstance(outcome, Failed | Gone):
             written = Written(
                 zone=zone,
@@ -92,32 +91,34 @@ class Writer:
                 fault=outcome.fault,
             )
         else:
-            stored, diff = await store.plan(connection, zone, outcome.images)
+            if isinstance(outcome, Snapshot):
+                plan = await store.plan_snapshot(connection, zone, outcome)
+            else:
+                plan = await store.plan(connection, zone, outcome.images)
             approved = zone.approved
             if approved is not None and self._run is not None:
                 approved = await connection.fetchval(sql("approval_pending"), zone.key)
-            written = results.written(zone, outcome, stored, diff.tally(), approved)
+            written = results.written(zone, outcome, plan, approved)
         if self._run is None:
-            return msgspec.structs.replace(written, diff=diff)
-        await self._apply(connection, self._run, written, outcome, stored, diff)
+            return msgspec.structs.replace(written, diff=plan.diff)
+        await self._apply(connection, self._run, written, outcome, plan)
         return written
 
     @staticmethod
-    async def _apply(  # noqa: PLR0917
+    async def _apply(
         connection: Connection,
         run: Run,
         written: Written,
         outcome: Snapshot | Incomplete | Failed | Gone,
-        stored: Mapping[str, Stored],
-        diff: Diff,
+        plan: store.Plan,
     ) -> None:
         zone, tally = written.zone, written.tally
-        last_change = await store.write(connection, run, zone, diff)
+        last_change = await store.write(connection, run, zone, plan.diff)
         await store.count(
             connection,
             zone,
             present=tally.appeared + tally.returned,
-            withheld=-_seen_again(diff, stored),
+            withheld=-_seen_again(plan),
             gone=isinstance(outcome, Gone),
             back=isinstance(outcome, Snapshot) and zone.gone,
         )
@@ -136,7 +137,9 @@ class Writer:
         if written.judged is not None and written.judged.approval is not None:
             await store.decide(connection, run, zone, written.judged)
         if not isinstance(outcome, Failed):  # which wrote nothing of its images
-            await store.keep_look(connection, zone, results.look_to_keep(written, outcome))
+            offered = outcome.offered if isinstance(outcome, Snapshot) else None
+            look = results.look_to_keep(written, outcome)
+            await looks.keep(connection, zone.key, zone.before, look, offered)
 
     async def record(self, outcomes: Sequence[Unchanged]) -> list[Written]:
         """Record whole looks that read what is stored, in one transaction."""
@@ -167,7 +170,7 @@ class Writer:
                 sql("images_unlisted"), zone.key, ids, zone.last_complete_at, "withheld"
             )
             await store.count(connection, zone, withheld=newly)
-            await store.keep_look(connection, zone, None)
+            await looks.keep(connection, zone.key, zone.before, None)
             await self._amend(connection, self._run, result, status="guarded")
         return result
 
@@ -186,7 +189,8 @@ class Writer:
         fault: Fault | None,
         connection: Connection,
     ) -> Removed:
-        stored, diff = await store.plan(connection, zone, answers.returned)
+        plan = await store.plan(connection, zone, answers.returned)
+        stored, diff = plan.stored, plan.diff
         gone = [i for i in removal.image_ids if i in stored and stored[i].present]
         unanswered = [i for i in answers.unanswered if i in stored and stored[i].present]
         result = Removed(
@@ -208,10 +212,9 @@ class Writer:
                 connection,
                 zone,
                 present=result.tally.returned - len(gone),
-                withheld=-_seen_again(diff, stored)
-                - sum(stored[i].withheld for i in (*gone, *unanswered)),
+                withheld=-_seen_again(plan) - sum(stored[i].withheld for i in (*gone, *unanswered)),
             )
-            await store.keep_look(connection, zone, None)
+            await looks.keep(connection, zone.key, zone.before, None)
             changed = diff.changes or gone
             await self._amend(connection, run, result, status="changed" if changed else None)
         return result
@@ -225,7 +228,7 @@ class Writer:
     async def _went(self, result: Removed, fault: Fault | None, connection: Connection) -> Removed:
         if (run := self._run) is not None:
             await store.count(connection, result.zone, gone=True)
-            await store.keep_look(connection, result.zone, None)
+            await looks.keep(connection, result.zone.key, result.zone.before, None)
             told = msgspec.structs.replace(result, fault=fault)
             await self._amend(connection, run, told, status="gone")
         return result
@@ -255,7 +258,8 @@ class Writer:
             return await work(connection)
 
 
-def _seen_again(diff: Diff, stored: Mapping[str, Stored]) -> int:
+def _seen_again(plan: store.Plan) -> int:
     """Return how many withheld images were seen after all."""
+    diff = plan.diff
     seen: Iterable[Image] = (*(change.image for change in diff.changes), *diff.refreshed)
-    return sum(stored[image.image_id].withheld for image in seen)
+    return sum(plan.stored[image.image_id].withheld for image in seen)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import anyio
 import msgspec
 
 from syncer.bench.cloud import FIELDS
@@ -199,7 +200,7 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith(("ZENLAYER", "SYNCER_", "PG"))]:
         del os.environ[name]
     kind, given = sys.argv[1:]
-    result = asyncio.run(KINDS[kind](msgspec.json.decode(given, type=Asked)))  # type: ignore[arg-type]
+    result = anyio.run(KINDS[kind], msgspec.json.decode(given, type=Asked))
     sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
 
 

@@ -36,7 +36,7 @@ class Cloud:
         self._ids = {zone: [_image_id(zone, n) for n in range(images)] for zone in self.zones}
         self._order = {zone: list(range(images)) for zone in self.zones}
         self._pages: dict[tuple[str, int, int], bytes] = {}
-        self._fields = FIELDS
+        self._fields: tuple[str, ...] = FIELDS
         self._rounds = 0
 
     def total(self, zone: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from syncer.bench.cloud import Cloud
+from syncer.bench.cloud import Cloud, Drift
 
 _MAX_PAGE: Final = 1000
 
@@ -57,7 +57,7 @@ class Served:
         self,
         *,
         build: tuple[int, int] | None = None,
-        drift: Any = None,
+        drift: Drift | None = None,
         reorder: int | None = None,
         latency: float | None = None,
         checksums: bool = False,
@@ -81,7 +81,7 @@ class Served:
 
 async def serve() -> None:
     """Serve until standard input ends."""
-    server = web.Server(Served().answer, access_log=None)  # type: ignore[arg-type]
+    server = web.Server(Served().answer, access_log=None)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(server, "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}\n")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import msgspec
 
@@ -16,25 +16,7 @@ Total = int | None
 LYING: Final = -1
 
 _pack: Final = msgspec.msgpack.Encoder()
-
-
-class Reader(Protocol):
-    """Reads rows that it found to be readable before: a ``Source``."""
-
-    def rows_of(self, raw: bytes) -> Rows:
-        """Return the images of a list of rows."""
-        ...
-
-    def tokens_of(self, raw: bytes) -> list[bytes]:
-        """Return the tokens of a list of rows (see ``Page``)."""
-        ...
-
-
-class Rows(msgspec.Struct, frozen=True):
-    """What rows come to: the images, and how many of the rows cannot be kept."""
-
-    images: tuple[Image, ...]
-    rejected: int = 0
+DIGEST_BYTES: Final = 16
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -45,70 +27,89 @@ class Known(msgspec.Struct, frozen=True):
 
 
 @final
+class Rows:
+    """The rows of a page.
+
+    ``tokens`` has a text for each row: equal texts are equal images, in whatever order the keys of
+    the row came. ``ids`` are those of the rows that can be kept, ``rejected`` is how many cannot.
+    Images are made (``make``, from a token) when they are asked for.
+    """
+
+    __slots__ = ("_images", "_make", "ids", "rejected", "tokens")
+
+    def __init__(
+        self,
+        tokens: list[bytes],
+        ids: list[str],
+        *,
+        images: Sequence[Image] | None = None,
+        make: Callable[[bytes], Image] | None = None,
+    ) -> None:
+        self.tokens = tokens
+        self.ids = ids
+        self.rejected = len(tokens) - len(ids)
+        self._images = images
+        self._make = make
+
+    def image(self, n: int) -> Image:
+        """Return the image of the row that can be kept and has the n-th id."""
+        if self._images is not None:
+            return self._images[n]
+        assert self._make is not None  # noqa: S101  (or the images were given)
+        return self._make(self.tokens[n])
+
+    @property
+    def images(self) -> list[Image]:
+        """The images of the rows that can be kept."""
+        return [self.image(n) for n in range(len(self.ids))]
+
+
+@final
 class Page:
     """One page as it was served: ``served`` rows of ``total``.
 
-    What is asked of it is read from its bytes when it is asked for; where nothing changed, nobody
-    asks. ``digest`` is that of the bytes.
+    ``digest`` is that of the bytes. Where they are the known ones the rows are not read until they
+    are asked for (``read``); where nothing changed, nobody asks.
     """
 
-    __slots__ = ("_read", "_rows", "_tokens", "digest", "served", "total")
+    __slots__ = ("_read", "_rows", "digest", "served", "total")
 
     def __init__(
         self,
         served: int,
         total: Total,
+        digest: bytes,
         *,
         rows: Rows | None = None,
-        tokens: list[bytes] | None = None,
-        digest: bytes = b"",
-        read: tuple[Reader, bytes] | None = None,
+        read: Callable[[], Rows] | None = None,
     ) -> None:
         self.served = served
         self.total = total
         self.digest = digest
         self._rows = rows
-        self._tokens = tokens
         self._read = read
 
     @classmethod
     def of(cls, images: Iterable[Image], total: Total, *, rejected: int = 0) -> Page:
         """Return a page of images that were read already."""
-        rows = Rows(tuple(images), rejected)
-        tokens = [_pack.encode(image) for image in rows.images] + [b""] * rejected
-        digest = sha256(b"".join(tokens)).digest()
-        return cls(len(rows.images) + rejected, total, rows=rows, tokens=tokens, digest=digest)
+        images = tuple(images)
+        tokens = [_pack.encode(image) for image in images] + [b""] * rejected
+        rows = Rows(tokens, [image.image_id for image in images], images=images)
+        return cls(len(tokens), total, sha256(b"".join(tokens)).digest(), rows=rows)
 
     @property
-    def images(self) -> tuple[Image, ...]:
-        """The images of the rows that can be kept."""
-        return self._all().images
-
-    @property
-    def rejected(self) -> int:
-        """How many of the rows cannot be kept."""
-        return self._all().rejected
-
-    @property
-    def tokens(self) -> list[bytes]:
-        """A text for each row: equal texts are equal images, in whatever order the keys came."""
-        if self._tokens is None:
-            assert self._read is not None  # noqa: S101  (or the tokens were given)
-            reader, raw = self._read
-            self._tokens = reader.tokens_of(raw)
-        return self._tokens
-
-    def _all(self) -> Rows:
+    def rows(self) -> Rows:
+        """The rows."""
         if self._rows is None:
             assert self._read is not None  # noqa: S101  (or the rows were given)
-            reader, raw = self._read
-            self._rows = reader.rows_of(raw)
+            self._rows = self._read()
+            self._read = None
         return self._rows
 
 
 def digest_of(pages: Iterable[Page]) -> bytes:
     """Return the digest of the rows of pages, in whatever order they came."""
-    tokens = sorted(token for page in pages for token in page.tokens)
+    tokens = sorted(token for page in pages for token in page.rows.tokens)
     digest = sha256(b"".join(tokens))
     digest.update(array("Q", map(len, tokens)).tobytes())  # where one ends and the next begins
     return digest.digest()
@@ -123,8 +124,8 @@ def merge(pages: Iterable[Page]) -> tuple[dict[str, Image], int]:
     conflicting: dict[str, int] = {}
     rejected = 0
     for page in pages:
-        rejected += page.rejected
-        for image in page.images:
+        rejected += page.rows.rejected
+        for image in page.rows.images:
             known = images.setdefault(image.image_id, image)
             if known is not image and not same(known, image):
                 conflicting[image.image_id] = conflicting.get(image.image_id, 1) + 1
@@ -137,3 +138,60 @@ def merge(pages: Iterable[Page]) -> tuple[dict[str, Image], int]:
 def same(one: Image, other: Image) -> bool:
     """Return whether two rows of one id have equal content."""
     return one.fingerprint == other.fingerprint and one.extra_digest == other.extra_digest
+
+
+def offered_by(pages: Sequence[Page]) -> tuple[Offered, int]:
+    """Return what pages offer together, and how many of their rows were rejected."""
+    offered = Offered(pages)
+    if len(offered) == sum(len(page.rows.tokens) for page in pages):
+        return offered, 0
+    images, rejected = merge(pages)
+    return Offered((), images), rejected
+
+
+@final
+class Offered:
+    """What a whole look listed: images that are made when they are asked for."""
+
+    __slots__ = ("_alike", "_images", "_rows", "ids")
+
+    def __init__(self, pages: Sequence[Page], images: dict[str, Image] | None = None) -> None:
+        """Take pages whose ids are distinct, or the ``images`` that they came to."""
+        self._rows = [page.rows for page in pages]
+        self._images = images
+        self._alike = images is None
+        self.ids = frozenset(images or (i for rows in self._rows for i in rows.ids))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def images(self) -> dict[str, Image]:
+        """Return all images by id."""
+        if self._images is None:
+            self._images = {image.image_id: image for rows in self._rows for image in rows.images}
+        return self._images
+
+    def digests(self) -> bytes:
+        """Return a digest of each row, sorted (nothing, where rows and images are not the same)."""
+        return b"".join(sorted(self._each())) if self._alike else b""
+
+    def fresh(self, known: bytes) -> dict[str, Image] | None:
+        """Return the images of the rows that are not among the ``known`` digests.
+
+        None where rows and images are not the same.
+        """
+        if not self._alike:
+            return None
+        size = DIGEST_BYTES
+        held = {known[n : n + size] for n in range(0, len(known), size)}
+        each = iter(self._each())
+        return {
+            image_id: rows.image(n)
+            for rows in self._rows
+            for n, image_id in enumerate(rows.ids)
+            if next(each) not in held
+        }
+
+    def _each(self) -> list[bytes]:
+        size = DIGEST_BYTES
+        return [sha256(token).digest()[:size] for rows in self._rows for token in rows.tokens]

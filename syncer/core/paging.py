@@ -7,13 +7,13 @@ zone no longer lists, so nothing else can lead to a removal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final, final
 
 import msgspec
 
 from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
-from syncer.core.page import LYING, Known, Page, Total, digest_of, merge
+from syncer.core.page import LYING, Known, Offered, Page, Total, digest_of, merge, offered_by
 
 MAX_REREADS: Final = 2
 MAX_WALKS: Final = 8
@@ -29,23 +29,27 @@ _SEAL: Final = object()
 
 @final
 class Snapshot:
-    """A zone that was read whole and consistently. Only ``Walk.finish`` can make one."""
+    """A zone that was read whole and consistently. Only ``Walk.finish`` can make one.
 
-    __slots__ = ("images", "look", "looked")
+    ``look`` is what was read, in digests; ``before`` the look that what is stored came of.
+    """
+
+    __slots__ = ("before", "look", "looked", "offered")
 
     def __init__(
-        self, seal: object, looked: Looked, images: Mapping[str, Image], look: Look
+        self, seal: object, looked: Looked, offered: Offered, look: Look, before: Look | None
     ) -> None:
         if seal is not _SEAL:
             raise TypeError("a Snapshot comes from Walk.finish only")
         self.looked = looked
-        self.images = images
+        self.offered = offered
         self.look = look
+        self.before = before
 
     def unlisted(self, present: Iterable[str]) -> Candidates:
         """Return the ids stored as present that this whole look did not list."""
-        missing = sorted(image_id for image_id in present if image_id not in self.images)
-        return Candidates(_SEAL, self.looked.zone, tuple(missing), emptied=not self.images)
+        missing = sorted(image_id for image_id in present if image_id not in self.offered.ids)
+        return Candidates(_SEAL, self.looked.zone, tuple(missing), emptied=not self.offered)
 
 
 @final
@@ -159,7 +163,7 @@ class Walk:
             self._tear("totalCount is not a usable number")
         elif first.total is None:
             self.page_size = first.served or self.page_size
-            self._uncounted_ids.update(image.image_id for image in first.images)
+            self._uncounted_ids.update(first.rows.ids)
         elif first.served < min(first.total, self.page_size):
             if first.served == 0:
                 self._tear(f"page 1 was empty although totalCount is {first.total}")
@@ -171,7 +175,7 @@ class Walk:
     def _take_uncounted(self, number: int, rows: Page) -> None:
         before = self.pages[number - 1].served
         known = len(self._uncounted_ids)
-        self._uncounted_ids.update(image.image_id for image in rows.images)
+        self._uncounted_ids.update(rows.rows.ids)
         if rows.served and before < self.page_size:
             self._tear(f"page {number - 1} held {before} of {self.page_size} rows", before)
         elif rows.served and len(self._uncounted_ids) == known:
@@ -200,15 +204,15 @@ class Walk:
         content = digest_of(pages)
         if before is not None and content == before.content:
             return Unchanged(_SEAL, looked, before.images)
-        images, rejected = merge(pages)
+        offered, rejected = offered_by(pages)
         if rejected:
             return Torn(f"{rejected} rows cannot be kept (no usable id, or one id twice)")
-        if total is not None and len(images) != total:
-            return Torn(f"{len(images)} distinct images were read, totalCount is {total}")
+        if total is not None and len(offered) != total:
+            return Torn(f"{len(offered)} distinct images were read, totalCount is {total}")
         look = Look(
-            asked=self._asked, total=total, images=len(images), pages=known, content=content
+            asked=self._asked, total=total, images=len(offered), pages=known, content=content
         )
-        return Snapshot(_SEAL, looked, images, look)
+        return Snapshot(_SEAL, looked, offered, look, self._before)
 
     def salvage(self) -> tuple[dict[str, Image], int]:
         """Return the images that were read, by id, and the number of rows that cannot be kept."""

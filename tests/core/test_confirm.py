@@ -234,7 +234,7 @@ def test_what_any_page_returned_is_never_removed(replies: list[list[Page]]) -> N
             if question.next_page is None:
                 break
             question.take(page)
-            seen |= {each.image_id for each in page.images} & set(batch)
+            seen |= {each.image_id for each in page.rows.images} & set(batch)
         if question.next_page is None:
             answers.replied(question)
     removal = set(answers.removal().image_ids)

@@ -34,8 +34,8 @@ rows = documented | st.dictionaries(st.sampled_from([*NAMES, "\x008", "field_0",
 def one_by_one(source: Source, items: list[Any]) -> list[Any]:
     """Read each row by the slow path: a row in front that no documented page holds forces it."""
     read = source.read_images(page([{"imageId": "first", "untracked": 1}, *items]))
-    assert read.images[0].image_id == "first"
-    return [read.images[1:], read.served - 1, read.rejected, read.total]
+    assert read.rows.images[0].image_id == "first"
+    return [read.rows.images[1:], read.served - 1, read.rows.rejected, read.total]
 
 
 def page(items: list[Any]) -> bytes:
@@ -47,16 +47,18 @@ def page(items: list[Any]) -> bytes:
 def test_a_page_comes_out_as_its_rows_do(source: Source, items: list[Any]) -> None:
     """For any page: same images, same digests, same count of rejected rows."""
     read = source.read_images(page(items))
-    assert [read.images, read.served, read.rejected, read.total] == one_by_one(source, items)
+    assert [read.rows.images, read.served, read.rows.rejected, read.total] == one_by_one(
+        source, items
+    )
 
 
 def test_documented_rows_are_read_fast() -> None:
     """The fast way is taken, by pages with every field and by those where some are null."""
     row = dict.fromkeys(NAMES, "text")
     raw = json.dumps([row, {**row, "imageId": "other", "imageName": None}]).encode()
-    images = VM._documented(raw)
-    assert images is not None
-    assert ["text", "other"] == [image.image_id for image in images]
+    rows = VM._documented(raw)
+    assert rows is not None
+    assert ["text", "other"] == [image.image_id for image in rows.images]
 
 
 @pytest.mark.parametrize(

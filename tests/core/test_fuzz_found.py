@@ -54,9 +54,9 @@ def test_a_total_of_any_length_is_a_lie() -> None:
 def test_a_name_that_no_index_takes_is_known_by_its_beginning() -> None:
     """A new field whose name is longer than an index takes does not fail its zone."""
     body = json.dumps({"dataSet": [{"imageId": "a", "\U0001f600" * 10_000: 1}]}).encode()
-    [name] = new_names((), VM.read_images(body).images)
+    [name] = new_names((), VM.read_images(body).rows.images)
     assert "\U0001f600" * 200 == name
-    assert not new_names((name,), VM.read_images(body).images)
+    assert not new_names((name,), VM.read_images(body).rows.images)
 
 
 def test_a_row_of_more_than_jsonb_gives_back_is_rejected() -> None:
@@ -64,7 +64,7 @@ def test_a_row_of_more_than_jsonb_gives_back_is_rejected() -> None:
     for length, rejected in ((MAX_JSON - 8, 0), (MAX_JSON - 7, 1)):
         row = {"imageId": "a", "x": "y" * length}
         rows = VM.read_images(json.dumps({"dataSet": [row, {"imageId": "b"}]}).encode())
-        assert (2, rejected) == (rows.served, rows.rejected)
+        assert (2, rejected) == (rows.served, rows.rows.rejected)
         zones = {"zoneSet": [{"zoneId": "a", "x": "y" * length}, {"zoneId": "b"}]}
         assert rejected == VM.read_zones(json.dumps(zones).encode())[1]
 

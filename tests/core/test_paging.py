@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from syncer.core.model import Fault, Image, Looked, Tracked, ZoneRef
 from syncer.core.normalise import extra_digest, fingerprint
-from syncer.core.page import Page
+from syncer.core.page import Offered, Page
 from syncer.core.paging import MAX_WALKS, Candidates, Look, Reading, Snapshot, Torn, Walk
 
 ZONE = ZoneRef("vm", "HKG-A")
@@ -86,7 +86,7 @@ def test_an_honest_listing_assembles_in_any_order(
     walk_through(walk, listing(offered, counted=counted), order)
     snapshot = walk.finish(LOOKED)
     assert isinstance(snapshot, Snapshot)
-    assert dict(snapshot.images) == {each.image_id: each for each in offered}
+    assert dict(snapshot.offered.images()) == {each.image_id: each for each in offered}
     assert snapshot.looked == LOOKED
 
 
@@ -98,7 +98,7 @@ def test_a_silent_cap_on_the_page_size_hides_nothing(
     """A server that serves at most ``cap`` rows a page is read whole, at the first attempt."""
     snapshot, reading = read(listing(images(count), counted=counted, cap=cap), page_size)
     assert snapshot is not None
-    assert set(snapshot.images) == ids(images(count))
+    assert set(snapshot.offered.images()) == ids(images(count))
     assert (reading.walks, snapshot.looked.rereads) == (1, 0)
     assert snapshot.looked.pages == reading.pages
 
@@ -136,7 +136,7 @@ def test_an_empty_zone_is_a_whole_look() -> None:
         assert walk.remaining() == ()
         snapshot = walk.finish(LOOKED)
         assert isinstance(snapshot, Snapshot)
-        assert dict(snapshot.images) == {}
+        assert dict(snapshot.offered.images()) == {}
 
 
 def test_a_service_without_pages_is_read_in_one_call() -> None:
@@ -155,7 +155,7 @@ def test_equal_rows_of_one_id_are_one_image() -> None:
     walk.take(2, rows([image(b.image_id), c], 3))
     snapshot = walk.finish(LOOKED)
     assert isinstance(snapshot, Snapshot)
-    assert set(snapshot.images) == {a.image_id, b.image_id, c.image_id}
+    assert set(snapshot.offered.images()) == {a.image_id, b.image_id, c.image_id}
 
 
 # --- torn
@@ -195,9 +195,11 @@ def test_a_page_that_lacks_rows_is_never_a_whole_look(
         page = honest(number, size)
         if number != short:
             return page
-        return rows([row for place, row in enumerate(page.images) if place in kept], page.total)
+        return rows(
+            [row for place, row in enumerate(page.rows.images) if place in kept], page.total
+        )
 
-    full = len(honest(short, page_size).images)
+    full = len(honest(short, page_size).rows.images)
     assume(len([place for place in kept if place < full]) < full)
     walk = Walk(page_size)
     walk_through(walk, serve, order)
@@ -205,7 +207,7 @@ def test_a_page_that_lacks_rows_is_never_a_whole_look(
     if short > 1:
         assert isinstance(result, Torn)
     elif isinstance(result, Snapshot):
-        assert set(result.images) == ids(offered)
+        assert set(result.offered.images()) == ids(offered)
 
 
 @given(st.integers(3, 9), st.integers(2, 5), st.data())
@@ -220,7 +222,7 @@ def test_a_short_page_in_the_middle_shows_without_a_count_too(
     lost = data.draw(st.integers(1, page_size - 1))
 
     def serve(number: int, size: int) -> Page:
-        served = honest(number, size).images
+        served = honest(number, size).rows.images
         return rows(served[: len(served) - lost] if number == short else served, None)
 
     walk = Walk(page_size)
@@ -241,7 +243,7 @@ def test_a_total_that_differs_on_any_page_tears_the_walk(
 
     def serve(number: int, size: int) -> Page:
         page = honest(number, size)
-        return rows(page.images, told if number == odd else count)
+        return rows(page.rows.images, told if number == odd else count)
 
     walk = Walk(page_size)
     walk_through(walk, serve, order)
@@ -291,7 +293,7 @@ def test_a_rejected_row_is_never_a_whole_look(
 
     def serve(number: int, size: int) -> Page:
         page = honest(number, size)
-        return rows(page.images, page.total, rejected=number == odd)
+        return rows(page.rows.images, page.total, rejected=number == odd)
 
     walk = Walk(page_size)
     walk_through(walk, serve)
@@ -350,9 +352,11 @@ def test_a_list_that_moves_while_it_is_read_is_only_whole_if_its_count_agrees(
         walk_through(walk, serve)
         if snapshot := reading.done(walk, LOOKED):
             assert isinstance(snapshot, Snapshot)
-            assert {page.total for page in served} == {len(snapshot.images)}
-            assert set(snapshot.images) == {i.image_id for p in served for i in p.images}
-            assert not any(page.rejected for page in served)
+            assert {page.total for page in served} == {len(snapshot.offered.images())}
+            assert set(snapshot.offered.images()) == {
+                i.image_id for p in served for i in p.rows.images
+            }
+            assert not any(page.rows.rejected for page in served)
             return
     assert reading.walks <= MAX_WALKS
 
@@ -384,7 +388,7 @@ def test_a_zone_that_settles_is_whole_at_a_re_read() -> None:
     """One torn reading costs one re-read, and the snapshot says so."""
     totals = iter([20, 21, 20, 20])
     honest = listing(images(20))
-    snapshot, reading = read(lambda n, s: rows(honest(n, s).images, next(totals)), 10)
+    snapshot, reading = read(lambda n, s: rows(honest(n, s).rows.images, next(totals)), 10)
     assert snapshot is not None
     assert (reading.walks, snapshot.looked.rereads, snapshot.looked.pages) == (2, 1, 4)
 
@@ -398,7 +402,7 @@ def test_a_cap_that_shows_on_a_later_page_plans_the_pages_anew() -> None:
 
     snapshot, reading = read(serve, 10)
     assert snapshot is not None
-    assert set(snapshot.images) == ids(images(30))
+    assert set(snapshot.offered.images()) == ids(images(30))
     assert reading.walks == 2
 
 
@@ -449,7 +453,8 @@ def test_an_abandoned_walk_keeps_what_it_read() -> None:
 def test_a_snapshot_comes_from_a_walk_only() -> None:
     """No other code can make a snapshot, so nothing else can lead to a removal."""
     with pytest.raises(TypeError, match=r"Walk\.finish"):
-        Snapshot(object(), LOOKED, {}, Look(asked=1, total=0, images=0, pages=(), content=b""))
+        look = Look(asked=1, total=0, images=0, pages=(), content=b"")
+        Snapshot(object(), LOOKED, Offered([]), look, None)
 
 
 def test_candidates_come_from_a_snapshot_only() -> None:

@@ -133,15 +133,15 @@ def assert_image(image: Image) -> None:
 
 
 def assert_rows(rows: Page) -> None:
-    assert rows.served == len(rows.images) + rows.rejected == len(rows.tokens)
+    assert rows.served == len(rows.rows.images) + rows.rows.rejected == len(rows.rows.tokens)
     assert rows.total is None or -1 <= rows.total
-    for image in rows.images:
+    for image in rows.rows.images:
         assert_image(image)
-    for name in new_names((), rows.images):
+    for name in new_names((), rows.rows.images):
         assert 0 <= len(name.encode()) <= MAX_KEY
         assert_text(name)
-    if len(rows.images) > 1:
-        changed_fields(rows.images[0].tracked, rows.images[1].tracked)
+    if len(rows.rows.images) > 1:
+        changed_fields(rows.rows.images[0].tracked, rows.rows.images[1].tracked)
 
 
 def assert_walk(rows: Page, *, paged: bool) -> Iterable[str]:
@@ -165,7 +165,7 @@ def assert_walk(rows: Page, *, paged: bool) -> Iterable[str]:
         images, rejected = walk.salvage()
         assert len(images) == compare(images, {}, {}).tally().appeared
         if isinstance(result, Snapshot):
-            assert (result.images, rejected) == (images, 0)
+            assert (result.offered.images(), rejected) == (images, 0)
             yield "snapshot"
 
 
@@ -201,8 +201,8 @@ def assert_source(source: Source, response: bytes) -> Iterable[str]:
         assert_error(error)
         yield f"rows: {type(error).__name__}"
     else:
-        yield "images" if rows.images else "no image"
-        if rows.rejected:
+        yield "images" if rows.rows.images else "no image"
+        if rows.rows.rejected:
             yield "rejected"
         assert_rows(rows)
         yield from assert_walk(rows, paged=source.paged)

@@ -44,7 +44,7 @@ def survivors(seeds: range) -> tuple[list[Image], dict[ZoneRef, ListedZone], set
             with suppress(SyncError):
                 zones |= {zone.ref: zone for zone in source.read_zones(answer.response)[0]}
             with suppress(SyncError):
-                images += source.read_images(answer.response).images
+                images += source.read_images(answer.response).rows.images
     return images, zones, said
 
 
@@ -69,9 +69,9 @@ async def test_whatever_was_read_is_stored_as_it_was_read(url: str, db: Any, sta
         known = await store.known_zones(db, "a")
         for look in looks:
             async with db.transaction():
-                _, diff = await store.plan(db, known[ZONE], look)
+                diff = (await store.plan(db, known[ZONE], look)).diff
                 await store.write(db, run, known[ZONE], diff)
-        _, diff = await store.plan(db, known[ZONE], last)
+        diff = (await store.plan(db, known[ZONE], last)).diff
     assert not diff
 
     assert zones.keys() == known.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ _rows: Final = msgspec.json.Decoder(list[Any], float_hook=number)
 _scalar: Final = msgspec.json.Decoder(float_hook=number)
 _json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _pack: Final = msgspec.msgpack.Encoder()
+_unpack: Final = msgspec.msgpack.Decoder(list[Any])
 
 PARSER: Final = 1
 """Counts up whenever the same bytes are read as other images: what is known of pages is void."""
@@ -97,9 +98,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         digest = sha256(raw).digest()
         if (page := self._quickly(raw, count, digest, known)) is not None:
             return page
-        items = self._items(raw)
-        tokens = _any_tokens(items, raw)
-        return Page(len(items), count, rows=self._rows(items), tokens=tokens, digest=digest)
+        read = self._rows(raw)
+        return Page(len(read.tokens), count, digest, rows=read)
 
     def read_images_apart(
         self, response: bytes, mark: bytes, raw: bytes, known: Known | None = None
@@ -119,38 +119,18 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     def _quickly(self, raw: bytes, total: Total, digest: bytes, known: Known | None) -> Page | None:
         """Return the page if it is the known one or all its rows are as documented."""
         if known is not None and digest == known.digest:
-            return Page(known.served, total, digest=digest, read=(self, raw))
-        if (documented := self._documented(raw)) is None:
-            return None
-        tokens = _documented_tokens(documented)
-        return Page(len(documented), total, tokens=tokens, digest=digest, read=(self, raw))
+            return Page(known.served, total, digest, read=partial(self._reread, raw))
+        rows = self._documented(raw)
+        return None if rows is None else Page(len(rows.tokens), total, digest, rows=rows)
 
-    def rows_of(self, raw: bytes) -> Rows:
-        """Return the images of a list of rows that was read before."""
-        if (documented := self._documented(raw)) is None:
-            return self._rows(self._items(raw))
-        spread = None in self.fields
-        images = []
-        for row in documented:
-            image_id, *values = msgspec.structs.astuple(row)
-            if spread:
-                value = iter(values)
-                values = [next(value) if name else None for name in self.fields]
-            tracked: Tracked = tuple(values)  # as many as TRACKED
-            images.append(Image(image_id, tracked, None, fingerprint(tracked), None))
-        return Rows(tuple(images))
+    def _reread(self, raw: bytes) -> Rows:
+        return self._documented(raw) or self._rows(raw)
 
-    def tokens_of(self, raw: bytes) -> list[bytes]:
-        """Return the tokens (see ``Page``) of a list of rows that was read before."""
-        if (documented := self._documented(raw)) is not None:
-            return _documented_tokens(documented)
-        return _any_tokens(self._items(raw), raw)
+    def _documented(self, raw: bytes) -> Rows | None:
+        """Read rows that all are as the API documents them, or return None.
 
-    def _documented(self, raw: bytes) -> list[Any] | None:
-        """Decode rows that all are as the API documents them, or return None.
-
-        Three times as fast as row by row, and the same: other rows, and whatever would have to be
-        altered or rejected, are left to ``_image``.
+        Several times as fast as row by row, and the same: other rows, and whatever would have to
+        be altered or rejected, are left to ``_rows``.
         """
         if _NUL in raw:
             return None
@@ -158,18 +138,30 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             rows = _documented_rows(self.fields).decode(raw)
         except (UnicodeDecodeError, RecursionError, msgspec.DecodeError):
             return None
-        usable = [_plain_id(row.image_id) for row in rows]
-        return rows if all(usable) else None
+        ids = [row.image_id for row in rows]
+        if not all(map(_is_plain, ids)):
+            return None
+        tokens = list(map(_pack.encode, map(msgspec.structs.astuple, rows)))
+        return Rows(tokens, ids, make=self._made)
 
-    def _items(self, raw: bytes) -> list[Any]:
+    def _made(self, token: bytes) -> Image:
+        """Return the image of a documented row."""
+        values = _unpack.decode(token)
+        image_id = values.pop(0)
+        if None in self.fields:
+            value = iter(values)
+            values = [next(value) if name else None for name in self.fields]
+        tracked: Tracked = tuple(values)  # as many as TRACKED
+        return Image(image_id, tracked, None, fingerprint(tracked), None)
+
+    def _rows(self, raw: bytes) -> Rows:
         try:
-            return decode(_rows, raw)
+            items = decode(_rows, raw)
         except BadPayload as error:
             raise BadPayload(f"{self.rows} is not a list of images", code="BAD_PAYLOAD") from error
-
-    def _rows(self, items: list[Any]) -> Rows:
+        tokens = _tokens(items, raw)
         images = [image for row in items if (image := self._image(row)) is not None]
-        return Rows(tuple(images), len(items) - len(images))
+        return Rows(tokens, [image.image_id for image in images], images=images)
 
     def read_zones(self, response: bytes) -> tuple[list[ListedZone], int]:
         """Read the ``response`` member of DescribeZones: the zones, and the rows without an id."""
@@ -209,16 +201,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return Image(image_id, tracked, extra, fingerprint(tracked), extra_digest(extra))
 
 
-def _documented_tokens(rows: list[Any]) -> list[bytes]:
-    return [_pack.encode(values) for values in map(msgspec.structs.astuple, rows)]
-
-
-def _any_tokens(items: list[Any], raw: bytes) -> list[bytes]:
+def _tokens(items: list[Any], raw: bytes) -> list[bytes]:
     """Return the rows as JSON with sorted keys (never taken for a documented row's msgpack)."""
     try:
         return [_json.encode(item) for item in items]
-    except RecursionError:  # then the page is known by its bytes only
-        return [raw, *[b""] * (len(items) - 1)]
+    except RecursionError:  # then the rows are the same if the page is
+        return [b"%s%d" % (sha256(raw).digest(), n) for n in range(len(items))]
 
 
 @cache
@@ -238,7 +226,7 @@ def _documented_rows(fields: tuple[str | None, ...]) -> msgspec.json.Decoder[lis
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
 
 
-def _plain_id(image_id: str) -> bool:
+def _is_plain(image_id: str) -> bool:
     """Return whether an id is usable as it is; for most this is quickly said."""
     if image_id.isascii() and len(image_id) <= MAX_ID_BYTES and not image_id[:1].isspace():
         return bool(image_id)
