@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from itertools import chain
 from typing import Final, final
 
 import msgspec
@@ -109,7 +110,7 @@ class Page:
 
 def digest_of(pages: Iterable[Page]) -> bytes:
     """Return the digest of the rows of pages, in whatever order they came."""
-    tokens = sorted(token for page in pages for token in page.rows.tokens)
+    tokens = sorted(chain.from_iterable(page.rows.tokens for page in pages))
     digest = sha256(b"".join(tokens))
     digest.update(array("Q", map(len, tokens)).tobytes())  # where one ends and the next begins
     return digest.digest()
@@ -153,14 +154,15 @@ def offered_by(pages: Sequence[Page]) -> tuple[Offered, int]:
 class Offered:
     """What a whole look listed: images that are made when they are asked for."""
 
-    __slots__ = ("_alike", "_images", "_rows", "ids")
+    __slots__ = ("_alike", "_digests", "_images", "_rows", "ids")
 
     def __init__(self, pages: Sequence[Page], images: dict[str, Image] | None = None) -> None:
         """Take pages whose ids are distinct, or the ``images`` that they came to."""
         self._rows = [page.rows for page in pages]
         self._images = images
         self._alike = images is None
-        self.ids = frozenset(images or (i for rows in self._rows for i in rows.ids))
+        self._digests: list[bytes] | None = None
+        self.ids = frozenset(images or chain.from_iterable(rows.ids for rows in self._rows))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -182,16 +184,20 @@ class Offered:
         """
         if not self._alike:
             return None
-        size = DIGEST_BYTES
+        size, each = DIGEST_BYTES, self._each()
         held = {known[n : n + size] for n in range(0, len(known), size)}
-        each = iter(self._each())
-        return {
-            image_id: rows.image(n)
-            for rows in self._rows
-            for n, image_id in enumerate(rows.ids)
-            if next(each) not in held
-        }
+        images, first = {}, 0
+        for rows in self._rows:
+            last = first + len(rows.ids)
+            for n, digest in enumerate(each[first:last]):
+                if digest not in held:
+                    images[rows.ids[n]] = rows.image(n)
+            first = last
+        return images
 
     def _each(self) -> list[bytes]:
-        size = DIGEST_BYTES
-        return [sha256(token).digest()[:size] for rows in self._rows for token in rows.tokens]
+        if self._digests is None:
+            size = DIGEST_BYTES
+            tokens = chain.from_iterable(rows.tokens for rows in self._rows)
+            self._digests = [sha256(token).digest()[:size] for token in tokens]
+        return self._digests

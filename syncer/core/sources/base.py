@@ -139,7 +139,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         except (UnicodeDecodeError, RecursionError, msgspec.DecodeError):
             return None
         ids = [row.image_id for row in rows]
-        if not all(map(_is_plain, ids)):
+        if not _are_usable(ids):
             return None
         tokens = list(map(_pack.encode, map(msgspec.structs.astuple, rows)))
         return Rows(tokens, ids, make=self._made)
@@ -226,11 +226,11 @@ def _documented_rows(fields: tuple[str | None, ...]) -> msgspec.json.Decoder[lis
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
 
 
-def _is_plain(image_id: str) -> bool:
-    """Return whether an id is usable as it is; for most this is quickly said."""
-    if image_id.isascii() and len(image_id) <= MAX_ID_BYTES and not image_id[:1].isspace():
-        return bool(image_id)
-    return usable_id(image_id) is not None
+def _are_usable(ids: list[str]) -> bool:
+    """Return whether all ids are usable as they are; for most pages this is quickly said."""
+    if "".join(ids).isascii():
+        return all(map(str.strip, ids)) and max(map(len, ids), default=0) <= MAX_ID_BYTES
+    return all(usable_id(image_id) == image_id for image_id in ids)
 
 
 def usable_id(value: Any) -> str | None:
