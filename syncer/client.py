@@ -49,8 +49,8 @@ class Client:
         learnt: Learnt | None,
     ) -> None:
         self._transport = transport
-        self._slots = anyio.CapacityLimiter(settings.max_concurrency)
-        self._turn = anyio.Lock()
+        self._slots = anyio.Semaphore(settings.max_concurrency, fast_acquire=True)
+        self._turn = anyio.Lock(fast_acquire=True)
         self._pacer = Pacer(ceiling=settings.max_rate, learnt=learnt)
         self._policy = policy
         self._deadline = time.monotonic() + settings.run_timeout

@@ -116,7 +116,7 @@ async def read_zones(
     ``now`` is the database's clock in seconds since 1970. Raises Denied.
     """
     begun = 0
-    gate = anyio.Semaphore(at_once)
+    gate = anyio.Semaphore(at_once, fast_acquire=True)
 
     async def read(target: Target) -> None:
         try:
@@ -203,6 +203,9 @@ async def _read_pages(  # noqa: PLR0917  (one caller, above)
 
     async def read_all() -> None:
         while not errors and (numbers := walk.remaining()):
+            if len(numbers) == 1:
+                await read(numbers[0])
+                continue
             queue = iter(numbers)
             async with anyio.create_task_group() as tasks:
                 for _ in range(min(at_once, len(numbers))):
