@@ -132,7 +132,9 @@ def _size_key(size: str) -> str:
 
 def fingerprint(tracked: Tracked) -> bytes:
     """Return the digest of the tracked values; values that compare equal have equal digests."""
-    keyed = (*tracked[:_SIZE], size_key(tracked[_SIZE]), *tracked[_SIZE + 1 :])
+    size = tracked[_SIZE]
+    key = size_key(size)
+    keyed = tracked if key == size else (*tracked[:_SIZE], key, *tracked[_SIZE + 1 :])
     return sha256(_pack.encode(keyed)).digest()[:DIGEST_BYTES]
 
 

@@ -34,7 +34,7 @@ _rows: Final = msgspec.json.Decoder(list[Any], float_hook=number)
 _scalar: Final = msgspec.json.Decoder(float_hook=number)
 _json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _pack: Final = msgspec.msgpack.Encoder()
-_unpack: Final = msgspec.msgpack.Decoder(list[Any])
+_unpack: Final = msgspec.msgpack.Decoder(tuple[Any, ...])
 
 PARSER: Final = 1
 """Counts up whenever the same bytes are read as other images: what is known of pages is void."""
@@ -147,12 +147,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     def _made(self, token: bytes) -> Image:
         """Return the image of a documented row."""
         values = _unpack.decode(token)
-        image_id = values.pop(0)
+        tracked = values[1:]
         if None in self.fields:
-            value = iter(values)
-            values = [next(value) if name else None for name in self.fields]
-        tracked: Tracked = tuple(values)  # as many as TRACKED
-        return Image(image_id, tracked, None, fingerprint(tracked), None)
+            value = iter(tracked)
+            tracked = tuple([next(value) if name else None for name in self.fields])
+        return Image(values[0], tracked, None, fingerprint(tracked), None)
 
     def _rows(self, raw: bytes) -> Rows:
         try:
