@@ -270,3 +270,9 @@ def operator() -> str:
     except (KeyError, OSError):  # a user id without a name, as in many containers
         name = f"uid {os.getuid()}"
     return f"{name}@{socket.gethostname()}"
+
+
+def bare_environment() -> dict[str, str]:
+    """Return the environment without what would configure this program or a database."""
+    ours = ("ZENLAYER", "SYNCER_", "PG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

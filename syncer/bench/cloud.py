@@ -37,6 +37,7 @@ class Cloud:
         self._order = {zone: list(range(images)) for zone in self.zones}
         self._pages: dict[tuple[str, int, int], bytes] = {}
         self._fields: tuple[str, ...] = FIELDS
+        self._checksums: dict[str, str] = {}
         self._rounds = 0
 
     def total(self, zone: str) -> int:
@@ -74,21 +75,29 @@ class Cloud:
         return changed
 
     def reorder(self, seed: int) -> None:
-        """Serve every zone's rows in another order, and their keys too."""
+        """Serve every zone's rows in another order."""
         shuffle = random.Random(seed).shuffle  # noqa: S311  (no secret)
-        fields = list(FIELDS)
-        shuffle(fields)
-        self._fields = tuple(fields)
         for order in self._order.values():
             shuffle(order)
         self._pages.clear()
 
+    def reformat(self, seed: int) -> None:
+        """Serve the keys of the rows in another order."""
+        fields = list(FIELDS)
+        random.Random(seed).shuffle(fields)  # noqa: S311  (no secret)
+        self._fields = tuple(fields)
+        self._pages.clear()
+
     def checksum(self, zone: str) -> str:
-        """Return the checksum of a zone's images, as ``sql`` computes it of what is stored."""
-        rows = sorted("\x1f".join(self._values(zone, n)) for n in range(self.total(zone)))
-        return md5("\n".join(rows).encode(), usedforsecurity=False).hexdigest()
+        """Return the checksum of a zone's images, as PostgreSQL computes it of what is stored."""
+        if zone not in self._checksums:
+            rows = sorted("\x1f".join(self._values(zone, n)) for n in range(self.total(zone)))
+            text = "\n".join(rows).encode()
+            self._checksums[zone] = md5(text, usedforsecurity=False).hexdigest()
+        return self._checksums[zone]
 
     def _forget(self, zone: str) -> None:
+        self._checksums.pop(zone, None)
         for key in [key for key in self._pages if key[0] == zone]:
             del self._pages[key]
 

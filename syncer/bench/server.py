@@ -59,6 +59,7 @@ class Served:
         build: tuple[int, int] | None = None,
         drift: Drift | None = None,
         reorder: int | None = None,
+        reformat: int | None = None,
         latency: float | None = None,
         checksums: bool = False,
     ) -> dict[str, Any]:
@@ -69,6 +70,8 @@ class Served:
             told["changed"] = self.cloud.drift(drift)
         if reorder is not None:
             self.cloud.reorder(reorder)
+        if reformat is not None:
+            self.cloud.reformat(reformat)
         if latency is not None:
             self.latency = latency
         if checksums:

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "approve": ("approve", "Let withheld removals of a zone through."),
     "db": ("db", "The database: upgrade, status, url, roles."),
     "simulate": ("simulate", "An API simulator, for trying and testing."),
+    "bench": ("bench", "How close a run is to what network, parser and PostgreSQL allow."),
 }
 
 
