@@ -153,7 +153,9 @@ class Stage:
 async def open_stage(url: str | None, pg_bin: str | None) -> AsyncIterator[Stage]:
     """Start a server, and a PostgreSQL unless one is given by URL."""
     async with contextlib.AsyncExitStack() as stack:
-        dsn: str = url or await stack.enter_async_context(_postgres(pg_bin))
+        dsn = url
+        if dsn is None:
+            dsn = await stack.enter_async_context(_postgres(pg_bin))
         control = await asyncpg.connect(dsn)
         stack.push_async_callback(control.close)
         for name in (_DATABASE, _TEMPLATE):

@@ -452,8 +452,8 @@ def test_an_abandoned_walk_keeps_what_it_read() -> None:
 
 def test_a_snapshot_comes_from_a_walk_only() -> None:
     """No other code can make a snapshot, so nothing else can lead to a removal."""
+    look = Look(asked=1, total=0, images=0, pages=(), content=b"")
     with pytest.raises(TypeError, match=r"Walk\.finish"):
-        look = Look(asked=1, total=0, images=0, pages=(), content=b"")
         Snapshot(object(), LOOKED, Offered([]), look, None)
 
 
