@@ -19,7 +19,7 @@ from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
 from syncer.core.limiter import Learnt
 from syncer.core.model import Fault
-from syncer.crawl import WRITERS, Crawl, Listings, Progress
+from syncer.crawl import WRITERS, Crawl, Progress
 from syncer.db import Server
 from syncer.ledger import Run, grace
 from syncer.lock import session_name
@@ -53,19 +53,16 @@ async def run_once(
     settings.require_credentials()
     account = settings.account
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(unwrapped())
-        client = await stack.enter_async_context(open_client(settings, policy=policy))
-        listings = Listings(client, selection, stop)
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        tasks.start_soon(listings.ask)  # meanwhile the database is made ready
         run: Run | None = None
         if dry_run:
             known = await look(server, account)
         else:
             run, known = await _begin(settings, server, selection, stop, stack)
-        client.learn(known.learnt)
         patience = math.inf
         report = Report(account=account, run_id=run.run_id if run else None)
+        client = await stack.enter_async_context(
+            open_client(settings, policy=policy, learnt=known.learnt)
+        )
         try:
             with unwrapped():
                 name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
@@ -74,7 +71,6 @@ async def run_once(
                         settings=settings,
                         selection=selection,
                         client=client,
-                        listings=listings,
                         writer=Writer(server, pool, run, account),
                         clock=known.clock,
                         report=report,

@@ -38,23 +38,27 @@ class Writer:
         self._account = account
         self._zones: dict[ZoneRef, Zone] = {}
 
-    async def prepare(self) -> None:
-        """Read which zones are known."""
-        self._zones = await self._do(partial(store.known_zones, account=self._account))
-
     async def zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, Zone]:
         """Store zones that are new or described anew; return every zone that is known."""
+        self._zones = await self._do(partial(self._describe, listed))
+        return self._zones
+
+    async def _describe(
+        self, listed: Sequence[ListedZone], connection: Connection
+    ) -> dict[ZoneRef, Zone]:
+        known = await store.known_zones(connection, self._account)
         changed = [
             zone
             for zone in listed
-            if (old := self._zones.get(zone.ref)) is None
+            if (old := known.get(zone.ref)) is None
             or old.name != zone.name
             or not same_json(old.attributes, zone.attributes)
         ]
         if self._run is not None and changed:
-            self._zones = await self._do(partial(self._describe, changed))
+            await store.describe_zones(connection, self._account, changed)
+            known = await store.known_zones(connection, self._account)
         for zone in changed:
-            self._zones.setdefault(
+            known.setdefault(
                 zone.ref,
                 Zone(
                     key=0,
@@ -67,13 +71,7 @@ class Writer:
                     last_complete_at=None,
                 ),
             )
-        return self._zones
-
-    async def _describe(
-        self, changed: Sequence[ListedZone], connection: Connection
-    ) -> dict[ZoneRef, Zone]:
-        await store.describe_zones(connection, self._account, changed)
-        return await store.known_zones(connection, self._account)
+        return known
 
     async def write(self, outcome: Snapshot | Incomplete | Failed | Gone) -> Written:
         """Store what came of reading a zone."""
