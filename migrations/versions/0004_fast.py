@@ -19,7 +19,7 @@ def upgrade() -> None:
     op.execute("""
         create table syncer_store.zone_digests (
             zone_key   integer primary key,
-            parser     smallint not null,
+            parser     bigint not null,
             asked      integer not null,
             total      bigint,
             images     integer not null,
@@ -38,9 +38,8 @@ def invariants() -> None:
     # became 2 x 6.
     op.execute("drop trigger images_latest_is_last on syncer_store.images")
     op.execute("drop trigger image_history_is_past on syncer_store.image_history")
-    op.execute("drop function syncer_store.check_latest_is_last()")
     op.execute("""
-        create function syncer_store.check_latest_is_last() returns trigger
+        create or replace function syncer_store.check_latest_is_last() returns trigger
         language plpgsql set search_path = '' as $$
         declare
             astray text;
