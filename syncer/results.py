@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 import msgspec
 
 from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged
-from syncer.core.model import Fault, Gone, Incomplete
+from syncer.core.model import Fault, Gone, Image, Incomplete
 from syncer.core.paging import Look, Snapshot, Unchanged
 from syncer.store import Plan, Zone
 
@@ -43,14 +45,58 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
+class Sum:
+    """What the parts of a zone's plan come to; the images themselves for a dry run only."""
+
+    def __init__(self, offered: Container[str], *, dry: bool) -> None:
+        self._offered = offered
+        self._dry = dry
+        self.diff = Diff((), (), ())
+        self.tally = Tally()
+        self.present = 0
+        self.unlisted: dict[str, bool] = {}
+        """Ids stored as present and not listed; whether they are withheld."""
+        self.seen_again = 0
+        """Withheld images that were seen after all."""
+
+    def add(self, plan: Plan) -> None:
+        """Add a part."""
+        tally = plan.diff.tally()
+        self.tally = Tally(
+            appeared=self.tally.appeared + tally.appeared,
+            changed=self.tally.changed + tally.changed,
+            returned=self.tally.returned + tally.returned,
+        )
+        self.present += plan.unseen
+        for image_id, known in plan.stored.items():
+            if known.present:
+                self.present += 1
+                if image_id not in self._offered:
+                    self.unlisted[image_id] = known.withheld
+        self.seen_again += seen_again(plan)
+        if self._dry:
+            self.diff = Diff(
+                self.diff.appeared + plan.diff.appeared,
+                self.diff.changes + plan.diff.changes,
+                self.diff.refreshed + plan.diff.refreshed,
+            )
+
+
+def seen_again(plan: Plan) -> int:
+    """Return how many withheld images were seen after all."""
+    diff = plan.diff
+    seen: Iterable[Image] = (*(change.image for change in diff.changes), *diff.refreshed)
+    return sum(plan.stored[image.image_id].withheld for image in seen)
+
+
 def written(
     zone: Zone,
     outcome: Snapshot | Incomplete,
-    plan: Plan,
+    plan: Sum,
     approved: int | None,
 ) -> Written:
     """Return what becomes of a zone that was read, by what is stored of it."""
-    looked, tally = outcome.looked, plan.diff.tally()
+    looked, tally = outcome.looked, plan.tally
     if isinstance(outcome, Incomplete):
         return Written(
             zone=zone,
@@ -62,9 +108,8 @@ def written(
             tally=tally,
             fault=outcome.fault,
         )
-    present = [image_id for image_id, known in plan.stored.items() if known.present]
-    candidates = outcome.unlisted(present)
-    still = frozenset(i for i in candidates.image_ids if plan.stored[i].withheld)
+    candidates = outcome.unlisted(plan.unlisted)
+    still = frozenset(i for i in candidates.image_ids if plan.unlisted[i])
     return Written(
         zone=zone,
         status="changed" if tally != Tally() else "unchanged",
@@ -74,7 +119,7 @@ def written(
         tally=tally,
         judged=Judged(
             candidates=candidates,
-            present=plan.unseen + len(present),
+            present=plan.present,
             withheld=still,
             approved=approved,
         ),

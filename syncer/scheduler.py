@@ -18,8 +18,10 @@ from syncer.core.confirm import Answers, Question
 from syncer.core.errors import Denied, ImageNotFound, SyncError, ZoneNotFound
 from syncer.core.guard import Cleared
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, Looked, ZoneRef
-from syncer.core.paging import Look, Reading, Snapshot, Unchanged, Walk
+from syncer.core.paging import Look, Snapshot, Unchanged, Walk
+from syncer.core.rereads import Reading
 from syncer.core.sources import SOURCES, Source
+from syncer.spool import Spool
 
 Outcome = Snapshot | Unchanged | Incomplete | Failed | Gone
 STOPPED: Final = "STOPPED"
@@ -159,7 +161,10 @@ async def read_zone(
     started = now()
     looked = Looked(zone=target.ref, started_at=started, observed_at=started, listed=target.listed)
     reading = Reading(
-        min(page_size, source.max_page_size), paged=source.paged, before=target.before
+        min(page_size, source.max_page_size),
+        paged=source.paged,
+        before=target.before,
+        put=Spool().put,
     )
     error: SyncError | None = None
     while walk := reading.next_walk():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +13,8 @@ from syncer import looks
 from syncer.core.diff import Diff, Stored, Tally, compare, differing, new_names
 from syncer.core.guard import Judged
 from syncer.core.model import TRACKED, Fault, Image, ListedZone, Looked, ZoneRef
-from syncer.core.paging import Look, Snapshot
+from syncer.core.page import PART
+from syncer.core.paging import LARGE, Look, Snapshot
 from syncer.core.sources.base import PARSER
 from syncer.db import Connection, sql
 from syncer.ledger import Run
@@ -87,32 +88,44 @@ async def stored_images(connection: Connection, zone: Zone) -> dict[str, Stored]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a look at a zone changes, and what it was compared with.
+    """What a look at a zone changes, or a part of it, and what it was compared with.
 
     ``unseen`` counts stored images, listed and present, that were not looked into.
     """
 
     stored: Mapping[str, Stored]
-    diff: Diff
+    diff: Diff = Diff((), (), ())
     unseen: int = 0
 
 
-async def plan_snapshot(connection: Connection, zone: Zone, snapshot: Snapshot) -> Plan:
-    """Return what a whole look at a zone changes."""
-    offered = snapshot.offered
-    if (before := snapshot.before) is not None:
-        known = await connection.fetchval(sql("zone_look_rows"), zone.key)
-        fresh = offered.fresh(known) if known else None
-        if fresh is not None:
-            rows = await connection.fetch(sql("stored_some"), zone.key, list(fresh))
-            stored = {row[0]: Stored(*tuple(row)[1:6]) for row in rows}
-            unseen = len(offered) - len(fresh)
-            # What is stored as present is what was listed before: is all of that listed still?
-            if before.images == unseen + sum(image.present for image in stored.values()):
-                ids = frozenset(differing(fresh, stored))
-                columns = {row[0]: tuple(row)[6:] for row in rows if row[0] in ids}
-                return Plan(stored, compare(fresh, stored, columns), unseen)
-    return await plan(connection, zone, offered.images())
+async def plans(connection: Connection, zone: Zone, snapshot: Snapshot) -> AsyncIterator[Plan]:
+    """Yield what a whole look at a zone changes, part by part: each is to be written at once.
+
+    Together they hold every stored image that is present and not listed.
+    """
+    offered, before = snapshot.offered, snapshot.before
+    known = b""
+    if before is not None:
+        known = await connection.fetchval(sql("zone_look_rows"), zone.key) or b""
+    if not known and len(offered) <= LARGE:
+        yield await plan(connection, zone, offered.images())
+        return
+    fresh = present = 0
+    for images in offered.parts(known):
+        fresh += len(images)
+        rows = await connection.fetch(sql("stored_some"), zone.key, list(images))
+        stored = {row[0]: Stored(*tuple(row)[1:6]) for row in rows}
+        present += sum(image.present for image in stored.values())
+        ids = frozenset(differing(images, stored))
+        columns = {row[0]: tuple(row)[6:] for row in rows if row[0] in ids}
+        yield Plan(stored, compare(images, stored, columns))
+    unseen = len(offered) - fresh
+    # What is stored as present is what was listed before: is all of that listed still?
+    if before is None or not known or before.images != unseen + present:
+        ids = offered.ids
+        held = connection.cursor(sql("stored_present"), zone.key, prefetch=PART)
+        yield Plan({row[0]: Stored(*tuple(row)[1:]) async for row in held if row[0] not in ids})
+    yield Plan({}, unseen=unseen)
 
 
 async def plan(connection: Connection, zone: Zone, images: Mapping[str, Image]) -> Plan:

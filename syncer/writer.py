@@ -5,7 +5,7 @@ The decisions are ``core.diff``'s; this module reads what is stored, and writes 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,8 +14,7 @@ import msgspec
 
 from syncer import looks, results, store
 from syncer.core.confirm import Answers, Removal
-from syncer.core.diff import Diff
-from syncer.core.model import Failed, Fault, Gone, Image, Incomplete, ListedZone, ZoneRef
+from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Candidates, Snapshot, Unchanged
 from syncer.db import Connection, Server, acquired, sql
@@ -81,7 +80,6 @@ class Writer:
     async def _write(
         self, zone: Zone, outcome: Snapshot | Incomplete | Failed | Gone, connection: Connection
     ) -> Written:
-        plan = store.Plan({}, Diff((), (), ()))
         if isinstance(outcome, Failed | Gone):
             written = Written(
                 zone=zone,
@@ -90,19 +88,38 @@ class Writer:
                 rereads=outcome.looked.rereads,
                 fault=outcome.fault,
             )
-        else:
-            if isinstance(outcome, Snapshot):
-                plan = await store.plan_snapshot(connection, zone, outcome)
-            else:
-                plan = await store.plan(connection, zone, outcome.images)
-            approved = zone.approved
-            if approved is not None and self._run is not None:
-                approved = await connection.fetchval(sql("approval_pending"), zone.key)
-            written = results.written(zone, outcome, plan, approved)
+            if self._run is not None:
+                await self._apply(connection, self._run, written, outcome)
+            return written
+        ids = outcome.offered.ids if isinstance(outcome, Snapshot) else frozenset()
+        came = results.Sum(ids, dry=self._run is None)
+        last_change = 0
+        async for plan in self._plans(connection, zone, outcome):
+            came.add(plan)
+            if self._run is not None:
+                last_change = (
+                    await store.write(connection, self._run, zone, plan.diff) or last_change
+                )
+        approved = zone.approved
+        if approved is not None and self._run is not None:
+            approved = await connection.fetchval(sql("approval_pending"), zone.key)
+        written = results.written(zone, outcome, came, approved)
         if self._run is None:
-            return msgspec.structs.replace(written, diff=plan.diff)
-        await self._apply(connection, self._run, written, outcome, plan)
+            return msgspec.structs.replace(written, diff=came.diff)
+        await self._apply(
+            connection, self._run, written, outcome, last_change=last_change, back=came.seen_again
+        )
         return written
+
+    @staticmethod
+    async def _plans(
+        connection: Connection, zone: Zone, outcome: Snapshot | Incomplete
+    ) -> AsyncIterator[store.Plan]:
+        if isinstance(outcome, Snapshot):
+            async for plan in store.plans(connection, zone, outcome):
+                yield plan
+        else:
+            yield await store.plan(connection, zone, outcome.images)
 
     @staticmethod
     async def _apply(
@@ -110,15 +127,16 @@ class Writer:
         run: Run,
         written: Written,
         outcome: Snapshot | Incomplete | Failed | Gone,
-        plan: store.Plan,
+        *,
+        last_change: int = 0,
+        back: int = 0,
     ) -> None:
         zone, tally = written.zone, written.tally
-        last_change = await store.write(connection, run, zone, plan.diff)
         await store.count(
             connection,
             zone,
             present=tally.appeared + tally.returned,
-            withheld=-_seen_again(plan),
+            withheld=-back,
             gone=isinstance(outcome, Gone),
             back=isinstance(outcome, Snapshot) and zone.gone,
         )
@@ -212,7 +230,8 @@ class Writer:
                 connection,
                 zone,
                 present=result.tally.returned - len(gone),
-                withheld=-_seen_again(plan) - sum(stored[i].withheld for i in (*gone, *unanswered)),
+                withheld=-results.seen_again(plan)
+                - sum(stored[i].withheld for i in (*gone, *unanswered)),
             )
             await looks.keep(connection, zone.key, zone.before, None)
             changed = diff.changes or gone
@@ -254,12 +273,8 @@ class Writer:
         """Do the work of one transaction; without a run it only reads."""
         if self._run is not None:
             return await self._run.commit(self._pool, work, step)
-        async with acquired(self._pool, self._where) as connection:
+        async with (
+            acquired(self._pool, self._where) as connection,
+            connection.transaction(readonly=True),
+        ):
             return await work(connection)
-
-
-def _seen_again(plan: store.Plan) -> int:
-    """Return how many withheld images were seen after all."""
-    diff = plan.diff
-    seen: Iterable[Image] = (*(change.image for change in diff.changes), *diff.refreshed)
-    return sum(plan.stored[image.image_id].withheld for image in seen)

@@ -28,7 +28,8 @@ from syncer.core.errors import SyncError
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.normalise import changed_fields, same_json
 from syncer.core.page import Page
-from syncer.core.paging import MAX_PAGES, Reading, Snapshot, Torn
+from syncer.core.paging import MAX_PAGES, Snapshot, Torn
+from syncer.core.rereads import Reading
 from syncer.core.sources import SOURCES, Source
 from tests.core.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest
 
@@ -133,7 +134,7 @@ def assert_image(image: Image) -> None:
 
 
 def assert_rows(rows: Page) -> None:
-    assert rows.served == len(rows.rows.images) + rows.rows.rejected == len(rows.rows.tokens)
+    assert rows.served == len(rows.rows.images) + rows.rows.rejected == len(rows.rows)
     assert rows.total is None or -1 <= rows.total
     for image in rows.rows.images:
         assert_image(image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -99,7 +99,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         if (page := self._quickly(raw, count, digest, known)) is not None:
             return page
         read = self._rows(raw)
-        return Page(len(read.tokens), count, digest, rows=read)
+        return Page(len(read), count, digest, rows=read, raw=raw, read=self._reread)
 
     def read_images_apart(
         self, response: bytes, mark: bytes, raw: bytes, known: Known | None = None
@@ -119,9 +119,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     def _quickly(self, raw: bytes, total: Total, digest: bytes, known: Known | None) -> Page | None:
         """Return the page if it is the known one or all its rows are as documented."""
         if known is not None and digest == known.digest:
-            return Page(known.served, total, digest, read=partial(self._reread, raw))
+            return Page(known.served, total, digest, raw=raw, read=self._reread)
         rows = self._documented(raw)
-        return None if rows is None else Page(len(rows.tokens), total, digest, rows=rows)
+        if rows is None:
+            return None
+        return Page(len(rows), total, digest, rows=rows, raw=raw, read=self._reread)
 
     def _reread(self, raw: bytes) -> Rows:
         return self._documented(raw) or self._rows(raw)
