@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Any, Final
 
-from syncer.core.page import Known, Offered
+from syncer.core.page import Known
 from syncer.core.paging import Look
 from syncer.core.sources.base import PARSER
 from syncer.db import Connection, sql
@@ -29,16 +29,9 @@ def read(row: Mapping[str, Any]) -> Look | None:
 
 
 async def keep(
-    connection: Connection,
-    zone_key: int,
-    before: Look | None,
-    look: Look | None,
-    offered: Offered | None = None,
+    connection: Connection, zone_key: int, before: Look | None, look: Look | None
 ) -> None:
-    """Keep what a whole look read, with digests of what it ``offered``; forget the one ``before``.
-
-    None: nothing is to be skipped next time.
-    """
+    """Keep what a whole look read; forget the one ``before`` (None: nothing is to be skipped)."""
     if look is None:
         await connection.execute(sql("zone_look_forget"), zone_key)
     elif look != before:
@@ -52,5 +45,4 @@ async def keep(
             look.images,
             pages,
             look.content,
-            offered.digests() if offered else b"",
         )

@@ -10,7 +10,7 @@ from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged
 from syncer.core.model import Fault, Gone, Image, Incomplete
 from syncer.core.paging import Look, Snapshot, Unchanged
-from syncer.store import Plan, Zone
+from syncer.planning import Plan, Zone
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class Sum:
     def __init__(self, offered: Container[str], *, dry: bool) -> None:
         self._offered = offered
         self._dry = dry
-        self.diff = Diff((), (), ())
+        self.diff = Diff()
         self.tally = Tally()
         self.present = 0
         self.unlisted: dict[str, bool] = {}
@@ -75,11 +75,7 @@ class Sum:
                     self.unlisted[image_id] = known.withheld
         self.seen_again += seen_again(plan)
         if self._dry:
-            self.diff = Diff(
-                self.diff.appeared + plan.diff.appeared,
-                self.diff.changes + plan.diff.changes,
-                self.diff.refreshed + plan.diff.refreshed,
-            )
+            self.diff += plan.diff
 
 
 def seen_again(plan: Plan) -> int:

@@ -71,7 +71,7 @@ async def run_once(
                         settings=settings,
                         selection=selection,
                         client=client,
-                        writer=Writer(server, pool, run, account),
+                        writer=Writer(server, pool, run, account, full=selection.full),
                         clock=known.clock,
                         report=report,
                         stop=stop,

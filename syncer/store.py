@@ -1,23 +1,20 @@
-"""Reading and writing the tables of ``syncer_store``, in sets, inside the caller's transaction."""
+"""Writing the tables of ``syncer_store``, in sets, inside the caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 from typing import Final
 
-import msgspec
 import structlog
 
-from syncer import looks
-from syncer.core.diff import Diff, Stored, Tally, compare, differing, new_names
+from syncer.core.diff import Diff, Tally, new_names
 from syncer.core.guard import Judged
-from syncer.core.model import TRACKED, Fault, Image, ListedZone, Looked, ZoneRef
-from syncer.core.page import PART
-from syncer.core.paging import LARGE, Look, Snapshot
-from syncer.core.sources.base import PARSER
+from syncer.core.line import NULL, Block
+from syncer.core.model import TRACKED, Fault, ListedZone, Looked
 from syncer.db import Connection, sql
 from syncer.ledger import Run
+from syncer.planning import Zone
 
 COPIED: Final = (
     "zone_key",
@@ -30,43 +27,9 @@ COPIED: Final = (
     "opened_not_before",
     "opened_ordinal",
 )
+"""The columns that ``Block.rows`` fills."""
+_COPIED_AT_ONCE: Final = 1000
 _log = structlog.get_logger()
-
-
-class Zone(msgspec.Struct, kw_only=True):
-    """A zone as it is stored."""
-
-    key: int
-    ref: ZoneRef
-    name: str | None
-    attributes: str
-    gone: bool
-    present: int
-    withheld: int
-    last_complete_at: datetime | None
-    before: Look | None = None
-    """What the last whole look read, where that is what is stored."""
-    approved: int | None = None
-    """The most removals that a pending approval allows at the zone's next whole look."""
-
-
-async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zone]:
-    """Return every zone of an account as it is stored."""
-    return {
-        ZoneRef(row["service"], row["zone_id"]): Zone(
-            key=row["zone_key"],
-            ref=ZoneRef(row["service"], row["zone_id"]),
-            name=row["zone_name"],
-            attributes=row["attributes"],
-            gone=row["gone"],
-            present=row["present"],
-            withheld=row["withheld"],
-            last_complete_at=row["last_complete_at"],
-            before=looks.read(row),
-            approved=row["approved"],
-        )
-        for row in await connection.fetch(sql("zones_known"), account, PARSER)
-    }
 
 
 async def describe_zones(connection: Connection, account: str, zones: Sequence[ListedZone]) -> None:
@@ -81,86 +44,10 @@ async def describe_zones(connection: Connection, account: str, zones: Sequence[L
     )
 
 
-async def stored_images(connection: Connection, zone: Zone) -> dict[str, Stored]:
-    """Return what is stored of a zone's images, by id, without their columns."""
-    rows = await connection.fetch(sql("stored_digests"), zone.key)
-    return {row[0]: Stored(*tuple(row)[1:]) for row in rows}
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What a look at a zone changes, or a part of it, and what it was compared with.
-
-    ``unseen`` counts stored images, listed and present, that were not looked into.
-    """
-
-    stored: Mapping[str, Stored]
-    diff: Diff = Diff((), (), ())
-    unseen: int = 0
-
-
-async def plans(connection: Connection, zone: Zone, snapshot: Snapshot) -> AsyncIterator[Plan]:
-    """Yield what a whole look at a zone changes, part by part: each is to be written at once.
-
-    Together they hold every stored image that is present and not listed.
-    """
-    offered, before = snapshot.offered, snapshot.before
-    known = b""
-    if before is not None:
-        known = await connection.fetchval(sql("zone_look_rows"), zone.key) or b""
-    if not known and len(offered) <= LARGE:
-        yield await plan(connection, zone, offered.images())
-        return
-    fresh = present = 0
-    for images in offered.parts(known):
-        fresh += len(images)
-        rows = await connection.fetch(sql("stored_some"), zone.key, list(images))
-        stored = {row[0]: Stored(*tuple(row)[1:6]) for row in rows}
-        present += sum(image.present for image in stored.values())
-        ids = frozenset(differing(images, stored))
-        columns = {row[0]: tuple(row)[6:] for row in rows if row[0] in ids}
-        yield Plan(stored, compare(images, stored, columns))
-    unseen = len(offered) - fresh
-    # What is stored as present is what was listed before: is all of that listed still?
-    if before is None or not known or before.images != unseen + present:
-        ids = offered.ids
-        held = connection.cursor(sql("stored_present"), zone.key, prefetch=PART)
-        yield Plan({row[0]: Stored(*tuple(row)[1:]) async for row in held if row[0] not in ids})
-    yield Plan({}, unseen=unseen)
-
-
-async def plan(connection: Connection, zone: Zone, images: Mapping[str, Image]) -> Plan:
-    """Return what seeing images of a zone changes."""
-    stored = await stored_images(connection, zone)
-    columns = {}
-    if ids := differing(images, stored):
-        rows = await connection.fetch(sql("stored_columns"), zone.key, ids)
-        columns = {row[0]: tuple(row)[1:] for row in rows}
-    return Plan(stored, compare(images, stored, columns))
-
-
 async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int:
     """Write a diff in sets; return the ordinal of its last change."""
     if diff.appeared:
-        before = run.number(len(diff.appeared))
-        await connection.copy_records_to_table(
-            "images",
-            schema_name="syncer_store",
-            columns=COPIED,
-            records=(
-                (
-                    zone.key,
-                    image.image_id,
-                    *image.tracked,
-                    image.extra,
-                    image.fingerprint,
-                    image.extra_digest,
-                    run.run_id,
-                    zone.last_complete_at,
-                    before + ordinal,
-                )
-                for ordinal, image in enumerate(diff.appeared, 1)
-            ),
-        )
+        await _add(connection, run, zone, diff.appeared)
     if diff.changes:
         before = run.number(len(diff.changes))
         images = [change.image for change in diff.changes]
@@ -192,14 +79,34 @@ async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int
     return run.last_change if diff.appeared or diff.changes else 0
 
 
+async def _add(connection: Connection, run: Run, zone: Zone, block: Block) -> None:
+    """Copy images that were never stored."""
+    before = run.number(len(block))
+    whole = zone.last_complete_at
+    rows = block.rows(
+        f"{zone.key}", f"{run.run_id}\t{whole.isoformat() if whole else NULL}", before + 1
+    )
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while chunk := "".join(islice(rows, _COPIED_AT_ONCE)):
+            yield chunk.encode()
+
+    await connection.copy_to_table(
+        "images", schema_name="syncer_store", columns=COPIED, source=chunks(), format="text"
+    )
+
+
 async def announce(connection: Connection, run: Run, service: str, diff: Diff) -> None:
     """Record and log names in ``extra`` that this account's service never sent before."""
-    written = [*diff.appeared, *(change.image for change in diff.changes), *diff.refreshed]
+    written = (*(change.image for change in diff.changes), *diff.refreshed)
+    extras = diff.appeared.extras().union(image.extra for image in written if image.extra)
+    if not extras:
+        return
     if service not in run.extra_names:
         rows = await connection.fetch(sql("extra_names"), run.account, service)
         run.extra_names[service] = {row["name"] for row in rows}
     known = run.extra_names[service]
-    if names := new_names(known, written):
+    if names := new_names(known, extras):
         await connection.execute(sql("extra_names_add"), run.account, service, names, run.run_id)
         known.update(names)
         _log.info("field.appeared", account=run.account, service=service, names=names)

@@ -12,29 +12,40 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
-from syncer import looks, results, store
+from syncer import looks, planning, results, store
 from syncer.core.confirm import Answers, Removal
+from syncer.core.line import Block
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Candidates, Snapshot, Unchanged
 from syncer.db import Connection, Server, acquired, sql
 from syncer.ledger import Run, Step
+from syncer.planning import Zone
 from syncer.results import Removed, Written
-from syncer.store import Zone
 
 T = TypeVar("T")
 
 
 class Writer:
-    """Writes for one run; without a run (``--dry-run``) it reads and plans, and writes nothing."""
+    """Writes for one run; without a run (``--dry-run``) it reads and plans, and writes nothing.
+
+    ``full`` compares all that is stored, whatever its digests say.
+    """
 
     def __init__(
-        self, server: Server, pool: asyncpg.Pool[Any], run: Run | None, account: str
+        self,
+        server: Server,
+        pool: asyncpg.Pool[Any],
+        run: Run | None,
+        account: str,
+        *,
+        full: bool = False,
     ) -> None:
         self._where = server.where
         self._pool = pool
         self._run = run
         self._account = account
+        self._full = full
         self._zones: dict[ZoneRef, Zone] = {}
 
     async def zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, Zone]:
@@ -45,7 +56,7 @@ class Writer:
     async def _describe(
         self, listed: Sequence[ListedZone], connection: Connection
     ) -> dict[ZoneRef, Zone]:
-        known = await store.known_zones(connection, self._account)
+        known = await planning.known_zones(connection, self._account)
         changed = [
             zone
             for zone in listed
@@ -55,7 +66,7 @@ class Writer:
         ]
         if self._run is not None and changed:
             await store.describe_zones(connection, self._account, changed)
-            known = await store.known_zones(connection, self._account)
+            known = await planning.known_zones(connection, self._account)
         for zone in changed:
             known.setdefault(
                 zone.ref,
@@ -111,15 +122,14 @@ class Writer:
         )
         return written
 
-    @staticmethod
     async def _plans(
-        connection: Connection, zone: Zone, outcome: Snapshot | Incomplete
-    ) -> AsyncIterator[store.Plan]:
+        self, connection: Connection, zone: Zone, outcome: Snapshot | Incomplete
+    ) -> AsyncIterator[planning.Plan]:
         if isinstance(outcome, Snapshot):
-            async for plan in store.plans(connection, zone, outcome):
+            async for plan in planning.plans(connection, zone, outcome, full=self._full):
                 yield plan
         else:
-            yield await store.plan(connection, zone, outcome.images)
+            yield await planning.plan(connection, zone, Block.of(outcome.images.values()))
 
     @staticmethod
     async def _apply(
@@ -155,9 +165,8 @@ class Writer:
         if written.judged is not None and written.judged.approval is not None:
             await store.decide(connection, run, zone, written.judged)
         if not isinstance(outcome, Failed):  # which wrote nothing of its images
-            offered = outcome.offered if isinstance(outcome, Snapshot) else None
             look = results.look_to_keep(written, outcome)
-            await looks.keep(connection, zone.key, zone.before, look, offered)
+            await looks.keep(connection, zone.key, zone.before, look)
 
     async def record(self, outcomes: Sequence[Unchanged]) -> list[Written]:
         """Record whole looks that read what is stored, in one transaction."""
@@ -179,7 +188,7 @@ class Writer:
     async def _withhold(
         self, zone: Zone, candidates: Candidates, connection: Connection
     ) -> Removed:
-        stored = await store.stored_images(connection, zone)
+        stored = await planning.stored_images(connection, zone, candidates.image_ids)
         ids = [i for i in candidates.image_ids if i in stored and stored[i].present]
         newly = sum(not stored[i].withheld for i in ids)
         result = Removed(zone=zone, withheld=tuple(ids), newly_withheld=newly)
@@ -207,8 +216,10 @@ class Writer:
         fault: Fault | None,
         connection: Connection,
     ) -> Removed:
-        plan = await store.plan(connection, zone, answers.returned)
-        stored, diff = plan.stored, plan.diff
+        plan = await planning.plan(connection, zone, Block.of(answers.returned.values()))
+        diff = plan.diff
+        asked = (*removal.image_ids, *answers.unanswered)
+        stored = await planning.stored_images(connection, zone, asked)
         gone = [i for i in removal.image_ids if i in stored and stored[i].present]
         unanswered = [i for i in answers.unanswered if i in stored and stored[i].present]
         result = Removed(

@@ -93,7 +93,7 @@ async def copy_floor(asked: Asked) -> dict[str, Any]:
     """COPY rows that are ready into the tables, over two connections."""
     import asyncpg  # noqa: PLC0415
 
-    from syncer.core.normalise import fingerprint  # noqa: PLC0415
+    from syncer.core.line import image  # noqa: PLC0415
     from syncer.store import COPIED  # noqa: PLC0415
 
     decoder = msgspec.json.Decoder(_Envelope)
@@ -109,7 +109,7 @@ async def copy_floor(asked: Asked) -> dict[str, Any]:
     records = []
     for place, row in enumerate(found):
         image_id, *tracked = msgspec.structs.astuple(row)
-        digest = fingerprint(tuple(tracked))
+        digest = image(image_id, tuple(tracked)).fingerprint
         zone = 1 + place % asked.zones
         records.append((zone, image_id, *tracked, None, digest, None, 1, None, place))
     records.sort(key=lambda record: record[:2])

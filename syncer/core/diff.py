@@ -7,8 +7,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from syncer.core.line import Block
 from syncer.core.model import TRACKED, Image, Tracked
-from syncer.core.normalise import changed_fields
+from syncer.core.normalise import changed_fields, same_json
 
 _MAX_NAME: Final = 200
 """Characters by which a name in ``extra`` is known: an index takes 2704 bytes."""
@@ -49,9 +50,9 @@ class Diff(msgspec.Struct, frozen=True):
     (only ``extra`` or a digest differs, or an image that was missed is seen again).
     """
 
-    appeared: tuple[Image, ...]
-    changes: tuple[Change, ...]
-    refreshed: tuple[Image, ...]
+    appeared: Block = msgspec.field(default_factory=Block)
+    changes: tuple[Change, ...] = ()
+    refreshed: tuple[Image, ...] = ()
 
     def tally(self) -> Tally:
         """Return how many changes of each kind there are."""
@@ -63,6 +64,14 @@ class Diff(msgspec.Struct, frozen=True):
     def __bool__(self) -> bool:
         """Return whether there is anything to write."""
         return bool(self.appeared or self.changes or self.refreshed)
+
+    def __add__(self, other: Diff) -> Diff:
+        """Return what both write."""
+        return Diff(
+            self.appeared + other.appeared,
+            self.changes + other.changes,
+            self.refreshed + other.refreshed,
+        )
 
 
 def differing(images: Mapping[str, Image], stored: Mapping[str, Stored]) -> list[str]:
@@ -83,13 +92,20 @@ def differing(images: Mapping[str, Image], stored: Mapping[str, Stored]) -> list
     )
 
 
+def is_edited(image: Image, tracked: Tracked, extra: str | None) -> bool:
+    """Return whether what is stored of an image is not what its digests say (edited by hand)."""
+    return bool(changed_fields(tracked, image.tracked)) or not same_json(
+        extra or "{}", image.extra or "{}"
+    )
+
+
 def compare(
     images: Mapping[str, Image],
     stored: Mapping[str, Stored],
     columns: Mapping[str, Tracked],
 ) -> Diff:
     """Return what to write; ``columns`` holds the stored tracked values of ``differing`` ids."""
-    appeared = tuple(images[i] for i in sorted(images.keys() - stored.keys()))
+    appeared = Block.of(images[i] for i in sorted(images.keys() - stored.keys()))
     changes: list[Change] = []
     refreshed: list[Image] = []
     for image_id, before in sorted(columns.items()):
@@ -104,12 +120,12 @@ def compare(
     return Diff(appeared, tuple(changes), tuple(refreshed))
 
 
-def new_names(before: Iterable[str], images: Iterable[Image]) -> Sequence[str]:
-    """Return the names in ``extra`` that were not known before, sorted."""
+def new_names(before: Iterable[str], extras: Iterable[str]) -> Sequence[str]:
+    """Return the names in texts of ``extra`` that were not known before, sorted."""
     known = {*before, *TRACKED}
     names = {
         name[:_MAX_NAME]
-        for extra in {image.extra for image in images if image.extra is not None}
+        for extra in extras
         for name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
     }
     return sorted(names - known)

@@ -10,14 +10,12 @@ import json
 import re
 from decimal import Context, Decimal
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
 from syncer.core.model import TRACKED, Tracked
 
-DIGEST_BYTES: Final = 16
 TOO_DEEP: Final = "(nested too deeply)"
 MAX_DEPTH: Final = 32
 """Deeper containers in ``extra`` are kept as their JSON text: jsonb's own stack is bounded."""
@@ -28,9 +26,7 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 _EXACT: Final = Context(prec=60)
 _ALL_DIGITS: Final = Context(prec=_MAX_DIGITS)
-_SIZE: Final = TRACKED.index("image_size")
 _json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
-_pack: Final = msgspec.msgpack.Encoder()
 
 
 def clean(value: str) -> str:
@@ -128,19 +124,6 @@ def _size_key(size: str) -> str:
         return f"text:{size}"
     number = Decimal(bare)
     return "0" if not number else format(number.normalize(_EXACT), "f")
-
-
-def fingerprint(tracked: Tracked) -> bytes:
-    """Return the digest of the tracked values; values that compare equal have equal digests."""
-    size = tracked[_SIZE]
-    key = size_key(size)
-    keyed = tracked if key == size else (*tracked[:_SIZE], key, *tracked[_SIZE + 1 :])
-    return sha256(_pack.encode(keyed)).digest()[:DIGEST_BYTES]
-
-
-def extra_digest(extra: str | None) -> bytes | None:
-    """Return the digest of the canonical text of the untracked rest (None: there is none)."""
-    return None if extra is None else sha256(extra.encode()).digest()[:DIGEST_BYTES]
 
 
 def changed_fields(old: Tracked, new: Tracked) -> tuple[str, ...]:

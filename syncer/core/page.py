@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import chain
 from typing import Final, final
 
 import msgspec
 
+from syncer.core.line import DIGEST_BYTES, Block, digests_of, image_of, line_of
 from syncer.core.model import Image
 
 Total = int | None
 """totalCount as served; None where the reply has none; ``LYING`` where it is no count."""
 LYING: Final = -1
-
-_pack: Final = msgspec.msgpack.Encoder()
-DIGEST_BYTES: Final = 16
 PART: Final = 10_000
-"""About so many images are made at a time."""
+"""About so many images are looked into at a time, where there are too many to be held."""
 
 Put = Callable[[bytes], Callable[[], bytes]]
 """Keeps bytes outside of memory, and returns how to get them back."""
@@ -34,50 +31,31 @@ class Known(msgspec.Struct, frozen=True):
 
 @final
 class Rows:
-    """The rows of a page.
+    """The rows of a page: ``lines`` and ``ids`` of those that can be kept; how many cannot.
 
-    ``tokens`` has a text for each row: equal texts are equal images, in whatever order the keys of
-    the row came. ``ids`` are those of the rows that can be kept, ``rejected`` is how many cannot.
-    Images are made (``make``, from a token) when they are asked for.
+    ``plain`` is whether each line is (see ``line.digests_of``).
     """
 
-    __slots__ = ("_digests", "_images", "_make", "ids", "rejected", "tokens")
+    __slots__ = ("ids", "lines", "plain", "rejected")
 
     def __init__(
-        self,
-        tokens: list[bytes],
-        ids: list[str],
-        *,
-        images: Sequence[Image] | None = None,
-        make: Callable[[bytes], Image] | None = None,
+        self, lines: list[str], ids: list[str], *, rejected: int = 0, plain: bool = False
     ) -> None:
-        self.tokens = tokens
+        self.lines = lines
         self.ids = ids
-        self.rejected = len(tokens) - len(ids)
-        self._images = images
-        self._make = make
-        self._digests: list[bytes] | None = None
+        self.rejected = rejected
+        self.plain = plain
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.lines) + self.rejected
 
-    def pick(self, numbers: Iterable[int]) -> list[Image]:
-        """Return the images of the rows that can be kept and have these ids, counted from 0."""
-        if self._images is not None:
-            return [self._images[n] for n in numbers]
-        assert self._make is not None  # noqa: S101  (or the images were given)
-        return [self._make(self.tokens[n]) for n in numbers]
-
-    @property
     def images(self) -> list[Image]:
-        """The images of the rows that can be kept."""
-        return self.pick(range(len(self.ids)))
+        """Return the images of the rows that can be kept."""
+        return [image_of(line) for line in self.lines]
 
     def digests(self) -> list[bytes]:
-        """Return a digest of each row."""
-        if self._digests is None:
-            self._digests = [sha256(token).digest()[:DIGEST_BYTES] for token in self.tokens]
-        return self._digests
+        """Return the digest of each line."""
+        return digests_of(self.lines, plain=self.plain)
 
 
 @final
@@ -89,25 +67,29 @@ class Aside:
     def __init__(self, rows: Rows, read: Callable[[], Rows]) -> None:
         self.ids = rows.ids
         self.rejected = rows.rejected
-        self._digests = b"".join(rows.digests())
+        digests = rows.digests()
+        self._digests = b"".join(digests) if rows.plain else digests
         self._read = read
 
     def __len__(self) -> int:
         return len(self.ids) + self.rejected
 
-    def pick(self, numbers: Iterable[int]) -> list[Image]:
-        """Return the images of the rows that can be kept and have these ids, counted from 0."""
-        numbers = list(numbers)
-        return self._read().pick(numbers) if numbers else []
-
-    @property
     def images(self) -> list[Image]:
-        """The images of the rows that can be kept."""
-        return self._read().images
+        """Return the images of the rows that can be kept."""
+        return self._read().images()
 
     def digests(self) -> list[bytes]:
-        """Return a digest of each row."""
-        return split(self._digests)
+        """Return the digest of each line."""
+        held = self._digests
+        if isinstance(held, list):
+            return held
+        return [held[n : n + DIGEST_BYTES] for n in range(0, len(held), DIGEST_BYTES)]
+
+    def block(self, numbers: Sequence[int]) -> Block:
+        """Return the images at these places."""
+        if not numbers:
+            return Block()
+        return Block(self._read().lines, self.digests()).pick(numbers)
 
 
 @final
@@ -142,9 +124,10 @@ class Page:
     def of(cls, images: Iterable[Image], total: Total, *, rejected: int = 0) -> Page:
         """Return a page of images that were read already."""
         images = tuple(images)
-        tokens = [_pack.encode(image) for image in images] + [b""] * rejected
-        rows = Rows(tokens, [image.image_id for image in images], images=images)
-        return cls(len(tokens), total, sha256(b"".join(tokens)).digest(), rows=rows)
+        lines = [line_of(image.image_id, image.tracked, image.extra) for image in images]
+        rows = Rows(lines, [image.image_id for image in images], rejected=rejected)
+        digest = sha256("\n".join([*lines, *[""] * rejected]).encode()).digest()
+        return cls(len(rows), total, digest, rows=rows)
 
     @property
     def rows(self) -> Rows | Aside:
@@ -169,19 +152,6 @@ class Page:
         return self._read(self._raw if self._back is None else self._back())
 
 
-def digest_of(pages: Iterable[Page]) -> bytes:
-    """Return the digest of the rows of pages, in whatever order they came."""
-    parts = [page.rows for page in pages]
-    rows = [part for part in parts if isinstance(part, Rows)]
-    if len(rows) < len(parts):
-        digests = sorted(chain.from_iterable(part.digests() for part in parts))
-        return sha256(b"".join(digests)).digest()
-    tokens = sorted(chain.from_iterable(part.tokens for part in rows))
-    digest = sha256(b"".join(tokens))
-    digest.update(array("Q", map(len, tokens)).tobytes())  # where one ends and the next begins
-    return digest.digest()
-
-
 def merge(pages: Iterable[Page]) -> tuple[dict[str, Image], int]:
     """Return the images of the pages by id, and how many rows were rejected.
 
@@ -192,7 +162,7 @@ def merge(pages: Iterable[Page]) -> tuple[dict[str, Image], int]:
     rejected = 0
     for page in pages:
         rejected += page.rows.rejected
-        for image in page.rows.images:
+        for image in page.rows.images():
             known = images.setdefault(image.image_id, image)
             if known is not image and not same(known, image):
                 conflicting[image.image_id] = conflicting.get(image.image_id, 1) + 1
@@ -213,62 +183,69 @@ def offered_by(pages: Sequence[Page]) -> tuple[Offered, int]:
     if len(offered) == sum(len(page.rows) for page in pages):
         return offered, 0
     images, rejected = merge(pages)
-    return Offered((), images), rejected
+    return Offered([Page.of(images.values(), None)]), rejected
 
 
 @final
 class Offered:
-    """What a whole look listed: images that are made when they are asked for."""
+    """What a whole look listed, in lines: most of its images are never made."""
 
-    __slots__ = ("_alike", "_images", "_rows", "ids")
+    __slots__ = ("_lines", "_parts", "ids")
 
-    def __init__(self, pages: Sequence[Page], images: dict[str, Image] | None = None) -> None:
-        """Take pages whose ids are distinct, or the ``images`` that they came to."""
-        self._rows = [page.rows for page in pages]
-        self._images = images
-        self._alike = images is None
-        self.ids = frozenset(images or chain.from_iterable(rows.ids for rows in self._rows))
+    def __init__(self, pages: Sequence[Page]) -> None:
+        """Take pages whose ids are distinct."""
+        self._parts = [page.rows for page in pages]
+        self._lines: list[str] | None = None
+        self.ids = frozenset(chain.from_iterable(rows.ids for rows in self._parts))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def images(self) -> dict[str, Image]:
         """Return all images by id."""
-        if self._images is None:
-            self._images = {image.image_id: image for rows in self._rows for image in rows.images}
-        return self._images
+        return {image.image_id: image for rows in self._parts for image in rows.images()}
 
-    def digests(self) -> bytes:
-        """Return a digest of each row, sorted (nothing, where rows and images are not the same)."""
-        if not self._alike:
-            return b""
-        return b"".join(sorted(chain.from_iterable(rows.digests() for rows in self._rows)))
+    def content(self) -> bytes:
+        """Return the digest of all rows, in whatever order they came."""
+        if self._are_aside:
+            digests = sorted(chain.from_iterable(rows.digests() for rows in self._parts))
+            return sha256(b"".join(digests)).digest()
+        return sha256("\n".join(self._sorted()).encode()).digest()
 
-    def parts(self, known: bytes = b"") -> Iterator[dict[str, Image]]:
-        """Yield the images of the rows that are not among the ``known`` digests, part by part.
-
-        All images, where rows and images are not the same.
-        """
-        if not self._alike:
-            yield self.images()
+    def blocks(self, known: Collection[bytes] = ()) -> Iterator[Block]:
+        """Yield the images whose digests are not among the ``known``, part by part."""
+        if not self._are_aside:
+            lines = self._sorted()
+            plain = all(rows.plain for rows in self._parts if isinstance(rows, Rows))
+            block = Block(lines, digests_of(lines, plain=plain))
+            yield block.pick(_others(block.digests, known)) if known else block
             return
-        held = frozenset(split(known))
-        part: dict[str, Image] = {}
-        for rows in self._rows:
-            numbers = range(len(rows)) if not held else _others(rows.digests(), held)
-            ids = rows.ids
-            part.update(zip([ids[n] for n in numbers], rows.pick(numbers), strict=True))
-            if len(part) >= PART:
-                yield part
-                part = {}
-        if part:
-            yield part
+        block = Block()
+        for rows in self._parts:
+            block += _block(rows, known)
+            if len(block) >= PART:
+                yield block.sorted()
+                block = Block()
+        if block:
+            yield block.sorted()
+
+    @property
+    def _are_aside(self) -> bool:
+        return any(isinstance(rows, Aside) for rows in self._parts)
+
+    def _sorted(self) -> list[str]:
+        if self._lines is None:
+            parts = (rows.lines for rows in self._parts if isinstance(rows, Rows))
+            self._lines = sorted(chain.from_iterable(parts))
+        return self._lines
 
 
-def _others(digests: Sequence[bytes], held: frozenset[bytes]) -> Sequence[int]:
-    return [n for n, digest in enumerate(digests) if digest not in held]
+def _block(rows: Rows | Aside, known: Collection[bytes]) -> Block:
+    digests = rows.digests()
+    if isinstance(rows, Aside):
+        return rows.block(_others(digests, known))
+    return Block(rows.lines, digests).pick(_others(digests, known))
 
 
-def split(digests: bytes) -> list[bytes]:
-    """Return digests of rows that stand one after the other."""
-    return [digests[n : n + DIGEST_BYTES] for n in range(0, len(digests), DIGEST_BYTES)]
+def _others(digests: Sequence[bytes], known: Collection[bytes]) -> Sequence[int]:
+    return [n for n, digest in enumerate(digests) if digest not in known]

@@ -21,7 +21,6 @@ from syncer.core.page import (
     Page,
     Put,
     Total,
-    digest_of,
     merge,
     offered_by,
 )
@@ -42,20 +41,17 @@ _SEAL: Final = object()
 class Snapshot:
     """A zone that was read whole and consistently. Only ``Walk.finish`` can make one.
 
-    ``look`` is what was read, in digests; ``before`` the look that what is stored came of.
+    ``look`` is what was read, in digests.
     """
 
-    __slots__ = ("before", "look", "looked", "offered")
+    __slots__ = ("look", "looked", "offered")
 
-    def __init__(
-        self, seal: object, looked: Looked, offered: Offered, look: Look, before: Look | None
-    ) -> None:
+    def __init__(self, seal: object, looked: Looked, offered: Offered, look: Look) -> None:
         if seal is not _SEAL:
             raise TypeError("a Snapshot comes from Walk.finish only")
         self.looked = looked
         self.offered = offered
         self.look = look
-        self.before = before
 
     def unlisted(self, present: Iterable[str]) -> Candidates:
         """Return the ids stored as present that this whole look did not list."""
@@ -221,18 +217,18 @@ class Walk:
         before = self._before if self._before and self._before.total == total else None
         if before is not None and known == before.pages:
             return Unchanged(_SEAL, looked, before.images)
-        content = digest_of(pages)
-        if before is not None and content == before.content:
-            return Unchanged(_SEAL, looked, before.images)
         offered, rejected = offered_by(pages)
         if rejected:
             return Torn(f"{rejected} rows cannot be kept (no usable id, or one id twice)")
         if total is not None and len(offered) != total:
             return Torn(f"{len(offered)} distinct images were read, totalCount is {total}")
+        content = offered.content()
+        if before is not None and content == before.content:
+            return Unchanged(_SEAL, looked, before.images)
         look = Look(
             asked=self._asked, total=total, images=len(offered), pages=known, content=content
         )
-        return Snapshot(_SEAL, looked, offered, look, self._before)
+        return Snapshot(_SEAL, looked, offered, look)
 
     def salvage(self) -> tuple[dict[str, Image], int]:
         """Return the images that were read, by id, and the number of rows that cannot be kept."""

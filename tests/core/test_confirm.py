@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from syncer.core.confirm import BATCH, Answers, Question, Removal
 from syncer.core.guard import Cleared, Judged, Limits, judge
+from syncer.core.line import image as made
 from syncer.core.model import Image, Looked, Tracked, ZoneRef
-from syncer.core.normalise import fingerprint
 from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
 
@@ -21,7 +21,7 @@ OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
 
 def image(image_id: str, name: str = "n") -> Image:
     tracked: Tracked = (name, None, None, None, None, None, None, None)
-    return Image(image_id, tracked, None, fingerprint(tracked), None)
+    return made(image_id, tracked)
 
 
 def rows(ids: Sequence[str], total: int | None, rejected: int = 0) -> Page:
@@ -234,7 +234,7 @@ def test_what_any_page_returned_is_never_removed(replies: list[list[Page]]) -> N
             if question.next_page is None:
                 break
             question.take(page)
-            seen |= {each.image_id for each in page.rows.images} & set(batch)
+            seen |= {each.image_id for each in page.rows.images()} & set(batch)
         if question.next_page is None:
             answers.replied(question)
     removal = set(answers.removal().image_ids)

@@ -34,8 +34,8 @@ rows = documented | st.dictionaries(st.sampled_from([*NAMES, "\x008", "field_0",
 def one_by_one(source: Source, items: list[Any]) -> list[Any]:
     """Read each row by the slow path: a row in front that no documented page holds forces it."""
     read = source.read_images(page([{"imageId": "first", "untracked": 1}, *items]))
-    assert read.rows.images[0].image_id == "first"
-    return [read.rows.images[1:], read.served - 1, read.rows.rejected, read.total]
+    assert read.rows.images()[0].image_id == "first"
+    return [read.rows.images()[1:], read.served - 1, read.rows.rejected, read.total]
 
 
 def page(items: list[Any]) -> bytes:
@@ -47,7 +47,7 @@ def page(items: list[Any]) -> bytes:
 def test_a_page_comes_out_as_its_rows_do(source: Source, items: list[Any]) -> None:
     """For any page: same images, same digests, same count of rejected rows."""
     read = source.read_images(page(items))
-    assert [read.rows.images, read.served, read.rows.rejected, read.total] == one_by_one(
+    assert [read.rows.images(), read.served, read.rows.rejected, read.total] == one_by_one(
         source, items
     )
 
@@ -58,7 +58,7 @@ def test_documented_rows_are_read_fast() -> None:
     raw = json.dumps([row, {**row, "imageId": "other", "imageName": None}]).encode()
     rows = VM._documented(raw)
     assert rows is not None
-    assert ["text", "other"] == [image.image_id for image in rows.images]
+    assert ["text", "other"] == [image.image_id for image in rows.images()]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer.core.guard import Cleared, Judged, Limits, judge
+from syncer.core.line import image as made
 from syncer.core.model import Image, Looked, ZoneRef
-from syncer.core.normalise import fingerprint
 from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
 
@@ -18,7 +18,7 @@ OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
 
 def image(image_id: str) -> Image:
     tracked = (None,) * 8
-    return Image(image_id, tracked, None, fingerprint(tracked), None)
+    return made(image_id, tracked)
 
 
 def zone(

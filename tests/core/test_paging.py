@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from syncer.core.line import image as made
 from syncer.core.model import Fault, Image, Looked, Tracked, ZoneRef
-from syncer.core.normalise import extra_digest, fingerprint
 from syncer.core.page import Offered, Page
 from syncer.core.paging import Candidates, Look, Snapshot, Torn, Walk
 from syncer.core.rereads import MAX_WALKS, Reading
@@ -23,7 +23,7 @@ orders = st.randoms(use_true_random=False)
 
 def image(image_id: str, *, name: str = "n", extra: str | None = None) -> Image:
     tracked: Tracked = (name, None, "30", None, None, None, None, None)
-    return Image(image_id, tracked, extra, fingerprint(tracked), extra_digest(extra))
+    return made(image_id, tracked, extra)
 
 
 def images(count: int) -> list[Image]:
@@ -197,10 +197,10 @@ def test_a_page_that_lacks_rows_is_never_a_whole_look(
         if number != short:
             return page
         return rows(
-            [row for place, row in enumerate(page.rows.images) if place in kept], page.total
+            [row for place, row in enumerate(page.rows.images()) if place in kept], page.total
         )
 
-    full = len(honest(short, page_size).rows.images)
+    full = len(honest(short, page_size).rows.images())
     assume(len([place for place in kept if place < full]) < full)
     walk = Walk(page_size)
     walk_through(walk, serve, order)
@@ -223,7 +223,7 @@ def test_a_short_page_in_the_middle_shows_without_a_count_too(
     lost = data.draw(st.integers(1, page_size - 1))
 
     def serve(number: int, size: int) -> Page:
-        served = honest(number, size).rows.images
+        served = honest(number, size).rows.images()
         return rows(served[: len(served) - lost] if number == short else served, None)
 
     walk = Walk(page_size)
@@ -244,7 +244,7 @@ def test_a_total_that_differs_on_any_page_tears_the_walk(
 
     def serve(number: int, size: int) -> Page:
         page = honest(number, size)
-        return rows(page.rows.images, told if number == odd else count)
+        return rows(page.rows.images(), told if number == odd else count)
 
     walk = Walk(page_size)
     walk_through(walk, serve, order)
@@ -294,7 +294,7 @@ def test_a_rejected_row_is_never_a_whole_look(
 
     def serve(number: int, size: int) -> Page:
         page = honest(number, size)
-        return rows(page.rows.images, page.total, rejected=number == odd)
+        return rows(page.rows.images(), page.total, rejected=number == odd)
 
     walk = Walk(page_size)
     walk_through(walk, serve)
@@ -355,7 +355,7 @@ def test_a_list_that_moves_while_it_is_read_is_only_whole_if_its_count_agrees(
             assert isinstance(snapshot, Snapshot)
             assert {page.total for page in served} == {len(snapshot.offered.images())}
             assert set(snapshot.offered.images()) == {
-                i.image_id for p in served for i in p.rows.images
+                i.image_id for p in served for i in p.rows.images()
             }
             assert not any(page.rows.rejected for page in served)
             return
@@ -389,7 +389,7 @@ def test_a_zone_that_settles_is_whole_at_a_re_read() -> None:
     """One torn reading costs one re-read, and the snapshot says so."""
     totals = iter([20, 21, 20, 20])
     honest = listing(images(20))
-    snapshot, reading = read(lambda n, s: rows(honest(n, s).rows.images, next(totals)), 10)
+    snapshot, reading = read(lambda n, s: rows(honest(n, s).rows.images(), next(totals)), 10)
     assert snapshot is not None
     assert (reading.walks, snapshot.looked.rereads, snapshot.looked.pages) == (2, 1, 4)
 
@@ -455,7 +455,7 @@ def test_a_snapshot_comes_from_a_walk_only() -> None:
     """No other code can make a snapshot, so nothing else can lead to a removal."""
     look = Look(asked=1, total=0, images=0, pages=(), content=b"")
     with pytest.raises(TypeError, match=r"Walk\.finish"):
-        Snapshot(object(), LOOKED, Offered([]), look, None)
+        Snapshot(object(), LOOKED, Offered([]), look)
 
 
 def test_candidates_come_from_a_snapshot_only() -> None:

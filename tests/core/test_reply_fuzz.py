@@ -134,15 +134,16 @@ def assert_image(image: Image) -> None:
 
 
 def assert_rows(rows: Page) -> None:
-    assert rows.served == len(rows.rows.images) + rows.rows.rejected == len(rows.rows)
+    images = rows.rows.images()
+    assert rows.served == len(images) + rows.rows.rejected == len(rows.rows)
     assert rows.total is None or -1 <= rows.total
-    for image in rows.rows.images:
+    for image in images:
         assert_image(image)
-    for name in new_names((), rows.rows.images):
+    for name in new_names((), [image.extra for image in images if image.extra is not None]):
         assert 0 <= len(name.encode()) <= MAX_KEY
         assert_text(name)
-    if len(rows.rows.images) > 1:
-        changed_fields(rows.rows.images[0].tracked, rows.rows.images[1].tracked)
+    if len(images) > 1:
+        changed_fields(images[0].tracked, images[1].tracked)
 
 
 def assert_walk(rows: Page, *, paged: bool) -> Iterable[str]:
@@ -202,7 +203,7 @@ def assert_source(source: Source, response: bytes) -> Iterable[str]:
         assert_error(error)
         yield f"rows: {type(error).__name__}"
     else:
-        yield "images" if rows.rows.images else "no image"
+        yield "images" if rows.rows.images() else "no image"
         if rows.rows.rejected:
             yield "rejected"
         assert_rows(rows)

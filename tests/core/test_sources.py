@@ -40,7 +40,7 @@ def one(row: Any) -> Page:
 
 def test_a_row_of_the_documents_is_read() -> None:
     """Every documented field lands in its tracked column, and nothing is left over."""
-    [image] = one(FULL).rows.images
+    [image] = one(FULL).rows.images()
     assert image.image_id == "img-1"
     assert dict(zip(TRACKED, image.tracked, strict=True)) == {
         "image_name": "Ubuntu",
@@ -72,28 +72,28 @@ def test_a_field_of_any_type_is_kept_as_text(field: str, value: Any, stored: str
     """Null, a number, a boolean or an object where text is documented is data, not an error."""
     rows = one({**FULL, field: value})
     assert rows.rows.rejected == 0
-    [image] = rows.rows.images
+    [image] = rows.rows.images()
     assert image.tracked[VM.fields.index(field)] == stored
 
 
 @pytest.mark.parametrize("field", sorted(FULL.keys() - {"imageId"}))
 def test_a_missing_field_is_as_good_as_null(field: str) -> None:
     """A field that was not sent and one that is null have one fingerprint."""
-    [missing] = one({name: value for name, value in FULL.items() if name != field}).rows.images
-    [null] = one({**FULL, field: None}).rows.images
+    [missing] = one({name: value for name, value in FULL.items() if name != field}).rows.images()
+    [null] = one({**FULL, field: None}).rows.images()
     assert missing == null
 
 
 def test_a_row_of_an_id_alone_is_an_image() -> None:
     """An id is all that an image needs."""
-    [image] = one({"imageId": "x"}).rows.images
+    [image] = one({"imageId": "x"}).rows.images()
     assert (image.image_id, image.tracked, image.extra) == ("x", EMPTY, None)
 
 
 def test_unknown_fields_go_to_extra() -> None:
     """What the API added is kept as canonical text and leaves the fingerprint alone."""
-    [known] = one(FULL).rows.images
-    [more] = one({**FULL, "zeta": [1.50, {"b": "\x00", "a": None}], "alpha": True}).rows.images
+    [known] = one(FULL).rows.images()
+    [more] = one({**FULL, "zeta": [1.50, {"b": "\x00", "a": None}], "alpha": True}).rows.images()
     assert more.extra == '{"alpha":true,"zeta":[1.5,{"a":null,"b":"\ufffd"}]}'
     assert more.fingerprint == known.fingerprint
     assert more.extra_digest != known.extra_digest
@@ -102,7 +102,7 @@ def test_unknown_fields_go_to_extra() -> None:
 def test_numbers_in_extra_are_kept_exactly() -> None:
     """A number keeps every digit it came with."""
     body = b'{"dataSet":[{"imageId":"a","n":1.10,"big":123456789012345678901234567890}]}'
-    [image] = VM.read_images(body).rows.images
+    [image] = VM.read_images(body).rows.images()
     assert image.extra == '{"big":123456789012345678901234567890,"n":1.10}'
 
 
@@ -142,7 +142,7 @@ def test_a_number_beyond_decimal_is_kept_as_text(literal: bytes, name: bytes) ->
 def test_a_row_that_cannot_be_kept_is_rejected_alone(row: Any) -> None:
     """A row without a usable id is counted; the rows beside it are read."""
     rows = VM.read_images(listing(FULL, row, {"imageId": "last"}))
-    assert [image.image_id for image in rows.rows.images] == ["img-1", "last"]
+    assert [image.image_id for image in rows.rows.images()] == ["img-1", "last"]
     assert (rows.served, rows.rows.rejected, rows.total) == (3, 1, 3)
 
 
@@ -152,7 +152,7 @@ def test_a_row_that_cannot_be_kept_is_rejected_alone(row: Any) -> None:
 )
 def test_any_other_id_is_kept_as_it_is(value: Any, image_id: str) -> None:
     """A numeric id is its text; an id is neither trimmed nor changed, up to 512 bytes."""
-    [image] = one({"imageId": value}).rows.images
+    [image] = one({"imageId": value}).rows.images()
     assert image.image_id == image_id
 
 
@@ -202,7 +202,7 @@ def test_a_total_that_is_not_sent_is_absent() -> None:
 def test_no_rows_may_be_said_in_three_ways(body: bytes) -> None:
     """An empty list, null and nothing at all are all no rows, where a total is sent."""
     read = VM.read_images(body)
-    assert ([], 0, 0, 0) == (read.rows.images, read.served, read.rows.rejected, read.total)
+    assert ([], 0, 0, 0) == (read.rows.images(), read.served, read.rows.rejected, read.total)
 
 
 @pytest.mark.parametrize(
@@ -251,9 +251,9 @@ def test_any_json_is_rows_or_a_named_error(value: Any) -> None:
         rows = VM.read_images(body)
     except SyncError:
         return
-    assert rows.served == len(rows.rows.images) + rows.rows.rejected
+    assert rows.served == len(rows.rows.images()) + rows.rows.rejected
     assert rows.total is None or rows.total >= -1
-    for image in rows.rows.images:
+    for image in rows.rows.images():
         assert 0 < len(image.image_id.encode()) <= 512
         msgspec.json.encode((image.image_id, image.tracked, image.extra))
         assert "\x00" not in "".join(filter(None, image.tracked))

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from syncer import store
+from syncer import planning, store
 from syncer.core import wire
 from syncer.core.errors import SyncError
+from syncer.core.line import Block
 from syncer.core.model import TRACKED, Image, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.sources import SOURCES
@@ -44,7 +45,7 @@ def survivors(seeds: range) -> tuple[list[Image], dict[ZoneRef, ListedZone], set
             with suppress(SyncError):
                 zones |= {zone.ref: zone for zone in source.read_zones(answer.response)[0]}
             with suppress(SyncError):
-                images += source.read_images(answer.response).rows.images
+                images += source.read_images(answer.response).rows.images()
     return images, zones, said
 
 
@@ -66,12 +67,12 @@ async def test_whatever_was_read_is_stored_as_it_was_read(url: str, db: Any, sta
 
     async with begin(server, "a", run_timeout=60, selection={}) as (run, _known):
         await store.describe_zones(db, "a", list(zones.values()))
-        known = await store.known_zones(db, "a")
+        known = await planning.known_zones(db, "a")
         for look in looks:
             async with db.transaction():
-                diff = (await store.plan(db, known[ZONE], look)).diff
+                diff = (await planning.plan(db, known[ZONE], Block.of(look.values()))).diff
                 await store.write(db, run, known[ZONE], diff)
-        diff = (await store.plan(db, known[ZONE], last)).diff
+        diff = (await planning.plan(db, known[ZONE], Block.of(last.values()))).diff
     assert not diff
 
     assert zones.keys() == known.keys()

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 
 from syncer.core.errors import BadPayload
 from syncer.core.jsontext import decode, number
-from syncer.core.model import Image, ListedZone, Tracked, ZoneRef
-from syncer.core.normalise import canonical, extra_digest, fingerprint, text
+from syncer.core.line import line_of, lines_of
+from syncer.core.model import TRACKED, ListedZone, Tracked, ZoneRef
+from syncer.core.normalise import canonical, size_key, text
 from syncer.core.page import LYING, Known, Page, Rows, Total
 
 MAX_ID_BYTES: Final = 512
@@ -32,11 +34,9 @@ _object: Final = msgspec.json.Decoder(dict[str, Any], float_hook=number)
 _listing: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _rows: Final = msgspec.json.Decoder(list[Any], float_hook=number)
 _scalar: Final = msgspec.json.Decoder(float_hook=number)
-_json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
-_pack: Final = msgspec.msgpack.Encoder()
-_unpack: Final = msgspec.msgpack.Decoder(tuple[Any, ...])
 
-PARSER: Final = 1
+_SIZE: Final = 1 + TRACKED.index("image_size")
+PARSER: Final = 2
 """Counts up whenever the same bytes are read as other images: what is known of pages is void."""
 
 
@@ -143,26 +143,25 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         ids = [row.image_id for row in rows]
         if not _are_usable(ids):
             return None
-        tokens = list(map(_pack.encode, map(msgspec.structs.astuple, rows)))
-        return Rows(tokens, ids, make=self._made)
-
-    def _made(self, token: bytes) -> Image:
-        """Return the image of a documented row."""
-        values = _unpack.decode(token)
-        tracked = values[1:]
+        values = list(map(msgspec.structs.astuple, rows))
         if None in self.fields:
-            value = iter(tracked)
-            tracked = tuple([next(value) if name else None for name in self.fields])
-        return Image(values[0], tracked, None, fingerprint(tracked), None)
+            pick = _columns(self.fields)
+            values = [pick((*value, None)) for value in values]
+        sizes = {value[_SIZE] for value in values}
+        if b"\\" in raw:  # what a line escapes is escaped in JSON too
+            lines = [line_of(each[0], each[1:]) for each in values]
+        else:
+            lines = lines_of(values)
+        return Rows(lines, ids, plain=all(size_key(size) == size for size in sizes))
 
     def _rows(self, raw: bytes) -> Rows:
         try:
             items = decode(_rows, raw)
         except BadPayload as error:
             raise BadPayload(f"{self.rows} is not a list of images", code="BAD_PAYLOAD") from error
-        tokens = _tokens(items, raw)
-        images = [image for row in items if (image := self._image(row)) is not None]
-        return Rows(tokens, [image.image_id for image in images], images=images)
+        kept = [row for item in items if (row := self._row(item)) is not None]
+        lines = [line_of(*row) for row in kept]
+        return Rows(lines, [row[0] for row in kept], rejected=len(items) - len(kept))
 
     def read_zones(self, response: bytes) -> tuple[list[ListedZone], int]:
         """Read the ``response`` member of DescribeZones: the zones, and the rows without an id."""
@@ -186,7 +185,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             )
         return list(zones.values()), unusable
 
-    def _image(self, row: Any) -> Image | None:
+    def _row(self, row: Any) -> tuple[str, Tracked, str | None] | None:
         if not isinstance(row, dict):
             return None
         image_id = usable_id(row.pop("imageId", None))
@@ -199,15 +198,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         extra = canonical(row) if row else None
         if extra is not None and len(extra) > MAX_JSON:
             return None
-        return Image(image_id, tracked, extra, fingerprint(tracked), extra_digest(extra))
-
-
-def _tokens(items: list[Any], raw: bytes) -> list[bytes]:
-    """Return the rows as JSON with sorted keys (never taken for a documented row's msgpack)."""
-    try:
-        return [_json.encode(item) for item in items]
-    except RecursionError:  # then the rows are the same if the page is
-        return [b"%s%d" % (sha256(raw).digest(), n) for n in range(len(items))]
+        return image_id, tracked, extra
 
 
 @cache
@@ -225,6 +216,13 @@ def _documented_rows(fields: tuple[str | None, ...]) -> msgspec.json.Decoder[lis
         gc=False,
     )
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+
+
+@cache
+def _columns(fields: tuple[str | None, ...]) -> itemgetter[Any]:
+    """Return what picks id and tracked columns from a documented row that ends with None."""
+    sent = iter(range(1, len(fields) + 1))
+    return itemgetter(0, *(next(sent) if name else -1 for name in fields))
 
 
 def _are_usable(ids: list[str]) -> bool:

@@ -1,0 +1,135 @@
+"""What is stored of a zone, and what seeing images changes in it.
+
+Reads in sets, inside the caller's transaction; the decisions are ``core.diff``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from syncer import looks
+from syncer.core.diff import Diff, Stored, compare, differing, is_edited
+from syncer.core.line import Block, split
+from syncer.core.model import TRACKED, ZoneRef
+from syncer.core.page import PART
+from syncer.core.paging import Look, Snapshot
+from syncer.core.sources.base import PARSER
+from syncer.db import Connection, sql
+
+_TRACKED: Final = slice(6, 6 + len(TRACKED))
+"""The tracked columns in the rows of ``stored_some``; what ``Stored`` holds is before them."""
+
+
+class Zone(msgspec.Struct, kw_only=True):
+    """A zone as it is stored."""
+
+    key: int
+    ref: ZoneRef
+    name: str | None
+    attributes: str
+    gone: bool
+    present: int
+    withheld: int
+    last_complete_at: datetime | None
+    before: Look | None = None
+    """What the last whole look read, where that is what is stored."""
+    approved: int | None = None
+    """The most removals that a pending approval allows at the zone's next whole look."""
+
+
+async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zone]:
+    """Return every zone of an account as it is stored."""
+    return {
+        ZoneRef(row["service"], row["zone_id"]): Zone(
+            key=row["zone_key"],
+            ref=ZoneRef(row["service"], row["zone_id"]),
+            name=row["zone_name"],
+            attributes=row["attributes"],
+            gone=row["gone"],
+            present=row["present"],
+            withheld=row["withheld"],
+            last_complete_at=row["last_complete_at"],
+            before=looks.read(row),
+            approved=row["approved"],
+        )
+        for row in await connection.fetch(sql("zones_known"), account, PARSER)
+    }
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a look at a zone changes, or a part of it, and what it was compared with.
+
+    ``unseen`` counts stored images, listed and present, that were not looked into.
+    """
+
+    stored: Mapping[str, Stored]
+    diff: Diff = Diff()
+    unseen: int = 0
+
+
+async def plans(
+    connection: Connection, zone: Zone, snapshot: Snapshot, *, full: bool
+) -> AsyncIterator[Plan]:
+    """Yield what a whole look at a zone changes, part by part: each is to be written at once.
+
+    Together they hold every stored image that is present and not listed. ``full`` trusts no digest
+    that is stored.
+    """
+    offered = snapshot.offered
+    held = await connection.fetchrow(sql("stored_digests"), zone.key)
+    assert held is not None  # noqa: S101  (aggregates)
+    known = frozenset() if full else split(held["plain"], 1) | split(held["extended"], 2)
+    fresh = present = 0
+    for block in offered.blocks(known):
+        part = Plan({}, Diff(block))
+        if held["rows"]:
+            part = await plan(connection, zone, block, full=full)
+        fresh += len(block)
+        present += sum(image.present for image in part.stored.values())
+        yield part
+    unseen = len(offered) - fresh
+    if held["present"] != unseen + present:  # not all that is stored as present is listed
+        ids = offered.ids
+        rows = connection.cursor(sql("stored_present"), zone.key, prefetch=PART)
+        yield Plan({row[0]: Stored(*tuple(row)[1:]) async for row in rows if row[0] not in ids})
+    yield Plan({}, unseen=unseen)
+
+
+async def plan(connection: Connection, zone: Zone, block: Block, *, full: bool = False) -> Plan:
+    """Return what seeing images of a zone changes."""
+    ids = block.ids()
+    rows = await _stored_rows(connection, zone, ids)
+    stored = _stored(rows)
+    held = [n for n, image_id in enumerate(ids) if image_id in stored]
+    images = {image.image_id: image for image in block.pick(held)}
+    changed = frozenset(differing(images, stored))
+    columns = {
+        row[0]: tracked
+        for row in rows
+        if (tracked := tuple(row)[_TRACKED])
+        and (row[0] in changed or (full and is_edited(images[row[0]], tracked, row["extra"])))
+    }
+    appeared = block.pick([n for n, image_id in enumerate(ids) if image_id not in stored])
+    return Plan(stored, compare(images, stored, columns) + Diff(appeared))
+
+
+async def stored_images(
+    connection: Connection, zone: Zone, ids: Iterable[str]
+) -> dict[str, Stored]:
+    """Return what is stored of some images of a zone, by id."""
+    return _stored(await _stored_rows(connection, zone, ids))
+
+
+async def _stored_rows(
+    connection: Connection, zone: Zone, ids: Iterable[str]
+) -> list[asyncpg.Record]:
+    return await connection.fetch(sql("stored_some"), zone.key, list(ids))
+
+
+def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:
+    return {row[0]: Stored(*tuple(row)[1 : _TRACKED.start]) for row in rows}

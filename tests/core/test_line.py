@@ -1,0 +1,97 @@
+"""An image as a line: nothing is lost, nothing is mistaken, and digests tell what differs."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncer.core.line import (
+    Block,
+    digest_of,
+    digests_of,
+    image,
+    image_id_of,
+    image_of,
+    line_of,
+    lines_of,
+    split,
+)
+from syncer.core.model import Tracked
+
+texts = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0"), max_size=5
+) | st.sampled_from(
+    ["\\N", "\\", "\\t", "\t", "\n", "\r", "\\\\N", "", "30", "30.0", "\u2028", "\x85", "\x0b"]
+)
+values = texts | st.none()
+tracked_values: st.SearchStrategy[Tracked] = st.tuples(*[values] * 8)
+extras = st.none() | texts
+rows = st.tuples(texts, tracked_values, extras)
+
+
+@given(rows)
+def test_an_image_comes_back_from_its_line(row: tuple[str, Tracked, str | None]) -> None:
+    """Whatever text, null and empty told apart: the line has it, and the same digests."""
+    line = line_of(*row)
+    assert image_of(line) == image(*row)
+    assert (image_of(line).image_id, image_of(line).tracked, image_of(line).extra) == row
+    assert image_id_of(line) == row[0]
+    assert not {"\n", "\r"} & set(line)
+
+
+@given(rows, rows)
+def test_equal_lines_are_equal_images(
+    one: tuple[str, Tracked, str | None], other: tuple[str, Tracked, str | None]
+) -> None:
+    """No text can pass for another column, another image or for null."""
+    assert (line_of(*one) == line_of(*other)) == (one == other)
+
+
+@given(st.lists(st.tuples(texts, *[values] * 8)))
+def test_rows_without_escapes_are_made_lines_at_once(rows: list[tuple[str | None, ...]]) -> None:
+    """The quick way gives the lines of the slow one."""
+    plain = [row for row in rows if not any(set(value or "") & set("\\\t\n\r") for value in row)]
+    assert lines_of(plain) == [line_of(row[0] or "", row[1:]) for row in plain]
+
+
+def test_digests_tell_ids_columns_and_extra_apart() -> None:
+    """16 bytes of id and columns, then 16 of extra: each differs where its part does."""
+    base: Tracked = ("a", None, "30", None, None, None, None, None)
+    moved: Tracked = (None, "a", "30", None, None, None, None, None)
+    made = [image("x", base), image("y", base), image("x", moved)]
+    assert all(
+        one.fingerprint != other.fingerprint for one, other in itertools.combinations(made, 2)
+    )
+    assert all((16, None) == (len(each.fingerprint), each.extra_digest) for each in made)
+    with_extra = [image("x", base, extra) for extra in ("{}", '{"a":1}')]
+    assert {made[0].fingerprint} == {each.fingerprint for each in with_extra}
+    assert len({each.extra_digest for each in with_extra}) == 2
+    assert all(16 == len(each.extra_digest or b"") for each in with_extra)
+
+
+def test_sizes_that_compare_equal_have_equal_digests() -> None:
+    """And another number another one; plain lines are digested as the others."""
+
+    def line(size: str | None) -> str:
+        return line_of("x", (None, None, size, None, None, None, None, None))
+
+    assert digest_of(line("30")) == digest_of(line("30.0")) == digest_of(line(" 3e1 "))
+    assert len({digest_of(line(size)) for size in ("30", "31", "30GB", "", None)}) == 5
+    lines = [line("30"), line(None), line("text:a")]
+    assert digests_of(lines[:2], plain=True) == digests_of(lines[:2], plain=False)
+
+
+@given(st.lists(rows, max_size=5))
+def test_a_block_is_its_images(rows: list[tuple[str, Tracked, str | None]]) -> None:
+    """Ids, images, texts of extra and digests of a block are those of its images, in order."""
+    images = [image(*row) for row in rows]
+    block = Block.of(images)
+    assert list(block) == images
+    assert block.ids() == [each.image_id for each in images]
+    assert block.extras() == {each.extra for each in images if each.extra is not None}
+    assert block.digests == [each.fingerprint + (each.extra_digest or b"") for each in images]
+    assert sorted(block.lines) == list(block.sorted().lines)
+    plain = b"".join(each.fingerprint for each in images if each.extra_digest is None)
+    assert split(plain, 1) == {digest for digest in block.digests if len(digest) == 16}
