@@ -46,12 +46,12 @@ class Client:
         settings: Settings,
         transport: Transport,
         policy: backoff.Backoff,
-        learnt: Learnt | None,
     ) -> None:
         self._transport = transport
         self._slots = anyio.Semaphore(settings.max_concurrency, fast_acquire=True)
         self._turn = anyio.Lock(fast_acquire=True)
-        self._pacer = Pacer(ceiling=settings.max_rate, learnt=learnt)
+        self._ceiling = settings.max_rate
+        self._pacer = Pacer(ceiling=self._ceiling)
         self._policy = policy
         self._deadline = time.monotonic() + settings.run_timeout
         self._calm_at: float | None = None
@@ -69,6 +69,11 @@ class Client:
         """
         by_chance = isinstance(error, Retryable) and error.code != TIMED_OUT
         return by_chance and self._recovered >= _BY_CHANCE and self.budget.left > 0
+
+    def learn(self, learnt: Learnt | None) -> None:
+        """Start from what an earlier run found out, unless this one found out something itself."""
+        if learnt is not None and self._pacer.learnt is None:
+            self._pacer = Pacer(ceiling=self._ceiling, learnt=learnt)
 
     @property
     def learnt(self) -> Learnt | None:
@@ -203,11 +208,7 @@ async def open_client(
     settings: Settings,
     *,
     policy: backoff.Backoff = _POLICY,
-    learnt: Learnt | None = None,
 ) -> AsyncIterator[Client]:
-    """Open the session to the API; ``learnt`` is what an earlier run found out of its limit.
-
-    Raises ConfigError where there are no credentials.
-    """
+    """Open the session to the API. Raises ConfigError where there are no credentials."""
     async with open_transport(settings) as transport:
-        yield Client(settings, transport, policy, learnt)
+        yield Client(settings, transport, policy)

@@ -13,7 +13,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from syncer.client import Client
 from syncer.clock import Clock
 from syncer.config import Settings
-from syncer.core.errors import ConfigError
+from syncer.core.errors import ConfigError, Denied, unwrapped
 from syncer.core.guard import judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Unchanged
@@ -44,12 +44,45 @@ class Progress(Protocol):
         """A zone is done."""
 
 
+class Listings:
+    """The zones of every service, asked for while the database is made ready."""
+
+    def __init__(self, client: Client, selection: Selection, stop: Stop) -> None:
+        self._client = client
+        self._services = [name for name in selection.services if SOURCES[name].zoned]
+        self._stop = stop
+        self._told = anyio.Event()
+        self._listings: list[Listing] | None = None
+        self._denied: Denied | None = None
+
+    async def ask(self) -> None:
+        """Ask for them; what comes of it is kept."""
+
+        async def ask() -> None:
+            self._listings = await list_zones(self._client, self._services)
+
+        try:
+            with unwrapped():
+                await self._stop.guard(ask)
+        except Denied as error:
+            self._denied = error
+        self._told.set()
+
+    async def told(self) -> list[Listing] | None:
+        """Wait for them and return them; None where the run was stopped. Raises Denied."""
+        await self._told.wait()
+        if self._denied is not None:
+            raise self._denied
+        return self._listings
+
+
 class Crawl(msgspec.Struct, kw_only=True):
     """One pass over everything asked for; what it comes to is added to ``report``."""
 
     settings: Settings
     selection: Selection
     client: Client
+    listings: Listings
     writer: Writer
     clock: Clock
     report: Report
@@ -78,20 +111,16 @@ class Crawl(msgspec.Struct, kw_only=True):
         )
 
     async def _targets(self) -> tuple[list[Target], list[ZoneRef]]:
-        """Ask for the zones; return those to read and those that went."""
+        """Return the zones to read and those that went."""
         selection = self.selection
-        zoned = [name for name in selection.services if SOURCES[name].zoned]
         zoneless = [
             ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
             for name in selection.services
             if not SOURCES[name].zoned
         ]
-        listings: list[Listing] = []
-
-        async def ask() -> None:
-            listings.extend(await list_zones(self.client, zoned))
-
-        if not await self.stop.guard(ask):
+        await self.writer.prepare()
+        listings = await self.listings.told()
+        if listings is None:
             return [], []
         for listing in listings:
             if listing.fault is not None:

@@ -131,10 +131,10 @@ async def take(connection: asyncpg.Connection[Any], account: str) -> None:
         taken = await connection.fetchval(sql("lock_try"), keys[0])
         newest = await connection.fetchrow(sql("run_newest"), account)
         running = newest is not None and newest["status"] == "running"
+        if taken and not running:
+            return
         holders = await connection.fetch(sql("lock_holders"), keys)
         if newest is None or not running or not (taken or newest["overdue"]):
-            if taken:
-                return
             raise LockHeld(_held(account, newest if running else None, holders))
         # By name, or by age where it had no time for a name: a newcomer like us who was quicker
         # may hold the lock by now.

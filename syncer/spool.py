@@ -22,7 +22,7 @@ class Spool:
         self._end = 0
         self._full = False
 
-    def put(self, data: bytes) -> Callable[[], bytes]:
+    def put(self, data: bytes | memoryview) -> Callable[[], bytes]:
         """Keep bytes and return how to get them back; where the disk has no room, in memory."""
         if not self._full:
             try:
@@ -34,9 +34,9 @@ class Spool:
                     error=error.strerror,
                     advice="make room, or set TMPDIR to a folder that has some",
                 )
-        return lambda: data
+        return lambda: bytes(data)
 
-    def _write(self, data: bytes) -> Callable[[], bytes]:
+    def _write(self, data: bytes | memoryview) -> Callable[[], bytes]:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="syncer-", buffering=0)  # noqa: SIM115
             weakref.finalize(self, self._file.close)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from typing import Final
 
+import msgspec
 import structlog
 
 from syncer.core.diff import Diff, Tally, new_names
@@ -165,16 +166,20 @@ async def record_unchanged(
     connection: Connection, run: Run, seen: Sequence[tuple[Zone, Looked, int]]
 ) -> None:
     """Record whole looks that read what is stored: for each its zone, look, number of images."""
+    scans = [
+        {
+            "zone_key": zone.key,
+            "started": looked.started_at,
+            "observed": looked.observed_at,
+            "listed": looked.listed,
+            "pages": looked.pages,
+            "images": images,
+            "rereads": looked.rereads,
+        }
+        for zone, looked, images in seen
+    ]
     await connection.execute(
-        sql("scans_unchanged"),
-        run.run_id,
-        [zone.key for zone, _, _ in seen],
-        [looked.started_at for _, looked, _ in seen],
-        [looked.observed_at for _, looked, _ in seen],
-        [looked.listed for _, looked, _ in seen],
-        [looked.pages for _, looked, _ in seen],
-        [images for _, _, images in seen],
-        [looked.rereads for _, looked, _ in seen],
+        sql("scans_unchanged"), run.run_id, msgspec.json.encode(scans).decode()
     )
 
 

@@ -48,27 +48,23 @@ class Writer:
         self._full = full
         self._zones: dict[ZoneRef, Zone] = {}
 
+    async def prepare(self) -> None:
+        """Read which zones are known."""
+        self._zones = await self._do(partial(planning.known_zones, account=self._account))
+
     async def zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, Zone]:
         """Store zones that are new or described anew; return every zone that is known."""
-        self._zones = await self._do(partial(self._describe, listed))
-        return self._zones
-
-    async def _describe(
-        self, listed: Sequence[ListedZone], connection: Connection
-    ) -> dict[ZoneRef, Zone]:
-        known = await planning.known_zones(connection, self._account)
         changed = [
             zone
             for zone in listed
-            if (old := known.get(zone.ref)) is None
+            if (old := self._zones.get(zone.ref)) is None
             or old.name != zone.name
             or not same_json(old.attributes, zone.attributes)
         ]
         if self._run is not None and changed:
-            await store.describe_zones(connection, self._account, changed)
-            known = await planning.known_zones(connection, self._account)
+            self._zones = await self._do(partial(self._describe, changed))
         for zone in changed:
-            known.setdefault(
+            self._zones.setdefault(
                 zone.ref,
                 Zone(
                     key=0,
@@ -81,7 +77,13 @@ class Writer:
                     last_complete_at=None,
                 ),
             )
-        return known
+        return self._zones
+
+    async def _describe(
+        self, changed: Sequence[ListedZone], connection: Connection
+    ) -> dict[ZoneRef, Zone]:
+        await store.describe_zones(connection, self._account, changed)
+        return await planning.known_zones(connection, self._account)
 
     async def write(self, outcome: Snapshot | Incomplete | Failed | Gone) -> Written:
         """Store what came of reading a zone."""

@@ -18,7 +18,7 @@ LYING: Final = -1
 PART: Final = 10_000
 """About so many images are looked into at a time, where there are too many to be held."""
 
-Put = Callable[[bytes], Callable[[], bytes]]
+Put = Callable[[bytes | memoryview], Callable[[], bytes]]
 """Keeps bytes outside of memory, and returns how to get them back."""
 
 
@@ -109,8 +109,8 @@ class Page:
         digest: bytes,
         *,
         rows: Rows | None = None,
-        raw: bytes = b"",
-        read: Callable[[bytes], Rows] | None = None,
+        raw: bytes | memoryview = b"",
+        read: Callable[[bytes | memoryview], Rows] | None = None,
     ) -> None:
         self.served = served
         self.total = total

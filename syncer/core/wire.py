@@ -123,7 +123,7 @@ MARK: Final = b'"%s"' % secrets.token_hex(16).encode()
 """What stands for the rows of a reply that were set aside: no reply can hold it by itself."""
 
 
-def set_aside(body: bytes, name: str) -> tuple[bytes, bytes] | None:
+def set_aside(body: bytes, name: str) -> tuple[bytes, memoryview] | None:
     """Return a reply with ``MARK`` for its list ``name``, and that list: the rest is small.
 
     A guess by the bytes. It is right if the rest, parsed, has the mark as that member, and the
@@ -133,7 +133,7 @@ def set_aside(body: bytes, name: str) -> tuple[bytes, bytes] | None:
     if found is None:
         return None
     start, end = found.end() - 1, body.rfind(b"]") + 1
-    return body[:start] + MARK + body[end:], body[start:end]
+    return body[:start] + MARK + body[end:], memoryview(body)[start:end]
 
 
 def _error_envelope(body: bytes) -> _Envelope:

@@ -102,7 +102,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return Page(len(read), count, digest, rows=read, raw=raw, read=self._reread)
 
     def read_images_apart(
-        self, response: bytes, mark: bytes, raw: bytes, known: Known | None = None
+        self, response: bytes, mark: bytes, raw: memoryview, known: Known | None = None
     ) -> Page | None:
         """Read a reply whose rows were set aside as ``raw``, ``mark`` in their place.
 
@@ -116,16 +116,20 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         count = None if total is None else _count(bytes(total))
         return self._quickly(raw, count, sha256(raw).digest(), known)
 
-    def _quickly(self, raw: bytes, total: Total, digest: bytes, known: Known | None) -> Page | None:
+    def _quickly(
+        self, given: bytes | memoryview, total: Total, digest: bytes, known: Known | None
+    ) -> Page | None:
         """Return the page if it is the known one or all its rows are as documented."""
         if known is not None and digest == known.digest:
-            return Page(known.served, total, digest, raw=raw, read=self._reread)
+            return Page(known.served, total, digest, raw=given, read=self._reread)
+        raw = bytes(given)
         rows = self._documented(raw)
         if rows is None:
             return None
         return Page(len(rows), total, digest, rows=rows, raw=raw, read=self._reread)
 
-    def _reread(self, raw: bytes) -> Rows:
+    def _reread(self, given: bytes | memoryview) -> Rows:
+        raw = bytes(given)
         return self._documented(raw) or self._rows(raw)
 
     def _documented(self, raw: bytes) -> Rows | None:
