@@ -75,7 +75,7 @@ class Question:
         """Return the images of a reply that counts, by id; None where it does not count."""
         if self.torn or not self._pages:
             return None
-        images, rejected = merge(self._pages)
+        images, rejected = merge(page.rows for page in self._pages)
         total = self._pages[0].total
         agrees = total is None or len(images) == total
         if rejected or not agrees or not images.keys() <= set(self.image_ids):
@@ -84,7 +84,7 @@ class Question:
 
     def sightings(self) -> dict[str, Image]:
         """Return the images asked for that any page returned, by id."""
-        images, _ = merge(self._pages)
+        images, _ = merge(page.rows for page in self._pages)
         return {i: image for i, image in images.items() if i in self.image_ids}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 from typing import Final, final
@@ -152,23 +153,23 @@ class Page:
         return self._read(self._raw if self._back is None else self._back())
 
 
-def merge(pages: Iterable[Page]) -> tuple[dict[str, Image], int]:
-    """Return the images of the pages by id, and how many rows were rejected.
+def merge(parts: Iterable[Rows | Aside]) -> tuple[dict[str, Image], int]:
+    """Return the images of the rows of pages by id, and how many rows were rejected.
 
     The same id with equal content is one image; with other content neither is kept.
     """
     images: dict[str, Image] = {}
     conflicting: dict[str, int] = {}
     rejected = 0
-    for page in pages:
-        rejected += page.rows.rejected
-        for image in page.rows.images():
+    for rows in parts:
+        rejected += rows.rejected
+        for image in rows.images():
             known = images.setdefault(image.image_id, image)
             if known is not image and not same(known, image):
                 conflicting[image.image_id] = conflicting.get(image.image_id, 1) + 1
-    for image_id, rows in conflicting.items():
+    for image_id, times in conflicting.items():
         del images[image_id]
-        rejected += rows
+        rejected += times
     return images, rejected
 
 
@@ -177,45 +178,50 @@ def same(one: Image, other: Image) -> bool:
     return one.fingerprint == other.fingerprint and one.extra_digest == other.extra_digest
 
 
-def offered_by(pages: Sequence[Page]) -> tuple[Offered, int]:
-    """Return what pages offer together, and how many of their rows were rejected."""
-    offered = Offered(pages)
-    if len(offered) == sum(len(page.rows) for page in pages):
-        return offered, 0
-    images, rejected = merge(pages)
-    return Offered([Page.of(images.values(), None)]), rejected
-
-
 @final
 class Offered:
     """What a whole look listed, in lines: most of its images are never made."""
 
-    __slots__ = ("_lines", "_parts", "ids")
-
     def __init__(self, pages: Sequence[Page]) -> None:
-        """Take pages whose ids are distinct."""
+        """Take pages; in what is stored no id comes twice (see ``distinct``)."""
         self._parts = [page.rows for page in pages]
-        self._lines: list[str] | None = None
-        self.ids = frozenset(chain.from_iterable(rows.ids for rows in self._parts))
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """The ids of the images."""
+        return frozenset(chain.from_iterable(rows.ids for rows in self._parts))
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def rejected(self) -> int:
+        """How many rows cannot be kept."""
+        return sum(rows.rejected for rows in self._parts)
+
+    def distinct(self) -> Offered:
+        """Return the same where no id comes twice (see ``merge``)."""
+        if len(self) == sum(len(rows.ids) for rows in self._parts):
+            return self
+        images, rejected = merge(self._parts)
+        return Offered([Page.of(images.values(), None, rejected=rejected)])
 
     def images(self) -> dict[str, Image]:
         """Return all images by id."""
         return {image.image_id: image for rows in self._parts for image in rows.images()}
 
+    @cached_property
     def content(self) -> bytes:
-        """Return the digest of all rows, in whatever order they came."""
+        """The digest of all rows that can be kept, in whatever order they came."""
         if self._are_aside:
             digests = sorted(chain.from_iterable(rows.digests() for rows in self._parts))
             return sha256(b"".join(digests)).digest()
-        return sha256("\n".join(self._sorted()).encode()).digest()
+        return sha256("\n".join(self._sorted).encode()).digest()
 
     def blocks(self, known: Collection[bytes] = ()) -> Iterator[Block]:
         """Yield the images whose digests are not among the ``known``, part by part."""
         if not self._are_aside:
-            lines = self._sorted()
+            lines = self._sorted
             plain = all(rows.plain for rows in self._parts if isinstance(rows, Rows))
             block = Block(lines, digests_of(lines, plain=plain))
             yield block.pick(_others(block.digests, known)) if known else block
@@ -233,11 +239,10 @@ class Offered:
     def _are_aside(self) -> bool:
         return any(isinstance(rows, Aside) for rows in self._parts)
 
+    @cached_property
     def _sorted(self) -> list[str]:
-        if self._lines is None:
-            parts = (rows.lines for rows in self._parts if isinstance(rows, Rows))
-            self._lines = sorted(chain.from_iterable(parts))
-        return self._lines
+        parts = (rows.lines for rows in self._parts if isinstance(rows, Rows))
+        return sorted(chain.from_iterable(parts))
 
 
 def _block(rows: Rows | Aside, known: Collection[bytes]) -> Block:

@@ -22,7 +22,6 @@ from syncer.core.page import (
     Put,
     Total,
     merge,
-    offered_by,
 )
 
 MAX_IMAGES: Final = 10_000_000
@@ -217,19 +216,23 @@ class Walk:
         before = self._before if self._before and self._before.total == total else None
         if before is not None and known == before.pages:
             return Unchanged(_SEAL, looked, before.images)
-        offered, rejected = offered_by(pages)
-        if rejected:
-            return Torn(f"{rejected} rows cannot be kept (no usable id, or one id twice)")
+        offered = Offered(pages)
+        if before is not None and not offered.rejected and offered.content == before.content:
+            return Unchanged(_SEAL, looked, before.images)
+        offered = offered.distinct()
+        if offered.rejected:
+            return Torn(f"{offered.rejected} rows cannot be kept (no usable id, or one id twice)")
         if total is not None and len(offered) != total:
             return Torn(f"{len(offered)} distinct images were read, totalCount is {total}")
-        content = offered.content()
-        if before is not None and content == before.content:
-            return Unchanged(_SEAL, looked, before.images)
         look = Look(
-            asked=self._asked, total=total, images=len(offered), pages=known, content=content
+            asked=self._asked,
+            total=total,
+            images=len(offered),
+            pages=known,
+            content=offered.content,
         )
         return Snapshot(_SEAL, looked, offered, look)
 
     def salvage(self) -> tuple[dict[str, Image], int]:
         """Return the images that were read, by id, and the number of rows that cannot be kept."""
-        return merge([self.pages[number] for number in sorted(self.pages)])
+        return merge([self.pages[number].rows for number in sorted(self.pages)])

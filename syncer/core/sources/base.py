@@ -138,7 +138,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         Several times as fast as row by row, and the same: other rows, and whatever would have to
         be altered or rejected, are left to ``_rows``.
         """
-        if _NUL in raw:
+        escapes = b"\\" in raw
+        if escapes and _NUL in raw:
             return None
         try:
             rows = _documented_rows(self.fields).decode(raw)
@@ -151,11 +152,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         if None in self.fields:
             pick = _columns(self.fields)
             values = [pick((*value, None)) for value in values]
-        sizes = {value[_SIZE] for value in values}
-        if b"\\" in raw:  # what a line escapes is escaped in JSON too
-            lines = [line_of(each[0], each[1:]) for each in values]
-        else:
-            lines = lines_of(values)
+        sizes = set(map(itemgetter(_SIZE), values))
+        # What a line escapes is escaped in JSON too.
+        lines = [line_of(row[0], row[1:]) for row in values] if escapes else lines_of(values)
         return Rows(lines, ids, plain=all(size_key(size) == size for size in sizes))
 
     def _rows(self, raw: bytes) -> Rows:
