@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import anyio
 import structlog
@@ -15,12 +16,16 @@ import structlog
 from syncer.config import Settings
 from syncer.core import backoff, wire
 from syncer.core.errors import (
+    BadPayload,
     Challenged,
+    Denied,
     Refused,
     Retryable,
     SignatureExpired,
     SyncError,
     Throttled,
+    TornRead,
+    Unreachable,
 )
 from syncer.core.limiter import Learnt, Pacer
 from syncer.core.model import ListedZone
@@ -32,7 +37,27 @@ from syncer.transport import TIMED_OUT, Transport, open_transport
 T = TypeVar("T")
 _BY_CHANCE: Final = 3
 _POLICY: Final = backoff.Backoff()
+_KINDS: Final[dict[type[SyncError], str]] = {
+    Throttled: "throttled",
+    Unreachable: "unreachable",
+    TornRead: "torn",
+    Challenged: "challenged",
+    Denied: "denied",
+    BadPayload: "bad_payload",
+    SyncError: "refused",
+}
+"""What an observer is told of failures, the first that fits."""
 _log = structlog.get_logger()
+
+
+class Observer(Protocol):
+    """Is told of the calls of a run."""
+
+    def began(self, client: Client) -> None:
+        """A run begins, which makes its calls with this client."""
+
+    def called(self, action: str, result: str, seconds: float) -> None:
+        """A call was made; ``result`` is ``ok`` or the kind of its failure."""
 
 
 class Client:
@@ -46,7 +71,9 @@ class Client:
         settings: Settings,
         transport: Transport,
         policy: backoff.Backoff,
+        observer: Observer | None,
     ) -> None:
+        self._observer = observer
         self._transport = transport
         self._slots = anyio.Semaphore(settings.max_concurrency, fast_acquire=True)
         self._turn = anyio.Lock(fast_acquire=True)
@@ -60,6 +87,9 @@ class Client:
         self.budget = backoff.RetryBudget()
         self.calls = 0
         self.retries = 0
+        self.in_flight = 0
+        if observer is not None:
+            observer.began(self)
 
     def may_recover(self, error: SyncError) -> bool:
         """Return whether what failed as often as a call is made may yet succeed, read again.
@@ -74,6 +104,11 @@ class Client:
         """Start from what an earlier run found out, unless this one found out something itself."""
         if learnt is not None and self._pacer.learnt is None:
             self._pacer = Pacer(ceiling=self._ceiling, learnt=learnt)
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a second that may be made now; None while no limit is known."""
+        return self._pacer.rate if math.isfinite(self._pacer.rate) else None
 
     @property
     def learnt(self) -> Learnt | None:
@@ -146,28 +181,50 @@ class Client:
         while True:
             async with self._slots:
                 started = await self._start()
-                self.calls += 1
-                status, headers, content = await self._transport.post(source, action, body)
-            try:
-                with self._transport.masked():
-                    reply = read(status=status, headers=headers, body=content)
-            except Throttled as error:
-                self._pacer.throttled(started=started, now=time.monotonic(), after=error.after)
-                raise
-            except Retryable:
-                raise  # tells nothing about the limit
-            except Challenged:
-                if not self._calm_down(started):
+                try:
+                    reply, headers = await self._exchange(source, action, body, read, started)
+                except Throttled as error:
+                    self._pacer.throttled(started=started, now=time.monotonic(), after=error.after)
                     raise
-            except SignatureExpired:
-                if not self._follow_server_clock(started, wire.server_time(headers)):
+                except Retryable:
+                    raise  # tells nothing about the limit
+                except Challenged:
+                    if not self._calm_down(started):
+                        raise
+                    continue
+                except SyncError:
+                    self._pacer.passed(started=started, now=time.monotonic())
                     raise
-            except SyncError:
-                self._pacer.passed(started=started, now=time.monotonic())
-                raise
-            else:
+            if not isinstance(reply, SignatureExpired):
                 self._pacer.passed(started=started, now=time.monotonic())
                 return reply
+            if not self._follow_server_clock(started, wire.server_time(headers)):
+                raise reply
+
+    async def _exchange(
+        self, source: Source, action: str, body: bytes, read: Callable[..., T], started: float
+    ) -> tuple[T | SignatureExpired, Mapping[str, str]]:
+        """Make a call and read its reply; an expired signature is returned, for its headers."""
+        self.calls += 1
+        self.in_flight += 1
+        result = "cancelled"
+        headers: Mapping[str, str] = {}
+        try:
+            status, headers, content = await self._transport.post(source, action, body)
+            with self._transport.masked():
+                reply = read(status=status, headers=headers, body=content)
+            result = "ok"
+        except SignatureExpired as error:
+            result = _KINDS[Denied]
+            return error, headers
+        except SyncError as error:
+            result = next(name for kind, name in _KINDS.items() if isinstance(error, kind))
+            raise
+        finally:
+            self.in_flight -= 1
+            if self._observer is not None:
+                self._observer.called(action, result, time.monotonic() - started)
+        return reply, headers
 
     async def _start(self) -> float:
         """Wait for the moment at which a call may start, and return it (monotonic seconds)."""
@@ -208,7 +265,8 @@ async def open_client(
     settings: Settings,
     *,
     policy: backoff.Backoff = _POLICY,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Client]:
     """Open the session to the API. Raises ConfigError where there are no credentials."""
     async with open_transport(settings) as transport:
-        yield Client(settings, transport, policy)
+        yield Client(settings, transport, policy, observer)

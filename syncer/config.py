@@ -75,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str
     log_level: str
     metrics_file: Path | None
+    every: float
+    http: tuple[str, int] | None
 
     def require_credentials(self) -> KeyPair | Token:
         """Return the credentials, or say how to give them."""
@@ -218,6 +220,8 @@ def _settings(values: _Values, env: Mapping[str, str], home: Path) -> Settings:
             "SYNCER_LOG_LEVEL", read.one_of("auto", "debug", "info", "warning", "error"), "auto"
         ),
         metrics_file=values.get("SYNCER_METRICS_FILE", Path, None),
+        every=values.get("SYNCER_EVERY", read.positive, 900.0),
+        http=values.get("SYNCER_HTTP", read.listen, read.HTTP),
     )
 
 
@@ -261,6 +265,22 @@ def _proxy(endpoint: str, faults: list[str]) -> Secret | None:
 def tls_context() -> ssl.SSLContext:
     """Return the context for the API; SSL_CERT_FILE names other roots (OpenSSL reads it)."""
     return ssl.create_default_context()
+
+
+class Supervisor(msgspec.Struct, frozen=True):
+    """What systemd told of itself: its socket, and the seconds in which it wants to hear of us."""
+
+    socket: str | None
+    watchdog: float | None
+
+
+def supervisor() -> Supervisor:
+    """Return what systemd told of itself (sd_notify(3), sd_watchdog_enabled(3))."""
+    pid, microseconds = os.environ.get("WATCHDOG_PID"), os.environ.get("WATCHDOG_USEC", "")
+    ours = microseconds.isdigit() and pid in {None, str(os.getpid())}
+    return Supervisor(
+        os.environ.get("NOTIFY_SOCKET") or None, int(microseconds) / 1e6 if ours else None
+    )
 
 
 def operator() -> str:

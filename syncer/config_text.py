@@ -12,6 +12,8 @@ from syncer.core.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")
+HTTP: Final[tuple[str, int] | None] = ("127.0.0.1", 9464)
+_LAST_PORT: Final = 65535
 _NO_DATABASE_URL: Final = (
     "is not a PostgreSQL URL: write postgresql://user:password@host:5432/name, with characters "
     "such as / @ ? # in the password percent-encoded"
@@ -190,3 +192,14 @@ def one_of(*choices: str) -> Callable[[str], str]:
         return text.lower()
 
     return read
+
+
+def listen(text: str) -> tuple[str, int] | None:
+    """Return the address to listen on (port 0: any free one); None for ``off``."""
+    if text == "off":
+        return None
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (colon or text.isdigit()) or not port.isdigit() or not 0 <= int(port) <= _LAST_PORT:
+        raise ValueError(f"{text!r} is no address to listen on: write 127.0.0.1:9464, or off")
+    return host, int(port)

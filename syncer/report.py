@@ -21,6 +21,8 @@ class Report(msgspec.Struct, kw_only=True):
     status: str = "running"
     counts: Counts = msgspec.field(default_factory=Counts)
     fault: Fault | None = None
+    refused: bool = False
+    """The API refused us: the same again would be refused too."""
     zones: list[Written] = msgspec.field(default_factory=list)
     latched: int = 0
     """Removals still withheld in zones that went: their latch is not open either."""

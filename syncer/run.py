@@ -15,7 +15,7 @@ import anyio
 import msgspec
 import structlog
 
-from syncer.client import open_client
+from syncer.client import Observer, open_client
 from syncer.config import Settings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
@@ -48,6 +48,7 @@ async def run_once(
     stop: Stop,
     progress: Progress | None = None,
     policy: Backoff = _POLICY,
+    observer: Observer | None = None,
 ) -> Report:
     """Do one run and return what it came to.
 
@@ -59,7 +60,9 @@ async def run_once(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_rare_collections())
         stack.enter_context(unwrapped())
-        client = await stack.enter_async_context(open_client(settings, policy=policy))
+        client = await stack.enter_async_context(
+            open_client(settings, policy=policy, observer=observer)
+        )
         listings = Listings(client, selection, stop)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(listings.ask)  # meanwhile the database is made ready
@@ -89,6 +92,7 @@ async def run_once(
                     await _in_time(crawl, server)
         except Denied as error:
             report.fail(Fault(code=error.code, message=error.message, request_id=error.request_id))
+            report.refused = True
         except BaseException as error:
             if isinstance(error, anyio.get_cancelled_exc_class()):
                 patience = _GIVEN_UP

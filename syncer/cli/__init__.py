@@ -12,6 +12,7 @@ from syncer import __version__
 _COMMANDS: Final = {
     "demo": ("demo", "Simulator, embedded PostgreSQL, two syncs with drift between: see it work."),
     "sync": ("sync", "Crawl every zone once and store what is there (for cron)."),
+    "serve": ("serve", "The daemon: a run every so often, health and metrics over HTTP."),
     "images": ("read", "Images: current or last known state."),
     "zones": ("read", "Zones: freshness, images, withheld removals."),
     "runs": ("read", "Runs, newest first."),

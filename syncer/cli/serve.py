@@ -1,0 +1,47 @@
+"""``syncer serve``: the daemon."""
+
+from __future__ import annotations
+
+import click
+
+from syncer.cli.common import run, settings
+from syncer.core.moment import duration
+
+
+@click.command()
+@click.option("--every", metavar="TIME", help="Time from run to run.  [default: 15m]")
+@click.option(
+    "--jitter",
+    metavar="TIME",
+    help="Each run begins up to so much later, by chance.  [default: a tenth of --every, at most "
+    "60s]",
+)
+@click.option(
+    "--http",
+    metavar="ADDR:PORT",
+    help="Serve /livez, /readyz and /metrics there, or 'off'.  [default: 127.0.0.1:9464]",
+)
+@click.option("--account", metavar="NAME", help="Account, the name of these credentials.")
+@click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
+@run
+async def serve(
+    every: str | None,
+    jitter: str | None,
+    http: str | None,
+    account: str | None,
+    services: tuple[str, ...],
+) -> int:
+    """Run at start, then every so often, until told to end (SIGTERM); SIGHUP runs at once.
+
+    Runs keep to their times whatever they take; after a failure the next comes sooner, after a
+    refusal (credentials) later. Under systemd it tells READY, STATUS and WATCHDOG.
+    """
+    try:
+        late = None if jitter is None else duration(jitter)
+    except ValueError as error:
+        raise click.UsageError(f"--jitter: {error}") from None
+    loaded = settings(every=every, http=http, account=account, services=",".join(services) or None)
+    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
+
+    await app.serve(loaded, jitter=late)
+    return 0

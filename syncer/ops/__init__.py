@@ -1,0 +1,1 @@
+"""What an operator watches: metrics, health over HTTP, word to systemd."""

@@ -1,0 +1,205 @@
+"""Metrics for Prometheus, of a daemon that is scraped or of a run that leaves a file.
+
+Names after prometheus.io/docs/practices/naming. Labels are of what the API lists (zones that are
+gone are dropped) and of words of our own, so none grows without bound.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Tallies
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from syncer import __version__
+from syncer.client import Client
+from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
+from syncer.db import Server, named_errors, sql
+from syncer.report import Report
+from syncer.results import Removed, Written
+
+_CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
+_ZONE: Final = ("account", "service", "zone")
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """What is counted and measured of one account's runs; an ``Observer`` of their calls."""
+
+    def __init__(self, account: str, *, live: bool) -> None:
+        """``live`` metrics are read whenever they are asked for, so they can tell ages."""
+        self.registry = CollectorRegistry()
+        self._account = account
+        self._live = live
+        self._client: Client | None = None
+        self._zones: Iterable[Mapping[str, Any]] = ()
+        self._gauge(
+            "build_info", "The program's version, as a label (always 1).", "version"
+        ).labels(__version__).set(1)
+        self._runs = self._counter(
+            "runs", "Runs that ended, by status (held: another run was at work).", "status"
+        )
+        self._scans = self._counter("zone_scans", "Looks at zones, by status.", "service", "status")
+        self._changes = self._counter(
+            "image_changes", "Changes of images seen, by kind.", "service", "kind"
+        )
+        self._rejected = self._counter(
+            "rows_rejected", "Rows of the API that could not be kept.", "service"
+        )
+        self._rereads = self._counter(
+            "zone_rereads", "Zones read again because they were not consistent.", "service"
+        )
+        self._calls = self._counter("calls", "Calls of the API, by result.", "action", "result")
+        self._seconds = Histogram(
+            "syncer_call_duration_seconds",
+            "Seconds that calls of the API took.",
+            ["account", "action"],
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self._last_run = self._gauge(
+            "last_run_timestamp_seconds", "When the last run ended (Unix time).", "account"
+        )
+        self._last_seconds = self._gauge(
+            "last_run_duration_seconds", "Seconds that the last run took.", "account"
+        )
+        self._last_code = self._gauge(
+            "last_run_exit_code", "Exit code of the last run, as documented.", "account"
+        )
+        self._last_success = self._gauge(
+            "last_success_timestamp_seconds",
+            "When a run last ended with all done (Unix time).",
+            "account",
+        )
+        self.registry.register(_Zones(self))
+        self.registry.register(_Pace(self))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"syncer_{name}", text, ["account", *labels], registry=self.registry)
+
+    def _gauge(self, name: str, text: str, label: str) -> Gauge:
+        return Gauge(f"syncer_{name}", text, [label], registry=self.registry)
+
+    def began(self, client: Client) -> None:
+        """A run begins; its client tells the pace."""
+        self._client = client
+
+    def called(self, action: str, result: str, seconds: float) -> None:
+        """A call was made."""
+        self._calls.labels(self._account, action, result).inc()
+        self._seconds.labels(self._account, action).observe(seconds)
+
+    def ended(self, status: str, *, exit_code: int, seconds: float, report: Report | None) -> None:
+        """A run ended."""
+        self._client = None
+        account = self._account
+        self._runs.labels(account, status).inc()
+        self._last_run.labels(account).set(time.time())
+        self._last_seconds.labels(account).set(seconds)
+        self._last_code.labels(account).set(exit_code)
+        if status == "succeeded":
+            self._last_success.labels(account).set(time.time())
+        if report is not None:
+            self._count(report)
+
+    def _count(self, report: Report) -> None:
+        changes: Tallies[tuple[str, str]] = Tallies()
+        results: Sequence[Written | Removed] = [*report.zones, *report.removals]
+        for result in results:
+            service, tally = result.zone.ref.service, result.tally
+            changes[service, "appeared"] += tally.appeared
+            changes[service, "changed"] += tally.changed
+            changes[service, "returned"] += tally.returned
+        for removal in report.removals:
+            changes[removal.zone.ref.service, "removed"] += len(removal.removed)
+        for (service, kind), number in changes.items():
+            self._changes.labels(self._account, service, kind).inc(number)
+        for written in report.zones:
+            service = written.zone.ref.service
+            self._scans.labels(self._account, service, written.status).inc()
+            self._rejected.labels(self._account, service).inc(written.rejected)
+            self._rereads.labels(self._account, service).inc(written.rereads)
+
+    def know(self, zones: Iterable[Mapping[str, Any]]) -> None:
+        """Take what is stored of zones that are not gone: rows of ``metrics_zones``."""
+        self._zones = tuple(zones)
+
+
+class _Zones(Collector):
+    """What is stored of each zone, as of the last run."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        families = {
+            column: GaugeMetricFamily(f"syncer_{name}", text, labels=_ZONE)
+            for column, name, text in (
+                ("present_images", "images_present", "Images that are present."),
+                ("withheld_removals", "removals_withheld", "Removals that the guard withholds."),
+                (
+                    "last_complete",
+                    "zone_last_complete_timestamp_seconds",
+                    "When the zone was last wholly seen (Unix time; 0: never).",
+                ),
+            )
+        }
+        ages = GaugeMetricFamily(
+            "syncer_zone_seconds_since_complete",
+            "Seconds since the zone was last wholly seen (never: since it was first listed).",
+            labels=_ZONE,
+        )
+        for row in self._metrics._zones:  # noqa: SLF001  (one class in two parts)
+            labels = [row["account"], row["service"], row["zone_id"]]
+            for column, family in families.items():
+                family.add_metric(labels, row[column])
+            since = row["last_complete"] or row["first_seen"]
+            ages.add_metric(labels, max(0.0, time.time() - since))
+        yield from families.values()
+        if self._metrics._live:  # noqa: SLF001
+            yield ages
+
+
+class _Pace(Collector):
+    """How fast calls are made, while a run is on."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        client, account = self._metrics._client, self._metrics._account  # noqa: SLF001
+        flying = GaugeMetricFamily(
+            "syncer_calls_in_flight", "Calls of the API under way.", labels=["account"]
+        )
+        flying.add_metric([account], client.in_flight if client else 0)
+        yield flying
+        pace = GaugeMetricFamily(
+            "syncer_call_rate_per_second",
+            "Calls a second that are allowed (absent: no limit is known).",
+            labels=["account"],
+        )
+        if client is not None and client.rate is not None:
+            pace.add_metric([account], client.rate)
+        yield pace
+
+
+async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]]:
+    """Return what is stored of an account's zones; nothing where the database does not answer."""
+    try:
+        async with server.session(name="syncer metrics") as connection:
+            with named_errors(server.where, connection):
+                return list(await connection.fetch(sql("metrics_zones"), account))
+    except (ConfigError, DatabaseGone, asyncpg.PostgresError):
+        return []
+
+
+def ended_by(error: Exception) -> tuple[str, int]:
+    """Return the status and the exit code of a run that an error ended."""
+    if isinstance(error, LockHeld):
+        return "held", 5
+    return "failed", 2 if isinstance(error, ConfigError) else 1

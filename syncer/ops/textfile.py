@@ -1,0 +1,76 @@
+"""Metrics of a run as a file for node_exporter's textfile collector.
+
+A cron job is a new process each time. What it counts goes on from what the file held before, so
+that counters count over runs as a daemon's do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from syncer.ops.metrics import Metrics
+
+_SUMMED: Final = {"counter", "histogram"}
+_Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def write(metrics: Metrics, path: Path) -> None:
+    """Write the metrics over the file, atomically. Raises OSError.
+
+    A file that cannot be read as metrics is replaced: its counters begin anew.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Continued(metrics.registry, _counted(path)))
+    write_to_textfile(str(path), registry)
+
+
+def _counted(path: Path) -> dict[_Key, Sample]:
+    """Return the counts that a file holds."""
+    try:
+        families = list(text_string_to_metric_families(path.read_text()))
+    except (FileNotFoundError, UnicodeDecodeError, ValueError):
+        return {}
+    return {
+        _key(sample): sample
+        for family in families
+        if family.type in _SUMMED
+        for sample in family.samples
+    }
+
+
+class _Continued(Collector):
+    """A registry whose counts go on from earlier ones."""
+
+    def __init__(self, registry: CollectorRegistry, before: dict[_Key, Sample]) -> None:
+        self._registry = registry
+        self._before = before
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._registry.collect():
+            if family.type in _SUMMED:
+                self._go_on(family)
+            yield family
+
+    def _go_on(self, family: Metric) -> None:
+        new = {_key(sample): sample for sample in family.samples}
+        old = {
+            key: sample
+            for key, sample in self._before.items()
+            if key[0].removeprefix(family.name) in {"_total", "_bucket", "_count", "_sum"}
+        }
+        family.samples = [
+            sample._replace(value=sample.value + (old[key].value if key in old else 0))
+            for key, sample in new.items()
+        ] + [sample for key, sample in old.items() if key not in new]
+
+
+def _key(sample: Sample) -> _Key:
+    return sample.name, tuple(sorted(sample.labels.items()))
