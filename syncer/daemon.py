@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -138,12 +137,18 @@ def _summary(report: Report) -> str:
     return "; ".join(parts)
 
 
-async def keep_alive(notify: Notify, state: State, interval: float | None) -> None:
+async def keep_alive(
+    notify: Notify,
+    state: State,
+    interval: float | None,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> None:
     """Tell systemd every ``interval`` seconds that the daemon makes progress, while it does.
 
     A loop that is stuck cannot send; a run that is past all its time is not told as progress.
     """
-    while interval is not None and interval < math.inf:
+    while interval is not None:
         if state.alive:
             notify.alive()
-        await anyio.sleep(interval)
+        await sleep(interval)
