@@ -217,7 +217,7 @@ async def test_a_run_that_froze_is_taken_over_and_writes_nothing_when_it_wakes( 
     url: str, proxy: Proxy, start: Start, sync: Any, world: World, db: Any
 ) -> None:
     """SIGSTOP in a zone's transaction, past the deadline: the next run does all; it exits 5."""
-    hold_at(proxy, 3, COMMIT)
+    hold_at(proxy, 4, COMMIT)
     frozen = await start()
     await until(lambda: held(proxy))
     frozen.signal(signal.SIGSTOP)
@@ -243,7 +243,7 @@ async def test_a_run_that_lost_everything_while_a_newer_began_writes_nothing(  #
     url: str, proxy: Proxy, start: Start, sync: Any, world: World, db: Any
 ) -> None:
     """Its lock and its writers' connections ended, a newer run ended well: it exits 5."""
-    hold_at(proxy, 3, COMMIT)
+    hold_at(proxy, 4, COMMIT)
     robbed = await start()
     await until(lambda: held(proxy))
     await db.execute(
@@ -316,6 +316,11 @@ async def test_a_run_that_is_told_to_stop_ends_with_what_it_has(  # noqa: PLR091
             "writing": lambda: held(proxy),
         }
         hit["reading"] = hit["asking by id"] = hit["listing"]
+        if phase == "listing":  # it begins while the run does, and goes on
+            while not await db.fetchval(
+                "select exists (select from pg_stat_activity where application_name ~ 'run 2 .*writer')"
+            ):
+                await anyio.lowlevel.checkpoint()
         if phase == "beginning":
             while not await db.fetchval("select exists (select from pg_locks where not granted)"):
                 await anyio.lowlevel.checkpoint()
@@ -349,7 +354,7 @@ async def test_told_twice_a_run_gives_up_at_once(
     proxy: Proxy, start: Start, sync: Any, world: World, db: Any
 ) -> None:
     """The second signal does not wait for the database: exit 3, and the next run has all."""
-    hold_at(proxy, 3, COMMIT)
+    hold_at(proxy, 4, COMMIT)
     told = await start()
     await until(lambda: held(proxy))
     told.signal(signal.SIGTERM)
