@@ -318,7 +318,8 @@ async def test_a_run_that_is_told_to_stop_ends_with_what_it_has(  # noqa: PLR091
         hit["reading"] = hit["asking by id"] = hit["listing"]
         if phase == "listing":  # it begins while the run does, and goes on
             while not await db.fetchval(
-                "select exists (select from pg_stat_activity where application_name ~ 'run 2 .*writer')"
+                "select exists (select from pg_stat_activity "
+                "where application_name ~ 'run 2 .*writer')"
             ):
                 await anyio.lowlevel.checkpoint()
         if phase == "beginning":
