@@ -38,6 +38,9 @@ ONE_IMPORTER = {
     "tomllib": r"syncer/config\.py",
     "subprocess": r"syncer/embedded/.*",
     "rich": r"syncer/cli/.*",
+    "dlt": r"syncer/bench/peers/.*",
+    "psycopg": r"syncer/bench/peers/.*",
+    "zenlayercloud": r"syncer/bench/peers/.*",
 }
 
 

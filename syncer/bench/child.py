@@ -1,11 +1,13 @@
-"""One measurement in a process of its own: ``python -m syncer.bench.child KIND ARGUMENTS``.
+"""One measurement in a process of its own: ``python -m syncer.bench.child KIND``.
 
-Prints what it measured as JSON: seconds of wall and of processor, peak memory in bytes.
+It reads what it is asked as JSON from its standard input, and prints what it measured as JSON:
+seconds of wall and of processor, peak memory in bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -30,6 +32,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     zones: int = 0
     images: int = 0
     page_size: int = 1000
+    max_rate: float | None = None
 
 
 _Row = msgspec.defstruct("_Row", [(name, str | None, None) for name in FIELDS], gc=False)
@@ -130,6 +133,18 @@ async def copy_floor(asked: Asked) -> dict[str, Any]:
     return measured.result
 
 
+def environment(endpoint: str, database: str) -> dict[str, str]:
+    """Return the variables that tell ``syncer`` where to read and to write, and nothing else."""
+    return {
+        "SYNCER_CONFIG": os.devnull,
+        "SYNCER_ACCOUNT": "bench",
+        "ZENLAYER_ENDPOINT": endpoint,
+        "ZENLAYER_ACCESS_KEY_ID": "bench",
+        "ZENLAYER_ACCESS_KEY_SECRET": "bench",
+        "SYNCER_DATABASE_URL": database,
+    }
+
+
 async def sync(asked: Asked) -> dict[str, Any]:
     """Do one run."""
     from syncer import log  # noqa: PLC0415
@@ -141,15 +156,12 @@ async def sync(asked: Asked) -> dict[str, Any]:
 
     log.configure("json", "error")
     settings = load(
-        environment={
-            "SYNCER_ACCOUNT": "bench",
-            "ZENLAYER_ENDPOINT": asked.endpoint,
-            "ZENLAYER_ACCESS_KEY_ID": "bench",
-            "ZENLAYER_ACCESS_KEY_SECRET": "bench",
-            "SYNCER_DATABASE_URL": asked.database,
-            "SYNCER_MAX_CONCURRENCY": str(asked.concurrency),
-            "SYNCER_PAGE_SIZE": str(asked.page_size),
-        }
+        flags={
+            "max_concurrency": asked.concurrency,
+            "max_rate": asked.max_rate,
+            "page_size": asked.page_size,
+        },
+        environment=environment(asked.endpoint, asked.database),
     )
     with Measured() as measured:
         report = await run_once(
@@ -196,8 +208,9 @@ KINDS: Final[dict[str, Callable[[Asked], Awaitable[dict[str, Any]]]]] = {
 
 def main() -> None:
     """Do what the arguments say."""
-    kind, given = sys.argv[1:]
-    result = anyio.run(KINDS[kind], msgspec.json.decode(given, type=Asked))
+    [kind] = sys.argv[1:]
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    result = anyio.run(KINDS[kind], asked)
     sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
 
 

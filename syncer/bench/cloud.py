@@ -123,13 +123,13 @@ class Cloud:
 
 
 CHECKSUMS: Final = """
-select z.zone_id, md5(string_agg(concat_ws(E'\\x1f', i.image_id, i.image_name, i.image_type,
+select {zone}, md5(string_agg(concat_ws(E'\\x1f', i.image_id, i.image_name, i.image_type,
        i.image_size, i.image_description, i.image_version, i.image_status, i.category, i.os_type),
        E'\\n' order by i.image_id collate "C"))
-from {table} as i {join}
-group by z.zone_id
+from {images}
+group by {zone}
 """
-"""What ``Cloud.checksum`` computes, of what is stored."""
+"""What ``Cloud.checksum`` computes, of what is stored; ``i`` is a stored image."""
 
 
 def _image_id(zone: str, n: int) -> str:

@@ -1,19 +1,16 @@
-"""The order of the measurements: each beside its floor, in turns, so that both meet one machine."""
+"""What the chapters measure with: a measurement, checked and kept by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from syncer.bench.programs import Program
 from syncer.bench.stage import Sample, Stage, WrongAnswer
 
 Samples = dict[str, list[Sample]]
-LATENCIES: Final = (0.2, 0.05)
-LATENCY_ZONES: Final = 60
-LATENCY_IMAGES: Final = 200
-LATENCY_CALLS_AT_ONCE: Final = 32
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +19,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     zones: int = 200
     images: int = 5000
     large: int = 200_000
+    calls: int = 300
     rounds: int = 5
 
 
@@ -29,95 +27,61 @@ class Course:
     """Measures, and keeps what was measured by name."""
 
     def __init__(self, stage: Stage, size: Size, tell: Callable[[str], None]) -> None:
+        self.stage = stage
         self.size = size
         self.samples: Samples = {}
-        self._stage = stage
         self._tell = tell
 
-    async def run(self) -> None:
-        """Measure everything."""
-        await self._scale()
-        await self._all_changed()
-        await self._latency()
-        await self._growth()
-        await self._large()
-
-    async def _measure(self, name: str, kind: str = "sync", **expected: Any) -> Sample:  # noqa: ANN401
-        calls_at_once = LATENCY_CALLS_AT_ONCE if name.startswith("latency") else 16
-        sample = await self._stage.measure(kind, concurrency=calls_at_once)
+    async def measure(
+        self,
+        name: str,
+        kind: str = "sync",
+        *,
+        concurrency: int = 16,
+        max_rate: float | None = None,
+        **expected: Any,  # noqa: ANN401
+    ) -> Sample:
+        """Measure one thing; a run's report must say what is expected."""
+        sample = await self.stage.measure(kind, concurrency=concurrency, max_rate=max_rate)
         if kind == "sync":
             expected = {"status": "succeeded", "appeared": 0, "changed": 0, **expected}
             told = {key: sample.report[key] for key in expected}
             if told != expected:
                 raise WrongAnswer(f"{name}: expected {expected}, the run came to {told}")
-            await self._stage.check()
+            await self.stage.check(sample)
+        return self._keep(name, sample)
+
+    async def whole(self, program: Program, work: str) -> Sample:
+        """Measure a program from its start to its end."""
+        sample = await self.stage.run(program)
+        await self.stage.check(sample, program.stores)
+        return self._keep(named(program, work), sample)
+
+    async def beside_floor(self, name: str, **expected: Any) -> None:  # noqa: ANN401
+        """Measure a run beside fetching and decoding the same."""
+        await self.measure(f"typed floor of {name}", "typed")
+        await self.measure(name, **expected)
+
+    async def load(self, name: str) -> None:
+        """Measure a run from an empty database."""
+        zones, images = self.stage.sizes
+        await self.stage.empty()
+        await self.measure(name, appeared=zones * images)
+        await self.stage.settle()
+
+    async def stand(self, zones: int, images: int) -> None:
+        """Have a cloud of that size served and stored, if it is not so already."""
+        if (zones, images) != self.stage.sizes or not self.stage.stored:
+            await self.stage.build(zones, images)
+            await self.load("first load, to begin with")
+
+    def _keep(self, name: str, sample: Sample) -> Sample:
         self.samples.setdefault(name, []).append(sample)
-        self._tell(f"{name}: {sample.wall:.3f} s, {sample.peak >> 20} MiB")
+        memory = f", {sample.peak >> 20} MiB" if sample.peak else ""
+        self._tell(f"{name}: {sample.wall:.3f} s{memory}")
         return sample
 
-    async def _load(self, name: str) -> None:
-        zones, images = self._stage.sizes
-        await self._stage.empty()
-        await self._measure(name, appeared=zones * images)
-        await self._stage.settle()
 
-    async def _scale(self) -> None:
-        """G1-G5: a first load beside COPY; everything else beside fetching and decoding."""
-        size = self.size
-        await self._stage.build(size.zones, size.images)
-        for number in range(size.rounds):
-            await self._stage.empty()
-            await self._measure("COPY floor", "copy")
-            await self._load("first load")
-            await self._measure("no change, warming up")
-            await self._beside_floor("no change")
-            await self._stage.order(reorder=number)
-            await self._beside_floor("reordered")
-            await self._stage.order(reformat=number)
-            await self._beside_floor("reformatted")
-            for how in ("spread", "concentrated"):
-                changed = (await self._stage.order(drift=how))["changed"]
-                await self._beside_floor(f"1 % {how}", changed=changed)
-
-    async def _beside_floor(self, name: str, **expected: Any) -> None:  # noqa: ANN401
-        await self._measure(f"HTTP floor of {name}", "http")
-        await self._measure(f"typed floor of {name}", "typed")
-        await self._measure(name, **expected)
-
-    async def _all_changed(self) -> None:
-        """A tenth of the images, all of them changed."""
-        await self._stage.build(self.size.zones, self.size.images // 10)
-        await self._load("first load of a tenth")
-        for _ in range(self.size.rounds):
-            changed = (await self._stage.order(drift="all"))["changed"]
-            await self._measure("all changed", changed=changed)
-
-    async def _latency(self) -> None:
-        """G6: sixty zones of one page each."""
-        await self._stage.build(LATENCY_ZONES, LATENCY_IMAGES)
-        await self._load("first load of a usual account")
-        for latency in LATENCIES:
-            await self._stage.order(latency=latency)
-            for _ in range(self.size.rounds):
-                await self._measure(f"latency {latency * 1000:.0f} ms")
-        await self._stage.order(latency=0.0)
-
-    async def _growth(self) -> None:
-        """G12: half the images, and ten times the zones."""
-        size = self.size
-        await self._stage.build(size.zones, size.images // 2)
-        for _ in range(size.rounds):
-            await self._load("first load of half")
-            await self._measure("no change of half")
-        for zones in (size.zones, size.zones * 10):
-            await self._stage.build(zones, 100)
-            await self._load(f"first load of {zones} zones of 100")
-            await self._measure(f"no change of {zones} zones of 100")
-
-    async def _large(self) -> None:
-        """G7: two zones that are never held in memory as a whole."""
-        await self._stage.build(2, self.size.large)
-        await self._load("first load of two large zones")
-        await self._measure("no change of two large zones")
-        changed = (await self._stage.order(drift="spread"))["changed"]
-        await self._measure("1 % of two large zones", changed=changed)
+def named(program: Program, work: str) -> str:
+    """Return the name under which a program's samples of a work are kept."""
+    return f"{program.name}: {work}"

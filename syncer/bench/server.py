@@ -9,23 +9,28 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from syncer.bench.cloud import Cloud, Drift
+from syncer.simulator.limits import Bucket
+from syncer.simulator.replies import failure
 
-_MAX_PAGE: Final = 1000
+MAX_PAGE: Final = 1000
 
 
 class Served:
-    """The cloud that is served, and how slowly."""
+    """The cloud that is served, how slowly, and how many calls of it a second."""
 
     def __init__(self) -> None:
         self.cloud = Cloud(0, 0)
         self.latency = 0.0
+        self.bucket: Bucket | None = None
         self.calls = 0
+        self.refused = 0
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """Answer a call of the API, or an order."""
@@ -33,9 +38,14 @@ class Served:
         if request.path == "/bench":
             return web.Response(body=msgspec.json.encode(self._obey(**asked)))
         self.calls += 1
+        request_id = f"{self.calls:032x}"
+        refused = self.bucket is not None and self.bucket.take() > 0
         if self.latency:
             await asyncio.sleep(self.latency)
-        request_id = b"%032x" % self.calls
+        if refused:
+            self.refused += 1
+            reply = failure(request_id, 429, "REQUEST_LIMIT_EXCEEDED", "too many requests")
+            return web.Response(status=429, body=reply.body, content_type="application/json")
         if request.headers["X-ZC-Action"] == "DescribeZones":
             rows = [{"zoneId": zone, "zoneName": zone.title()} for zone in self.cloud.zones]
             members = b'"zoneSet":' + msgspec.json.encode(rows)
@@ -43,11 +53,12 @@ class Served:
             members = self._images(asked)
         body = b'{"requestId":"%s","response":{"requestId":"%s",%s}}'
         return web.Response(
-            body=body % (request_id, request_id, members), content_type="application/json"
+            body=body % (request_id.encode(), request_id.encode(), members),
+            content_type="application/json",
         )
 
     def _images(self, asked: dict[str, Any]) -> bytes:
-        zone, size = asked["zoneId"], min(asked["pageSize"], _MAX_PAGE)
+        zone, size = asked["zoneId"], min(asked["pageSize"], MAX_PAGE)
         if ids := asked.get("imageIds"):
             raise web.HTTPBadRequest(text=f"nothing was ever removed, yet asked for {ids[:3]}")
         page = self.cloud.page(zone, asked["pageNum"], size)
@@ -61,9 +72,10 @@ class Served:
         reorder: int | None = None,
         reformat: int | None = None,
         latency: float | None = None,
+        limit: int | None = None,
         checksums: bool = False,
     ) -> dict[str, Any]:
-        told: dict[str, Any] = {"calls": self.calls}
+        told: dict[str, Any] = {"calls": self.calls, "refused": self.refused}
         if build is not None:
             self.cloud = Cloud(*build)
         if drift is not None:
@@ -74,9 +86,11 @@ class Served:
             self.cloud.reformat(reformat)
         if latency is not None:
             self.latency = latency
+        if limit is not None:  # a bucket of a second's worth, full; 0 takes it away
+            self.bucket = Bucket(limit, limit, time.monotonic) if limit else None
         if checksums:
             told["checksums"] = {zone: self.cloud.checksum(zone) for zone in self.cloud.zones}
-        self.cloud.render(_MAX_PAGE)
+        self.cloud.render(MAX_PAGE)
         gc.collect()
         gc.freeze()
         return told

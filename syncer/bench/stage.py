@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +15,10 @@ import asyncpg
 import msgspec
 from anyio.abc import Process
 
-from syncer.bench.child import Asked
+from syncer.bench.child import Asked, environment
 from syncer.bench.cloud import CHECKSUMS
+from syncer.bench.programs import Program
+from syncer.bench.server import MAX_PAGE
 from syncer.config import bare_environment
 from syncer.core.errors import SyncError
 from syncer.db import Server
@@ -24,18 +27,26 @@ from syncer.migrate import upgrade
 
 _TEMPLATE: Final = "syncer_bench_template"
 _DATABASE: Final = "syncer_bench"
-_STORED: Final = {
+STORED: Final = {
     "syncer": CHECKSUMS.format(
-        table="syncer_store.images",
-        join="join syncer_store.zones as z using (zone_key) where i.removed_at is null",
+        zone="z.zone_id",
+        images="""syncer_store.images as i join syncer_store.zones as z using (zone_key)
+                  where i.removed_at is null""",
     ),
-    "peer": CHECKSUMS.format(table="peer.images", join="join peer.zones as z using (zone_id)"),
+    "sdk": CHECKSUMS.format(zone="i.zone_id", images="sdk.images as i"),
+    "dlt": CHECKSUMS.format(
+        zone="i.zone_id", images="dlt.images as i where i._dlt_valid_to is null"
+    ),
 }
+"""The checksum of what each program stored, by zone."""
 _WRITTEN: Final = """
 select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint as written,
        coalesce(sum(n_dead_tup), 0)::bigint as dead
 from pg_stat_user_tables where relname in ('images', 'image_history')
 """
+
+
+_FAULT_SHOWN: Final = 2000  # characters
 
 
 class WrongAnswer(SyncError):
@@ -45,28 +56,36 @@ class WrongAnswer(SyncError):
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """What one measurement came to.
 
-    Seconds of wall (``whole``: of the whole process), seconds of processor, bytes of memory and
-    of write-ahead log, rows of images and versions written, rows left dead by it.
+    Seconds of wall (``whole``: of the whole process), seconds of processor, bytes of memory (0: not
+    measured) and of write-ahead log, rows of images and versions written, rows left dead by it,
+    calls that the server got and refused.
     """
 
     wall: float
     whole: float
     cpu: float
-    peak: int
+    peak: int = 0
     wal: int = 0
     written: int = 0
     dead: int = 0
+    calls: int = 0
+    refused: int = 0
     report: dict[str, Any] = {}
 
 
 class Stage:
     """A server and a PostgreSQL of which each measurement gets a part. Use ``open_stage``."""
 
-    def __init__(self, endpoint: str, control: asyncpg.Connection[Any], url: str) -> None:
+    def __init__(
+        self, endpoint: str, control: asyncpg.Connection[Any], url: str, home: Path
+    ) -> None:
         self._endpoint = endpoint
         self._control = control
         self._url = url
+        self._home = home
+        self._databases = 0
         self.sizes = (0, 0)
+        self.stored = False
         self.version = ""
 
     async def build(self, zones: int, images: int) -> None:
@@ -91,6 +110,8 @@ class Stage:
         await self._control.execute(f"drop database if exists {_DATABASE} with (force)")
         await self._control.execute(f"create database {_DATABASE} template {_TEMPLATE}")
         await self._control.execute("checkpoint")
+        self._databases += 1
+        self.stored = False
 
     async def settle(self) -> None:
         """Do what PostgreSQL would do by itself in time: vacuum, analyse, write out."""
@@ -98,7 +119,9 @@ class Stage:
             await connection.execute("vacuum analyze")
         await self._control.execute("checkpoint")
 
-    async def measure(self, kind: str, *, concurrency: int = 16) -> Sample:
+    async def measure(
+        self, kind: str, *, concurrency: int = 16, max_rate: float | None = None
+    ) -> Sample:
         """Measure one thing in a process of its own."""
         zones, images = self.sizes
         asked = Asked(
@@ -107,38 +130,78 @@ class Stage:
             concurrency=concurrency,
             zones=zones,
             images=images,
+            max_rate=max_rate,
         )
-        given = msgspec.json.encode(asked).decode()
-        return await self._sample([sys.executable, "-m", "syncer.bench.child", kind, given])
+        told, spent = await self._run(("syncer.bench.child", kind), asked)
+        return msgspec.convert({**spent, **msgspec.json.decode(told)}, Sample)
 
-    async def _sample(self, command: list[str], env: Mapping[str, str] | None = None) -> Sample:
-        before = await self._state()
+    async def run(self, program: Program) -> Sample:
+        """Measure a whole program, from its start to its end."""
+        # What it keeps at home is worth nothing without its database.
+        home = str(self._home / str(self._databases))
+        environ = {
+            **environment(self._endpoint, self._url),
+            "HOME": home,
+            "DLT_DATA_DIR": home,
+            **program.environment,
+        }
+        asked = Asked(endpoint=self._endpoint, database=self._url)
+        _, spent = await self._run(program.command, asked, environ)
+        return msgspec.convert({**spent, "wall": spent["whole"]}, Sample)
+
+    async def _run(
+        self, command: Sequence[str], asked: Asked, environ: Mapping[str, str] | None = None
+    ) -> tuple[bytes, dict[str, float]]:
+        """Run a Python module; return its output, and what was spent meanwhile."""
+        before, cpu = await self._state(), _cpu_of_children()
         started = anyio.current_time()
-        done = await anyio.run_process(
-            command, check=False, stderr=None, env={**bare_environment(), **(env or {})}
-        )
-        whole = anyio.current_time() - started
-        if done.returncode:
-            raise WrongAnswer(f"a measurement failed (exit {done.returncode}): {command[3]}")
-        told = msgspec.json.decode(done.stdout.splitlines()[-1])
+        told = await self._output(command, asked, environ or {})
+        whole, cpu = anyio.current_time() - started, _cpu_of_children() - cpu
         after = await self._state()
         spent = {name: after[name] - before[name] for name in after}
-        return msgspec.convert({**told, "whole": whole, **spent}, Sample)
+        return told, {**spent, "whole": whole, "cpu": cpu}
+
+    async def _output(
+        self, command: Sequence[str], asked: Asked, environ: Mapping[str, str]
+    ) -> bytes:
+        done = await anyio.run_process(
+            [sys.executable, "-m", *command],
+            input=msgspec.json.encode(asked),
+            check=False,
+            env={**_bare_environment(), **environ},
+        )
+        if done.returncode:
+            fault = done.stderr.decode(errors="replace").strip()[-_FAULT_SHOWN:]
+            raise WrongAnswer(f"{' '.join(command)} failed (exit {done.returncode}): {fault}")
+        return done.stdout
 
     async def _state(self) -> dict[str, int]:
         async with self._connected() as connection:
             [row] = await connection.fetch(_WRITTEN)
             wal = await connection.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
-        return {"wal": int(wal), "written": row["written"], "dead": row["dead"]}
+        told = await self.order()
+        return {
+            "wal": int(wal),
+            "written": row["written"],
+            "dead": row["dead"],
+            "calls": told["calls"],
+            "refused": told["refused"],
+        }
 
-    async def check(self, *, stored: str = "syncer") -> None:
-        """Compare what is stored with what is served. Raises WrongAnswer."""
+    async def check(self, sample: Sample, stored: str = "syncer") -> None:
+        """Compare what was read and stored with what is served. Raises WrongAnswer."""
+        zones, images = self.sizes
+        pages = zones * -(-images // MAX_PAGE)
+        answered = sample.calls - sample.refused
+        if answered < 1 + pages:  # the zones are asked for too
+            raise WrongAnswer(f"{pages} pages are served, but {answered} calls were answered")
         served = (await self.order(checksums=True))["checksums"]
         async with self._connected() as connection:
-            found = dict(await connection.fetch(_STORED[stored]))
+            found = dict(await connection.fetch(STORED[stored]))
         if served != found:
             wrong = sorted({*served, *found} - dict(served.items() & found.items()).keys())
             raise WrongAnswer(f"what is stored is not what is served: {len(wrong)} zones differ")
+        self.stored = self.stored or stored == "syncer"
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
@@ -153,9 +216,10 @@ class Stage:
 async def open_stage(url: str | None, pg_bin: str | None) -> AsyncIterator[Stage]:
     """Start a server, and a PostgreSQL unless one is given by URL."""
     async with contextlib.AsyncExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncer-bench-")))
         dsn = url
         if dsn is None:
-            dsn = await stack.enter_async_context(_postgres(pg_bin))
+            dsn = await stack.enter_async_context(_postgres(home / "postgres", pg_bin))
         control = await asyncpg.connect(dsn)
         stack.push_async_callback(control.close)
         for name in (_DATABASE, _TEMPLATE):
@@ -166,7 +230,7 @@ async def open_stage(url: str | None, pg_bin: str | None) -> AsyncIterator[Stage
         await control.execute(f"create database {_TEMPLATE}")
         await upgrade(Server(_of(dsn, _TEMPLATE)))
         endpoint = await stack.enter_async_context(_server())
-        stage = Stage(endpoint, control, _of(dsn, _DATABASE))
+        stage = Stage(endpoint, control, _of(dsn, _DATABASE), home)
         stage.version = str(await control.fetchval("show server_version"))
         yield stage
 
@@ -178,16 +242,27 @@ def _of(dsn: str, database: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _postgres(pg_bin: str | None) -> AsyncIterator[str]:
+async def _postgres(home: Path, pg_bin: str | None) -> AsyncIterator[str]:
     # Nothing but what is measured writes: no autovacuum. ``Stage.settle`` does its work.
-    with tempfile.TemporaryDirectory(prefix="syncer-bench-") as home:
-        async with EmbeddedPostgres(
-            Path(home) / "postgres",
-            pg_bin=pg_bin,
-            settings={"autovacuum": "off", "max_wal_size": "4GB"},
-            die_with_parent=True,
-        ) as postgres:
-            yield str(postgres.dsn("postgres"))
+    async with EmbeddedPostgres(
+        home,
+        pg_bin=pg_bin,
+        settings={"autovacuum": "off", "max_wal_size": "4GB"},
+        die_with_parent=True,
+    ) as postgres:
+        yield str(postgres.dsn("postgres"))
+
+
+def _cpu_of_children() -> float:
+    """Return the seconds of processor of all that ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _bare_environment() -> dict[str, str]:
+    """Return the environment without what configures us, a database, or a way round loopback."""
+    ours = bare_environment()
+    return {name: ours[name] for name in ours if not name.lower().endswith("_proxy")}
 
 
 @contextlib.asynccontextmanager

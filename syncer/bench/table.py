@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import asyncpg
@@ -16,11 +16,12 @@ import msgspec
 from syncer import __version__
 from syncer.bench.course import Samples, Size
 from syncer.bench.goals import Goal
+from syncer.bench.programs import Program
 
 
-def machine(postgres: str) -> dict[str, str]:
-    """Return what it was measured on."""
-    return {
+def machine(postgres: str, programs: Iterable[Program] = ()) -> dict[str, str]:
+    """Return what it was measured on, and beside which versions."""
+    about = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} processors, {platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
@@ -30,6 +31,12 @@ def machine(postgres: str) -> dict[str, str]:
         "asyncpg": asyncpg.__version__,
         "msgspec": msgspec.__version__,
     }
+    for program in programs:
+        about |= program.versions
+    return about
+
+
+HEADINGS = ("GOAL", "WORK", "BESIDE", "MEDIAN", "SPREAD", "TIMES", "GOAL IS", "VERDICT")
 
 
 def rows(goals: Sequence[Goal]) -> list[tuple[str, ...]]:
@@ -39,40 +46,46 @@ def rows(goals: Sequence[Goal]) -> list[tuple[str, ...]]:
             goal.goal,
             goal.work,
             goal.beside,
-            _shown(goal.figure, goal.unit),
-            f"{_bare(min(goal.figures))} - {_bare(max(goal.figures))}",
-            f"<= {_bare(goal.at_most)}",
-            "met" if goal.met else "missed",
+            "-" if goal.figure is None else f"{_bare(goal.figure)} {goal.unit}",
+            " - ".join(_bare(of(goal.figures)) for of in (min, max) if goal.figures),
+            str(len(goal.figures)),
+            _bounds(goal),
+            goal.verdict,
         )
         for goal in sorted(goals, key=lambda goal: int(goal.goal[1:]))
     ]
 
 
-HEADINGS = ("GOAL", "WORK", "BESIDE", "MEDIAN", "SPREAD", "GOAL IS", "VERDICT")
-
-
-def document(goals: Sequence[Goal], samples: Samples, size: Size, postgres: str) -> dict[str, Any]:
+def document(
+    goals: Sequence[Goal], samples: Samples, size: Size, about: dict[str, str]
+) -> dict[str, Any]:
     """Return everything as one document."""
     return {
-        **machine(postgres),
+        **about,
         "size": msgspec.structs.asdict(size),
         "goals": [
-            {**msgspec.structs.asdict(goal), "median": goal.figure, "met": goal.met}
+            {
+                **msgspec.structs.asdict(goal),
+                "median": goal.figure,
+                "met": goal.met,
+                "verdict": goal.verdict,
+            }
             for goal in goals
         ],
         "measured": {
-            name: {
-                column: median(getattr(sample, column) for sample in taken)
-                for column in ("wall", "whole", "cpu", "peak", "wal", "written", "dead")
-            }
+            name: {column: median(getattr(sample, column) for sample in taken) for column in _KEPT}
             | {"times": len(taken)}
             for name, taken in samples.items()
         },
     }
 
 
-def _shown(figure: float, unit: str) -> str:
-    return f"{_bare(figure)} {unit}"
+_KEPT: Final = ("wall", "whole", "cpu", "peak", "wal", "written", "dead", "calls", "refused")
+
+
+def _bounds(goal: Goal) -> str:
+    signs = (("<=", goal.at_most), (">=", goal.at_least))
+    return ", ".join(f"{sign} {_bare(bound)}" for sign, bound in signs if bound is not None)
 
 
 def _bare(figure: float) -> str:

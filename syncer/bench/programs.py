@@ -1,0 +1,77 @@
+"""The programs that are measured whole, from start to end: ``syncer sync``, and its peers."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Final
+
+import msgspec
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """A program: how it is run, where it stores the images, what must be installed for it.
+
+    ``stores`` is a key of ``stage.STORED``; ``needs`` tells the module that each package brings.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    stores: str
+    environment: dict[str, str] = {}
+    needs: dict[str, str] = {}
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be run here."""
+        return all(find_spec(module) for module in self.needs.values())
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of what it needs, if they are installed."""
+        return {package: version(package) for package in self.needs} if self.installed else {}
+
+
+_SDK: Final = {"zenlayercloud-sdk-python": "zenlayercloud", "psycopg": "psycopg"}
+_DLT: Final = {"dlt": "dlt", "psycopg2-binary": "psycopg2"}
+_SIXTEEN_WORKERS: Final = {"EXTRACT__WORKERS": "16", "RUNTIME__DLTHUB_TELEMETRY": "false"}
+
+SYNCER: Final = Program(name="syncer sync", command=("syncer", "sync"), stores="syncer")
+SDK_LOOP: Final = Program(
+    name="SDK loop + upsert",
+    command=("syncer.bench.peers.sdk", "1"),
+    stores="sdk",
+    needs=_SDK,
+)
+SDK_THREADS: Final = Program(
+    name="SDK in 16 threads",
+    command=("syncer.bench.peers.sdk", "16"),
+    stores="sdk",
+    needs=_SDK,
+)
+DLT: Final = Program(
+    name="dlt scd2",
+    command=("syncer.bench.peers.scd2",),
+    stores="dlt",
+    environment=_SIXTEEN_WORKERS,
+    needs=_DLT,
+)
+DLT_TUNED: Final = Program(
+    name="dlt scd2, tuned",
+    command=DLT.command,
+    stores=DLT.stores,
+    # Two processes normalise, which pays only where there is more than one file to share.
+    environment={
+        **_SIXTEEN_WORKERS,
+        "NORMALIZE__WORKERS": "2",
+        "DATA_WRITER__FILE_MAX_ITEMS": "25000",
+    },
+    needs=_DLT,
+)
+PEERS: Final = (SDK_LOOP, SDK_THREADS, DLT, DLT_TUNED)
+
+
+def in_turn(*peers: Program) -> list[Program]:
+    """Return ``syncer sync`` and those of its peers that are installed; [] where none is."""
+    found = [peer for peer in peers if peer.installed]
+    return [SYNCER, *found] if found else []
