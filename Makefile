@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .PHONY: help
 help: ## Show this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "syncer needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -46,11 +47,16 @@ lint: $(READY) ## ruff, mypy, import rules, migrations
 build: $(READY) ## The wheel and the source archive, in dist/
 	$(BIN)/python -m hatchling build
 
+.PHONY: install-systemd
+install-systemd: ## Program, units and settings on this server (DESTDIR, PREFIX, PYTHON)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' deploy/systemd/install.sh
+
 .PHONY: lock
-lock: $(READY) ## Renew requirements.lock (needs uv)
+lock: $(READY) ## Renew requirements.lock and its parts in deploy/ (needs uv)
 	printf 'hatchling\neditables\n' > $(VENV)/build.in
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-annotate --extra embedded --extra fast --extra dev pyproject.toml $(VENV)/build.in -o requirements.lock
+	$(COMPILE) --extra embedded --extra fast --extra dev pyproject.toml $(VENV)/build.in -o requirements.lock
+	$(COMPILE) --extra embedded --extra fast -c requirements.lock pyproject.toml -o deploy/run.lock
+	echo hatchling | $(COMPILE) -c requirements.lock - -o deploy/build.lock
 
 .PHONY: clean
 clean: ## Remove what make made

@@ -1,0 +1,60 @@
+#!/bin/sh
+# `make install-systemd`: install or update the program, its units and the frame of its settings.
+# Settings and credentials that are there stay as they are; nothing is started.
+#
+# DESTDIR  a folder to install into instead of /, for packaging
+# PREFIX   where the program goes: /opt/syncer
+# PYTHON   Python 3.11 or newer, not under /home or /root, which the units hide
+# LOCK     what to install with it; WHEEL: a wheel of syncer, else it is built
+set -eu
+cd "$(dirname "$0")/../.."
+DESTDIR="${DESTDIR:-}" PREFIX="${PREFIX:-/opt/syncer}" PYTHON="${PYTHON:-python3}"
+LOCK="${LOCK:-deploy/run.lock}" WHEEL="${WHEEL:-}"
+venv="$DESTDIR$PREFIX/venv"
+
+"$PYTHON" - <<'CHECK'
+import os, sys
+if sys.version_info < (3, 11):
+    sys.exit("syncer needs Python 3.11 or newer: make install-systemd PYTHON=/usr/bin/python3.11")
+if os.path.realpath(sys.base_prefix).startswith(("/home/", "/root/")):
+    sys.exit(f"the units hide /home and /root, and with them {sys.base_prefix}: "
+             "make install-systemd PYTHON=/usr/bin/python3")
+CHECK
+
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+
+"$PYTHON" -m venv "$venv"
+if [ -z "$WHEEL" ]; then
+  # With build tools out of the lock, which stay out of the installation.
+  pip download --no-deps --require-hashes -r deploy/build.lock -d "$scratch/tools"
+  pip wheel --no-deps --no-index --find-links "$scratch/tools" -w "$scratch" .
+  WHEEL="$(echo "$scratch"/syncer-*.whl)"
+fi
+pip install --no-deps --require-hashes -r "$LOCK"
+pip install --no-deps --no-index --force-reinstall "$WHEEL"
+if [ -n "$DESTDIR" ]; then  # the scripts name the place they will be in
+  grep -lI "$DESTDIR" "$venv"/bin/* "$venv/pyvenv.cfg" | xargs sed -i "s|$DESTDIR||g"
+fi
+
+put() { # MODE SOURCE TARGET
+  mkdir -p "$DESTDIR$(dirname "$3")"
+  sed "s|/opt/syncer|$PREFIX|g" "$2" >"$scratch/file"
+  install -m "$1" "$scratch/file" "$DESTDIR$3"
+}
+for unit in syncer.service syncer-sync.service syncer-sync.timer; do
+  put 644 "deploy/systemd/$unit" "/etc/systemd/system/$unit"
+done
+put 755 deploy/systemd/syncer.sh /usr/local/bin/syncer
+[ -e "$DESTDIR/etc/syncer/syncer.toml" ] || put 644 deploy/systemd/syncer.toml /etc/syncer/syncer.toml
+credentials="$DESTDIR/etc/syncer/credentials"
+[ -d "$credentials" ] || install -d -m 700 "$credentials"
+for name in zenlayer_access_key_id zenlayer_access_key_secret zenlayer_token syncer_database_url; do
+  [ -e "$credentials/$name" ] || install -m 600 /dev/null "$credentials/$name"
+done
+
+if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+fi
+echo "Installed syncer $("$venv/bin/python" -c 'import syncer; print(syncer.__version__)'). What to do next is in deploy/README.md."

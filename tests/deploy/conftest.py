@@ -1,0 +1,68 @@
+"""What `make install-systemd` lays down, and a real systemd to try it under."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.tools import Box, install, run, tool
+
+LIBRARIES = "/opt/libraries"
+KINDS = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork")
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation in a folder: the program is our wheel, its libraries are to be at LIBRARIES."""
+    built = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", built)
+    root = tmp_path_factory.mktemp("installed")
+    install(root, f"LOCK={os.devnull}", f"WHEEL={next(built.glob('*.whl'))}")
+    packages = next(root.glob("opt/syncer/venv/lib/python3*/site-packages"))
+    (packages / "libraries.pth").write_text(LIBRARIES)
+    return root
+
+
+@pytest.fixture(scope="session")
+def box(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """A machine that systemd runs, over the files of this one and the installation."""
+    unshare = tool("unshare", "util-linux")
+    for name, package in {"ip": "iproute2", "dbus-daemon": "dbus", "curl": "curl"}.items():
+        tool(name, package)
+    if not Path("/lib/systemd/systemd").exists():
+        pytest.skip("systemd is not installed (package systemd)")
+    if subprocess.run([unshare, *KINDS, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("namespaces are not to be had: that takes root")
+    scratch = tmp_path_factory.mktemp("box")
+    script = (Path(__file__).parent / "box.sh", scratch, installed)
+    with (scratch / "log").open("w+") as log:
+        outer = subprocess.Popen(
+            [unshare, *KINDS, "--kill-child", *script, sysconfig.get_path("purelib"), LIBRARIES],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield _booted(outer, scratch / "log")
+        finally:
+            outer.kill()
+            outer.wait()
+
+
+def _booted(outer: subprocess.Popen[bytes], log: Path) -> Box:
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+    for _ in range(600):
+        assert outer.poll() is None, log.read_text()
+        if init := children.read_text().split():
+            box = Box(int(init[0]))
+            if box.state() in {"running", "degraded"}:
+                return box
+        time.sleep(0.02)
+    raise AssertionError(f"systemd did not boot: {log.read_text()}")

@@ -1,0 +1,89 @@
+"""The units under a real systemd: what they forbid lets the program work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.tools import DEPLOY, Box
+
+API = "http://127.0.0.1:8989"
+SYNCER = "/opt/syncer/venv/bin/syncer"
+
+
+def journal(box: Box, unit: str) -> list[dict[str, Any]]:
+    """What the unit logged, oldest first."""
+    lines = box.run("journalctl", f"--unit={unit}", "--output=cat", "--no-pager").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def control(box: Box, **request: object) -> None:
+    """Change the simulated API while it runs."""
+    box.run("curl", "--fail", "--silent", f"{API}/_control", "--data", json.dumps(request))
+
+
+def sync(box: Box, *, status: str, code: int = 0) -> dict[str, Any]:
+    """Start the timer's unit; return the line of its run. ``code``: the exit code it fails with."""
+    unit = "syncer-sync.service"
+    box.run("systemctl", "start", unit, code=int(code > 0))
+    if code:
+        shown = box.run("systemctl", "show", unit, "--property=ExecMainStatus,Result")
+        assert f"Result=exit-code\nExecMainStatus={code}\n" == shown
+    run = [line for line in journal(box, unit) if line.get("event") == "run.finished"][-1]
+    assert status == run["status"]
+    return run
+
+
+@pytest.fixture(scope="module")
+def api(box: Box) -> None:
+    """The simulated API in the box, and the settings of who uses it."""
+    box.start("api", SYNCER, "simulate", "--zones=3", "--images=30")
+    box.write("/etc/syncer/syncer.toml", f'zenlayer_endpoint = "{API}"\n')
+    box.write("/etc/syncer/credentials/zenlayer_access_key_id", "simulator\n")
+    box.write("/etc/syncer/credentials/zenlayer_access_key_secret", "simulator-secret\n")
+    box.run("sh", "-c", f"until curl --silent {API}/_control; do :; done")
+
+
+@pytest.fixture(scope="module")
+def database(box: Box) -> str:
+    """The URL of a PostgreSQL that listens in the box, migrated."""
+    where = "from syncer.embedded.binaries import find_binaries as f; print(f(None).directory)"
+    programs = Path(box.run("/opt/syncer/venv/bin/python", "-c", where).strip())
+    box.run("install", "--directory", "--owner=nobody", "/srv/postgres")
+    box.run(
+        *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", programs / "initdb"),
+        *("--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync"),
+        *("--username=syncer", "--pgdata=/srv/postgres/data"),
+    )
+    server = (programs / "postgres", "-D/srv/postgres/data", "-k/srv/postgres", "-cfsync=off")
+    box.start("postgres", "--uid=nobody", *server)
+    psql = f"{programs / 'psql'} --host=/srv/postgres --username=syncer --dbname=postgres --command"
+    box.run("sh", "-c", f"""until {psql} "alter role syncer password 'p@ss'" 2>&-; do :; done""")
+    url = "postgresql://syncer:p%40ss@127.0.0.1/postgres"
+    box.run("env", f"SYNCER_DATABASE_URL={url}", SYNCER, "db", "upgrade")
+    return url
+
+
+@pytest.mark.usefixtures("api")
+def test_a_run_makes_its_own_database(box: Box) -> None:
+    """Under the unit's restrictions PostgreSQL is set up, started and stopped; root looks into it."""
+    assert 90 == sync(box, status="succeeded")["appeared"]
+    zones = [json.loads(line) for line in box.run("syncer", "zones").splitlines()]
+    assert [30, 30, 30] == [zone["present_images"] for zone in zones]
+    assert "drwx------" == box.run("stat", "--format=%A", "/var/lib/private/syncer").strip()
+
+
+@pytest.mark.usefixtures("api")
+def test_a_run_with_a_database_by_url_and_what_fails_the_unit(box: Box, database: str) -> None:
+    """The password comes from a credential. A partial run is no failure; withheld removals are."""
+    box.write("/etc/syncer/credentials/syncer_database_url", database)
+    assert 90 == sync(box, status="succeeded")["appeared"]
+    control(box, op="add_fault", fault="total=+3,zone=FRA-A")
+    sync(box, status="partial")
+    control(box, op="clear_faults")
+    control(box, op="add_fault", fault="empty_listing,zone=FRA-A")
+    assert 30 == sync(box, status="succeeded", code=4)["withheld"]
+    control(box, op="clear_faults")
