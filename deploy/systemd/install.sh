@@ -6,13 +6,21 @@
 # PREFIX   where the program goes: /opt/syncer
 # PYTHON   Python 3.11 or newer, not under /home or /root, which the units hide
 # LOCK     what to install with it; WHEEL: a wheel of syncer, else it is built
+#
+# `install.sh units` leaves the program out, for who packages it otherwise.
 set -eu
+umask 022
 cd "$(dirname "$0")/../.."
 DESTDIR="${DESTDIR:-}" PREFIX="${PREFIX:-/opt/syncer}" PYTHON="${PYTHON:-python3}"
 LOCK="${LOCK:-deploy/run.lock}" WHEEL="${WHEEL:-}"
 venv="$DESTDIR$PREFIX/venv"
 
-"$PYTHON" - <<'CHECK'
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+
+program() {
+  "$PYTHON" - <<'CHECK'
 import os, sys
 if sys.version_info < (3, 11):
     sys.exit("syncer needs Python 3.11 or newer: make install-systemd PYTHON=/usr/bin/python3.11")
@@ -20,29 +28,26 @@ if os.path.realpath(sys.base_prefix).startswith(("/home/", "/root/")):
     sys.exit(f"the units hide /home and /root, and with them {sys.base_prefix}: "
              "make install-systemd PYTHON=/usr/bin/python3")
 CHECK
-
-scratch="$(mktemp -d)"
-trap 'rm -rf "$scratch"' EXIT
-pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
-
-"$PYTHON" -m venv "$venv"
-if [ -z "$WHEEL" ]; then
-  # With build tools out of the lock, which stay out of the installation.
-  pip download --no-deps --require-hashes -r deploy/build.lock -d "$scratch/tools"
-  pip wheel --no-deps --no-index --find-links "$scratch/tools" -w "$scratch" .
-  WHEEL="$(echo "$scratch"/syncer-*.whl)"
-fi
-pip install --no-deps --require-hashes -r "$LOCK"
-pip install --no-deps --no-index --force-reinstall "$WHEEL"
-if [ -n "$DESTDIR" ]; then  # the scripts name the place they will be in
-  grep -lI "$DESTDIR" "$venv"/bin/* "$venv/pyvenv.cfg" | xargs sed -i "s|$DESTDIR||g"
-fi
+  "$PYTHON" -m venv "$venv"
+  if [ -z "$WHEEL" ]; then
+    # With build tools out of the lock, which stay out of the installation.
+    pip download --no-deps --require-hashes -r deploy/build.lock -d "$scratch/tools"
+    pip wheel --no-deps --no-index --find-links "$scratch/tools" -w "$scratch" .
+    WHEEL="$(echo "$scratch"/syncer-*.whl)"
+  fi
+  pip install --no-deps --require-hashes -r "$LOCK"
+  pip install --no-deps --no-index --force-reinstall "$WHEEL"
+  if [ -n "$DESTDIR" ]; then  # the scripts name the place they will be in
+    grep -lI "$DESTDIR" "$venv"/bin/* "$venv/pyvenv.cfg" | xargs sed -i "s|$DESTDIR||g"
+  fi
+}
 
 put() { # MODE SOURCE TARGET
   mkdir -p "$DESTDIR$(dirname "$3")"
   sed "s|/opt/syncer|$PREFIX|g" "$2" >"$scratch/file"
   install -m "$1" "$scratch/file" "$DESTDIR$3"
 }
+[ "${1:-}" = units ] || program
 for unit in syncer.service syncer-sync.service syncer-sync.timer; do
   put 644 "deploy/systemd/$unit" "/etc/systemd/system/$unit"
 done
@@ -57,4 +62,4 @@ done
 if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
   systemctl daemon-reload
 fi
-echo "Installed syncer $("$venv/bin/python" -c 'import syncer; print(syncer.__version__)'). What to do next is in deploy/README.md."
+echo "Installed. What to do next is in deploy/README.md."
