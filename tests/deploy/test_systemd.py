@@ -11,7 +11,7 @@ import pytest
 
 from syncer import __version__
 from syncer.config import load
-from tests.deploy.tools import DEPLOY, run, tool
+from tests.deploy.tools import DEPLOY, check_command, run, tool
 
 SYSTEMD = DEPLOY / "systemd"
 SERVICES = ("syncer.service", "syncer-sync.service")
@@ -49,6 +49,23 @@ def test_both_services_are_restricted_alike() -> None:
     for line in re.findall("LoadCredential=.*", first):
         assert line in second
         assert line in (SYSTEMD / "syncer.sh").read_text()
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_a_unit_starts_a_command_that_is_there(unit: str) -> None:
+    (line,) = re.findall("ExecStart=/opt/syncer/venv/bin/syncer (.*)", (SYSTEMD / unit).read_text())
+    check_command(*line.split())
+
+
+def test_the_settings_that_are_shown_are_settings(tmp_path: Path) -> None:
+    """Every line of the example loads once its # is taken away."""
+    check_command("serve")
+    text = (SYSTEMD / "syncer.toml").read_text()
+    shown, count = re.subn(r"^#(?=\w+ = )", "", text, flags=re.MULTILINE)
+    assert count >= 5
+    (tmp_path / "syncer.toml").write_text(shown)
+    load(environment={"SYNCER_CONFIG": str(tmp_path / "syncer.toml")})
+    assert not [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def test_the_times_in_the_units_fit_the_program() -> None:

@@ -1,0 +1,131 @@
+"""Manifests: valid, locked down, and of this version."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from syncer import __version__
+from tests.deploy.tools import DEPLOY, check_command, documents, run, tool, yaml
+
+KUBERNETES = DEPLOY / "kubernetes"
+KUSTOMIZATIONS = ("serve", "cronjob", "upgrade")
+MANIFESTS = sorted(
+    path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models() -> None:
+    """Kubernetes' own schema as dataclasses; of the client that they import, nothing is used."""
+    stub = types.ModuleType("lightkube.core.schema")
+    stub.__dict__.update(DictMixin=object, dataclass=dataclasses.dataclass, field=dataclasses.field)
+    sys.modules.setdefault("lightkube.core", types.ModuleType("lightkube.core"))
+    sys.modules.setdefault("lightkube.core.schema", stub)
+
+
+def pods() -> Iterator[tuple[str, Any]]:
+    """The specification of everything that runs a pod."""
+    for path in MANIFESTS:
+        for document in yaml(path):
+            spec = document.get("spec", {})
+            spec = spec.get("jobTemplate", {}).get("spec", spec)
+            if "template" in spec:
+                yield document["kind"], spec["template"]["spec"]
+
+
+PODS = dict(pods())
+
+
+def containers(pod: Any) -> list[Any]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.relative_to(KUBERNETES)))
+def test_a_manifest_is_what_kubernetes_reads(path: Path) -> None:
+    """Each field exists and has a value of its type: what Kubernetes keeps is what is written."""
+    for document in yaml(path):
+        group, _, version = document["apiVersion"].rpartition("/")
+        module = importlib.import_module(f"lightkube.models.{group or 'core'}_{version}")
+        kept = msgspec.to_builtins(msgspec.convert(document, getattr(module, document["kind"])))
+        assert document == _without_nothing(kept)
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nothing(v) for k, v in value.items() if v is not None}
+    return [_without_nothing(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("kind", ["CronJob", "Deployment", "Job"])
+def test_a_pod_passes_the_restricted_standard(kind: str) -> None:
+    """Kubernetes' Pod Security Standard `restricted`, and no token, no environment of strangers."""
+    pod = PODS[kind]
+    assert not pod["automountServiceAccountToken"]
+    assert not pod["enableServiceLinks"]  # a Service named syncer would set SYNCER_PORT and more
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert {"type": "RuntimeDefault"} == pod["securityContext"]["seccompProfile"]
+    assert {"configMap", "secret", "emptyDir"} >= {k for v in pod["volumes"] for k in v} - {"name"}
+    for container in containers(pod):
+        allowed = container["securityContext"]
+        assert not allowed["allowPrivilegeEscalation"]
+        assert allowed["readOnlyRootFilesystem"]
+        assert ["ALL"] == allowed["capabilities"]["drop"]
+        assert {"cpu", "memory"} == set(container["resources"]["requests"])
+        assert "memory" in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("kind", ["CronJob", "Deployment", "Job"])
+def test_a_container_finds_what_it_is_told_of(kind: str) -> None:
+    """Mounts name volumes, probes name ports, credentials are where the program looks."""
+    pod = PODS[kind]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    for container in containers(pod):
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        assert set(mounts.values()) <= volumes
+        assert "tmp" == mounts["/tmp"]
+        environment = {variable["name"]: variable["value"] for variable in container["env"]}
+        assert "credentials" == mounts[environment["CREDENTIALS_DIRECTORY"]]
+        ports = {port["name"] for port in container.get("ports", [])}
+        probes = [container[name] for name in container if name.endswith("Probe")]
+        assert {probe["httpGet"]["port"] for probe in probes} <= ports
+        check_command(*container["args"])
+    if kind == "Deployment":
+        assert ("/livez", "/readyz") == tuple(
+            pod["containers"][0][f"{probe}Probe"]["httpGet"]["path"]
+            for probe in ("liveness", "readiness")
+        )
+        assert pod["terminationGracePeriodSeconds"] > 60
+
+
+def test_the_secrets_are_named_as_the_pods_name_them() -> None:
+    named = {v["secret"]["secretName"] for pod in PODS.values() for v in pod["volumes"] if "secret" in v}
+    secrets = {secret["metadata"]["name"]: secret for secret in yaml(KUBERNETES / "secret.example.yaml")}
+    assert named == set(secrets)
+    assert {"zenlayer_access_key_id", "zenlayer_access_key_secret", "syncer_database_url"} == set(
+        secrets["syncer"]["stringData"]
+    )
+
+
+@pytest.mark.parametrize("name", KUSTOMIZATIONS)
+def test_kustomize_puts_it_together(name: str) -> None:
+    """The image is of this version, and a change of the settings makes new pods."""
+    (kustomization,) = yaml(KUBERNETES / name / "kustomization.yaml")
+    assert [__version__] == [image["newTag"] for image in kustomization["images"]]
+    kubectl = tool("kubectl", "kubectl")
+    rendered = run(kubectl, "kustomize", KUBERNETES / name)
+    found = {document["kind"]: document for document in documents(rendered)}
+    if name != "upgrade":
+        settings = found["ConfigMap"]["metadata"]["name"]
+        assert settings.startswith("syncer-")
+        assert f"name: {settings}\n" in rendered.partition("volumes:")[2]
+    assert f"image: registry.example/syncer:{__version__}\n" in rendered
