@@ -5,14 +5,15 @@
 # DESTDIR  a folder to install into instead of /, for packaging
 # PREFIX   where the program goes: /opt/syncer
 # PYTHON   Python 3.11 or newer, not under /home or /root, which the units hide
-# LOCK     what to install with it; WHEEL: a wheel of syncer, else it is built
+# LOCK     what to install with it: deploy/run.lock; empty: nothing
+# WHEEL    a wheel of syncer; without it one is built
 #
 # `install.sh units` leaves the program out, for who packages it otherwise.
 set -eu
 umask 022
 cd "$(dirname "$0")/../.."
 DESTDIR="${DESTDIR:-}" PREFIX="${PREFIX:-/opt/syncer}" PYTHON="${PYTHON:-python3}"
-LOCK="${LOCK:-deploy/run.lock}" WHEEL="${WHEEL:-}"
+LOCK="${LOCK-deploy/run.lock}" WHEEL="${WHEEL:-}"
 venv="$DESTDIR$PREFIX/venv"
 
 scratch="$(mktemp -d)"
@@ -35,7 +36,7 @@ CHECK
     pip wheel --no-deps --no-index --find-links "$scratch/tools" -w "$scratch" .
     WHEEL="$(echo "$scratch"/syncer-*.whl)"
   fi
-  pip install --no-deps --require-hashes -r "$LOCK"
+  [ -z "$LOCK" ] || pip install --no-deps --require-hashes -r "$LOCK"
   pip install --no-deps --no-index --force-reinstall "$WHEEL"
   if [ -n "$DESTDIR" ]; then  # the scripts name the place they will be in
     grep -lI "$DESTDIR" "$venv"/bin/* "$venv/pyvenv.cfg" | xargs sed -i "s|$DESTDIR||g"

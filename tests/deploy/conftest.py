@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -20,11 +19,11 @@ KINDS = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork")
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installation in a folder: the program is our wheel, its libraries are to be at LIBRARIES."""
+    """An installation in a folder: our wheel, its libraries expected at LIBRARIES."""
     built = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", built)
     root = tmp_path_factory.mktemp("installed")
-    install(root, f"LOCK={os.devnull}", f"WHEEL={next(built.glob('*.whl'))}")
+    install(root, "LOCK=", f"WHEEL={next(built.glob('*.whl'))}", "PIP_NO_COMPILE=1")
     packages = next(root.glob("opt/syncer/venv/lib/python3*/site-packages"))
     (packages / "libraries.pth").write_text(LIBRARIES)
     return root

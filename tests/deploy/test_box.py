@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy.tools import DEPLOY, Box
+from tests.deploy.tools import DEPLOY, Box, check_command
 
+pytestmark = pytest.mark.xdist_group("installed")  # one worker boots the box, not two
 API = "http://127.0.0.1:8989"
 SYNCER = "/opt/syncer/venv/bin/syncer"
 
@@ -18,6 +20,12 @@ def journal(box: Box, unit: str) -> list[dict[str, Any]]:
     """What the unit logged, oldest first."""
     lines = box.run("journalctl", f"--unit={unit}", "--output=cat", "--no-pager").splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def wait_for_runs(box: Box, unit: str, count: int) -> None:
+    """Wait until the unit has logged so many runs."""
+    logged = f"journalctl --unit={unit} --output=cat --no-pager | grep --count run.finished"
+    box.run("sh", "-c", f'until [ "$({logged})" -ge {count} ]; do :; done')
 
 
 def control(box: Box, **request: object) -> None:
@@ -69,7 +77,7 @@ def database(box: Box) -> str:
 
 @pytest.mark.usefixtures("api")
 def test_a_run_makes_its_own_database(box: Box) -> None:
-    """Under the unit's restrictions PostgreSQL is set up, started and stopped; root looks into it."""
+    """Under the restrictions PostgreSQL is set up, started and stopped; root looks into it."""
     assert 90 == sync(box, status="succeeded")["appeared"]
     zones = [json.loads(line) for line in box.run("syncer", "zones").splitlines()]
     assert [30, 30, 30] == [zone["present_images"] for zone in zones]
@@ -87,3 +95,43 @@ def test_a_run_with_a_database_by_url_and_what_fails_the_unit(box: Box, database
     control(box, op="add_fault", fault="empty_listing,zone=FRA-A")
     assert 30 == sync(box, status="succeeded", code=4)["withheld"]
     control(box, op="clear_faults")
+
+
+@pytest.mark.usefixtures("api")
+def test_the_daemon_is_ready_watched_reloaded_and_stopped(box: Box, database: str) -> None:
+    """A run at start and at each reload; metrics; the restrictions hold; a clean end."""
+    check_command("serve")
+    unit = "syncer.service"
+    box.write("/etc/syncer/credentials/syncer_database_url", database)
+    box.run("systemctl", "start", unit)
+    wait_for_runs(box, unit, 1)
+    for path in ("livez", "readyz"):
+        box.run("curl", "--fail", "--silent", f"http://127.0.0.1:9464/{path}")
+    assert "syncer_build_info{" in box.run("curl", "--silent", "http://127.0.0.1:9464/metrics")
+    box.run("systemctl", "reload", unit)
+    wait_for_runs(box, unit, 2)
+
+    pid = box.run("systemctl", "show", unit, "--property=MainPID", "--value").strip()
+    status = box.run("cat", f"/proc/{pid}/status")
+    assert {"0"} != set(re.findall(r"Uid:\t(\d+)", status))
+    assert ["1", "2"] == re.findall(r"(?:NoNewPrivs|Seccomp):\t(\d)", status)
+    assert {"0000000000000000"} == set(re.findall(r"Cap(?:Prm|Eff|Bnd|Amb):\t(\w+)", status))
+
+    box.run("systemctl", "stop", unit)
+    shown = box.run("systemctl", "show", unit, "--property=Result,ExecMainStatus,NRestarts")
+    assert {"Result=success", "ExecMainStatus=0", "NRestarts=0"} == set(shown.split())
+
+
+@pytest.mark.usefixtures("api")
+def test_the_timers_metrics_reach_node_exporter(box: Box, database: str) -> None:
+    """With metrics.conf each run leaves a file that others may read where node_exporter looks."""
+    check_command("serve")
+    box.write("/etc/syncer/credentials/syncer_database_url", database)
+    folder = "/var/lib/prometheus/node-exporter"
+    dropin = "/etc/systemd/system/syncer-sync.service.d"
+    box.run("mkdir", "--parents", folder, dropin)
+    box.write(f"{dropin}/metrics.conf", (DEPLOY / "systemd/metrics.conf").read_text())
+    box.run("systemctl", "daemon-reload")
+    sync(box, status="succeeded")
+    assert "-rw-r--r-- syncer.prom" == box.run("find", folder, "-type", "f", "-printf", "%M %f")
+    assert "syncer_last_run_exit_code{" in box.run("cat", f"{folder}/syncer.prom")

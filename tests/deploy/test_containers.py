@@ -1,4 +1,4 @@
-"""The image and what compose makes of it. There is no daemon to build it here; the parts are tried."""
+"""The image and what compose makes of it, as far as it can be seen without a Docker daemon."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def test_the_image_is_lean_and_not_roots() -> None:
     assert not re.search(r"pip\S* (install|wheel)|apt-get", last)
     assert "USER 65532:65532" in last
     for pod in (DEPLOY / "kubernetes").rglob("*.yaml"):
-        assert {"65532"} >= set(re.findall(r"(?:runAsUser|runAsGroup|fsGroup): (\d+)", pod.read_text()))
+        assert {"65532"} >= set(
+            re.findall(r"(?:runAsUser|runAsGroup|fsGroup): (\d+)", pod.read_text())
+        )
 
 
 def test_compose_runs_this_version_with_commands_that_are_there(services: Any) -> None:
@@ -96,7 +98,11 @@ def test_every_file_that_compose_mounts_is_there(services: Any, tmp_path: Path) 
     made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
     (compose,) = yaml(COMPOSE / "compose.yaml")
     assert {f"secrets/{name}" for name in made} == {s["file"] for s in compose["secrets"].values()}
-    used = {s if isinstance(s, str) else s["source"] for v in services.values() for s in v.get("secrets", [])}
+    used = {
+        s if isinstance(s, str) else s["source"]
+        for v in services.values()
+        for s in v.get("secrets", [])
+    }
     assert used == set(compose["secrets"])
     assert "a $ecret" == made["zenlayer_access_key_secret"]
     assert re.fullmatch(r"[0-9a-f]{48}", made["app_password"])

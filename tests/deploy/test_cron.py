@@ -25,7 +25,7 @@ def test_every_line_is_a_comment_a_variable_or_a_job() -> None:
             jobs.append(job)
             assert "%" not in bare  # cron makes a new line of it
         else:
-            assert not bare or bare.startswith(" ") or re.fullmatch(r"[A-Z_]+=\S+", bare) or not bare
+            assert not bare or bare.startswith(" ") or re.fullmatch(r"[A-Z_]+=\S+", bare), line
     assert CRONTAB.endswith("\n")
     assert ["syncer"] * 2 == [job["user"] for job in jobs]
     words = [job["command"].removesuffix(" >/dev/null").split() for job in jobs]

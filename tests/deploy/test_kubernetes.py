@@ -18,9 +18,7 @@ from tests.deploy.tools import DEPLOY, check_command, documents, run, tool, yaml
 
 KUBERNETES = DEPLOY / "kubernetes"
 KUSTOMIZATIONS = ("serve", "cronjob", "upgrade")
-MANIFESTS = sorted(
-    path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml"
-)
+MANIFESTS = sorted(path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -92,7 +90,7 @@ def test_a_container_finds_what_it_is_told_of(kind: str) -> None:
     for container in containers(pod):
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         assert set(mounts.values()) <= volumes
-        assert "tmp" == mounts["/tmp"]
+        assert "tmp" == mounts["/tmp"]  # noqa: S108  (of the container)
         environment = {variable["name"]: variable["value"] for variable in container["env"]}
         assert "credentials" == mounts[environment["CREDENTIALS_DIRECTORY"]]
         ports = {port["name"] for port in container.get("ports", [])}
@@ -108,8 +106,12 @@ def test_a_container_finds_what_it_is_told_of(kind: str) -> None:
 
 
 def test_the_secrets_are_named_as_the_pods_name_them() -> None:
-    named = {v["secret"]["secretName"] for pod in PODS.values() for v in pod["volumes"] if "secret" in v}
-    secrets = {secret["metadata"]["name"]: secret for secret in yaml(KUBERNETES / "secret.example.yaml")}
+    named = {
+        v["secret"]["secretName"] for pod in PODS.values() for v in pod["volumes"] if "secret" in v
+    }
+    secrets = {
+        secret["metadata"]["name"]: secret for secret in yaml(KUBERNETES / "secret.example.yaml")
+    }
     assert named == set(secrets)
     assert {"zenlayer_access_key_id", "zenlayer_access_key_secret", "syncer_database_url"} == set(
         secrets["syncer"]["stringData"]

@@ -102,14 +102,14 @@ async def test_nobody_else_comes_in(inventory: Inventory) -> None:
         inventory.psql("--command=drop role stranger")
 
 
-async def test_compose_gives_each_login_its_password(
-    inventory: Inventory, tmp_path: Path
-) -> None:
+async def test_compose_gives_each_login_its_password(inventory: Inventory, tmp_path: Path) -> None:
     """passwords.sql reads them from the secrets, with whatever characters they have."""
     for name in ("owner", "app", "grafana"):
         (tmp_path / f"{name}_password").write_text(f"it's {name}'s\n")
     script = (DEPLOY / "compose/passwords.sql").read_text().replace("/run/secrets", str(tmp_path))
     (tmp_path / "passwords.sql").write_text(script)
     inventory.psql(f"--file={tmp_path / 'passwords.sql'}")
-    given = "select count(*) from pg_authid where rolname like 'syncer%' and rolpassword is not null"
+    given = (
+        "select count(*) from pg_authid where rolname like 'syncer%' and rolpassword is not null"
+    )
     assert "3" == inventory.psql("--tuples-only", f"--command={given}").strip()

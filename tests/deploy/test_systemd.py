@@ -1,4 +1,4 @@
-"""Units and what `make install-systemd` lays down, as far as it can be seen without booting them."""
+"""Units, and what `make install-systemd` lays down, as far as it is seen without booting."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def test_both_services_are_restricted_alike() -> None:
     first, second = ((SYSTEMD / unit).read_text() for unit in SERVICES)
     mark = "# --- The rest is the same"
     assert first.partition(mark)[2].partition("\n[Install]")[0] == second.partition(mark)[2]
-    assert CREDENTIALS == set(re.findall(r"LoadCredential=(\w+):/etc/syncer/credentials/\1\n", first))
+    assert CREDENTIALS == set(
+        re.findall(r"LoadCredential=(\w+):/etc/syncer/credentials/\1\n", first)
+    )
     for line in re.findall("LoadCredential=.*", first):
         assert line in second
         assert line in (SYSTEMD / "syncer.sh").read_text()
@@ -81,6 +83,7 @@ def test_the_times_in_the_units_fit_the_program() -> None:
         run(analyze, kind, re.findall(f"{setting}=(.*)", timer)[0])
 
 
+@pytest.mark.xdist_group("installed")
 def test_the_installation_is_whole_and_names_its_own_place(installed: Path) -> None:
     """Under DESTDIR lies what the units name; nothing in it points back to DESTDIR."""
     for unit in UNITS:
@@ -106,7 +109,9 @@ def test_an_update_leaves_settings_and_secrets_alone(tmp_path: Path) -> None:
     """Installed again, the units are those of now; what people wrote stays."""
     command = ("env", f"DESTDIR={tmp_path}", "PREFIX=/srv/syncer", SYSTEMD / "install.sh", "units")
     run(*command)
-    mine = [tmp_path / "etc/syncer" / name for name in ("syncer.toml", "credentials/zenlayer_token")]
+    mine = [
+        tmp_path / "etc/syncer" / name for name in ("syncer.toml", "credentials/zenlayer_token")
+    ]
     unit = tmp_path / "etc/systemd/system/syncer.service"
     for path in (*mine, unit):
         path.write_text("# mine\n")
@@ -118,7 +123,6 @@ def test_an_update_leaves_settings_and_secrets_alone(tmp_path: Path) -> None:
     assert "ExecStart=/srv/syncer/venv/bin/syncer serve\n" in unit.read_text()
     for path in (unit, tmp_path / "usr/local/bin/syncer"):
         assert "/opt/" not in path.read_text()
-
 
 
 def test_a_python_that_the_units_cannot_see_is_refused(tmp_path: Path) -> None:

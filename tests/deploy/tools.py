@@ -31,7 +31,7 @@ def tool(name: str, package: str) -> str:
 
 def run(*command: str | Path, code: int = 0, **kwargs: Any) -> str:
     """Run a program; return what it printed on both streams. It must end with ``code``."""
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
