@@ -32,7 +32,7 @@ sync: $(READY) ## One run with your credentials (ZENLAYER_ACCESS_KEY_ID, ..._SEC
 
 .PHONY: test
 test: $(READY) ## The whole test suite, on the embedded PostgreSQL
-	$(BIN)/pytest -q -n 2 --dist loadgroup
+	$(BIN)/pytest -q -n 2
 
 .PHONY: lint
 lint: $(READY) ## ruff, mypy, import rules, migrations

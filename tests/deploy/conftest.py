@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import sysconfig
@@ -18,14 +19,23 @@ KINDS = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork")
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installation in a folder: our wheel, its libraries expected at LIBRARIES."""
-    built = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", built)
-    root = tmp_path_factory.mktemp("installed")
-    install(root, "LOCK=", f"WHEEL={next(built.glob('*.whl'))}", "PIP_NO_COMPILE=1")
-    packages = next(root.glob("opt/syncer/venv/lib/python3*/site-packages"))
-    (packages / "libraries.pth").write_text(LIBRARIES)
+def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """An installation in a folder: our wheel, its libraries expected at LIBRARIES.
+
+    It takes seconds, so the workers of pytest-xdist share it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "installed"
+    with root.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        libraries = "opt/syncer/venv/lib/python3*/site-packages/libraries.pth"
+        if not list(root.glob(libraries)):
+            built = tmp_path_factory.mktemp("wheel")
+            run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", built)
+            install(root, "LOCK=", f"WHEEL={next(built.glob('*.whl'))}", "PIP_NO_COMPILE=1")
+            next(root.glob(str(Path(libraries).parent))).joinpath("libraries.pth").write_text(
+                LIBRARIES
+            )
     return root
 
 

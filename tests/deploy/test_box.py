@@ -11,7 +11,6 @@ import pytest
 
 from tests.deploy.tools import DEPLOY, Box, check_command
 
-pytestmark = pytest.mark.xdist_group("installed")  # one worker boots the box, not two
 API = "http://127.0.0.1:8989"
 SYNCER = "/opt/syncer/venv/bin/syncer"
 

@@ -83,7 +83,6 @@ def test_the_times_in_the_units_fit_the_program() -> None:
         run(analyze, kind, re.findall(f"{setting}=(.*)", timer)[0])
 
 
-@pytest.mark.xdist_group("installed")
 def test_the_installation_is_whole_and_names_its_own_place(installed: Path) -> None:
     """Under DESTDIR lies what the units name; nothing in it points back to DESTDIR."""
     for unit in UNITS:
