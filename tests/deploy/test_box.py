@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.tools import DEPLOY, Box, check_command
+from tests.deploy.tools import DEPLOY, Box
 
 API = "http://127.0.0.1:8989"
 SYNCER = "/opt/syncer/venv/bin/syncer"
@@ -99,7 +99,6 @@ def test_a_run_with_a_database_by_url_and_what_fails_the_unit(box: Box, database
 @pytest.mark.usefixtures("api")
 def test_the_daemon_is_ready_watched_reloaded_and_stopped(box: Box, database: str) -> None:
     """A run at start and at each reload; metrics; the restrictions hold; a clean end."""
-    check_command("serve")
     unit = "syncer.service"
     box.write("/etc/syncer/credentials/syncer_database_url", database)
     box.run("systemctl", "start", unit)
@@ -124,7 +123,6 @@ def test_the_daemon_is_ready_watched_reloaded_and_stopped(box: Box, database: st
 @pytest.mark.usefixtures("api")
 def test_the_timers_metrics_reach_node_exporter(box: Box, database: str) -> None:
     """With metrics.conf each run leaves a file that others may read where node_exporter looks."""
-    check_command("serve")
     box.write("/etc/syncer/credentials/syncer_database_url", database)
     folder = "/var/lib/prometheus/node-exporter"
     dropin = "/etc/systemd/system/syncer-sync.service.d"

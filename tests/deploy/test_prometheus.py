@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from click import Context
+from prometheus_client import generate_latest
 
 from syncer.cli import cli
+from syncer.ops.metrics import Metrics
 from tests.deploy.tools import DEPLOY, run, tool, yaml
 
 PROMETHEUS = DEPLOY / "prometheus"
@@ -21,6 +23,22 @@ def test_an_alert_says_how_bad_what_and_what_to_do(name: str) -> None:
     alert = ALERTS[name]
     assert alert["labels"]["severity"] in {"warning", "critical"}
     assert {"summary", "description", "runbook"} == set(alert["annotations"])
+
+
+def test_the_rules_ask_for_metrics_that_are_there() -> None:
+    """Each name in an expression is one that the program exports, or recorded here."""
+    text = generate_latest(Metrics("default", live=True).registry).decode()
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", text, re.MULTILINE))
+    known = {
+        name + suffix
+        for name, kind in kinds.items()
+        for suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",))
+    }
+    recorded = {rule["record"] for rule in RULES if "record" in rule}
+    for rule in RULES:
+        used = set(re.findall(r"\bsyncer[_:][\w:]+", rule["expr"]))
+        assert used, rule
+        assert used <= known | recorded
 
 
 def test_the_rules_do_what_their_tests_say() -> None:
