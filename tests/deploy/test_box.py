@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ def journal(box: Box, unit: str) -> list[dict[str, Any]]:
     """What the unit logged, oldest first."""
     lines = box.run("journalctl", f"--unit={unit}", "--output=cat", "--no-pager").splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def ask(box: Box, url: str, question: str) -> list[str]:
+    """What a database in the box answers, the first column as text."""
+    code = (
+        "import asyncio, asyncpg, sys\n"
+        "async def ask():\n"
+        "    for row in await (await asyncpg.connect(sys.argv[1])).fetch(sys.argv[2]):\n"
+        "        print(row[0])\n"
+        "asyncio.run(ask())"
+    )
+    return box.run("/opt/syncer/venv/bin/python", "-c", code, url, question).splitlines()
 
 
 def wait_for_runs(box: Box, unit: str, count: int) -> None:
@@ -93,6 +106,10 @@ def test_a_run_with_a_database_by_url_and_what_fails_the_unit(box: Box, database
     control(box, op="clear_faults")
     control(box, op="add_fault", fault="empty_listing,zone=FRA-A")
     assert 30 == sync(box, status="succeeded", code=4)["withheld"]
+    box.run("env", "SUDO_USER=ann", "syncer", "approve", "FRA-A", "--max=1")
+    assert [f"ann@{platform.node()}"] == ask(
+        box, database, "select approved_by from syncer.approvals"
+    )
     control(box, op="clear_faults")
 
 
