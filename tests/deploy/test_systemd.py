@@ -11,6 +11,7 @@ import pytest
 
 from syncer import __version__
 from syncer.config import load
+from syncer.embedded.cluster import STOP_LIMIT
 from tests.deploy.tools import DEPLOY, ROOT, check_command, run, tool
 
 SYSTEMD = DEPLOY / "systemd"
@@ -59,16 +60,15 @@ def test_a_unit_starts_a_command_that_is_there(unit: str) -> None:
     check_command(*line.split())
 
 
-def test_the_settings_that_are_shown_are_settings(tmp_path: Path) -> None:
-    """Every line of the example loads once its # is taken away."""
-    text = (SYSTEMD / "syncer.toml").read_text()
-    shown, count = re.subn(r"^#(?=\w+ = )", "", text, flags=re.MULTILINE)
-    assert count >= 5
+@pytest.mark.parametrize("path", ["systemd/syncer.toml", "kubernetes/base/syncer.toml"])
+def test_the_settings_that_are_shown_are_settings(path: str, tmp_path: Path) -> None:
+    """Every line of an example loads, also once its # is taken away."""
+    shown, count = re.subn(r"^#(?=\w+ = )", "", (DEPLOY / path).read_text(), flags=re.MULTILINE)
+    assert count
     (tmp_path / "syncer.toml").write_text(shown)
     if "SYNCER_KEEP" not in (ROOT / "syncer/config.py").read_text():
         pytest.skip("syncer prune is not on this branch yet")
     load(environment={"SYNCER_CONFIG": str(tmp_path / "syncer.toml")})
-    assert not [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def test_the_times_in_the_units_fit_the_program() -> None:
@@ -78,6 +78,7 @@ def test_the_times_in_the_units_fit_the_program() -> None:
     unit.read(SYSTEMD / "syncer-sync.service")
     assert "20min" == unit["Service"]["TimeoutStartSec"]
     assert load(environment={}).run_timeout + 60 < 20 * 60
+    assert float(unit["Service"]["TimeoutStopSec"]) > 60 + STOP_LIMIT
     analyze = tool("systemd-analyze", "systemd")
     timer = (SYSTEMD / "syncer-sync.timer").read_text()
     for kind, setting in {"calendar": "OnCalendar", "timespan": "RandomizedDelaySec"}.items():
