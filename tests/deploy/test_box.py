@@ -139,13 +139,20 @@ def test_the_daemon_is_ready_watched_reloaded_and_stopped(box: Box, database: st
 
 @pytest.mark.usefixtures("api")
 def test_the_timers_metrics_reach_node_exporter(box: Box, database: str) -> None:
-    """With metrics.conf each run leaves a file that others may read where node_exporter looks."""
+    """With metrics.conf each run leaves a file that others may read where node_exporter looks.
+
+    A link in the place of the file, to what only root may read, is not followed.
+    """
     box.write("/etc/syncer/credentials/syncer_database_url", database)
     folder = "/var/lib/prometheus/node-exporter"
     dropin = "/etc/systemd/system/syncer-sync.service.d"
     box.run("mkdir", "--parents", folder, dropin)
-    box.write(f"{dropin}/metrics.conf", (DEPLOY / "systemd/metrics.conf").read_text())
+    text = (DEPLOY / "systemd/metrics.conf").read_text()
+    box.write(f"{dropin}/metrics.conf", text)
     box.run("systemctl", "daemon-reload")
     sync(box, status="succeeded")
     assert "-rw-r--r-- syncer.prom" == box.run("find", folder, "-type", "f", "-printf", "%M %f")
     assert "syncer_last_run_exit_code{" in box.run("cat", f"{folder}/syncer.prom")
+    (copy,) = re.findall(r"^ExecStopPost=-\+/bin/sh -c '(.*)'$", text, re.MULTILINE)
+    box.run("ln", "--symbolic", "--force", "/etc/shadow", "/var/lib/syncer/syncer.prom")
+    assert "symbolic links" in box.run("sh", "-c", copy, code=1)
