@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeVar
 
 import anyio
 import structlog
 
-from syncer.config import Settings, supervisor
+from syncer import retention
+from syncer.config import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
-from syncer.core.schedule import Schedule
 from syncer.crawl import Progress
 from syncer.db import Server, check_schema, installed_revision, revisions
-from syncer.ledger import grace
 from syncer.report import Report
 from syncer.run import run_once
 from syncer.scheduler import STOPPED, Stop
 from syncer.selection import Selection
 
-if TYPE_CHECKING:
-    from syncer.daemon import Daemon
-
-__all__ = ["Progress", "Selection", "open_emptied", "open_server", "open_store", "serve", "sync"]
+__all__ = ["Progress", "Selection", "open_emptied", "open_server", "open_store", "prune", "sync"]
+T = TypeVar("T")
 _LAST_WORDS: Final = 5.0
 """Seconds that a run's metrics take at most to look up what is stored of the zones."""
 _log = structlog.get_logger()
@@ -92,29 +89,58 @@ async def sync(
     A second signal gives up at once.
     """
     settings.require_credentials()
+
+    async def work(stop: Stop) -> Report:
+        async with open_server(settings) as server:
+            run = partial(
+                run_once,
+                settings,
+                server,
+                selection,
+                dry_run=dry_run,
+                stop=stop,
+                progress=progress,
+            )
+            if settings.metrics_file is None or dry_run:
+                return await run()
+            return await _measured(settings, server, run)
+
+    return await _until_told(work)
+
+
+async def prune(
+    settings: Settings, *, all_accounts: bool, thin_after: float, dry_run: bool
+) -> retention.Pruned:
+    """Let go what is older than ``settings.keep``; SIGTERM and SIGINT end it between two sets."""
+    keep = settings.require_keep()
+
+    async def work(stop: Stop) -> retention.Pruned:
+        async with open_store(settings) as server:
+            return await retention.prune(
+                server,
+                keep=keep,
+                account=None if all_accounts else settings.account,
+                thin_after=timedelta(seconds=thin_after),
+                dry_run=dry_run,
+                vacuum=settings.database.embedded,  # autovacuum has no time there
+                stopped=lambda: stop.reason is not None,
+            )
+
+    return await _until_told(work)
+
+
+async def _until_told(work: Callable[[Stop], Awaitable[T]]) -> T:
+    """Do something that can be stopped by a signal, and is given up at the second."""
     stop = Stop()
-    report: Report | None = None
+    results: list[T] = []
     with unwrapped():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, stop, tasks.cancel_scope)
-            async with open_server(settings) as server:
-                run = partial(
-                    run_once,
-                    settings,
-                    server,
-                    selection,
-                    dry_run=dry_run,
-                    stop=stop,
-                    progress=progress,
-                )
-                if settings.metrics_file is None or dry_run:
-                    report = await run()
-                else:
-                    report = await _measured(settings, server, run)
+            results.append(await work(stop))
             tasks.cancel_scope.cancel()
-    if report is None:  # told twice to end: the task group was cancelled
+    if not results:  # told twice to end: the task group was cancelled
         raise Interrupted("told twice to end: gave up at once; what was stored is whole")
-    return report
+    return results[0]
 
 
 async def _measured(
@@ -149,75 +175,6 @@ async def _measured(
                 advice="let syncer write in that folder, or unset SYNCER_METRICS_FILE",
             )
     return report
-
-
-async def serve(settings: Settings, *, jitter: float | None = None) -> None:
-    """Run every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
-
-    Raises ConfigError for what must be mended before any run can succeed.
-    """
-    from syncer.daemon import Daemon, keep_alive  # noqa: PLC0415  (start-up: not for sync)
-    from syncer.ops import health  # noqa: PLC0415
-    from syncer.ops.metrics import Metrics, stored_zones  # noqa: PLC0415
-    from syncer.ops.notify import Notify  # noqa: PLC0415
-
-    settings.require_credentials()
-    every, told = settings.every, supervisor()
-    state, notify = health.State(every=every), Notify(told.socket)
-    metrics = Metrics(settings.account, live=True)
-    selection = Selection(services=settings.services)
-    with unwrapped():
-        async with contextlib.AsyncExitStack() as stack:
-            server = await stack.enter_async_context(open_server(settings))
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-
-            async def once(stop: Stop) -> Report:
-                return await run_once(
-                    settings, server, selection, dry_run=False, stop=stop, observer=metrics
-                )
-
-            async def between() -> None:
-                metrics.know(await stored_zones(server, settings.account))
-
-            daemon = Daemon(
-                once,
-                between,
-                schedule=Schedule(
-                    every=every,
-                    jitter=min(60.0, every / 10) if jitter is None else jitter,
-                    start=time.monotonic(),
-                ),
-                limit=settings.run_timeout + 3 * grace(settings.run_timeout),
-                state=state,
-                metrics=metrics,
-                notify=notify,
-            )
-            if settings.http is not None:
-                url = await stack.enter_async_context(
-                    health.serve(settings.http, server, state, metrics)
-                )
-                _log.info("http.listening", address=url)
-            tasks.start_soon(_heed_signals, daemon, tasks.cancel_scope)
-            tasks.start_soon(keep_alive, notify, state, told.watchdog and told.watchdog / 2)
-            await between()
-            notify.ready()
-            await daemon.work()
-            notify.stopping()
-            tasks.cancel_scope.cancel()
-
-
-async def _heed_signals(daemon: Daemon, scope: anyio.CancelScope) -> None:
-    """SIGHUP: run now. SIGTERM, SIGINT: end when what was read is stored; twice: at once."""
-    told = False
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for number in signals:
-            if number == signal.SIGHUP:
-                daemon.run_now()
-            elif told:
-                scope.cancel()
-            else:
-                told = True
-                daemon.end(signal.Signals(number).name)
 
 
 async def _stop_on_signal(stop: Stop, scope: anyio.CancelScope) -> None:

@@ -13,6 +13,7 @@ import ssl
 import tomllib
 import urllib.request
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -72,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout: float
     run_timeout: float
     guard: Limits
+    keep: float | None
     log_format: str
     log_level: str
     metrics_file: Path | None
@@ -86,6 +88,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "ZENLAYER_TOKEN); keys are made in the Zenlayer console under Access Keys"
             )
         return self.credentials
+
+    def require_keep(self) -> timedelta:
+        """Return how long history is kept, or say how to tell."""
+        if self.keep is None:
+            raise ConfigError(
+                "say how long history is kept: --keep 400d, or SYNCER_KEEP, or keep in the "
+                "settings file"
+            )
+        return timedelta(seconds=self.keep)
 
 
 class _Values:
@@ -215,6 +226,7 @@ def _settings(values: _Values, env: Mapping[str, str], home: Path) -> Settings:
             zone_percent=values.limit("SYNCER_GUARD_ZONE_PERCENT", 100, 25),
             run_percent=values.limit("SYNCER_GUARD_RUN_PERCENT", 100, 50),
         ),
+        keep=values.get("SYNCER_KEEP", read.keep, None),
         log_format=values.get("SYNCER_LOG_FORMAT", read.one_of("auto", "console", "json"), "auto"),
         log_level=values.get(
             "SYNCER_LOG_LEVEL", read.one_of("auto", "debug", "info", "warning", "error"), "auto"

@@ -14,6 +14,7 @@ DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")
 HTTP: Final[tuple[str, int] | None] = ("127.0.0.1", 9464)
 _LAST_PORT: Final = 65535
+_DAY: Final = 86400
 _NO_DATABASE_URL: Final = (
     "is not a PostgreSQL URL: write postgresql://user:password@host:5432/name, with characters "
     "such as / @ ? # in the password percent-encoded"
@@ -156,6 +157,16 @@ def rate(text: str) -> float | None:
     if not 0 < rate < 1e6:  # noqa: PLR2004
         raise ValueError(f"{text!r} is not a rate: write requests per second, for example 10")
     return rate
+
+
+def keep(text: str) -> float | None:
+    """Read how long history is kept, in seconds, or none: for ever."""
+    if text in {"none", "off"}:
+        return None
+    seconds = duration(text)
+    if seconds < _DAY:
+        raise ValueError(f"{text!r} is less than a day: write for example 400d, or none for ever")
+    return seconds
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

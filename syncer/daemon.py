@@ -53,7 +53,7 @@ class Daemon:
         self._now = now
         self._sleep = sleep
         self._stop: Stop | None = None
-        self._ending = False
+        self.ending = False
         self._wake = anyio.Event()
 
     def run_now(self) -> None:
@@ -62,16 +62,16 @@ class Daemon:
 
     def end(self, why: str) -> None:
         """Ask no more, store what was read, and end."""
-        self._ending = True
+        self.ending = True
         self._wake.set()
         if self._stop is not None:
             self._stop.now(Fault(code=STOPPED, message=f"the daemon was told to stop ({why})"))
 
     async def work(self) -> None:
         """Do runs until told to end. Raises ConfigError: what must be mended before any run."""
-        while not self._ending:
+        while not self.ending:
             ended = await self._run()
-            if not self._ending:
+            if not self.ending:
                 await self._between()
             due = self._schedule.after(self._now(), ended, random=random.random())  # noqa: S311
             await self._wait(due)
@@ -106,7 +106,7 @@ class Daemon:
 
     async def _wait(self, due: float) -> None:
         """Wait until a moment, or until told to run or to end."""
-        if self._ending:
+        if self.ending:
             return
         wait = max(0.0, due - self._now())
         _log.info("run.scheduled", seconds=round(wait))

@@ -34,7 +34,7 @@ ONE_IMPORTER = {
     "aiohttp": r"syncer/transport\.py|syncer/simulator/.*|syncer/cli/simulate\.py|syncer/bench/.*",
     "alembic": r"syncer/migrate\.py",
     "sqlalchemy": r"syncer/migrate\.py",
-    "structlog": r"syncer/(log|client|ledger|start|writer|run|crawl|spool|store)\.py",
+    "structlog": r"syncer/(log|client|ledger|start|writer|run|crawl|spool|store|retention)\.py",
     "tomllib": r"syncer/config\.py",
     "subprocess": r"syncer/embedded/.*",
     "rich": r"syncer/cli/.*",

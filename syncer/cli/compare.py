@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _NOW: Final = "now"
 _DRIFT, _UNKNOWN = 6, 3
+_WHY: Final = {
+    True: "it was gone",
+    False: "it had not been wholly looked at",
+    None: "what was known is no longer kept",
+}
 
 
 @click.command()
@@ -54,7 +59,7 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
             empty=f"No image is known to have been there at {at:%Y-%m-%d %H:%M:%S}Z.",
         )
         for zone in await opened.all("read_uncovered", *chosen.place, at):
-            why = "it was gone" if zone["gone"] else "it had not been wholly looked at"
+            why = _WHY[zone["gone"]]
             click.echo(
                 f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
                 f"{zone['account']} ({why})",

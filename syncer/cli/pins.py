@@ -234,7 +234,8 @@ def _tell(name: str, saved: Saved) -> None:
         click.echo(f"Not in it: zones that were gone then: {listed(saved.gone)}", err=True)
     if saved.unseen:
         click.echo(
-            f"Not all in it: zones that were never wholly seen by then: {listed(saved.unseen)}",
+            "Not all in it: zones that were never wholly seen by then, or of which that is no "
+            f"longer kept: {listed(saved.unseen)}",
             err=True,
         )
 

@@ -193,6 +193,7 @@ def test_a_credential_that_cannot_be_read_is_named(place: Place) -> None:
         ("SYNCER_GUARD_RUN_PERCENT", ["101"], ["0", "100", "off"]),
         ("SYNCER_SERVICES", ["ec2", "vm,ec2", ","], ["vm", "vm,vm", " vm "]),
         ("SYNCER_ACCOUNT", ["a b", "-a", "é", "a" * 64, "a/b"], ["a", "team-1.x_y@z", "a" * 63]),
+        ("SYNCER_KEEP", ["400", "23h", "0d", "11w1d", "4000d"], ["1d", "400d", "none", "off"]),
         ("SYNCER_LOG_FORMAT", ["xml"], ["json", "JSON", "console", "auto"]),
         ("SYNCER_LOG_LEVEL", ["loud"], ["debug", "ERROR"]),
         ("SYNCER_DATABASE_URL", ["mysql://h/d", "h/d", "x"], ["postgres:///d", "postgresql://h"]),

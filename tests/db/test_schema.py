@@ -103,10 +103,10 @@ CONTRACT = {
     "image_field_changes": "changed_at account service zone_id image_id field old_value new_value "
     "run_id",
     "zones": "account service zone_id zone_name attributes first_seen_at last_seen_at gone_at "
-    "last_complete_at last_attempt_at last_status present_images withheld_removals",
+    "last_complete_at last_attempt_at last_status present_images withheld_removals kept_from",
     "zone_scans": "run_id account service zone_id started_at observed_at finished_at status pages "
     "images appeared changed removed returned withheld rejected rereads error_code error_message "
-    "request_id",
+    "request_id looks",
     "runs": "run_id account started_at finished_at deadline_at status syncer_version",
     "image_spread": "account service image_name differs zones missing_zones image_versions "
     "image_sizes image_statuses image_ids offers",

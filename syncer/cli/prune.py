@@ -1,0 +1,68 @@
+"""``syncer prune``: let history and scans go that are older than is to be kept."""
+
+from __future__ import annotations
+
+import click
+
+from syncer.cli.common import fail, output_option, run, settings
+from syncer.cli.output import each, write
+from syncer.core.moment import duration
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.option("--keep", metavar="AGE", help="How long to keep, e.g. 400d.  [default: SYNCER_KEEP]")
+@click.option("--account", metavar="NAME", help="Account.  [default: SYNCER_ACCOUNT]")
+@click.option("--all-accounts", is_flag=True, help="Every account in the database.")
+@click.option(
+    "--thin-after",
+    metavar="AGE",
+    default="30d",
+    show_default=True,
+    callback=_seconds,
+    help="Thin scans that found nothing new when they are older.",
+)
+@click.option("--dry-run", is_flag=True, help="Write nothing; print what would go.")
+@output_option
+@run
+async def prune(  # noqa: PLR0917  (one option each)
+    keep: str | None,
+    account: str | None,
+    all_accounts: bool,
+    thin_after: float,
+    dry_run: bool,
+    output: str | None,
+) -> int:
+    """Let history and scans go that are older than is to be kept.
+
+    What is there now or was last known stays, with its last change, whatever its age. Answers
+    about the kept time stay as they are; before it all is unknown. Age is counted from the last
+    look that read a zone, not from now: where syncer was switched off, nothing grew old. May be
+    stopped at any time, and run beside a sync.
+    """
+    if account is not None and all_accounts:
+        raise click.UsageError("give --account or --all-accounts, not both")
+    loaded = settings(account=account, keep=keep)
+    loaded.require_keep()
+    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
+
+    pruned = await app.prune(
+        loaded, all_accounts=all_accounts, thin_after=thin_after, dry_run=dry_run
+    )
+    rows = [
+        {"table": "image_history", "why": "older", "rows": pruned.versions},
+        {"table": "zone_scans", "why": "older", "rows": pruned.scans},
+        {"table": "zone_scans", "why": "thinned", "rows": pruned.thinned},
+        {"table": "runs", "why": "older", "rows": pruned.runs},
+    ]
+    heading = {"table": "TABLE", "why": "WHY", "rows": "WOULD GO" if dry_run else "WENT"}
+    await write(each(rows), list(heading), output, table=heading, empty="")
+    if pruned.stopped:
+        fail(3, "told to stop: the rest goes at the next prune")
+    return 0

@@ -1,0 +1,160 @@
+"""What is older than is to be kept goes, in short transactions that harm no run beside them.
+
+Age is counted from the last look that read a zone, not from now: where syncer was switched off, or
+a zone is gone or fails, nothing grows old. Every answer about the kept time stays what it was, to
+the microsecond; before it everything is unknown, never absent (``retention.kept_from``, set before
+anything goes). Only rows that no run reads or writes are touched, so no lock of a run is needed;
+what was begun may be ended at any time, and is finished by the next prune.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import structlog
+
+from syncer.core.errors import ConfigError, LockHeld
+from syncer.db import Server, named_errors, sql
+from syncer.lock import lock_key
+
+THIN_AFTER: Final = timedelta(days=30)
+"""Scans are left as they are for so long, for those who watch the crawling itself."""
+BATCH: Final = 5000
+"""Rows that a transaction looks at."""
+Cursor = tuple[object, ...]
+_START: Final[Cursor] = ("", datetime.fromtimestamp(0, UTC))
+"""Before every version: no id is empty."""
+_log = structlog.get_logger()
+
+
+class Pruned(msgspec.Struct, kw_only=True):
+    """How many rows went, or would go. ``stopped``: it was told to stop before all were done."""
+
+    versions: int = 0
+    scans: int = 0
+    thinned: int = 0
+    runs: int = 0
+    stopped: bool = False
+
+
+async def prune(
+    server: Server,
+    *,
+    keep: timedelta,
+    account: str | None = None,
+    thin_after: timedelta = THIN_AFTER,
+    dry_run: bool = False,
+    vacuum: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+    batch: int = BATCH,
+) -> Pruned:
+    """Delete what is older than ``keep``, of one account or (None) of all.
+
+    Stretches of scans that found nothing new are thinned where they are older than ``thin_after``.
+    ``dry_run`` counts and writes nothing. ``vacuum`` is for a database without autovacuum (only
+    its owner may). ``stopped`` is asked between transactions of at most ``batch`` rows. Raises
+    LockHeld where another prune of the account is at work, ConfigError, DatabaseGone.
+    """
+    pruned = Pruned()
+    async with server.session(name="syncer prune") as connection:
+        with named_errors(server.where, connection):
+            for name in await _accounts(connection, account):
+                if not dry_run and not await connection.fetchval(
+                    sql("lock_try"), lock_key("prune", name)
+                ):
+                    raise LockHeld(f"another prune of account {name!r} is at work; try again later")
+                task = _Task(connection, name, batch, pruned, stopped, dry_run=dry_run)
+                await task.work(keep, thin_after)
+                if pruned.stopped:
+                    return pruned
+            if vacuum and not dry_run and any(msgspec.structs.astuple(pruned)):
+                await connection.execute(sql("prune_vacuum"))
+    return pruned
+
+
+async def _accounts(connection: asyncpg.Connection[Any], account: str | None) -> list[str]:
+    known = [row["account"] for row in await connection.fetch(sql("prune_accounts"))]
+    if account is None or not known:
+        return known
+    if account in known:
+        return [account]
+    raise ConfigError(f"nothing is stored of account {account!r}: known are {', '.join(known)}")
+
+
+class _Task:
+    """Prunes one account; what went is added to ``pruned``."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection[Any],
+        account: str,
+        batch: int,
+        pruned: Pruned,
+        stopped: Callable[[], bool],
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._connection = connection
+        self._account = account
+        self._batch = batch
+        self._pruned = pruned
+        self._stopped = stopped
+        self._dry_run = dry_run
+
+    async def work(self, keep: timedelta, thin_after: timedelta) -> None:
+        """Do all steps. Each leaves every answer about the kept time as it was."""
+        began = time.monotonic()
+        account, before = self._account, msgspec.structs.asdict(self._pruned)
+        bounds = await self._connection.fetchrow(sql("prune_bounds"), account, keep, thin_after)
+        assert bounds is not None  # noqa: S101  (an account is known by its runs)
+        newest, old_before, thin_to = bounds
+        rows = await self._connection.fetch(sql("prune_zones"), account, keep)
+        keys, kept_from, first_runs = ([row[n] for row in rows] for n in range(3))
+        if not self._dry_run:
+            await self._connection.execute(sql("prune_mark"), keys, kept_from)
+        pruned = self._pruned
+        for key, kept, first_run, _ in rows:
+            if kept is not None:
+                pruned.versions += await self._sweep("prune_versions", key, kept, after=_START)
+                pruned.scans += await self._sweep("prune_scans", key, first_run)
+        zones = (keys, kept_from, first_runs)
+        pruned.runs += await self._sweep("prune_runs", account, old_before, newest, *zones)
+        # The last, so that a dry run counts as many runs: the scans of these are still there.
+        for key, _, first_run, thinned_to in rows:
+            after = (max(thinned_to, first_run - 1),)
+            pruned.thinned += await self._sweep("prune_thin", key, thin_to, after=after)
+        went = msgspec.structs.asdict(pruned)
+        _log.info(
+            "history.pruned",
+            account=account,
+            dry_run=self._dry_run,
+            stopped=went.pop("stopped"),
+            seconds=round(time.monotonic() - began, 3),
+            **{name: count - before[name] for name, count in went.items()},
+        )
+
+    async def _sweep(
+        self, statement: str, what: object, bound: object, *more: object, after: Cursor = (0,)
+    ) -> int:
+        """Do a statement for so many rows at a time, each in a transaction; return what went."""
+        rows = 0
+        while not self._pruned.stopped:
+            if self._stopped():
+                self._pruned.stopped = True
+                break
+            async with self._connection.transaction():
+                await self._connection.execute(sql("lock_timeout"))
+                row = await self._connection.fetchrow(
+                    sql(statement), what, bound, self._batch, self._dry_run, *after, *more
+                )
+            assert row is not None  # noqa: S101  (each returns its count and where to go on)
+            rows += row[0]
+            after = tuple(row)[1:]
+            if after[0] is None:
+                break
+        return rows
