@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -105,7 +105,8 @@ async def sync(
                 return await run()
             return await _measured(settings, server, run)
 
-    return await _until_told(work)
+    with traced(settings):
+        return await _until_told(work)
 
 
 async def prune(
@@ -143,6 +144,23 @@ async def _until_told(work: Callable[[Stop], Awaitable[T]]) -> T:
     return results[0]
 
 
+@contextlib.contextmanager
+def traced(settings: Settings) -> Iterator[None]:
+    """Send traces where they are asked for. Not to have them is nothing to fail for."""
+    with contextlib.ExitStack() as stack:
+        if settings.traces:
+            try:
+                from syncer.ops.traces import exporting  # noqa: PLC0415  (an extra; slow to load)
+
+                stack.enter_context(exporting())
+            except ImportError:
+                advice = "pip install 'syncer[otel]', or unset OTEL_EXPORTER_OTLP_ENDPOINT"
+                _log.warning("traces.not_recorded", advice=advice)
+            except (ValueError, RuntimeError) as error:  # one of OpenTelemetry's variables
+                _log.warning("traces.not_recorded", error_message=str(error))
+        yield
+
+
 async def _measured(
     settings: Settings, server: Server, run: Callable[..., Awaitable[Report]]
 ) -> Report:
@@ -171,7 +189,7 @@ async def _measured(
             _log.warning(
                 "metrics.not_written",
                 path=str(settings.metrics_file),
-                error=error.strerror,
+                error_message=error.strerror,
                 advice="let syncer write in that folder, or unset SYNCER_METRICS_FILE",
             )
     return report

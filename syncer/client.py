@@ -6,13 +6,14 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import anyio
 import structlog
 
+from syncer.call import Call
 from syncer.config import Settings
 from syncer.core import backoff, wire
 from syncer.core.errors import (
@@ -74,6 +75,7 @@ class Client:
         observer: Observer | None,
     ) -> None:
         self._observer = observer
+        self._endpoint = settings.endpoint
         self._transport = transport
         self._slots = anyio.Semaphore(settings.max_concurrency, fast_acquire=True)
         self._turn = anyio.Lock(fast_acquire=True)
@@ -118,9 +120,7 @@ class Client:
     async def zones(self, source: Source) -> tuple[list[ListedZone], int]:
         """Return the zones of a service, and how many rows of the answer had no usable id."""
         body = source.zones_request()
-        return await self._call(
-            source, "DescribeZones", body, partial(read_zones, source), zone=None
-        )
+        return await self._call(Call(source, "DescribeZones", body, partial(read_zones, source)))
 
     async def images(
         self,
@@ -134,25 +134,16 @@ class Client:
     ) -> Page:
         """Return one page of a zone's images (``known``: what it once held), or of those by id."""
         body = source.images_request(zone_id, page=page, page_size=page_size, image_ids=image_ids)
-        return await self._call(
-            source, "DescribeImages", body, partial(read_page, source, known), zone=zone_id
-        )
+        read = partial(read_page, source, known)
+        return await self._call(Call(source, "DescribeImages", body, read, zone_id, page))
 
-    async def _call(
-        self,
-        source: Source,
-        action: str,
-        body: bytes,
-        read: Callable[..., T],
-        *,
-        zone: str | None,
-    ) -> T:
+    async def _call(self, call: Call[T]) -> T:
         self.budget.plan(1)
         attempt = 0
         while True:
             attempt += 1
             try:
-                reply = await self._attempt(source, action, body, read)
+                reply = await self._attempt(call)
             except Retryable as error:
                 if attempt >= self._policy.attempts or not self.budget.spend():
                     raise
@@ -164,25 +155,28 @@ class Client:
                 self.retries += 1
                 _log.info(
                     "call.retried",
-                    service=source.service,
-                    action=action,
-                    zone=zone,
+                    service=call.source.service,
+                    zone=call.zone,
+                    action=call.action,
+                    page=call.page,
                     attempt=attempt,
-                    code=error.code,
-                    request_id=error.request_id,
                     wait=round(wait, 2),
+                    error_code=error.code,
+                    error_message=error.message,
+                    request_id=error.request_id,
                 )
                 await anyio.sleep(wait)
             else:
                 self._recovered += attempt > 1
                 return reply
 
-    async def _attempt(self, source: Source, action: str, body: bytes, read: Callable[..., T]) -> T:
+    async def _attempt(self, call: Call[T]) -> T:
         while True:
+            asked = time.monotonic()
             async with self._slots:
                 started = await self._start()
                 try:
-                    reply, headers = await self._exchange(source, action, body, read, started)
+                    reply, headers = await self._exchange(call, started, started - asked)
                 except Throttled as error:
                     self._pacer.throttled(started=started, now=time.monotonic(), after=error.after)
                     raise
@@ -202,7 +196,7 @@ class Client:
                 raise reply
 
     async def _exchange(
-        self, source: Source, action: str, body: bytes, read: Callable[..., T], started: float
+        self, call: Call[T], started: float, waited: float
     ) -> tuple[T | SignatureExpired, Mapping[str, str]]:
         """Make a call and read its reply; an expired signature is returned, for its headers."""
         self.calls += 1
@@ -210,9 +204,13 @@ class Client:
         result = "cancelled"
         headers: Mapping[str, str] = {}
         try:
-            status, headers, content = await self._transport.post(source, action, body)
-            with self._transport.masked():
-                reply = read(status=status, headers=headers, body=content)
+            with call.span(self._endpoint, waited) as told:
+                status, headers, content = await self._transport.post(
+                    call.source, call.action, call.body
+                )
+                told.tell({"http.response.status_code": status})
+                with self._transport.masked():
+                    reply = call.read(status=status, headers=headers, body=content)
             result = "ok"
         except SignatureExpired as error:
             result = _KINDS[Denied]
@@ -223,7 +221,7 @@ class Client:
         finally:
             self.in_flight -= 1
             if self._observer is not None:
-                self._observer.called(action, result, time.monotonic() - started)
+                self._observer.called(call.action, result, time.monotonic() - started)
         return reply, headers
 
     async def _start(self) -> float:
@@ -253,7 +251,7 @@ class Client:
             self._clock_set_at = time.monotonic()
             self._transport.clock_offset = server_time - time.time()
             _log.warning(
-                "clock.differs",
+                "clock.differed",
                 seconds=round(self._transport.clock_offset),
                 advice="set this machine's clock; signing by the server's until then",
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import ssl
 import tomllib
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -77,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str
     log_level: str
     metrics_file: Path | None
+    traces: bool
     every: float
     http: tuple[str, int] | None
 
@@ -162,6 +162,7 @@ def load(
 ) -> Settings:
     """Read every layer and return the settings. Raises ConfigError with every fault."""
     env = os.environ if environment is None else environment
+    read.remember_others(env)
     home = Path(env.get("HOME") or Path.home())
     file, file_name, faults = _read_file(env, home)
     directory = env.get("CREDENTIALS_DIRECTORY")
@@ -232,6 +233,7 @@ def _settings(values: _Values, env: Mapping[str, str], home: Path) -> Settings:
             "SYNCER_LOG_LEVEL", read.one_of("auto", "debug", "info", "warning", "error"), "auto"
         ),
         metrics_file=values.get("SYNCER_METRICS_FILE", Path, None),
+        traces=read.traces(env),
         every=values.get("SYNCER_EVERY", read.positive, 900.0),
         http=values.get("SYNCER_HTTP", read.listen, read.HTTP),
     )
@@ -272,11 +274,6 @@ def _proxy(endpoint: str, faults: list[str]) -> Secret | None:
     except ValueError:
         faults.append(f"{parts.scheme.upper()}_PROXY: is not a URL: write http://host:port")
     return Secret(proxy)
-
-
-def tls_context() -> ssl.SSLContext:
-    """Return the context for the API; SSL_CERT_FILE names other roots (OpenSSL reads it)."""
-    return ssl.create_default_context()
 
 
 class Supervisor(msgspec.Struct, frozen=True):

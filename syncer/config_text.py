@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NoReturn
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from syncer.core.moment import duration
 from syncer.core.sources import SOURCES
+from syncer.redact import STARS, remember
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")
@@ -22,12 +23,17 @@ _NO_DATABASE_URL: Final = (
 
 
 class Secret:
-    """A text that never shows: not in a repr, a log, an error or a pickle."""
+    """A text that never shows: not in a repr, a log, an error or a pickle.
+
+    Once it was made it is starred in what others say too (see ``redact``); of a URL its passwords.
+    """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
+        for text in _passwords(value) if re.match("[a-z]+://", value) else (value,):
+            remember(text)
 
     def reveal(self) -> str:
         """Return the text itself; call it only where it leaves the program."""
@@ -40,10 +46,27 @@ class Secret:
         raise TypeError("a secret is not written down")
 
 
+_SECRET_PARAMETERS: Final = frozenset({"password", "sslpassword", "passfile"})
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Yield the passwords in a URL, as they stand there and as they are."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        yield url
+        return
+    if parts.password:
+        yield from (parts.password, unquote(parts.password))
+    for name, value in parse_qsl(parts.query):
+        if name.lower() in _SECRET_PARAMETERS:
+            yield value
+
+
 def _starred(parameter: re.Match[str]) -> str:
     sign, name, value = parameter.groups()
-    secret = unquote(name).lower() in {"password", "sslpassword", "passfile"}
-    return f"{sign}{name}={'***' if secret else value}"
+    secret = unquote(name).lower() in _SECRET_PARAMETERS
+    return f"{sign}{name}={STARS if secret else value}"
 
 
 def mask(url: str) -> str:
@@ -57,7 +80,7 @@ def mask(url: str) -> str:
     login, at, address = rest.rpartition("@")
     if at:
         name, colon, _ = login.partition(":")
-        login = f"{name}:***" if colon else name
+        login = f"{name}:{STARS}" if colon else name
     return f"{scheme}{slashes}{login}{at}{address}"
 
 
@@ -99,6 +122,26 @@ def database_url(text: str) -> Secret:
     if parts.scheme not in {"postgres", "postgresql"} or "@" in parts.path + parts.fragment:
         raise ValueError(_NO_DATABASE_URL)
     return Secret(text)
+
+
+def remember_others(environment: Mapping[str, str]) -> None:
+    """Know the secrets that libraries read from the environment by themselves."""
+    remember(environment.get("PGPASSWORD", ""))
+    for name, value in environment.items():
+        if name.startswith("OTEL_") and name.endswith("_HEADERS"):  # name=value,name=Bearer value
+            words = [unquote(part.partition("=")[2]).split() for part in value.split(",")]
+            for word in (word for part in words for word in part):
+                remember(word)
+        elif name.upper().endswith(("_PROXY", "_ENDPOINT")) and "://" in value:
+            Secret(value)
+
+
+def traces(environment: Mapping[str, str]) -> bool:
+    """Whether traces are asked for, by OpenTelemetry's variables (it reads the others itself)."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    off = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    none = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+    return any(environment.get(name) for name in endpoints) and not off and not none
 
 
 def account(text: str) -> str:

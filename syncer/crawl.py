@@ -22,6 +22,7 @@ from syncer.report import Report, why, wide_zone
 from syncer.results import Written
 from syncer.scheduler import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
 from syncer.selection import Selection, plan
+from syncer.tracing import POSTGRESQL, span, told_by
 from syncer.writer import Writer
 
 WRITERS: Final = 2
@@ -197,7 +198,11 @@ class Crawl(msgspec.Struct, kw_only=True):
                 if isinstance(outcome, Unchanged):
                     await self._into(same)(outcome)
                 else:
-                    self._done(await self.writer.write(outcome))
+                    ref = outcome.looked.zone
+                    with span("zone.write", told_by(ref) | POSTGRESQL, remote=True) as told:
+                        written = await self.writer.write(outcome)
+                        told.tell({f"syncer.{name}": n for name, n in wide_zone(written).items()})
+                    self._done(outcome.looked, written)
 
     async def _record(self, seen: MemoryObjectReceiveStream[Unchanged]) -> None:
         """Record looks that read what is stored together: each alone would cost a transaction."""
@@ -210,16 +215,20 @@ class Crawl(msgspec.Struct, kw_only=True):
                             outcomes.append(await seen.receive())
                         except anyio.EndOfStream:
                             break
-                for written in await self.writer.record(outcomes):
-                    self._done(written)
+                zones = {"syncer.zones": len(outcomes)}
+                with span("zones.record", zones | POSTGRESQL, remote=True):
+                    recorded = await self.writer.record(outcomes)
+                for outcome, written in zip(outcomes, recorded, strict=True):
+                    self._done(outcome.looked, written)
 
-    def _done(self, written: Written) -> None:
+    def _done(self, looked: Looked, written: Written) -> None:
         self.report.zones.append(written)
         failed = written.status in {"failed", "incomplete"}
         (_log.warning if failed else _log.info)(
             "zone.failed" if failed else "zone.written",
             account=self.report.account,
             **wide_zone(written),
+            seconds=round(self.clock.now() - looked.started_at, 3),
         )
         if self.progress:
             self.progress.done(written)
@@ -229,7 +238,8 @@ class Crawl(msgspec.Struct, kw_only=True):
         judged = [w.judged for w in self.report.zones if w.judged is not None]
         verdict = judge(judged, self.settings.guard)
         for candidates in verdict.withheld:
-            removed = await self.writer.withhold(candidates)
+            with span("removals.withhold", told_by(candidates.zone) | POSTGRESQL, remote=True):
+                removed = await self.writer.withhold(candidates)
             self.report.removals.append(removed)
             if removed.newly_withheld:
                 _log.warning(
@@ -243,11 +253,14 @@ class Crawl(msgspec.Struct, kw_only=True):
                     f"{candidates.zone.zone_id} --max {len(removed.withheld)}",
                 )
         for cleared in verdict.cleared:
-            answer = await confirm(self.client, cleared, self.stop)
-            if answer.zone_gone:
-                settled = await self.writer.went(cleared.zone, answer.fault)
-            else:
-                settled = await self.writer.settle(answer.answers, answer.fault)
+            with span("removals.confirm", told_by(cleared.zone)) as told:
+                answer = await confirm(self.client, cleared, self.stop)
+                told.failed(None if answer.zone_gone else answer.fault)
+            with span("removals.settle", told_by(cleared.zone) | POSTGRESQL, remote=True):
+                if answer.zone_gone:
+                    settled = await self.writer.went(cleared.zone, answer.fault)
+                else:
+                    settled = await self.writer.settle(answer.answers, answer.fault)
             self.report.removals.append(settled)
             _log.info(
                 "removals.settled",

@@ -14,6 +14,7 @@ import anyio
 import asyncpg
 
 from syncer.core.errors import ConfigError, DatabaseGone, TransactionFailed
+from syncer.redact import redacted
 
 OLDEST_SERVER: Final = 15
 CONNECT_TIMEOUT: Final = 10.0
@@ -124,7 +125,7 @@ class Closable(Protocol):
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(redacted(str(error)).split()) or type(error).__name__
 
 
 class Server:

@@ -175,7 +175,7 @@ class Run:
                 if failures == tries or time.monotonic() + wait > self._deadline:
                     raise
                 _log.warning(
-                    "database.away",
+                    "database.lost",
                     account=self.account,
                     run_id=self.run_id,
                     error_message=str(error),
@@ -184,7 +184,7 @@ class Run:
                 await anyio.sleep(wait)
             else:
                 if failures:
-                    _log.info("database.back", account=self.account, run_id=self.run_id)
+                    _log.info("database.regained", account=self.account, run_id=self.run_id)
                 return result
 
     async def _try(self, once: Callable[[int], Awaitable[T]], failures: int) -> T:

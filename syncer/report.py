@@ -27,6 +27,7 @@ class Report(msgspec.Struct, kw_only=True):
     latched: int = 0
     """Removals still withheld in zones that went: their latch is not open either."""
     removals: list[Removed] = msgspec.field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -42,8 +43,9 @@ class Report(msgspec.Struct, kw_only=True):
         self.fault = fault
         self.status = "failed"
 
-    def conclude(self, *, calls: int, retries: int, stopped: Fault | None) -> None:
+    def conclude(self, *, calls: int, retries: int, stopped: Fault | None, seconds: float) -> None:
         """Count what was done and say what the run came to; ``stopped`` is why it was cut short."""
+        self.seconds = seconds
         counts = self.counts = Counts(calls=calls, retries=retries)
         for written in self.zones:
             counts.zones += 1
@@ -98,6 +100,7 @@ class Report(msgspec.Struct, kw_only=True):
             "account": self.account,
             "run_id": self.run_id,
             "status": self.status,
+            "seconds": round(self.seconds, 3),
             **msgspec.structs.asdict(self.counts),
             **why(self.fault),
         }

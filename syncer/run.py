@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+import time
 from collections.abc import Iterator
 from typing import Final
 
 import anyio
 import msgspec
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from syncer.client import Observer, open_client
 from syncer.config import Settings
@@ -25,10 +27,12 @@ from syncer.crawl import WRITERS, Crawl, Listings, Progress
 from syncer.db import Server
 from syncer.ledger import Run, grace
 from syncer.lock import session_name
+from syncer.redact import redacted
 from syncer.report import Report
 from syncer.scheduler import STOPPED, Stop
 from syncer.selection import Selection
 from syncer.start import Known, begin, look
+from syncer.tracing import span
 from syncer.writer import Writer
 
 _POLICY: Final = Backoff()
@@ -56,8 +60,10 @@ async def run_once(
     stop before it began; a refusal by the API is a report with status ``failed``.
     """
     settings.require_credentials()
-    account = settings.account
+    account, started = settings.account, time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(bound_contextvars(account=account))
+        told = stack.enter_context(span("run", {"syncer.account": account}))
         stack.enter_context(_rare_collections())
         stack.enter_context(unwrapped())
         client = await stack.enter_async_context(
@@ -74,6 +80,8 @@ async def run_once(
         client.learn(known.learnt)
         patience = math.inf
         report = Report(account=account, run_id=run.run_id if run else None)
+        stack.enter_context(bound_contextvars(run_id=report.run_id))
+        told.tell({"syncer.run_id": report.run_id})
         try:
             with unwrapped():
                 name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
@@ -96,17 +104,22 @@ async def run_once(
         except BaseException as error:
             if isinstance(error, anyio.get_cancelled_exc_class()):
                 patience = _GIVEN_UP
-            report.fail(Fault(code=type(error).__name__.upper(), message=str(error)[:500]))
+            report.fail(
+                Fault(code=type(error).__name__.upper(), message=redacted(str(error))[:500])
+            )
             raise
         finally:
             report.conclude(
                 calls=client.calls,
                 retries=client.retries,
                 stopped=stop.reason if stop.cut else None,
+                seconds=time.monotonic() - started,
             )
+            told.tell({f"syncer.{name}": value for name, value in report.wide().items()})
+            told.failed(report.fault)
             if run is not None:
                 await _finish(run, report, client.learnt, patience)
-    _log.info("run.finished", **report.wide())
+            _log.info("run.finished", **report.wide())
     return report
 
 

@@ -22,6 +22,7 @@ from syncer.core.paging import Look, Snapshot, Unchanged, Walk
 from syncer.core.rereads import Reading
 from syncer.core.sources import SOURCES, Source
 from syncer.spool import Spool
+from syncer.tracing import span, told_by
 
 Outcome = Snapshot | Unchanged | Incomplete | Failed | Gone
 STOPPED: Final = "STOPPED"
@@ -122,11 +123,13 @@ async def read_zones(
 
     async def read(target: Target) -> None:
         try:
-            await deliver(
-                await read_zone(
+            with span("zone", told_by(target.ref)) as told:
+                outcome = await read_zone(
                     client, target, page_size=page_size, at_once=at_once, now=now, stop=stop
                 )
-            )
+                told.tell({"syncer.look": type(outcome).__name__.lower()})
+                told.failed(outcome.fault if isinstance(outcome, Failed | Incomplete) else None)
+            await deliver(outcome)
         finally:
             gate.release()
 

@@ -10,9 +10,10 @@ from typing import Final
 
 import anyio
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from syncer import retention
-from syncer.app import open_server
+from syncer.app import open_server, traced
 from syncer.config import Settings, supervisor
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, unwrapped
 from syncer.core.schedule import Schedule
@@ -41,8 +42,9 @@ async def serve(settings: Settings, *, jitter: float | None = None) -> None:
     state, notify = health.State(every=every), Notify(told.socket)
     metrics = Metrics(settings.account, live=True)
     selection = Selection(services=settings.services)
-    with unwrapped():
+    with traced(settings), unwrapped():
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(bound_contextvars(account=settings.account))
             server = await stack.enter_async_context(open_server(settings))
             tasks = await stack.enter_async_context(anyio.create_task_group())
 

@@ -31,7 +31,7 @@ class Spool:
                 self._full = True
                 _log.warning(
                     "pages.held_in_memory",
-                    error=error.strerror,
+                    error_message=error.strerror,
                     advice="make room, or set TMPDIR to a folder that has some",
                 )
         return lambda: bytes(data)

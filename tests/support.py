@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from syncer import log
 from syncer.core.model import TRACKED
 from syncer.core.sources import SOURCES
 from syncer.simulator import World
@@ -49,3 +53,15 @@ async def assert_exact(db: Any, world: World) -> None:
             using (account, service, zone_id, image_id)
         where v.valid_to is null and (v.image_name, v.image_version, i.presence)
               is distinct from (i.image_name, i.image_version, 'present')""")
+
+
+@contextlib.contextmanager
+def logged(style: str) -> Iterator[io.StringIO]:
+    """Everything that is logged inside, at level debug."""
+    text = io.StringIO()
+    with contextlib.redirect_stderr(text):
+        log.configure(style, "debug")
+    try:
+        yield text
+    finally:
+        log.configure("json", "error")

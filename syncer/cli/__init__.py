@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import TracebackType
 from typing import Final
 
 import click
@@ -62,4 +64,14 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    sys.excepthook = _show
     cli(prog_name="syncer")
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of a bug, without the secrets that the error may quote."""
+    import traceback  # noqa: PLC0415  (start-up: bugs are rare)
+
+    from syncer.redact import redacted  # noqa: PLC0415
+
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))

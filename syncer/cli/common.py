@@ -23,6 +23,7 @@ from syncer.core.errors import (
     SyncError,
 )
 from syncer.core.glob import regex
+from syncer.redact import redacted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,7 +38,7 @@ def settings(**flags: object) -> Settings:
 def fail(code: int, *lines: str) -> NoReturn:
     """End the program with an exit code and what to do, on stderr."""
     for line in lines:
-        click.echo(f"syncer: {line}", err=True)
+        click.echo(f"syncer: {redacted(line)}", err=True)
     raise SystemExit(code)
 
 

@@ -145,10 +145,14 @@ def _error_envelope(body: bytes) -> _Envelope:
 
 
 def _text(value: Any, most: int = _MAX_MESSAGE) -> str | None:
-    """Return the beginning of a text as one line that a log and a terminal can show."""
+    """Return the beginning of a text as one line that a log and a terminal can show.
+
+    It is not cut within a word (of ASCII): nobody could tell half a secret for what it is.
+    """
     if not isinstance(value, str):
         return None
-    line = " ".join(value[:most].split())
+    whole = value if len(value) <= most else re.sub(r"[!-~]+\Z", "", value[:most])
+    line = " ".join(whole.split())
     return "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 

@@ -523,3 +523,25 @@ def test_a_secret_can_be_revealed_where_it_is_used() -> None:
     """The one way to the text of a secret is to ask for it."""
     assert Secret("x").reveal() == "x"
     assert config_text.secret(" x\n").reveal() == "x"
+
+
+# --- traces
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "True"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "no"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"}, False),
+    ],
+)
+def test_traces_are_asked_for_by_the_standard_variables(
+    environment: dict[str, str], wanted: bool
+) -> None:
+    """An endpoint asks for traces, OTEL_SDK_DISABLED and OTEL_TRACES_EXPORTER=none do not."""
+    assert wanted == config_text.traces(environment)

@@ -159,7 +159,7 @@ async def test_a_clock_that_is_wrong_is_followed_and_told(  # noqa: PLR0917
     simulator.skew = seconds
     done = await syncer("sync", SYNCER_LOG_LEVEL="warning", SYNCER_LOG_FORMAT="json")
     (line,) = [json.loads(line) for line in done.err.splitlines()]
-    assert (0, "clock.differs") == (done.code, line["event"])
+    assert (0, "clock.differed") == (done.code, line["event"])
     assert seconds - 5 <= line["seconds"] <= seconds + 5
     await assert_exact(db, world)
     assert 1 == sum(call.status == 401 for call in simulator.calls)

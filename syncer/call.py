@@ -1,0 +1,47 @@
+"""A call of the API: what is asked for, how often it was sent, and its span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from syncer.core.sources import Source
+from syncer.tracing import Span, span
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Call(msgspec.Struct, Generic[T_co]):
+    """A call that is made until it succeeds, or has failed too often."""
+
+    source: Source
+    action: str
+    body: bytes
+    read: Callable[..., T_co]
+    zone: str | None = None
+    page: int | None = None
+    sent: int = 0
+
+    def span(self, endpoint: str, waited: float) -> Span:
+        """Return a span for sending it, after it waited its turn for so many seconds."""
+        self.sent += 1
+        parts = urlsplit(endpoint)
+        return span(
+            f"{self.source.service}/{self.action}",
+            {
+                "http.request.method": "POST",
+                "http.request.resend_count": self.sent - 1 or None,
+                "server.address": parts.hostname,
+                "server.port": parts.port or {"https": 443, "http": 80}[parts.scheme],
+                "url.full": f"{endpoint}/api/v2/{self.source.service}",
+                "syncer.service": self.source.service,
+                "syncer.zone": self.zone,
+                "syncer.action": self.action,
+                "syncer.page": self.page,
+                "syncer.waited": waited,
+            },
+            remote=True,
+        )

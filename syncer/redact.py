@@ -1,0 +1,49 @@
+"""Secrets that are known are starred in whatever leaves the program, whosever words it is.
+
+Servers, proxies and libraries repeat in their errors what they were given: a header, a URL, a
+DSN. So every secret of the settings is known here by its value, in each of its spellings.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+STARS: Final = "***"
+_NO_SECRET: Final = re.compile(r".{0,5}|[a-z]{0,8}", re.DOTALL | re.IGNORECASE)
+"""To look for so short a text, or for a plain word, would star sentences and hide nothing."""
+_spellings: set[str] = set()
+_known: re.Pattern[str] | None = None
+
+
+def remember(secret: str) -> None:
+    """Star this text from now on; not where it is too short or plain to be told from others."""
+    global _known  # noqa: PLW0603  (what is secret in this process)
+    new = {s for s in _spelt(secret) if not _NO_SECRET.fullmatch(s)}
+    if not _NO_SECRET.fullmatch(secret) and not new <= _spellings:
+        _spellings.update(new)
+        longest_first = sorted(_spellings, key=len, reverse=True)
+        _known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Return a text with every secret that is known starred."""
+    return _known.sub(STARS, text) if _known else text
+
+
+def _spelt(secret: str) -> Iterator[str]:
+    """Yield what a secret looks like in a URL, in JSON, in a repr, and in base64."""
+    raw = secret.encode(errors="surrogateescape")
+    yield from (secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(raw)[2:-1])
+    for to_ascii in (True, False):
+        in_json = json.dumps(secret, ensure_ascii=to_ascii)[1:-1]
+        yield from (in_json, in_json.replace("/", r"\/"))
+    yield from (quote(raw), quote(raw, safe=""), quote_plus(raw))
+    for before in range(3):  # as a part of something longer it can stand at any of three places
+        encoded = base64.b64encode(bytes(before) + raw).decode()
+        inner = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+        yield from (inner, inner.translate({ord("+"): "-", ord("/"): "_"}))

@@ -1,0 +1,45 @@
+"""The log of a run: what its lines name, so that they can be searched and counted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from syncer.simulator import Simulator, World
+from tests.support import logged
+
+
+async def test_every_line_says_what_it_is_about(
+    simulator: Simulator, world: World, sync: Any, db: Any
+) -> None:
+    """Account and run in every line; service, zone and request id in every one of an error."""
+    await sync()
+    world.remove_image("SAO-A", min(world.images("SAO-A")))
+    simulator.add_fault("status=503,zone=FRA-A,times=1")
+    simulator.add_fault("status=400,code=NOT_TODAY,zone=HKG-A")
+    simulator.add_fault("challenge,zone=LAX-A,times=1")
+    simulator.skew = 3600
+
+    with logged("json") as text:
+        report = await sync()
+
+    lines = [json.loads(line) for line in text.getvalue().splitlines()]
+    events: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        events.setdefault(line["event"], []).append(line)
+        assert "default" == line["account"]
+        if line["event"] != "clock.differed":  # it is found before the run has its number
+            assert report.run_id == line["run_id"]
+    names = {"clock.differed", "api.challenged", "call.retried", "removals.settled"}
+    assert names | {"zone.written", "zone.failed", "run.finished"} == events.keys()
+
+    told = {call.request_id for call in simulator.calls}
+    for name, zone in (("call.retried", "FRA-A"), ("zone.failed", "HKG-A")):
+        (line,) = events[name]
+        assert ("vm", zone, True) == (line["service"], line["zone"], line["request_id"] in told)
+        assert line["error_code"] in line["error_message"]
+    (run,) = events["run.finished"]
+    assert ("partial", "NOT_TODAY") == (run["status"], run["error_code"])
+    assert run["request_id"] == events["zone.failed"][0]["request_id"]
+    for line in events["zone.written"] + events["zone.failed"]:
+        assert 0 < line["seconds"] <= run["seconds"]
