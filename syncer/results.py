@@ -54,6 +54,7 @@ class Sum:
         self.diff = Diff()
         self.tally = Tally()
         self.present = 0
+        self.withheld = 0
         self.unlisted: dict[str, bool] = {}
         """Ids stored as present and not listed; whether they are withheld."""
         self.seen_again = 0
@@ -69,6 +70,7 @@ class Sum:
         )
         self.present += plan.unseen
         for image_id, known in plan.stored.items():
+            self.withheld += known.withheld
             if known.present:
                 self.present += 1
                 if image_id not in self._offered:

@@ -110,18 +110,19 @@ class Writer:
         async for plan in self._plans(connection, zone, outcome):
             came.add(plan)
             if self._run is not None:
-                last_change = (
-                    await store.write(connection, self._run, zone, plan.diff) or last_change
-                )
+                wrote = await store.write(connection, self._run, zone, plan.diff)
+                last_change = wrote or last_change
         approved = zone.approved
         if approved is not None and self._run is not None:
             approved = await connection.fetchval(sql("approval_pending"), zone.key)
         written = results.written(zone, outcome, came, approved)
         if self._run is None:
             return msgspec.structs.replace(written, diff=came.diff)
-        await self._apply(
-            connection, self._run, written, outcome, last_change=last_change, back=came.seen_again
-        )
+        present = withheld = 0
+        if isinstance(outcome, Snapshot):  # counted what is stored: amends what was edited by hand
+            present, withheld = came.present - zone.present, came.withheld - zone.withheld
+        off = {"present": present, "withheld": withheld - came.seen_again}
+        await self._apply(connection, self._run, written, outcome, last_change=last_change, **off)
         return written
 
     async def _plans(
@@ -141,14 +142,16 @@ class Writer:
         outcome: Snapshot | Incomplete | Failed | Gone,
         *,
         last_change: int = 0,
-        back: int = 0,
+        present: int = 0,
+        withheld: int = 0,
     ) -> None:
+        """Record a zone; ``present`` and ``withheld`` are by what its counts are off."""
         zone, tally = written.zone, written.tally
         await store.count(
             connection,
             zone,
-            present=tally.appeared + tally.returned,
-            withheld=-back,
+            present=present + tally.appeared + tally.returned,
+            withheld=withheld,
             gone=isinstance(outcome, Gone),
             back=isinstance(outcome, Snapshot) and zone.gone,
         )

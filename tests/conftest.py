@@ -146,13 +146,18 @@ def sync(environment: dict[str, str]) -> Sync:
     """Do one run, as ``syncer sync`` does it but with short waits; returns the report."""
 
     async def run(
-        *, zones: tuple[str, ...] = (), dry_run: bool = False, stop: Stop | None = None, **env: str
+        *,
+        zones: tuple[str, ...] = (),
+        full: bool = False,
+        dry_run: bool = False,
+        stop: Stop | None = None,
+        **env: str,
     ) -> Report:
         settings: Settings = load(environment={**environment, **env})
         return await run_once(
             settings,
             Server(settings.database.url.reveal() if settings.database.url else None),
-            Selection(services=settings.services, zones=zones),
+            Selection(services=settings.services, zones=zones, full=full),
             dry_run=dry_run,
             stop=stop or Stop(),
             policy=QUICK,

@@ -6,9 +6,13 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from syncer import log
+import pytest
+
+from syncer import log, planning
+from syncer.core import page, paging
 from syncer.core.model import TRACKED
 from syncer.core.sources import SOURCES
 from syncer.simulator import World
@@ -20,6 +24,19 @@ class Done(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def call_large(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let zones of more images than so many be large, and compared in parts of half as many."""
+    monkeypatch.setattr(paging, "LARGE", images)
+    for module in (page, planning):
+        monkeypatch.setattr(module, "PART", images // 2)
+
+
+def open_files() -> set[tuple[str, str]]:
+    """The files that this process has open: their numbers, and what they are."""
+    files = Path("/proc/self/fd").iterdir()
+    return {(file.name, str(file.readlink())) for file in files if file.is_symlink()}
 
 
 def rows(done: Done) -> list[dict[str, Any]]:
@@ -38,6 +55,13 @@ async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict
 
 def served(world: World) -> dict[str, dict[str, Any]]:
     return {zone: dict(world.images(zone)) for zone in world.zones() if world.images(zone)}
+
+
+async def tables(db: Any) -> list[str]:
+    """The tables of the store, as they are named in a statement."""
+    return [f"syncer_store.{row[0]}" for row in await db.fetch("""
+        select tablename from pg_tables
+        where schemaname = 'syncer_store' and tablename <> 'alembic_version'""")]  # fmt: skip
 
 
 async def assert_exact(db: Any, world: World) -> None:

@@ -31,7 +31,7 @@ def test_no_module_is_asking_to_be_two(path: Path) -> None:
 
 
 ONE_IMPORTER = {
-    "aiohttp": r"syncer/transport\.py|syncer/simulator/.*|syncer/cli/simulate\.py|syncer/bench/.*|syncer/ops/health\.py",
+    "aiohttp": r"syncer/(transport|cli/simulate|ops/health)\.py|syncer/(simulator|bench)/.*",
     "alembic": r"syncer/migrate\.py",
     "sqlalchemy": r"syncer/migrate\.py",
     "structlog": r"syncer/(ops/)?\w+\.py",

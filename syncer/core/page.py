@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from itertools import chain
 from typing import Final, final
@@ -134,8 +134,12 @@ class Page:
     def rows(self) -> Rows | Aside:
         """The rows."""
         if self._rows is None:
-            rows = self._reread()
-            self._rows = rows if self._back is None else Aside(rows, self._reread)
+            assert self._read is not None  # noqa: S101  (or the rows were given)
+            if self._back is None:
+                self._rows = self._read(self._raw)
+            else:
+                again = partial(_reread, self._read, self._back)
+                self._rows = Aside(again(), again)
             self.keep(None)
         return self._rows
 
@@ -144,13 +148,14 @@ class Page:
         if put is not None and self._read is not None and self._back is None:
             self._back, self._raw = put(self._raw), b""
             if isinstance(self._rows, Rows):
-                self._rows = Aside(self._rows, self._reread)
+                self._rows = Aside(self._rows, partial(_reread, self._read, self._back))
         elif self._rows is not None:
             self._raw = b""
 
-    def _reread(self) -> Rows:
-        assert self._read is not None  # noqa: S101  (or the rows were given)
-        return self._read(self._raw if self._back is None else self._back())
+
+def _reread(read: Callable[[bytes | memoryview], Rows], back: Callable[[], bytes]) -> Rows:
+    """Read rows that were put aside (not the page's: the two would keep each other, and a file)."""
+    return read(back())
 
 
 def merge(parts: Iterable[Rows | Aside]) -> tuple[dict[str, Image], int]:

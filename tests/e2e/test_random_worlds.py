@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from syncer.approvals import approve
 from syncer.core.errors import ConfigError
 from syncer.core.model import Fault
+from syncer.core.paging import LARGE
 from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
 from syncer.simulator.faultbook import FaultBook
 from tests.invariants import WHOLE, Key, Look, Rows, check, present, stored
-from tests.support import FIELDS, assert_exact
+from tests.support import FIELDS, assert_exact, call_large, tables
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 0)
@@ -91,16 +92,24 @@ rounds = st.builds(
     dry=st.sampled_from([False] * 6 + [True]),
 )
 several = st.lists(st.sampled_from([1, 5, 16, 30]), min_size=1, max_size=3)
+starts = st.tuples(several, st.booleans(), st.sampled_from([LARGE, 4]))
+"""Sizes of zones, whether they are known, the most images of a zone that is not large."""
 thorough = settings(max_examples=WORLDS or 25, derandomize=not WORLDS, database=None, deadline=None)
 
 
 @pytest.mark.timeout(120 + 3 * WORLDS)
 @settings(thorough, print_blob=True, suppress_health_check=list(HealthCheck))
-@given(start=st.tuples(several, st.booleans()), plan=st.lists(rounds, min_size=3, max_size=8))
-async def test_what_holds_after_every_run(
-    simulator: Simulator, sync: Any, db: Any, start: tuple[list[int], bool], plan: list[How]
+@given(start=starts, plan=st.lists(rounds, min_size=3, max_size=8))
+async def test_what_holds_after_every_run(  # noqa: PLR0917  (fixtures)
+    simulator: Simulator,
+    sync: Any,
+    db: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    start: tuple[list[int], bool, int],
+    plan: list[How],
 ) -> None:
     """After each run every invariant holds, and two good runs end in exactly the truth."""
+    call_large(start[2], monkeypatch)
     await db.execute(f"truncate {', '.join(await tables(db))} restart identity cascade")
     world = simulator.world = World(seed=1)
     for zone, size in zip(ZONES, start[0], strict=False):
@@ -153,12 +162,6 @@ def inventory(world: World) -> Rows:
         for zone in world._zones
         for image_id, row in world.images(zone).items()
     }
-
-
-async def tables(db: Any) -> list[str]:
-    return [f"syncer_store.{row[0]}" for row in await db.fetch("""
-        select tablename from pg_tables
-        where schemaname = 'syncer_store' and tablename <> 'alembic_version'""")]  # fmt: skip
 
 
 async def digest(db: Any) -> list[str]:

@@ -1,0 +1,294 @@
+"""What a zone is known to have read may save work; it may never hide a change (DESIGN §8).
+
+Whole replies go through the real reader, with what the look before left behind: digests of pages,
+of the rows together, of each row; the pages held in memory or put aside.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from syncer.core.model import Image, Looked, ZoneRef
+from syncer.core.page import Known, Page
+from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
+from syncer.core.replies import read_page
+from syncer.core.sources.vm import VM
+from syncer.spool import Spool
+from tests.support import call_large, open_files
+
+LOOKED = Looked(zone=ZoneRef("vm", "HKG-A"), started_at=1.0, observed_at=2.0, listed=True)
+NAMES = [name for name in VM.fields if name]
+IDS = [f"img-{number}" for number in range(6)]
+Row = dict[str, Any]
+SHARED = [HealthCheck.function_scoped_fixture]  # what is large stays so for all examples
+
+# Values that are one in this or that way of looking: 30 and "30", null and absent, text and its
+# escapes, an empty list and none.
+TEXTS = ["", " ", "30", "30.0", "3e1", "null", "true", "\u00e9", "e\u0301", "\x00", "\ufffd", "[]"]
+ODD = [30, 30.0, 30.5, True, False, 0, -0.0, 10**19, [], {}, [30, "30"], {"a": None}, {"b": {}}]
+texts = st.sampled_from([None, *TEXTS])
+names = st.sampled_from(NAMES)
+documented = st.dictionaries(names, texts, max_size=3)
+undocumented = st.dictionaries(
+    names | st.sampled_from(["note", "field_0", "imageid"]),
+    st.sampled_from([None, *TEXTS, *ODD]),
+    max_size=3,
+)
+
+
+@st.composite
+def listings(draw: st.DrawFn) -> list[Row]:
+    """Rows with an id each, all as documented or not."""
+    kind = draw(st.sampled_from([documented, documented | undocumented, undocumented]))
+    drawn: list[Row] = draw(st.lists(kind, max_size=len(IDS)))
+    return [{"imageId": image_id, **row} for image_id, row in zip(IDS, drawn, strict=False)]
+
+
+@st.composite
+def edited(draw: st.DrawFn, rows: Sequence[Row]) -> list[Row]:
+    """The rows after a few edits; what was there before is likely to be there still."""
+    now = [dict(row) for row in rows]
+    for _ in range(draw(st.integers(0, 3))):
+        what = draw(st.sampled_from(["set", "set", "drop", "add", "remove", "twice", "order"]))
+        row = draw(st.sampled_from(now)) if now else None
+        if what == "add" or row is None:
+            image_id = draw(st.sampled_from([*IDS, "new", "", None, 7]))
+            now.append({"imageId": image_id, **draw(documented | undocumented)})
+        elif what == "set":
+            row |= draw(documented | undocumented)
+        elif what == "drop" and len(row) > 1:
+            del row[draw(st.sampled_from(sorted(row.keys() - {"imageId"})))]
+        elif what == "remove":
+            now.remove(row)
+        elif what == "twice":
+            now.append({**row, **draw(st.just(Row()) | documented)})
+        else:
+            now = draw(st.permutations(now))
+    return now
+
+
+class Written:
+    """How a zone is put into pages, and each page into bytes: seed 0 spells equal rows equally."""
+
+    def __init__(self, size: int, seed: int, *, counted: bool = True) -> None:
+        self.size = size
+        self.counted = counted
+        self._random = random.Random(seed) if seed else None  # noqa: S311
+
+    def replies(self, rows: Sequence[Row], total: int) -> Iterator[bytes]:
+        for start in range(0, max(len(rows), 1) + (not self.counted) * self.size, self.size):
+            yield self.reply(rows[start : start + self.size], total)
+
+    def reply(self, rows: Sequence[Row], total: int) -> bytes:
+        response = {"requestId": "T1", "dataSet": rows, "totalCount": total}
+        if not self.counted:
+            del response["totalCount"]
+        if (chance := self._random) is None:
+            return json.dumps({"response": response}).encode()
+        response["dataSet"] = [dict(chance.sample(list(row.items()), len(row))) for row in rows]
+        return json.dumps(
+            {"response": dict(chance.sample(list(response.items()), len(response)))},
+            ensure_ascii=chance.random() < 0.5,
+            indent=chance.choice([None, 1]),
+        ).encode()
+
+
+written = st.builds(
+    Written,
+    st.integers(1, 4),
+    st.sampled_from([0, 0, 1, 2, 3]),
+    counted=st.sampled_from([True, True, False]),
+)
+
+
+def read(body: bytes, known: Known | None) -> Page:
+    return read_page(VM, known, status=200, headers={}, body=body)
+
+
+def look(
+    rows: Sequence[Row], how: Written, before: Look | None = None, *, total: int | None = None
+) -> Snapshot | Unchanged | Torn:
+    """Read a zone with what the look before left behind."""
+    walk = Walk(how.size, before=before, put=Spool().put)
+    bodies = list(how.replies(rows, len(rows) if total is None else total))
+    while remaining := walk.remaining():
+        for number in reversed(remaining):
+            body = bodies[number - 1] if number <= len(bodies) else how.reply([], total or 0)
+            walk.take(number, read(body, walk.known(number)))
+    return walk.finish(LOOKED)
+
+
+def truth(rows: Sequence[Row]) -> dict[str, list[Image]]:
+    """What the rows say, each read alone and by the long way."""
+    found: dict[str, list[Image]] = {}
+    for row in rows:
+        for image in VM._rows(json.dumps([row]).encode()).images():
+            found.setdefault(image.image_id, []).append(image)
+    return found
+
+
+def digests(look: Snapshot) -> frozenset[bytes]:
+    """What is stored of a look's images, in digests."""
+    return frozenset(digest for block in look.offered.blocks() for digest in block.digests)
+
+
+def one_each(rows: Sequence[Row]) -> dict[str, Image]:
+    return {image_id: images[0] for image_id, images in truth(rows).items()}
+
+
+@pytest.fixture(params=["in memory", "aside"])
+def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether zones of more than two images are large, and compared two images at a time."""
+    aside: bool = request.param == "aside"
+    if aside:
+        call_large(2, monkeypatch)
+    return aside
+
+
+@given(data=st.data(), rows=listings(), then=written, now=written)
+@settings(max_examples=100, deadline=None, suppress_health_check=SHARED)
+def test_no_digest_ever_hides_a_change(
+    data: st.DataObject, rows: list[Row], then: Written, now: Written, large: bool
+) -> None:
+    """What is stored, with the parts that are looked into laid over it, is what is there now.
+
+    Whatever was edited, reordered, repeated or moved between pages: a whole look is Unchanged only
+    where every image is what it was, and no row that cannot be kept goes unnoticed.
+    """
+    first = look(rows, then)
+    assert isinstance(first, Snapshot)
+    stored = one_each(rows)
+    assert stored == first.offered.images()
+    after = data.draw(edited(rows))
+    if data.draw(st.booleans()):
+        now.size, now.counted = then.size, then.counted
+    total = data.draw(st.sampled_from([len(after), len(truth(after))]))
+    if now.counted:  # who tells of fewer rows than there are is not asked for the others
+        after = after[: -(-total // now.size) * now.size or None]
+
+    second = look(after, now, first.look, total=total)
+
+    event(type(second).__name__)
+    there = truth(after)
+    whole = sum(map(len, there.values())) == len(after) and all(
+        image == images[0] for images in there.values() for image in images
+    )
+    if isinstance(second, Unchanged):
+        assert (one_each(after), second.images) == (stored, len(stored))
+        assert whole
+    elif isinstance(second, Snapshot):
+        assert whole
+        known = digests(first)
+        laid_over = {i: image for i, image in stored.items() if i in second.offered.ids}
+        blocks = list(second.offered.blocks(known))
+        for block in blocks:
+            laid_over |= {image.image_id: image for image in block}
+        assert one_each(after) == laid_over
+        assert sum(map(len, blocks)) == len({i for block in blocks for i in block.ids()})
+        assert there.keys() == second.offered.ids == second.offered.images().keys()
+
+
+@given(data=st.data(), rows=listings(), then=written, now=written)
+@settings(max_examples=100, deadline=None, suppress_health_check=SHARED)
+def test_order_and_spelling_alone_are_no_change(
+    data: st.DataObject, rows: list[Row], then: Written, now: Written, large: bool
+) -> None:
+    """The same rows in another order, spelt in another way, are not looked into.
+
+    Rows may move to other pages where all are as documented or none is: a page is read as one.
+    """
+    moving = not rows or documented_alike(*rows)
+    first = look(rows, then)
+    assert isinstance(first, Snapshot)
+    now.size, now.counted = then.size, then.counted
+    after = data.draw(st.permutations(rows)) if moving else rows
+
+    second = look(after, now, first.look)
+
+    assert isinstance(second, Unchanged)
+    assert second.images == len(rows)
+
+
+FIRST: list[Row] = [{"imageId": f"img-{n}", **dict.fromkeys(NAMES, "text")} for n in range(5)]
+CHANGES: list[tuple[Row, Row]] = [
+    *(({name: "text"}, {name: new}) for name in NAMES for new in ("Text", "texu", None, 30)),
+    *(({name: "text"}, {}) for name in NAMES),
+    *(({}, {"note": new}) for new in ("a", None)),
+    ({"note": None}, {}),
+    ({"note": None}, {"note": "null"}),
+    ({"note": "30"}, {"note": 30}),
+    ({"note": 1}, {"note": True}),
+    ({"note": 1}, {"Note": 1}),
+    ({"note": []}, {"note": {}}),
+    ({"note": {"a": [1, 2]}}, {"note": {"a": [2, 1]}}),
+]
+
+
+@pytest.mark.parametrize("more", [{}, {"other": 1}], ids=["documented", "with another field"])
+def test_each_field_is_looked_into_by_itself(more: Row, large: bool) -> None:
+    """One value of one image of five: that image is looked into as it is now, and no other."""
+    how = Written(2, 0)
+    for place, (old, new) in product(range(5), CHANGES):
+        others = [{**row, **more} for row in FIRST]
+        plain = {name: value for name, value in others[place].items() if name not in old | new}
+        rows, after = (
+            [*others[:place], {**plain, **values}, *others[place + 1 :]] for values in (old, new)
+        )
+        first = look(rows, how)
+        assert isinstance(first, Snapshot)
+
+        second = look(after, how, first.look)
+
+        assert isinstance(second, Snapshot)
+        seen: dict[str, Image] = {}
+        for block in second.offered.blocks(digests(first)):
+            seen |= {image.image_id: image for image in block}
+        changed = after[place]["imageId"]
+        assert one_each(after)[changed] == seen[changed]
+        # A row that is not as documented has all of its page read in another way.
+        if documented_alike(rows[place], after[place]):
+            assert {changed} == seen.keys()
+        assert seen.keys() <= {row["imageId"] for row in after[place - place % 2 :][:2]}
+
+
+def documented_alike(*rows: Row) -> bool:
+    return 1 == len({VM._documented(json.dumps([row]).encode()) is None for row in rows})
+
+
+@pytest.mark.parametrize("total", [4, 6, None])
+def test_known_pages_with_another_total_are_no_whole_look(total: int | None, large: bool) -> None:
+    """The bytes of each page are known, but totalCount tells of more images, of fewer, or none."""
+    how = Written(5, 0)
+    first = look(FIRST, how)
+    assert isinstance(first, Snapshot)
+    assert isinstance(look(FIRST, how, first.look), Unchanged)
+    how.counted = total is not None
+    assert isinstance(look(FIRST, how, first.look, total=total), Torn if total else Snapshot)
+
+
+def test_what_was_put_aside_goes_with_the_last_who_can_ask_for_it(large: bool) -> None:
+    """No open file outlives the look, even if no garbage is ever collected."""
+    how, before = Written(2, 0), None
+    gc.collect()
+    gc.disable()
+    try:
+        files = open_files()
+        for rows in (FIRST, FIRST, [*FIRST[:4], {"imageId": "new"}]):
+            seen = look(rows, how, before)
+            if isinstance(seen, Snapshot):
+                before = seen.look
+                assert large == (files != open_files())
+                assert 5 == sum(map(len, seen.offered.blocks()))
+            del seen
+            assert files == open_files()
+    finally:
+        gc.enable()

@@ -1,0 +1,330 @@
+"""What a zone is known to hold is not looked into again; no change is missed for it (DESIGN §8).
+
+All digests are warm here: every zone was read whole, and is stored as it was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from syncer import looks, planning
+from syncer.approvals import approve
+from syncer.core.model import TRACKED, ListedZone, Looked, ZoneRef
+from syncer.core.paging import Look, Snapshot, Unchanged, Walk
+from syncer.core.sources import SOURCES
+from syncer.core.sources.base import PARSER
+from syncer.db import Server
+from syncer.simulator import Simulator, World
+from syncer.start import begin
+from syncer.writer import Writer
+from tests.support import FIELDS, assert_exact, call_large
+
+A, B = "FRA-A", "HKG-A"
+Change = tuple[str, str, str, tuple[str, ...]]
+"""Zone, image, kind, changed fields."""
+
+
+@pytest.fixture
+def world() -> World:
+    """Three zones of twenty images."""
+    return World.generate(seed=1, zones=3, images=20)
+
+
+async def warm(db: Any) -> set[str]:
+    """The zones that need not be looked into if they read the same."""
+    rows = await db.fetch("""
+        select zone_id from syncer_store.zone_digests join syncer_store.zones using (zone_key)""")
+    return {row[0] for row in rows}
+
+
+async def recorded(db: Any, run_id: int | None) -> list[Change]:
+    rows = await db.fetch(
+        "select zone_id, image_id, kind, changed_fields from syncer.image_changes "
+        "where run_id = $1 order by change_id",
+        run_id,
+    )
+    return [(*row[:3], tuple(row[3] or ())) for row in rows]
+
+
+@pytest.mark.parametrize("page_size", ["1000", "6"])
+@pytest.mark.parametrize("note", [False, True], ids=["documented", "with a note"])
+async def test_exactly_the_change_is_found_and_recorded(
+    page_size: str, note: bool, world: World, sync: Any, db: Any
+) -> None:
+    """One field after the other, an extra one, one image more, less, back: that, and no more."""
+    if note:
+        for image_id in world.images(A):
+            world.change_image(A, image_id, note=1)
+    first, second, third, *_, last = world.images(A)
+    await sync(SYNCER_PAGE_SIZE=page_size)
+
+    async def check(*expected: Change) -> None:
+        assert set(world.zones()) == await warm(db)
+        report = await sync(SYNCER_PAGE_SIZE=page_size)
+        assert sorted(expected) == sorted(await recorded(db, report.run_id))
+        assert (0, 3) == (report.exit_code, report.counts.zones)
+        await assert_exact(db, world)
+        if any(kind == "removed" for _, _, kind, _ in expected):
+            await sync(SYNCER_PAGE_SIZE=page_size)
+
+    await check()
+    for column, api in zip(TRACKED, FIELDS, strict=True):
+        world.change_image(A, second, **{str(api): f"other {column}"})
+        await check((A, second, "changed", (column,)))
+    world.change_image(A, last, imageVersion=None, osType="x")
+    await check((A, last, "changed", ("image_version", "os_type")))
+    for value in ("new", ["new"], None, 1.5):
+        world.change_image(A, third, extraField=value)
+        await check()
+    names = [world.images(A)[image_id]["imageName"] for image_id in (first, last)]
+    world.change_image(A, first, imageName=names[1])
+    world.change_image(A, last, imageName=names[0])
+    await check(*((A, image_id, "changed", ("image_name",)) for image_id in (first, last)))
+    new = world.add_image(A)
+    await check((A, new, "appeared", ()))
+    row = world.images(A)[new]
+    world.remove_image(A, new)
+    world.add_row(A, {**row, "imageId": "img-in-its-place"}, key="img-in-its-place")
+    await check((A, new, "removed", ()), (A, "img-in-its-place", "appeared", ()))
+    world.restore_image(A, new)
+    await check((A, new, "returned", ()))
+    world.remove_image(A, first)
+    world.restore_image(A, first)
+    await check()
+
+
+async def test_another_page_size_is_compared_in_full(world: World, sync: Any, db: Any) -> None:
+    """Where pages are cut in another way nothing is known of them, and nothing changes."""
+    await sync()
+    world.change_image(A, min(world.images(A)), imageVersion="7")
+    for page_size, changes in (("7", 1), ("7", 0), ("1000", 0)):
+        report = await sync(SYNCER_PAGE_SIZE=page_size)
+        assert changes == len(await recorded(db, report.run_id))
+        assert set(world.zones()) == await warm(db)
+    await assert_exact(db, world)
+
+
+async def edit(db: Any, values: str, image_id: str) -> None:
+    await db.execute(f"update syncer_store.images set {values} where image_id = $1", image_id)
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_only_a_full_sync_sees_what_was_edited_by_hand(
+    large: bool, world: World, sync: Any, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain sync does not look into a zone that reads the same; --full puts right any column."""
+    if large:
+        call_large(6, monkeypatch)
+    world.change_image(A, max(world.images(A)), note={"b": 1.50, "a": [None]})
+    await sync()
+    ids = iter(sorted(world.images(A)))
+    for column in TRACKED:
+        await edit(db, f"{column} = 'by hand'", next(ids))
+    await edit(db, "image_size = null", next(ids))
+    await edit(db, """extra = '{"by": "hand"}'""", next(ids))
+    await edit(db, "extra = null", max(world.images(A)))
+    await edit(db, "fingerprint = '', extra_digest = ''", next(ids))
+    await edit(db, "removed_at = now(), removed_run_id = 1, removed_ordinal = 99", next(ids))
+    await db.execute("delete from syncer_store.images where image_id = $1", next(ids))
+    by_hand = await images(db)
+
+    assert (0, 3) == seen(await sync())
+    assert by_hand == await images(db)
+
+    report = await sync(full=True)
+    assert (0, 2) == seen(report)
+    await assert_exact(db, world)
+    assert len(TRACKED) + 3 == len(await recorded(db, report.run_id))
+    right = await images(db)
+    assert (0, 3) == seen(await sync(full=True))
+    assert right == await images(db)
+
+
+def seen(report: Any) -> tuple[int, int]:
+    return report.exit_code, report.counts.zones_unchanged
+
+
+async def images(db: Any) -> list[Any]:
+    rows = await db.fetch("select i::text, xmin::text from syncer_store.images as i order by 1")
+    return [tuple(row) for row in rows]
+
+
+class Case(NamedTuple):
+    """Something that happens to a zone whose digests are warm."""
+
+    simulator: Simulator
+    world: World
+    sync: Any
+    db: Any
+
+    def lose(self, count: int) -> None:
+        for image_id in list(self.world.images(A))[:count]:
+            self.world.remove_image(A, image_id)
+
+    async def faulty(self, *faults: str) -> Any:
+        for fault in faults:
+            self.simulator.add_fault(f"{fault},zone={A}")
+        report = await self.sync()
+        self.simulator.clear_faults()
+        return report
+
+
+async def withheld(case: Case) -> None:
+    case.lose(15)
+    assert 4 == (await case.sync()).exit_code
+
+
+async def still_withheld(case: Case) -> None:
+    await withheld(case)
+    assert 4 == (await case.sync()).exit_code
+
+
+async def removed(case: Case) -> None:
+    case.lose(1)
+    assert 1 == (await case.sync()).counts.removed
+
+
+async def not_listed_and_alive(case: Case) -> None:
+    assert 0 == (await case.faulty("omit=1")).exit_code
+
+
+async def not_confirmed(case: Case) -> None:
+    case.lose(1)
+    assert 3 == (await case.faulty("status=500,by_id=true")).exit_code
+
+
+async def incomplete(case: Case) -> None:
+    assert 1 == (await case.faulty("total=+1")).counts.zones_incomplete
+
+
+async def gone(case: Case) -> None:
+    assert 1 == (await case.faulty("hide_zone")).counts.zones_gone
+
+
+async def not_found(case: Case) -> None:
+    assert 1 == (await case.faulty("not_found")).counts.zones_gone
+
+
+async def gone_when_asked_by_id(case: Case) -> None:
+    case.lose(1)
+    assert 1 == (await case.faulty("not_found=zone,by_id=true")).counts.zones_gone
+
+
+async def approved(case: Case) -> None:
+    await approve_one(case.db)
+
+
+async def approve_one(db: Any) -> None:
+    await approve(db, account=None, service=None, zone_id=A, max_removals=1, by="test")
+
+
+FORGETS: list[Callable[[Case], Awaitable[None]]] = [
+    withheld,
+    still_withheld,
+    removed,
+    not_listed_and_alive,
+    not_confirmed,
+    incomplete,
+    gone,
+    not_found,
+    gone_when_asked_by_id,
+    approved,
+]
+
+
+async def looked_into(case: Case) -> set[str]:
+    """The zones that a plain sync looks into, though they read the same: it puts a row right."""
+    ids = [max(case.world.images(zone)) for zone in (A, B)]
+    await edit(case.db, "image_name = 'by hand', fingerprint = ''", ids[0])
+    await edit(case.db, "image_name = 'by hand', fingerprint = ''", ids[1])
+    await case.sync()
+    rows = await case.db.fetch(
+        "select zone_id from syncer.images where image_id = any ($1) and image_name <> 'by hand'",
+        ids,
+    )
+    return {row[0] for row in rows}
+
+
+@pytest.mark.parametrize("happens", FORGETS, ids=lambda happens: happens.__name__)
+async def test_whatever_else_is_written_to_a_zone_has_it_looked_into(
+    happens: Callable[[Case], Awaitable[None]],
+    simulator: Simulator,
+    world: World,
+    sync: Any,
+    db: Any,
+) -> None:
+    """Its digests are forgotten with it, those of other zones are not; the next look compares."""
+    case = Case(simulator, world, sync, db)
+    await sync()
+    assert {A, B} < await warm(db)
+
+    await happens(case)
+
+    assert {*world.zones()} - {A} == await warm(db)
+    assert {A} == await looked_into(case)
+
+
+async def test_another_parser_looks_into_every_zone_once(
+    simulator: Simulator, world: World, sync: Any, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an older program read counts for nothing: it may have read the same bytes otherwise."""
+    case = Case(simulator, world, sync, db)
+    await sync()
+    assert set() == await looked_into(case)
+    for module in (planning, looks):
+        monkeypatch.setattr(module, "PARSER", PARSER + 1)
+    await sync()
+    await assert_exact(db, world)
+    assert set() == await looked_into(case)
+
+
+async def test_a_zone_of_which_nothing_was_read_is_as_it_was(
+    simulator: Simulator, world: World, sync: Any, db: Any
+) -> None:
+    """A failed scan writes nothing of a zone's images, and forgets nothing."""
+    case = Case(simulator, world, sync, db)
+    await sync()
+    assert 3 == (await case.faulty("status=403")).exit_code
+    assert set(world.zones()) == await warm(db)
+    assert set() == await looked_into(case)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_look(
+    changes: bool, url: str, db: Any
+) -> None:
+    """The look under way was begun before and decides nothing; the next is not cut short."""
+    server, ref = Server(url), ZoneRef("vm", A)
+    listed = [ListedZone(ref=ref, name=None, attributes="{}")]
+
+    def look(names: str, before: Look | None) -> Snapshot | Unchanged:
+        walk = Walk(10, before=before)
+        rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
+        body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
+        walk.take(1, SOURCES["vm"].read_images(body, walk.known(1)))
+        result = walk.finish(Looked(zone=ref, started_at=1.0, observed_at=2.0, listed=True))
+        assert isinstance(result, Snapshot | Unchanged)
+        return result
+
+    for number in range(3):
+        async with (
+            begin(server, "a", run_timeout=60, selection={}) as (run, _),
+            server.pool(size=1, name="test") as pool,
+        ):
+            writer = Writer(server, pool, run, "a")
+            await writer.prepare()
+            zone = (await writer.zones(listed))[ref]
+            if number == 1:
+                await approve_one(db)
+            outcome = look("abc" if number and changes else "ab", zone.before)
+            assert (number == 1 and not changes) == isinstance(outcome, Unchanged)
+            if isinstance(outcome, Unchanged):
+                await writer.record([outcome])
+            else:
+                await writer.write(outcome)
+        decided = await db.fetch("select outcome, candidates from syncer.approvals")
+        assert [[], [("pending", None)], [("not_needed", 0)]][number] == [tuple(r) for r in decided]
