@@ -9,24 +9,33 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import tomllib
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from syncer import config_text as read
+from syncer.config_layers import ENVIRONMENT, Fault, Given, Layers
 from syncer.config_text import LOOPBACK, Secret
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 
 _LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE")
-
-T = TypeVar("T")
+_CREDENTIALS: Final = (
+    "ZENLAYER_TOKEN",
+    "ZENLAYER_ACCESS_KEY_ID",
+    "ZENLAYER_ACCESS_KEY_SECRET",
+    "ZENLAYERCLOUD_ACCESS_KEY_ID",
+    "ZENLAYERCLOUD_ACCESS_KEY_PASSWORD",
+)
+NO_CREDENTIALS: Final = (
+    "set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET (or ZENLAYER_TOKEN); keys are made "
+    "in the Zenlayer console under Access Keys"
+)
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -83,10 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def require_credentials(self) -> KeyPair | Token:
         """Return the credentials, or say how to give them."""
         if self.credentials is None:
-            raise ConfigError(
-                "no credentials: set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET (or "
-                "ZENLAYER_TOKEN); keys are made in the Zenlayer console under Access Keys"
-            )
+            raise ConfigError(f"no credentials: {NO_CREDENTIALS}")
         return self.credentials
 
     def require_keep(self) -> timedelta:
@@ -99,169 +105,133 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return timedelta(seconds=self.keep)
 
 
-class _Values:
-    """Looks a name up in each layer and collects what is wrong with the values."""
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings, where each came from, and what is wrong: a faulty one has its default."""
 
-    def __init__(
-        self,
-        flags: Mapping[str, Any],
-        environment: Mapping[str, str],
-        credentials: Path | None,
-        file: Mapping[str, Any],
-        file_name: str,
-    ) -> None:
-        self._flags = flags
-        self._environment = environment
-        self._credentials = credentials
-        self._file = file
-        self._file_name = file_name
-        self.faults: list[str] = []
-        self.names: set[str] = set()
+    settings: Settings
+    given: tuple[Given, ...]
+    faults: tuple[Fault, ...]
+    file: Path | None
+    temporary: Path
 
-    def get(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        """Return a setting; ``name`` is the variable, the file's key is it without SYNCER_."""
-        key = name.removeprefix("SYNCER_").lower()
-        self.names.add(key)
-        value, origin = self._find(name, key)
-        if value is None:
-            return default
-        try:
-            return parse(value)
-        except ValueError as error:
-            self.faults.append(f"{origin}: {error}")
-            return default
+    def doubtful(self, *names: str) -> str | None:
+        """Return why one of these settings may not be what was meant, or None."""
+        faulty = {fault.name for fault in self.faults}
+        if (name := next((name for name in names if name in faulty), None)) is not None:
+            return name
+        defaults = {given.name for given in self.given if given.origin is None}
+        # What a file that cannot be read would have said is not known.
+        return "the settings file" if None in faulty and not defaults.isdisjoint(names) else None
 
-    def limit(self, name: str, high: int | None, default: int) -> int | None:
-        """Return a limit of the guard (None: off)."""
-        known: int | None = default
-        return self.get(name, read.threshold(high), known)
-
-    def _find(self, name: str, key: str) -> tuple[str | None, str]:
-        if (flag := self._flags.get(key)) is not None:
-            return str(flag), f"--{key.replace('_', '-')}"
-        if value := self._environment.get(name):
-            return value, name
-        if self._credentials is not None:
-            path = self._credentials / name.lower()
-            try:
-                if value := path.read_text().strip():
-                    return value, str(path)
-            except FileNotFoundError:
-                pass
-            except (OSError, UnicodeDecodeError) as error:
-                self.faults.append(f"{path}: cannot be read ({error})")
-        if key in self._file:
-            value = self._file[key]
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            return text or None, f"{self._file_name}: {key}"
-        return None, name
+    def doubtful_credentials(self) -> str | None:
+        """Return why the credentials may not be what was meant, or None."""
+        return self.doubtful(*_CREDENTIALS)
 
 
 def load(
     flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
 ) -> Settings:
     """Read every layer and return the settings. Raises ConfigError with every fault."""
+    loaded = survey(flags, environment)
+    if loaded.faults:
+        raise ConfigError(*(fault.message for fault in loaded.faults))
+    return loaded.settings
+
+
+def survey(
+    flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> Loaded:
+    """Read every layer and return the settings with their origins and faults."""
     env = os.environ if environment is None else environment
     read.remember_others(env)
     home = Path(env.get("HOME") or Path.home())
-    file, file_name, faults = _read_file(env, home)
-    directory = env.get("CREDENTIALS_DIRECTORY")
-    values = _Values(flags or {}, env, Path(directory) if directory else None, file, file_name)
-    settings = _settings(values, env, home)
-    faults += values.faults
-    faults += [
-        f"{file_name}: unknown option {key!r}; known are {', '.join(sorted(values.names))}"
-        for key in sorted(file.keys() - values.names)
-    ]
-    if faults:
-        raise ConfigError(*faults)
-    return settings
-
-
-def _read_file(env: Mapping[str, str], home: Path) -> tuple[dict[str, Any], str, list[str]]:
-    named = env.get("SYNCER_CONFIG")
-    config_home = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
-    candidates = (
-        [Path(named)]
-        if named
-        else [config_home / "syncer" / "syncer.toml", Path("/etc/syncer/syncer.toml")]
+    layers = Layers(flags or {}, env, home)
+    settings = _settings(layers, env, home)
+    layers.finish()
+    return Loaded(
+        settings=settings,
+        given=(*layers.given, *_others(settings, env)),
+        faults=tuple(layers.faults),
+        file=layers.file,
+        temporary=Path(env.get("TMPDIR") or "/tmp"),  # noqa: S108  (where tempfile looks)
     )
-    for path in candidates:
-        try:
-            return tomllib.loads(path.read_text()), str(path), []
-        except FileNotFoundError:
-            if named:
-                return {}, named, [f"SYNCER_CONFIG: there is no file {named}"]
-        except (OSError, UnicodeDecodeError) as error:
-            return {}, str(path), [f"{path}: cannot be read ({error})"]
-        except tomllib.TOMLDecodeError as error:
-            return {}, str(path), [f"{path}: is not TOML ({error})"]
-    return {}, "", []
 
 
-def _settings(values: _Values, env: Mapping[str, str], home: Path) -> Settings:
+def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[Given]:
+    """Yield the variables that are set and heeded, but not by us."""
+    shown = {name: env[name] for name in ("SSL_CERT_FILE", "TMPDIR") if env.get(name)}
+    if settings.proxy is not None:
+        shown["HTTPS_PROXY"] = read.mask(settings.proxy.reveal())
+    if settings.database.libpq:
+        shown |= {name: env[name] for name in (*_LIBPQ, "PGUSER", "PGSSLMODE") if env.get(name)}
+    for name, value in shown.items():
+        yield Given(name=name, value=value, origin=ENVIRONMENT)
+
+
+def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     state_home = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
-    state_dir = values.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
-    endpoint = values.get("ZENLAYER_ENDPOINT", read.endpoint, read.DEFAULT_ENDPOINT)
-    url = values.get("SYNCER_DATABASE_URL", read.database_url, None)
+    state_dir = layers.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
+    endpoint = layers.get("ZENLAYER_ENDPOINT", read.endpoint, read.DEFAULT_ENDPOINT)
+    url = layers.get("SYNCER_DATABASE_URL", read.database_url, None, show=read.mask)
     return Settings(
-        account=values.get("SYNCER_ACCOUNT", read.account, "default"),
-        services=values.get("SYNCER_SERVICES", read.services, ("vm",)),
+        account=layers.get("SYNCER_ACCOUNT", read.account, "default"),
+        services=layers.get("SYNCER_SERVICES", read.services, ("vm",)),
         endpoint=endpoint,
-        credentials=_credentials(values),
-        proxy=_proxy(endpoint, values.faults),
+        credentials=_credentials(layers),
+        proxy=_proxy(layers, endpoint),
         database=Database(
             url=url,
             libpq=url is None and any(env.get(name) for name in _LIBPQ),
             home=state_dir / "postgres",
-            pg_bin=values.get("SYNCER_PG_BIN", str, None),
+            pg_bin=layers.get("SYNCER_PG_BIN", str, None),
         ),
         state_dir=state_dir,
-        max_concurrency=values.get("SYNCER_MAX_CONCURRENCY", read.whole(1, 1000), 16),
-        max_rate=values.get("SYNCER_MAX_RATE", read.rate, None),
-        page_size=values.get("SYNCER_PAGE_SIZE", read.whole(1, 1000), 1000),
-        request_timeout=values.get("SYNCER_REQUEST_TIMEOUT", read.positive, 30.0),
-        run_timeout=values.get("SYNCER_RUN_TIMEOUT", read.positive, 900.0),
+        max_concurrency=layers.get("SYNCER_MAX_CONCURRENCY", read.whole(1, 1000), 16),
+        max_rate=layers.get("SYNCER_MAX_RATE", read.rate, None),
+        page_size=layers.get("SYNCER_PAGE_SIZE", read.whole(1, 1000), 1000),
+        request_timeout=layers.get("SYNCER_REQUEST_TIMEOUT", read.positive, 30.0),
+        run_timeout=layers.get("SYNCER_RUN_TIMEOUT", read.positive, 900.0),
         guard=Limits(
-            zone_count=values.limit("SYNCER_GUARD_ZONE_COUNT", None, 10),
-            zone_percent=values.limit("SYNCER_GUARD_ZONE_PERCENT", 100, 25),
-            run_percent=values.limit("SYNCER_GUARD_RUN_PERCENT", 100, 50),
+            zone_count=layers.limit("SYNCER_GUARD_ZONE_COUNT", None, 10),
+            zone_percent=layers.limit("SYNCER_GUARD_ZONE_PERCENT", 100, 25),
+            run_percent=layers.limit("SYNCER_GUARD_RUN_PERCENT", 100, 50),
         ),
-        keep=values.get("SYNCER_KEEP", read.keep, None),
-        log_format=values.get("SYNCER_LOG_FORMAT", read.one_of("auto", "console", "json"), "auto"),
-        log_level=values.get(
+        keep=layers.get("SYNCER_KEEP", read.keep, None),
+        log_format=layers.get("SYNCER_LOG_FORMAT", read.one_of("auto", "console", "json"), "auto"),
+        log_level=layers.get(
             "SYNCER_LOG_LEVEL", read.one_of("auto", "debug", "info", "warning", "error"), "auto"
         ),
-        metrics_file=values.get("SYNCER_METRICS_FILE", Path, None),
+        metrics_file=layers.get("SYNCER_METRICS_FILE", Path, None),
         traces=read.traces(env),
-        every=values.get("SYNCER_EVERY", read.positive, 900.0),
-        http=values.get("SYNCER_HTTP", read.listen, read.HTTP),
+        every=layers.get("SYNCER_EVERY", read.positive, 900.0),
+        http=layers.get("SYNCER_HTTP", read.listen, read.HTTP),
     )
 
 
-def _credentials(values: _Values) -> KeyPair | Token | None:
+def _credentials(layers: Layers) -> KeyPair | Token | None:
     """Read a token, or a key pair; Terraform's names stand in where the CLI's are unset."""
-    token = values.get("ZENLAYER_TOKEN", read.secret, None)
-    key_id = values.get("ZENLAYER_ACCESS_KEY_ID", read.header, None)
-    secret = values.get("ZENLAYER_ACCESS_KEY_SECRET", read.secret, None)
-    other_id = values.get("ZENLAYERCLOUD_ACCESS_KEY_ID", read.header, None)
-    other_secret = values.get("ZENLAYERCLOUD_ACCESS_KEY_PASSWORD", read.secret, None)
+    token = layers.get(_CREDENTIALS[0], read.secret, None)
+    key_id = layers.get(_CREDENTIALS[1], read.header, None, show=read.brief)
+    secret = layers.get(_CREDENTIALS[2], read.secret, None)
+    other_id = layers.get(_CREDENTIALS[3], read.header, None, show=read.brief)
+    other_secret = layers.get(_CREDENTIALS[4], read.secret, None)
     if token is not None:
         return Token(token)
     if key_id is None and secret is None:
         key_id, secret = other_id, other_secret
-        names = ("ZENLAYERCLOUD_ACCESS_KEY_ID", "ZENLAYERCLOUD_ACCESS_KEY_PASSWORD")
+        names = _CREDENTIALS[3:]
     else:
-        names = ("ZENLAYER_ACCESS_KEY_ID", "ZENLAYER_ACCESS_KEY_SECRET")
+        names = _CREDENTIALS[1:3]
     if key_id is not None and secret is not None:
         return KeyPair(key_id, secret)
     if key_id is not None or secret is not None:
         here, missing = names if secret is None else names[::-1]
-        values.faults.append(f"{here} is set but {missing} is not: both make a key pair")
+        fault = f"{here} is set but {missing} is not: both make a key pair"
+        layers.faults.append(Fault(missing, fault))
     return None
 
 
-def _proxy(endpoint: str, faults: list[str]) -> Secret | None:
+def _proxy(layers: Layers, endpoint: str) -> Secret | None:
     """Return the proxy for the endpoint, after HTTPS_PROXY and NO_PROXY."""
     parts = urlsplit(endpoint)
     if urllib.request.proxy_bypass(parts.netloc) or LOOPBACK.match(parts.hostname or ""):
@@ -272,7 +242,8 @@ def _proxy(endpoint: str, faults: list[str]) -> Secret | None:
     try:
         read.endpoint_address(proxy)
     except ValueError:
-        faults.append(f"{parts.scheme.upper()}_PROXY: is not a URL: write http://host:port")
+        name = f"{parts.scheme.upper()}_PROXY"
+        layers.faults.append(Fault(name, f"{name}: is not a URL: write http://host:port"))
     return Secret(proxy)
 
 

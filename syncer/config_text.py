@@ -84,6 +84,11 @@ def mask(url: str) -> str:
     return f"{scheme}{slashes}{login}{at}{address}"
 
 
+def brief(text: str) -> str:
+    """Return the beginning of an id, for showing: a secret may have been put in its place."""
+    return f"{text[:4]}..." if len(text) > 8 else "***"  # noqa: PLR2004
+
+
 def endpoint_address(text: str) -> tuple[SplitResult, str]:
     """Return an http or https URL in parts, and its host; never quotes it (it may hold secrets)."""
     fault = f"is not a URL: write for example {DEFAULT_ENDPOINT}"

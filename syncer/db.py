@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import anyio
 import asyncpg
 
-from syncer.core.errors import ConfigError, DatabaseGone, TransactionFailed
+from syncer.core.errors import ConfigError, DatabaseGone, ServerTooOld, TransactionFailed
 from syncer.redact import redacted
 
 OLDEST_SERVER: Final = 15
@@ -150,7 +150,7 @@ class Server:
         major = connection.get_server_version().major
         if major < OLDEST_SERVER:
             await connection.close()
-            raise ConfigError(
+            raise ServerTooOld(
                 f"PostgreSQL {major} at {self.where} is too old: syncer needs {OLDEST_SERVER}"
             )
         return connection

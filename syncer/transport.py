@@ -6,12 +6,14 @@ The only importer of aiohttp's client.
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from syncer import __version__
 from syncer.config import KeyPair, Settings, Token
@@ -24,6 +26,7 @@ MAX_BODY: Final = 64 * 1024 * 1024
 """The most that one reply may hold, after decompression."""
 CONNECT_TIMEOUT: Final = 10.0
 TIMED_OUT: Final = "TIMED_OUT"
+UNTRUSTED: Final = "UNTRUSTED"
 
 
 class Transport:
@@ -40,15 +43,12 @@ class Transport:
         self._credentials = credentials
         self._session = session
         self._proxy = settings.proxy
-        self._timeout = aiohttp.ClientTimeout(
-            total=settings.request_timeout,
-            sock_connect=min(CONNECT_TIMEOUT, settings.request_timeout),
-        )
+        self._timeout = _timeout(settings)
         self.clock_offset = 0.0
 
     async def post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
         """Return status, headers (without regard to case) and body. Raises SyncError."""
-        try:
+        with _named_errors(self._host, self._timeout):
             async with self._session.post(
                 f"{self._endpoint}/api/v2/{source.service}",
                 data=body,
@@ -57,29 +57,7 @@ class Transport:
                 timeout=self._timeout,
                 proxy=self._proxy.reveal() if self._proxy else None,
             ) as response:
-                chunks, size = [], 0
-                async for chunk in response.content.iter_any():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > MAX_BODY:
-                        raise Refused(
-                            f"the reply is larger than {MAX_BODY >> 20} MiB", code="REPLY_TOO_LARGE"
-                        )
-                return response.status, response.headers, b"".join(chunks)
-        except TimeoutError as error:
-            raise Unreachable(
-                f"{self._host} did not answer in {self._timeout.total:g} s", code=TIMED_OUT
-            ) from error
-        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
-            raise TornRead(f"the reply was cut off ({_brief(error)})", code="TORN_READ") from error
-        except aiohttp.InvalidURL:  # its text is the URL, a proxy's password perhaps
-            raise Refused("the endpoint or proxy is not a usable URL", code="BAD_URL") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable(
-                f"{self._host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and "
-                "the network",
-                code="UNREACHABLE",
-            ) from error
+                return response.status, response.headers, await _read(response)
 
     @staticmethod
     @contextlib.contextmanager
@@ -105,14 +83,108 @@ class Transport:
                 timestamp=int(time.time() + self.clock_offset),
                 body=body,
             )
-        return {
-            "Host": self._host,
-            "Content-Type": wire.CONTENT_TYPE,
-            "X-ZC-Action": action,
-            "X-ZC-Version": source.version,
-            "X-ZC-Service": source.service,
-            **proof,
-        }
+        return {**_named(self._host, source, action), **proof}
+
+
+class Greeting(msgspec.Struct, frozen=True, kw_only=True):
+    """What the endpoint answers to a call that nobody signed.
+
+    ``certificate`` is the server's as ``ssl.SSLSocket.getpeercert`` has it (None: no TLS).
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    certificate: Mapping[str, Any] | None
+
+
+class _Presenting(aiohttp.ClientResponse):
+    """Keeps the certificate: a short reply gives its connection back before it can be asked."""
+
+    certificate: Mapping[str, Any] | None = None
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:  # noqa: ANN401  (not exported)
+        if connection.transport is not None:
+            self.certificate = connection.transport.get_extra_info("peercert")
+        return await super().start(connection)
+
+
+async def greet(settings: Settings, source: Source) -> Greeting:
+    """Call the API without credentials: is it there, and what does it show? Raises SyncError."""
+    host, action = _host(settings.endpoint), "DescribeZones"
+    timeout = _timeout(settings)
+    async with _session(
+        settings, response_class=_Presenting, tls=ssl.create_default_context()
+    ) as session:
+        with _named_errors(host, timeout):
+            async with session.post(
+                f"{settings.endpoint}/api/v2/{source.service}",
+                data=source.zones_request(),
+                headers=_named(host, source, action),
+                allow_redirects=False,
+                timeout=timeout,
+                proxy=settings.proxy.reveal() if settings.proxy else None,
+            ) as response:
+                assert isinstance(response, _Presenting)  # noqa: S101  (the session's class)
+                return Greeting(
+                    status=response.status,
+                    headers=response.headers,
+                    body=await _read(response),
+                    certificate=response.certificate,
+                )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise Refused(f"the reply is larger than {MAX_BODY >> 20} MiB", code="REPLY_TOO_LARGE")
+    return b"".join(chunks)
+
+
+@contextlib.contextmanager
+def _named_errors(host: str, timeout: aiohttp.ClientTimeout) -> Iterator[None]:
+    """Turn what aiohttp raises into the named errors of a call."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unreachable(
+            f"{host} did not answer in {timeout.total:g} s", code=TIMED_OUT
+        ) from error
+    except aiohttp.ClientHttpProxyError as error:  # its text is the proxy's URL, with a password
+        raise Unreachable(
+            f"the proxy refused to connect to {host}: HTTP {error.status}; check HTTPS_PROXY",
+            code="PROXY_REFUSED",
+        ) from None
+    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
+        raise TornRead(f"the reply was cut off ({_brief(error)})", code="TORN_READ") from error
+    except aiohttp.InvalidURL:  # its text is the URL, a proxy's password perhaps
+        raise Refused("the endpoint or proxy is not a usable URL", code="BAD_URL") from None
+    except aiohttp.ClientConnectorCertificateError as error:
+        reason = getattr(error.certificate_error, "verify_message", "") or _brief(error)
+        raise Unreachable(
+            f"the certificate that {host} shows is not trusted ({reason}); if its authority is "
+            "your own, name the file of its certificate in SSL_CERT_FILE",
+            code=UNTRUSTED,
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unreachable(
+            f"{host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and the network",
+            code="UNREACHABLE",
+        ) from error
+
+
+def _named(host: str, source: Source, action: str) -> dict[str, str]:
+    """Return the headers that say what is asked for."""
+    return {
+        "Host": host,
+        "Content-Type": wire.CONTENT_TYPE,
+        "X-ZC-Action": action,
+        "X-ZC-Version": source.version,
+        "X-ZC-Service": source.service,
+    }
 
 
 def _brief(error: BaseException) -> str:
@@ -128,16 +200,34 @@ def _host(endpoint: str) -> str:
     return host if parts.port in {None, default} else f"{host}:{parts.port}"
 
 
+def _timeout(settings: Settings) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=settings.request_timeout,
+        sock_connect=min(CONNECT_TIMEOUT, settings.request_timeout),
+    )
+
+
 @contextlib.asynccontextmanager
 async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
     """Open the session to the API. Raises ConfigError where there are no credentials."""
     credentials = settings.require_credentials()
+    async with _session(settings) as session:
+        yield Transport(settings, credentials, session)
+
+
+def _session(
+    settings: Settings,
+    *,
+    response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
+    tls: ssl.SSLContext | bool = True,
+) -> aiohttp.ClientSession:
     # Certificates are checked by aiohttp's own context: OpenSSL's, so SSL_CERT_FILE is honoured.
-    # One of ours would take the 50 ms of reading the roots once more.
-    connector = aiohttp.TCPConnector(limit=settings.max_concurrency, keepalive_timeout=60)
-    async with aiohttp.ClientSession(
-        connector=connector,
+    # One of ours would take the 50 ms of reading the roots once more; doctor looks at its own.
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=settings.max_concurrency, keepalive_timeout=60, ssl=tls
+        ),
         headers={"User-Agent": f"syncer/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
-    ) as session:
-        yield Transport(settings, credentials, session)
+        response_class=response_class,
+    )

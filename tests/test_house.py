@@ -35,7 +35,7 @@ ONE_IMPORTER = {
     "alembic": r"syncer/migrate\.py",
     "sqlalchemy": r"syncer/migrate\.py",
     "structlog": r"syncer/(ops/)?\w+\.py",
-    "tomllib": r"syncer/config\.py",
+    "tomllib": r"syncer/config_layers\.py",
     "subprocess": r"syncer/embedded/.*",
     "rich": r"syncer/cli/.*",
     "opentelemetry": r"syncer/ops/traces\.py",

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "baseline": ("pins", "Baselines to check against: save, list, delete."),
     "approve": ("approve", "Let withheld removals of a zone through."),
     "prune": ("prune", "Let history and scans go that are older than is to be kept."),
+    "doctor": ("doctor", "What is wrong, and what to do about it."),
     "db": ("db", "The database: upgrade, status, url, roles."),
     "simulate": ("simulate", "An API simulator, for trying and testing."),
     "bench": ("bench", "How close a run is to what network, parser and PostgreSQL allow."),

@@ -188,7 +188,11 @@ def _shown(value: Any) -> str:  # noqa: ANN401
         return ", ".join(map(str, value)) or "-"
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
-    # Names come from outside: no control character of theirs may steer a terminal.
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Return a text that came from outside: no control character of it may steer a terminal."""
     return "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in clean(str(value))
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in clean(text)
     )

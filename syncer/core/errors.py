@@ -101,6 +101,10 @@ class ConfigError(Exception):
         self.faults = faults
 
 
+class ServerTooOld(ConfigError):
+    """PostgreSQL is older than the oldest that will do."""
+
+
 class LockHeld(Exception):
     """Another run of the same account is at work; the message names it."""
 

@@ -10,6 +10,7 @@ as, ``binaries`` for where the programs come from. Linux only: it needs ``flock`
 from __future__ import annotations
 
 from syncer.embedded.binaries import Binaries, find_binaries
+from syncer.embedded.inspection import Inspection, inspect
 from syncer.embedded.server import EmbeddedPostgres
 
-__all__ = ["Binaries", "EmbeddedPostgres", "find_binaries"]
+__all__ = ["Binaries", "EmbeddedPostgres", "Inspection", "find_binaries", "inspect"]

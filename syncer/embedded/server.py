@@ -25,6 +25,7 @@ from syncer.embedded.cluster import (
     STOP_LIMIT,
     Cluster,
 )
+from syncer.embedded.inspection import other_majors
 from syncer.embedded.launcher import Child, Launcher
 from syncer.embedded.postmaster import Postmaster
 from syncer.embedded.sockets import PORT
@@ -136,10 +137,7 @@ class EmbeddedPostgres:
     @property
     def other_majors(self) -> tuple[int, ...]:
         """Majors of which ``home`` holds data that this server does not open; inside only."""
-        found = (path.name.removeprefix("data-") for path in self._home.glob("data-*"))
-        return tuple(
-            sorted(int(name) for name in found if name.isdigit() and int(name) != self.major)
-        )
+        return other_majors(self._home, self.major)
 
     def dsn(self, database: str | None = None) -> str:
         """URL of a database (the one named at birth), for asyncpg and libpq; inside only.

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syncer import config_text
-from syncer.config import KeyPair, Settings, Token, load
+from syncer.config import KeyPair, Settings, Token, load, survey
 from syncer.config_text import Secret, mask
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
@@ -124,6 +124,51 @@ def test_a_file_may_write_values_in_toml(place: Place) -> None:
     settings = place.load()
     assert (settings.services, settings.max_rate, settings.run_timeout) == (("vm",), 2.5, 120.0)
     assert settings.guard == Limits(zone_count=0, zone_percent=25, run_percent=None)
+
+
+def test_where_each_value_came_from_is_told(place: Place) -> None:
+    """A setting's origin is its layer; what is secret, or may be, is not shown."""
+    place.file.write_text(f'page_size = 4\nzenlayer_access_key_secret = "{SECRET}"\n')
+    place.credential("syncer_max_rate", "3\n")
+    env = {
+        "HOME": str(place.home),
+        "SYNCER_CONFIG": str(place.file),
+        "CREDENTIALS_DIRECTORY": str(place.credentials),
+        "SYNCER_ACCOUNT": "mine",
+        "SYNCER_DATABASE_URL": f"postgresql://u:{SECRET}@h/x",
+        "ZENLAYER_ACCESS_KEY_ID": SECRET,
+        "SSL_CERT_FILE": "/ca.pem",
+    }
+    loaded = survey({"services": "vm"}, env)
+    assert () == loaded.faults
+    given = {each.name: (each.value, each.origin) for each in loaded.given}
+    file, credentials = str(place.file), place.credentials
+    assert given["SYNCER_SERVICES"] == ("vm", "--services")
+    assert given["SYNCER_ACCOUNT"] == ("mine", "environment")
+    assert given["SYNCER_MAX_RATE"] == ("3", str(credentials / "syncer_max_rate"))
+    assert given["SYNCER_PAGE_SIZE"] == ("4", file)
+    assert given["SYNCER_RUN_TIMEOUT"] == ("15m", None)
+    assert given["ZENLAYER_ACCESS_KEY_SECRET"] == ("***", file)
+    assert given["ZENLAYER_ACCESS_KEY_ID"] == ("s3cr...", "environment")
+    assert given["SYNCER_DATABASE_URL"] == ("postgresql://u:***@h/x", "environment")
+    assert given["SSL_CERT_FILE"] == ("/ca.pem", "environment")
+    assert SECRET not in repr(loaded.given)
+    assert {e.name for e in loaded.given if e.secret} == {
+        "ZENLAYER_ACCESS_KEY_SECRET",
+        "SYNCER_DATABASE_URL",
+    }
+
+
+def test_a_faulty_value_is_in_doubt_and_a_lost_file_puts_defaults_in_doubt(place: Place) -> None:
+    """Whoever goes on in spite of faults knows which settings are not what was meant."""
+    env = {"HOME": str(place.home), "SYNCER_RUN_TIMEOUT": "soon", "SYNCER_PAGE_SIZE": "5"}
+    loaded = survey({}, env)
+    assert loaded.settings.run_timeout == 900.0
+    assert loaded.doubtful("SYNCER_ACCOUNT", "SYNCER_RUN_TIMEOUT") == "SYNCER_RUN_TIMEOUT"
+    assert loaded.doubtful("SYNCER_ACCOUNT", "SYNCER_PAGE_SIZE") is None
+    loaded = survey({}, env | {"SYNCER_CONFIG": str(place.home / "none.toml")})
+    assert loaded.doubtful("SYNCER_ACCOUNT") == "the settings file"
+    assert loaded.doubtful("SYNCER_PAGE_SIZE") is None
 
 
 # --- faults

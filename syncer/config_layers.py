@@ -1,0 +1,152 @@
+"""The layers of the configuration: where a setting is looked for, and what is found there."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from syncer import config_text as read
+from syncer.config_text import Secret
+
+T = TypeVar("T")
+ENVIRONMENT: Final = "environment"
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting and where it came from (``origin``; None: it has its default).
+
+    ``value`` is safe to show; ``secret`` where it had to be made so.
+    """
+
+    name: str
+    value: str
+    origin: str | None
+    secret: bool = False
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What is wrong with a setting. ``name`` is None where a whole layer cannot be read."""
+
+    name: str | None
+    message: str
+
+
+class Layers:
+    """Looks a name up in each layer; collects what was given, and what is wrong with it."""
+
+    def __init__(
+        self, flags: Mapping[str, Any], environment: Mapping[str, str], home: Path
+    ) -> None:
+        self.given: list[Given] = []
+        self.faults: list[Fault] = []
+        self._flags = flags
+        self._environment = environment
+        directory = environment.get("CREDENTIALS_DIRECTORY")
+        self._credentials = Path(directory) if directory else None
+        self._names: set[str] = set()
+        self._file: dict[str, Any] = {}
+        self.file: Path | None = None
+        """The settings file that is used."""
+        self._read_file(home)
+
+    def get(
+        self,
+        name: str,
+        parse: Callable[[str], T],
+        default: T,
+        show: Callable[[str], str] | None = None,
+    ) -> T:
+        """Return a setting; ``name`` is the variable, the file's key is it without SYNCER_.
+
+        ``show`` makes its text safe to be shown; without it a Secret is starred.
+        """
+        key = name.removeprefix("SYNCER_").lower()
+        self._names.add(key)
+        text, place, origin = self._find(name, key)
+        if text is None:
+            self.given.append(Given(name=name, value=_plain(default), origin=None))
+            return default
+        try:
+            value = parse(text)
+        except ValueError as error:
+            self.faults.append(Fault(name, f"{place}: {error}"))
+            return default
+        secret = isinstance(value, Secret)
+        shown = show(text) if show else "***" if secret else text
+        self.given.append(Given(name=name, value=shown, origin=origin, secret=secret))
+        return value
+
+    def limit(self, name: str, high: int | None, default: int) -> int | None:
+        """Return a limit of the guard (None: off)."""
+        known: int | None = default
+        return self.get(name, read.threshold(high), known)
+
+    def finish(self) -> None:
+        """Name the options of the file that nobody asked for."""
+        known = ", ".join(sorted(self._names))
+        self.faults += [
+            Fault(key, f"{self.file}: unknown option {key!r}; known are {known}")
+            for key in sorted(self._file.keys() - self._names)
+        ]
+
+    def _find(self, name: str, key: str) -> tuple[str | None, str, str]:
+        """Return the text of a setting, where exactly it stands, and in which layer."""
+        if (flag := self._flags.get(key)) is not None:
+            place = f"--{key.replace('_', '-')}"
+            return str(flag), place, place
+        if value := self._environment.get(name):
+            return value, name, ENVIRONMENT
+        if self._credentials is not None:
+            path = self._credentials / name.lower()
+            try:
+                if value := path.read_text().strip():
+                    return value, str(path), str(path)
+            except FileNotFoundError:
+                pass
+            except (OSError, UnicodeDecodeError) as error:
+                self.faults.append(Fault(name, f"{path}: cannot be read ({error})"))
+        if key in self._file:
+            value = self._file[key]
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            return text or None, f"{self.file}: {key}", str(self.file)
+        return None, name, ""
+
+    def _read_file(self, home: Path) -> None:
+        named = self._environment.get("SYNCER_CONFIG")
+        config_home = Path(self._environment.get("XDG_CONFIG_HOME") or home / ".config")
+        for path in (
+            [Path(named)]
+            if named
+            else [config_home / "syncer" / "syncer.toml", Path("/etc/syncer/syncer.toml")]
+        ):
+            self.file = path
+            try:
+                self._file = tomllib.loads(path.read_text())
+            except FileNotFoundError:
+                if not named:
+                    continue
+                fault = f"SYNCER_CONFIG: there is no file {named}"
+            except (OSError, UnicodeDecodeError) as error:
+                fault = f"{path}: cannot be read ({error})"
+            except tomllib.TOMLDecodeError as error:
+                fault = f"{path}: is not TOML ({error})"
+            else:
+                return
+            self.faults.append(Fault(None, fault))
+            return
+        self.file = None
+
+
+def _plain(default: object) -> str:
+    """Return a default as it would be written."""
+    if default is None:
+        return "none"
+    if isinstance(default, float):
+        return f"{default / 60:g}m" if default % 60 == 0 else f"{default:g}s"
+    if isinstance(default, tuple):
+        return (":" if isinstance(default[-1], int) else ",").join(map(str, default))
+    return str(default)

@@ -1,0 +1,237 @@
+"""The inventory as it was found: the run lock, the last runs, stale zones, withheld removals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from syncer.core.doctor.finding import (
+    Finding,
+    age,
+    failed,
+    instant,
+    listed,
+    number,
+    ok,
+    warning,
+)
+
+_LATELY: Final = timedelta(days=7)
+_BEGINNING: Final = timedelta(minutes=1)
+_IN_A_ROW: Final = 3
+_SHOWN: Final = 10
+_NEVER: Final = timedelta.max
+
+
+class RunSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A run; ``now`` is the database's clock when it was looked at."""
+
+    run_id: int
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    deadline_at: datetime
+    error_code: str | None
+    error_message: str | None
+    zones: int
+    images: int
+    now: datetime
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that holds the run lock; its name is hidden from roles that are not its own."""
+
+    pid: int
+    backend_start: datetime | None
+    application_name: str | None
+    client: str | None
+
+    def __str__(self) -> str:
+        name = f"{self.application_name}, " if self.application_name else ""
+        return f"{name}backend {self.pid}"
+
+
+def lock(holders: Sequence[Holder], runs: Sequence[RunSeen], now: datetime) -> Finding:
+    """Judge who holds the run lock of the account; ``runs`` are newest first."""
+    running = next((run for run in runs if run.status == "running"), None)
+    if running is None and not holders:
+        return ok("lock", "free: no run is at work")
+    if running is None:
+        holder = holders[0]
+        since = holder.backend_start
+        if since is not None and now - since < _BEGINNING:
+            return ok("lock", f"a run is beginning ({holder})")
+        return warning(
+            "lock",
+            f"held without a run, by {holder}" + (f" since {instant(since)}" if since else ""),
+            f"if it is stuck, end it: select pg_terminate_backend({holder.pid})",
+        )
+    run = f"run {running.run_id}, at work since {instant(running.started_at)}"
+    if not holders:
+        return warning(
+            "lock",
+            f"free, but {run}, has not ended: its process died",
+            "nothing: the next run marks it crashed and repairs all",
+        )
+    held = f"held by {run} ({holders[0]})"
+    overdue = now - running.deadline_at
+    if overdue <= timedelta():
+        return ok("lock", held)
+    return warning(
+        "lock",
+        f"{held}: it hangs, its time was up {age(overdue)} ago",
+        f"the next syncer sync ends it and takes over; or end it now: "
+        f"select pg_terminate_backend({holders[0].pid})",
+    )
+
+
+def runs(seen: Sequence[RunSeen]) -> Finding:
+    """Judge how the last runs ended; they are newest first."""
+    ended = [run for run in seen if run.finished_at is not None]
+    if not ended:
+        return ok("runs", "none has ended yet" if seen else "none yet: syncer sync makes the first")
+    last = ended[0]
+    assert last.finished_at is not None  # noqa: S101  (chosen so)
+    said = f"run {last.run_id} {last.status} {age(last.now - last.finished_at)} ago"
+    bad = [run for run in ended if run.status in {"failed", "crashed"}]
+    if last.status == "succeeded":
+        also = f"; {len(bad)} of the last {len(ended)} failed or crashed" if bad else ""
+        seen_then = f"{number(last.zones, 'zone')}, {number(last.images, 'image')}"
+        return ok("runs", f"{said}: {seen_then}{also}")
+    why = f": {last.error_message}" if last.error_message else ""
+    if last.status == "partial":
+        return warning("runs", f"{said}{why}", "syncer zones tells which zone (LAST)")
+    streak = next((n for n, run in enumerate(ended) if run not in bad), len(ended))
+    if streak < _IN_A_ROW:
+        return warning("runs", f"{said}{why}", "run syncer sync again; syncer runs lists them")
+    return failed(
+        "runs",
+        f"the last {streak} failed or crashed; {said}{why}",
+        "mend what else is found here, then run syncer sync",
+    )
+
+
+class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone; ``now`` is the database's clock when it was looked at."""
+
+    service: str
+    zone_id: str
+    gone_at: datetime | None
+    last_complete_at: datetime | None
+    last_status: str | None
+    present_images: int
+    withheld_removals: int
+    approved_removals: int | None
+    withheld_since: datetime | None
+    now: datetime
+
+    @property
+    def unseen(self) -> timedelta:
+        """How long ago the last whole look was."""
+        return self.now - self.last_complete_at if self.last_complete_at else _NEVER
+
+
+def fresh(zones: Sequence[ZoneSeen], most: float) -> Finding:
+    """Judge the age of what is known; ``most`` is how old it may be (seconds)."""
+    there = [zone for zone in zones if zone.gone_at is None]
+    if not there:
+        return ok("zones", "none is known" if zones else "none yet: syncer sync finds them")
+    stale = sorted(
+        (zone for zone in there if zone.unseen > timedelta(seconds=most)),
+        key=lambda zone: (zone.unseen, zone.zone_id),
+        reverse=True,
+    )
+    if not stale:
+        oldest = max(zone.unseen for zone in there)
+        return ok("zones", f"all {len(there):,} wholly seen within {age(oldest)}")
+    names = listed([f"{zone.zone_id} ({_unseen(zone)})" for zone in stale])
+    if len(stale) < len(there):
+        return warning(
+            "zones",
+            f"{len(stale):,} of {len(there):,} not wholly seen for {age(most)}: {names}",
+            "syncer zones tells what came of the last look, view zone_scans why",
+        )
+    return warning(
+        "zones",
+        f"none was wholly seen for {age(most)}: {names}",
+        "do runs still come (cron, systemd), and succeed? (--max-age TIME sets what is too old)",
+    )
+
+
+def _unseen(zone: ZoneSeen) -> str:
+    return f"{age(zone.unseen)} ago" if zone.last_complete_at else "never"
+
+
+def gone(zones: Sequence[ZoneSeen]) -> Finding:
+    """Tell of zones that the API no longer lists: nobody is warned of one for ever."""
+    left = [zone for zone in zones if zone.gone_at is not None]
+    if not left:
+        return ok("gone_zones", "none")
+    names = listed([f"{z.zone_id} (since {instant(z.gone_at)})" for z in left if z.gone_at])
+    if not any(zone.gone_at and zone.now - zone.gone_at < _LATELY for zone in left):
+        return ok("gone_zones", f"none lately; before: {names}")
+    return warning(
+        "gone_zones",
+        f"the API lists no more: {names}",
+        "their images are unknown, not removed; nothing to do if Zenlayer closed the zone",
+    )
+
+
+def withheld(zones: Sequence[ZoneSeen], account: str) -> list[Finding]:
+    """Tell of removals that wait for a person, a line for each zone."""
+    tripped = [zone for zone in zones if zone.withheld_removals]
+    if not tripped:
+        return [ok("withheld", "the guard withholds no removal")]
+    told = [_withheld(zone, account) for zone in tripped[:_SHOWN]]
+    if (more := len(tripped) - _SHOWN) > 0:
+        told.append(
+            warning(
+                "withheld",
+                f"{number(more, 'more zone')} with withheld removals",
+                "syncer zones lists them all (WITHHELD)",
+            )
+        )
+    return told
+
+
+def _withheld(zone: ZoneSeen, account: str) -> Finding:
+    count = zone.withheld_removals
+    since = f" since {instant(zone.withheld_since)}" if zone.withheld_since else ""
+    said = f"{zone.zone_id}: {number(count, 'removal')} of {zone.present_images:,} images{since}"
+    if zone.approved_removals is None:
+        look = f"syncer images --withheld --zone {zone.zone_id}"
+        approve = (
+            f"syncer approve --account {account} --service {zone.service} {zone.zone_id} "
+            f"--max {count}"
+        )
+        return warning("withheld", said, f"look: {look}; if they are really gone: {approve}")
+    if zone.approved_removals < count:
+        return warning(
+            "withheld",
+            f"{said}; approved are at most {zone.approved_removals:,}, so none will pass",
+            f"syncer approve again with --max {count}, if they are really gone",
+        )
+    return ok("withheld", f"{said}; approved, they pass at the zone's next whole look")
+
+
+class RateSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The rate at which the API took our calls; ``now`` is the database's clock."""
+
+    calls_per_second: float
+    learnt_at: datetime
+    run_id: int
+    now: datetime
+
+
+def rate_limit(seen: RateSeen | None) -> Finding:
+    """Tell what is known of the API's limit."""
+    if seen is None:
+        return ok("rate_limit", "the API never asked for fewer calls")
+    return ok(
+        "rate_limit",
+        f"the API took {seen.calls_per_second:.3g} calls a second, learnt "
+        f"{age(seen.now - seen.learnt_at)} ago by run {seen.run_id}",
+    )

@@ -1,0 +1,27 @@
+-- What this role lacks of what syncer_writer has, and what it has beyond any sync's need.
+with objects as (
+    select n.nspname || '.' || c.relname as name, c.oid, c.relkind,
+           case when n.nspname = 'syncer' then array['select']
+                else array['select', 'insert', 'update', 'delete'] end as needed
+    from pg_class as c
+    join pg_namespace as n on n.oid = c.relnamespace
+    where (n.nspname = 'syncer_store' and c.relkind in ('r', 'p')
+           and c.relname <> 'alembic_version')
+       or (n.nspname = 'syncer' and c.relkind = 'v')
+), lacking as (
+    select 'usage' as privilege, 'schema ' || nspname as name
+    from pg_namespace
+    where nspname in ('syncer', 'syncer_store') and not has_schema_privilege(oid, 'usage')
+    union all
+    select p.privilege, o.name
+    from objects as o
+    cross join lateral unnest(o.needed) as p (privilege)
+    where not has_table_privilege(o.oid, p.privilege)
+)
+select r.rolname::text as role, r.rolsuper as superuser, r.rolcreaterole as creates_roles,
+       (select count(*) from objects) as objects,
+       coalesce((select jsonb_object_agg(privilege, names order by privilege) from (
+           select privilege, jsonb_agg(name order by name) as names
+           from lacking group by privilege) as l), '{}') as lacks
+from pg_roles as r
+where r.rolname = current_user

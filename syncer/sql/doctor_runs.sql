@@ -1,0 +1,7 @@
+-- The newest runs of an account, newest first.
+select run_id, status, started_at, finished_at, deadline_at, error_code, error_message,
+       zones, images, clock_timestamp() as now
+from syncer.runs
+where account = $1
+order by run_id desc
+limit 20
