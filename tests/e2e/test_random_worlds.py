@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from syncer.approvals import approve
-from syncer.core.errors import ConfigError
+from syncer.core.errors import ConfigError, Interrupted
 from syncer.core.model import Fault
 from syncer.core.paging import LARGE
 from syncer.scheduler import Stop
@@ -207,17 +207,24 @@ async def run(  # noqa: PLR0915
     if how.approve:
         await approve_all(db, how.approve)
     before, start, written = await stored(db), inventory(world), await digest(db)
+    last = await db.fetchval("select max(run_id) from syncer_store.runs")
     simulator.on_call = on_call
     with anyio.CancelScope() as scope:
         try:
             await sync(zones=how.only, dry_run=how.dry, stop=stop, **how.settings)
         except ConfigError:  # no such zone is listed now
             assert how.only
+        except Interrupted:  # the zones are asked for while the run begins
+            assert how.end == ("stop", 1)
     simulator.on_call = None
     if how.dry:
         assert written == await digest(db), "a dry run writes nothing"
         return
     run_id = await db.fetchval("select max(run_id) from syncer_store.runs")
+    if run_id == last:  # it was ended before it began
+        assert how.end[1] == 1
+        assert written == await digest(db), "a run that did not begin writes nothing"
+        return
     of_run = "select zone_id, {} from syncer.{} where run_id = $1".format
     scans = dict(await db.fetch(of_run("status", "zone_scans"), run_id))
     feed = await db.fetch(of_run("image_id, kind", "image_changes"), run_id)
