@@ -50,10 +50,19 @@ def box(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
     if subprocess.run([unshare, *KINDS, "true"], capture_output=True, check=False).returncode:
         pytest.skip("namespaces are not to be had: that takes root")
     scratch = tmp_path_factory.mktemp("box")
+    ends_with_us = (tool("setpriv", "util-linux"), "--pdeathsig=KILL", "--")
     script = (Path(__file__).parent / "box.sh", scratch, installed)
     with (scratch / "log").open("w+") as log:
         outer = subprocess.Popen(
-            [unshare, *KINDS, "--kill-child", *script, sysconfig.get_path("purelib"), LIBRARIES],
+            [
+                *ends_with_us,
+                unshare,
+                *KINDS,
+                "--kill-child",
+                *script,
+                sysconfig.get_path("purelib"),
+                LIBRARIES,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -12,6 +12,7 @@ import pytest
 
 from tests.deploy.tools import DEPLOY, Box
 
+pytestmark = pytest.mark.timeout(300)  # it installs and boots: seconds here, more on a busy machine
 API = "http://127.0.0.1:8989"
 SYNCER = "/opt/syncer/venv/bin/syncer"
 

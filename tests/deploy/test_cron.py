@@ -30,7 +30,8 @@ def test_every_line_is_a_comment_a_variable_or_a_job() -> None:
     assert ["syncer"] * 2 == [job["user"] for job in jobs]
     words = [job["command"].removesuffix(" >/dev/null").split() for job in jobs]
     assert [PROGRAM] * 2 == [word[0] for word in words]
-    check_command(*words[0][1:])
+    for word in words:
+        check_command(*word[1:])
 
 
 async def test_the_job_works_and_is_silent(environment: dict[str, str], tmp_path: Path) -> None:
