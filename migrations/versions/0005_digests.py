@@ -13,4 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("alter table syncer_store.zone_digests drop column rows")
+    # A table of ours alone: a program of another revision reads nothing of it.
+    op.execute("""
+        -- squawk-ignore ban-drop-column
+        alter table syncer_store.zone_digests drop column rows""")
