@@ -72,6 +72,7 @@ async def doctor(
                 # be cancelled ends with the process.
                 last_resort.args = (code,)
                 last_resort.daemon = True
+                last_resort.start()
     finally:
         if not late:
             last_resort.cancel()

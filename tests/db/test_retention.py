@@ -188,8 +188,8 @@ async def nothing_old_is_left(db: Any) -> None:
 
 @pytest.fixture
 async def past(db: Any) -> Past:
-    """Some months of one account, which ended a year ago."""
-    made = Past(3, await db.fetchval("select now()") - 365 * DAY, runs=80)
+    """Some months of one account, which ended a year ago, at midnight: days hold the same looks."""
+    made = Past(1, await db.fetchval("select date_trunc('day', now())") - 365 * DAY, runs=80)
     await made.write(db)
     return made
 
@@ -263,7 +263,7 @@ async def test_what_0004_stored_is_answered_alike_and_pruned(empty_url: str) -> 
     db = await asyncpg.connect(empty_url)
     await db.execute(as_sql("0004"))
     await db.execute("set timezone to 'UTC'")
-    await Past(5, await db.fetchval("select now()") - DAY, runs=80).write(db)
+    await Past(5, await db.fetchval("select date_trunc('day', now())") - DAY, runs=80).write(db)
     asked = await instants(db, Random(1))  # noqa: S311
     before, changes = await answers(db, asked), await feed(db)
     assert ("0004", revisions()[-1]) == await upgrade(Server(empty_url))
