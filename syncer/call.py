@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from syncer.core.sources import Source
-from syncer.tracing import Span, span
+from syncer.tracing import Attributes, Span, span
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -28,20 +29,20 @@ class Call(msgspec.Struct, Generic[T_co]):
     def span(self, endpoint: str, waited: float) -> Span:
         """Return a span for sending it, after it waited its turn for so many seconds."""
         self.sent += 1
+        name = f"{self.source.service}/{self.action}"
+        return span(name, partial(self._attributes, endpoint, waited), remote=True)
+
+    def _attributes(self, endpoint: str, waited: float) -> Attributes:
         parts = urlsplit(endpoint)
-        return span(
-            f"{self.source.service}/{self.action}",
-            {
-                "http.request.method": "POST",
-                "http.request.resend_count": self.sent - 1 or None,
-                "server.address": parts.hostname,
-                "server.port": parts.port or {"https": 443, "http": 80}[parts.scheme],
-                "url.full": f"{endpoint}/api/v2/{self.source.service}",
-                "syncer.service": self.source.service,
-                "syncer.zone": self.zone,
-                "syncer.action": self.action,
-                "syncer.page": self.page,
-                "syncer.waited": waited,
-            },
-            remote=True,
-        )
+        return {
+            "http.request.method": "POST",
+            "http.request.resend_count": self.sent - 1 or None,
+            "server.address": parts.hostname,
+            "server.port": parts.port or {"https": 443, "http": 80}[parts.scheme],
+            "url.full": f"{endpoint}/api/v2/{self.source.service}",
+            "syncer.service": self.source.service,
+            "syncer.zone": self.zone,
+            "syncer.action": self.action,
+            "syncer.page": self.page,
+            "syncer.waited": waited,
+        }

@@ -48,9 +48,16 @@ _unrecorded: Final = Span()
 _begin: Callable[[str, Attributes, bool], Span] | None = None
 
 
-def span(name: str, attributes: Attributes = _NONE, *, remote: bool = False) -> Span:
-    """Return a span to be entered; a ``remote`` one waits for the API or PostgreSQL."""
-    return _unrecorded if _begin is None else _begin(name, attributes, remote)
+def span(
+    name: str, attributes: Attributes | Callable[[], Attributes] = _NONE, *, remote: bool = False
+) -> Span:
+    """Return a span to be entered; a ``remote`` one waits for the API or PostgreSQL.
+
+    Attributes that take work are given as what makes them, which is called if they are recorded.
+    """
+    if _begin is None:
+        return _unrecorded
+    return _begin(name, attributes() if callable(attributes) else attributes, remote)
 
 
 def told_by(zone: ZoneRef) -> dict[str, Value]:

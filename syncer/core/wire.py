@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -57,7 +58,7 @@ def signature(*, secret: str, host: str, content_type: str, timestamp: int, body
         )
     )
     to_sign = f"{ALGORITHM}\n{timestamp}\n{sha256(canonical.encode()).hexdigest()}"
-    return hmac.new(secret.encode(), to_sign.encode(), sha256).hexdigest()
+    return hmac.digest(secret.encode(), to_sign.encode(), "sha256").hex()
 
 
 def key_pair_headers(
@@ -129,11 +130,17 @@ def set_aside(body: bytes, name: str) -> tuple[bytes, memoryview] | None:
     A guess by the bytes. It is right if the rest, parsed, has the mark as that member, and the
     list is one: then the whole would be parsed to the same.
     """
-    found = re.search(rb'"%s"\s*:\s*\[' % re.escape(name.encode()), body)
+    found = _beginning(name).search(body)
     if found is None:
         return None
     start, end = found.end() - 1, body.rfind(b"]") + 1
     return body[:start] + MARK + body[end:], memoryview(body)[start:end]
+
+
+@cache
+def _beginning(name: str) -> re.Pattern[bytes]:
+    """Return what the beginning of a list of that name looks like."""
+    return re.compile(rb'"%s"\s*:\s*\[' % re.escape(name.encode()))
 
 
 def _error_envelope(body: bytes) -> _Envelope:
@@ -153,6 +160,8 @@ def _text(value: Any, most: int = _MAX_MESSAGE) -> str | None:
         return None
     whole = value if len(value) <= most else re.sub(r"[!-~]+\Z", "", value[:most])
     line = " ".join(whole.split())
+    if line.isprintable():  # as nearly all are
+        return line
     return "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 
