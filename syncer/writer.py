@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import anyio
 import asyncpg
 import msgspec
 
@@ -47,6 +48,8 @@ class Writer:
         self._account = account
         self._full = full
         self._zones: dict[ZoneRef, Zone] = {}
+        # What is stored of a large zone is held in digests while it is compared: one at a time.
+        self._large = anyio.Lock()
 
     async def prepare(self) -> None:
         """Read which zones are known."""
@@ -88,7 +91,11 @@ class Writer:
     async def write(self, outcome: Snapshot | Incomplete | Failed | Gone) -> Written:
         """Store what came of reading a zone."""
         zone = self._zones[outcome.looked.zone]
-        return await self._do(partial(self._write, zone, outcome), Step(zone.key, amends=False))
+        work, step = partial(self._write, zone, outcome), Step(zone.key, amends=False)
+        if isinstance(outcome, Snapshot) and outcome.is_large:
+            async with self._large:
+                return await self._do(work, step)
+        return await self._do(work, step)
 
     async def _write(
         self, zone: Zone, outcome: Snapshot | Incomplete | Failed | Gone, connection: Connection

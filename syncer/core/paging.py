@@ -52,6 +52,11 @@ class Snapshot:
         self.offered = offered
         self.look = look
 
+    @property
+    def is_large(self) -> bool:
+        """Whether its pages were put aside while it was read."""
+        return len(self.offered) > LARGE
+
     def unlisted(self, present: Iterable[str]) -> Candidates:
         """Return the ids stored as present that this whole look did not list."""
         missing = sorted(image_id for image_id in present if image_id not in self.offered.ids)
