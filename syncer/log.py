@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
-import structlog
-
 from syncer.redact import STARS, redacted
+
+
+@contextlib.contextmanager
+def _left_out(module: str) -> Iterator[None]:
+    """Let nobody import a module meanwhile, unless it was imported before."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # what import takes for not installed
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+# It would load rich, which takes 50 ms, for tracebacks that are prettier than ours may be.
+with _left_out("rich"):
+    import structlog
 
 _SECRET_NAMES: Final = ("secret", "token", "password", "authorization", "dsn", "url", "credential")
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}

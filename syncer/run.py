@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import math
 import time
-from collections.abc import Iterator
 from typing import Final
 
 import anyio
@@ -25,6 +23,7 @@ from syncer.core.limiter import Learnt
 from syncer.core.model import Fault
 from syncer.crawl import WRITERS, Crawl, Listings, Progress
 from syncer.db import Server
+from syncer.garbage import collected_seldom
 from syncer.ledger import Run, grace
 from syncer.lock import session_name
 from syncer.redact import redacted
@@ -38,8 +37,6 @@ from syncer.writer import Writer
 _POLICY: Final = Backoff()
 _GIVEN_UP: Final = 1.0
 """Seconds that a run which is told twice to stop takes to record its end."""
-_OBJECTS: Final = 50_000
-"""New containers after which Python looks for garbage among them."""
 _log = structlog.get_logger()
 
 
@@ -64,7 +61,7 @@ async def run_once(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(bound_contextvars(account=account))
         told = stack.enter_context(span("run", {"syncer.account": account}))
-        stack.enter_context(_rare_collections())
+        stack.enter_context(collected_seldom())
         stack.enter_context(unwrapped())
         client = await stack.enter_async_context(
             open_client(settings, policy=policy, observer=observer)
@@ -121,22 +118,6 @@ async def run_once(
                 await _finish(run, report, client.learnt, patience)
             _log.info("run.finished", **report.wide())
     return report
-
-
-@contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let Python look for cyclic garbage seldom, and not among what was imported.
-
-    Looking takes a tenth of a run otherwise, and once 50 ms in a row; rows make no cycles.
-    """
-    usual = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_OBJECTS, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-        gc.unfreeze()
 
 
 async def _begin(

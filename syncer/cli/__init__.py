@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from syncer import __version__
+from syncer.garbage import spare_this_process
 
 _COMMANDS: Final = {
     "demo": ("demo", "Simulator, embedded PostgreSQL, two syncs with drift between: see it work."),
@@ -66,6 +67,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line."""
     sys.excepthook = _show
+    spare_this_process()
     cli(prog_name="syncer")
 
 
