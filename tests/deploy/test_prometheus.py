@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import re
+import socket
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from click import Context
 from prometheus_client import generate_latest
 
@@ -61,6 +72,78 @@ def test_each_alert_is_seen_silent_firing_and_resolved() -> None:
     assert set(seen) == set(ALERTS)
     for name, cases in seen.items():
         assert any(re.search("f+t+f+", "".join("ft"[s] for s in states)) for states in cases), name
+
+
+@contextlib.asynccontextmanager
+async def started(
+    *command: str | Path, env: dict[str, str], **until: bytes
+) -> AsyncIterator[dict[str, bytes]]:
+    """A program at work; what it logged first that begins and ends as each of ``until`` says."""
+    async with await anyio.open_process([str(part) for part in command], env=env) as process:
+        try:
+            assert process.stderr is not None
+            lines, said = BufferedByteReceiveStream(process.stderr), dict[str, bytes]()
+            while said.keys() != until.keys():
+                line = await lines.receive_until(b"\n", 1 << 16)
+                said |= {name: line for name, part in until.items() if part in line}
+            yield said
+        finally:
+            process.kill()
+
+
+async def test_a_real_prometheus_scrapes_the_daemon(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The shipped configuration, told where the daemon is: scraped, all rules worked out, quiet."""
+    program = tool("prometheus", "prometheus")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    def ask(path: str, **query: str) -> Any:
+        where = f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(where, timeout=10) as reply:
+            return json.load(reply)["data"]
+
+    def rules() -> list[Any]:
+        return [rule for group in ask("rules")["groups"] for rule in group["rules"]]
+
+    def value(query: str) -> float | None:
+        found = ask("query", query=query)["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    serve = (sys.executable, "-m", "syncer", "serve", "--http", "127.0.0.1:0")
+    told = {"address": b"http.listening", "ran": b"run.finished"}
+    async with started(
+        *serve, env={**env, **environment, "SYNCER_LOG_LEVEL": "info"}, **told
+    ) as said:
+        assert "succeeded" == json.loads(said["ran"])["status"]
+        scraped = json.loads(said["address"])["address"].removeprefix("http://")
+        config = (PROMETHEUS / "prometheus.yml").read_text()
+        config = config.replace("syncer:9464", scraped).replace(": 30s", ": 100ms")
+        (tmp_path / "prometheus.yml").write_text(config)
+        (tmp_path / "syncer.rules.yml").write_bytes((PROMETHEUS / "syncer.rules.yml").read_bytes())
+        options = {
+            "config.file": tmp_path / "prometheus.yml",
+            "storage.tsdb.path": tmp_path / "tsdb",
+            "web.listen-address": address,
+        }
+        arguments = [f"--{name}={given}" for name, given in options.items()]
+        async with started(program, *arguments, env=env, ready=b"Server is ready"):
+            while value("count(syncer:zone_age_seconds)") is None or "unknown" in {
+                rule["health"] for rule in rules()
+            }:
+                pass
+            [target] = ask("targets")["activeTargets"]
+            assert ("up", "") == (target["health"], target["lastError"])
+            assert 1 == value('up{job="syncer"}')
+            assert 6 == value("count(syncer:zone_age_seconds)")
+            assert 120 == value("sum(syncer_images_present)")
+            assert 1 == value('syncer_runs_total{account="default", status="succeeded"}')
+            found = rules()
+            assert len(RULES) == len(found)
+            assert {"ok"} == {rule["health"] for rule in found}
+            assert {"inactive"} == {rule["state"] for rule in found if rule["type"] == "alerting"}
 
 
 async def test_what_a_runbook_says_can_be_done(db: Any) -> None:
