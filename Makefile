@@ -8,7 +8,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 
 .PHONY: help
 help: ## Show this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "syncer needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -33,6 +33,10 @@ sync: $(READY) ## One run with your credentials (ZENLAYER_ACCESS_KEY_ID, ..._SEC
 .PHONY: test
 test: $(READY) ## The whole test suite, on the embedded PostgreSQL
 	$(BIN)/pytest -q -n 2
+
+.PHONY: dashboards-check
+dashboards-check: $(READY) ## Rows and time of every panel on a year of history: a minute
+	SYNCER_TEST_YEAR=1 $(BIN)/pytest -q -s tests/deploy/test_grafana.py
 
 .PHONY: lint
 lint: $(READY) ## ruff, mypy, import rules, migrations

@@ -21,15 +21,18 @@ def upgrade() -> None:
 
 
 def exclusion() -> None:
-    # The same rule, led by a number that tells images apart: ids, which begin alike, spread badly
-    # over such an index, and each search went down many branches. 50 us a row became 22.
-    # Both in one statement: there is no moment without it.
+    # The same rule, but within a zone images are told apart by a number first: ids, which begin
+    # alike, spread badly over such an index, and each search went down many branches. With 400,000
+    # versions 109 us a row became 52, and to build it takes 10 s, not 23. Zone and range answer for
+    # an instant as before (0002). The id stands in it as an expression, lest the planner look an
+    # image up in it and not in the primary key, which takes a tenth of the time.
+    # Dropped and added in one statement: there is no moment without it.
     op.execute("""
         alter table syncer_store.image_history
         drop constraint image_history_never_overlaps, -- squawk-ignore ban-drop-constraint
         add constraint image_history_never_overlaps exclude using gist (
-            hashtextextended(image_id, zone_key) with =, zone_key with =, image_id with =,
-            tstzrange(valid_from, valid_to) with &&)""")
+            zone_key with =, hashtextextended(image_id, 0) with =,
+            tstzrange(valid_from, valid_to) with &&, ('=' || image_id) with =)""")
 
 
 def triggers() -> None:

@@ -38,7 +38,7 @@ from syncer.simulator import Simulator, World
 from tests.conftest import QUICK
 from tests.support import assert_exact
 
-HOURS = int(os.environ.get("SYNCER_TEST_HOURS", "8"))
+HOURS = int(os.environ.get("SYNCER_TEST_HOURS", "24"))
 
 
 class Systemd:
