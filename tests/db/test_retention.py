@@ -1,6 +1,7 @@
 """Retention: answers about the kept time stay what they were, and before it nothing is claimed.
 
-``SYNCER_TEST_WORLDS=300 pytest tests/db/test_retention.py`` tries so many pasts.
+``SYNCER_TEST_WORLDS=300 pytest tests/db/test_retention.py`` tries so many pasts;
+``SYNCER_TEST_YEAR=1 pytest -s tests/db/test_retention.py -k long`` prunes a year, and shows it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from syncer.db import Server, revisions, sql
 from syncer.lock import lock_key
 from syncer.migrate import as_sql, upgrade
 from syncer.retention import Pruned, prune
+from tests import seed as seeding
 from tests.past import DAY, Past
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 10)
+A_YEAR = bool(os.environ.get("SYNCER_TEST_YEAR"))
 TABLES = ["runs", "zones", "zone_scans", "images", "image_history", "approvals"]
 TABLES += ["stretches", "retention"]
 MICRO = timedelta(microseconds=1)
@@ -272,3 +275,40 @@ async def test_what_0004_stored_is_answered_alike_and_pruned(empty_url: str) -> 
     assert all(msgspec.structs.astuple(went)[:4]), went
     unchanged(before, await answers(db, asked), await kept_from(db))
     await db.close()
+
+
+SIZES = """
+    select count(*), pg_total_relation_size('syncer_store.zone_scans') >> 20,
+           (select pg_total_relation_size('syncer_store.stretches') >> 20)
+    from syncer_store.zone_scans"""
+SAID = """
+    select (select md5(string_agg(a::text, '' order by a::text))
+            from syncer.images_asof($1) as a),
+           (select md5(string_agg(c::text, '' order by c::text))
+            from syncer.zone_coverage($1) as c)"""
+
+
+@pytest.mark.timeout(900 if A_YEAR else 60)
+async def test_a_long_past_is_pruned_and_answers_alike(url: str, db: Any) -> None:
+    """Runs every 15 minutes: most scans go, what they told of the kept time stays."""
+    size = seeding.YEAR if A_YEAR else seeding.WEEKS
+    await seeding.seed(db, size)
+    kept = size.days // 2
+    instants = [
+        await db.fetchval("select now() - $1 * interval '1 day'", kept * part / 13)
+        for part in range(1, 13)
+    ]
+    before, said = await db.fetchrow(SIZES), [await db.fetchrow(SAID, t) for t in instants]
+    whole = """
+        select sum(looks) from syncer.zone_scans
+        where finished_at > date_trunc('day', now(), 'UTC') - $1 * interval '1 day'
+          and status in ('unchanged', 'changed', 'guarded')"""
+    looks = await db.fetchval(whole, kept - 1)
+    went = await prune(Server(url), keep=kept * DAY, thin_after=timedelta(days=size.days // 12))
+    await db.execute("vacuum (full, analyze) syncer_store.zone_scans")
+    after = await db.fetchrow(SIZES)
+    assert said == [await db.fetchrow(SAID, t) for t in instants]
+    assert looks == await db.fetchval(whole, kept - 1)
+    assert after["count"] == before["count"] - went.scans - went.thinned < before["count"] / 2
+    if A_YEAR:
+        print(f"\n{went}\nscans, MiB, MiB of stretches: {tuple(before)} -> {tuple(after)}")  # noqa: T201
