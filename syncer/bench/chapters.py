@@ -75,10 +75,10 @@ async def latency(course: Course) -> None:
     await course.stand(LATENCY_ZONES, LATENCY_IMAGES)
     for seconds in LATENCIES:
         await course.stage.order(latency=seconds)
+        name = f"latency {seconds * 1000:.0f} ms"
         for _ in range(course.size.rounds):
-            await course.measure(
-                f"latency {seconds * 1000:.0f} ms", concurrency=LATENCY_CALLS_AT_ONCE
-            )
+            await course.measure(f"HTTP floor of {name}", "http", concurrency=LATENCY_CALLS_AT_ONCE)
+            await course.measure(name, concurrency=LATENCY_CALLS_AT_ONCE)
     await course.stage.order(latency=0.0)
 
 

@@ -136,6 +136,16 @@ def _latencies(samples: Samples) -> Iterator[Goal]:
             figures=_each(samples, name, lambda sample, bound=bound: sample.wall / bound),  # type: ignore[misc]
             at_most=at_most,
         )
+        floors = samples.get(f"HTTP floor of {name}", ())
+        yield Goal(
+            goal="G6",
+            work=f"{chapters.LATENCY_ZONES} zones, {name}",
+            beside="bare aiohttp",  # which was told the zones, and so saved a call
+            figures=[
+                sample.wall / (floor.wall + latency)
+                for sample, floor in zip(samples.get(name, ()), floors, strict=True)
+            ],
+        )
 
 
 def _memory(samples: Samples) -> Iterator[Goal]:
