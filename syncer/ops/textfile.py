@@ -6,6 +6,7 @@ that counters count over runs as a daemon's do.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -25,8 +26,11 @@ _Key = tuple[str, tuple[tuple[str, str], ...]]
 def write(metrics: Metrics, path: Path) -> None:
     """Write the metrics over the file, atomically. Raises OSError.
 
-    A file that cannot be read as metrics is replaced: its counters begin anew.
+    A file that cannot be read as metrics is replaced: its counters begin anew. What is no file is
+    left alone: a device or a pipe might be read for ever, and root would put a file in its place.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is there, and is no file", str(path))
     registry = CollectorRegistry()
     registry.register(_Continued(metrics.registry, _counted(path)))
     write_to_textfile(str(path), registry)
@@ -36,7 +40,7 @@ def _counted(path: Path) -> dict[_Key, Sample]:
     """Return the counts that a file holds."""
     try:
         families = list(text_string_to_metric_families(path.read_text()))
-    except (FileNotFoundError, UnicodeDecodeError, ValueError):
+    except (FileNotFoundError, UnicodeDecodeError, ValueError, IndexError):
         return {}
     return {
         _key(sample): sample

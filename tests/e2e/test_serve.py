@@ -373,8 +373,25 @@ async def test_a_metrics_file_that_cannot_be_written_fails_no_run(
         "sync", SYNCER_METRICS_FILE=str(tmp_path / "none" / "x.prom"), SYNCER_LOG_LEVEL="warning"
     )
     assert (0, True) == (done.code, "SYNCER_METRICS_FILE" in done.err)
-    (tmp_path / "x.prom").write_bytes(b"\xff{{{ 12")
-    assert 0 == (await syncer("sync", SYNCER_METRICS_FILE=str(tmp_path / "x.prom"))).code
-    assert (
-        1 == samples((tmp_path / "x.prom").read_text())["syncer_runs_total", "default", "succeeded"]
-    )
+    for rubbish in (b"\xff{{{ 12", b"{, =a}"):
+        (tmp_path / "x.prom").write_bytes(rubbish)
+        assert 0 == (await syncer("sync", SYNCER_METRICS_FILE=str(tmp_path / "x.prom"))).code
+        found = samples((tmp_path / "x.prom").read_text())
+        assert 1 == found["syncer_runs_total", "default", "succeeded"]
+
+
+@pytest.mark.parametrize("behind_a_link", [False, True])
+async def test_what_is_no_file_is_not_replaced_by_metrics(
+    syncer: Any, tmp_path: Path, behind_a_link: bool
+) -> None:
+    """A pipe (or /dev/null, /dev/zero): neither read for ever nor gone afterwards."""
+    pipe = named = tmp_path / "x.prom"
+    os.mkfifo(pipe)
+    if behind_a_link:
+        named = tmp_path / "link.prom"
+        named.symlink_to(pipe)
+    with anyio.fail_after(20):
+        done = await syncer("sync", SYNCER_METRICS_FILE=str(named), SYNCER_LOG_LEVEL="warning")
+    assert (0, True) == (done.code, "SYNCER_METRICS_FILE" in done.err)
+    assert pipe.is_fifo()
+    assert behind_a_link == named.is_symlink()
