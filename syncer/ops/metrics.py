@@ -25,6 +25,15 @@ from syncer.results import Removed, Written
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
 _ZONE: Final = ("account", "service", "zone")
+_OF_ZONES: Final = (
+    ("present_images", "images_present", "Images that are present."),
+    ("withheld_removals", "removals_withheld", "Removals that the guard withholds."),
+    (
+        "last_complete",
+        "zone_last_complete_timestamp_seconds",
+        "When the zone was last wholly seen (Unix time; 0: never).",
+    ),
+)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -34,10 +43,11 @@ class Metrics:
     def __init__(self, account: str, *, live: bool) -> None:
         """``live`` metrics are read whenever they are asked for, so they can tell ages."""
         self.registry = CollectorRegistry()
-        self._account = account
+        self.account = account
         self._live = live
         self._client: Client | None = None
-        self._zones: Iterable[Mapping[str, Any]] = ()
+        self._zones: Sequence[Mapping[str, Any]] | None = None
+        self._succeeded = False
         self._gauge(
             "build_info", "The program's version, as a label (always 1).", "version"
         ).labels(__version__).set(1)
@@ -91,18 +101,19 @@ class Metrics:
 
     def called(self, action: str, result: str, seconds: float) -> None:
         """A call was made."""
-        self._calls.labels(self._account, action, result).inc()
-        self._seconds.labels(self._account, action).observe(seconds)
+        self._calls.labels(self.account, action, result).inc()
+        self._seconds.labels(self.account, action).observe(seconds)
 
     def ended(self, status: str, *, exit_code: int, seconds: float, report: Report | None) -> None:
         """A run ended."""
         self._client = None
-        account = self._account
+        account = self.account
         self._runs.labels(account, status).inc()
         self._last_run.labels(account).set(time.time())
         self._last_seconds.labels(account).set(seconds)
         self._last_code.labels(account).set(exit_code)
         if status == "succeeded":
+            self._succeeded = True
             self._last_success.labels(account).set(time.time())
         if report is not None:
             self._count(report)
@@ -118,16 +129,28 @@ class Metrics:
         for removal in report.removals:
             changes[removal.zone.ref.service, "removed"] += len(removal.removed)
         for (service, kind), number in changes.items():
-            self._changes.labels(self._account, service, kind).inc(number)
+            self._changes.labels(self.account, service, kind).inc(number)
         for written in report.zones:
             service = written.zone.ref.service
-            self._scans.labels(self._account, service, written.status).inc()
-            self._rejected.labels(self._account, service).inc(written.rejected)
-            self._rereads.labels(self._account, service).inc(written.rereads)
+            self._scans.labels(self.account, service, written.status).inc()
+            self._rejected.labels(self.account, service).inc(written.rejected)
+            self._rereads.labels(self.account, service).inc(written.rereads)
 
-    def know(self, zones: Iterable[Mapping[str, Any]]) -> None:
-        """Take what is stored of zones that are not gone: rows of ``metrics_zones``."""
-        self._zones = tuple(zones)
+    def know(self, zones: Sequence[Mapping[str, Any]] | None) -> None:
+        """Take what is stored of zones that are not gone: rows of ``metrics_zones``.
+
+        None: the database does not answer. What was known stands, so that zones go on growing old.
+        """
+        if zones is not None:
+            self._zones = zones
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """The names of gauges of which nothing is known; what was told before still stands."""
+        names = set() if self._succeeded else {"syncer_last_success_timestamp_seconds"}
+        if self._zones is None:
+            names |= {f"syncer_{name}" for _, name, _ in _OF_ZONES}
+        return frozenset(names)
 
 
 class _Zones(Collector):
@@ -139,22 +162,14 @@ class _Zones(Collector):
     def collect(self) -> Iterable[Metric]:
         families = {
             column: GaugeMetricFamily(f"syncer_{name}", text, labels=_ZONE)
-            for column, name, text in (
-                ("present_images", "images_present", "Images that are present."),
-                ("withheld_removals", "removals_withheld", "Removals that the guard withholds."),
-                (
-                    "last_complete",
-                    "zone_last_complete_timestamp_seconds",
-                    "When the zone was last wholly seen (Unix time; 0: never).",
-                ),
-            )
+            for column, name, text in _OF_ZONES
         }
         ages = GaugeMetricFamily(
             "syncer_zone_seconds_since_complete",
             "Seconds since the zone was last wholly seen (never: since it was first listed).",
             labels=_ZONE,
         )
-        for row in self._metrics._zones:  # noqa: SLF001  (one class in two parts)
+        for row in self._metrics._zones or ():  # noqa: SLF001  (one class in two parts)
             labels = [row["account"], row["service"], row["zone_id"]]
             for column, family in families.items():
                 family.add_metric(labels, row[column])
@@ -172,7 +187,7 @@ class _Pace(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        client, account = self._metrics._client, self._metrics._account  # noqa: SLF001
+        client, account = self._metrics._client, self._metrics.account  # noqa: SLF001
         flying = GaugeMetricFamily(
             "syncer_calls_in_flight", "Calls of the API under way.", labels=["account"]
         )
@@ -188,14 +203,14 @@ class _Pace(Collector):
         yield pace
 
 
-async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]]:
-    """Return what is stored of an account's zones; nothing where the database does not answer."""
+async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] | None:
+    """Return what is stored of an account's zones; None where the database does not answer."""
     try:
         async with server.session(name="syncer metrics") as connection:
             with named_errors(server.where, connection):
                 return list(await connection.fetch(sql("metrics_zones"), account))
     except (ConfigError, DatabaseGone, asyncpg.PostgresError):
-        return []
+        return None
 
 
 def ended_by(error: Exception) -> tuple[str, int]:

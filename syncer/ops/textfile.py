@@ -1,7 +1,8 @@
 """Metrics of a run as a file for node_exporter's textfile collector.
 
 A cron job is a new process each time. What it counts goes on from what the file held before, so
-that counters count over runs as a daemon's do.
+that counters count over runs as a daemon's do; and what a run that failed cannot tell (when one
+last succeeded, how old the zones are) stands as it was told before.
 """
 
 from __future__ import annotations
@@ -32,35 +33,37 @@ def write(metrics: Metrics, path: Path) -> None:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is there, and is no file", str(path))
     registry = CollectorRegistry()
-    registry.register(_Continued(metrics.registry, _counted(path)))
+    registry.register(_Continued(metrics, _told(path)))
     write_to_textfile(str(path), registry)
 
 
-def _counted(path: Path) -> dict[_Key, Sample]:
-    """Return the counts that a file holds."""
+def _told(path: Path) -> dict[_Key, Sample]:
+    """Return what a file holds."""
     try:
         families = list(text_string_to_metric_families(path.read_text()))
     except (FileNotFoundError, UnicodeDecodeError, ValueError, IndexError):
         return {}
-    return {
-        _key(sample): sample
-        for family in families
-        if family.type in _SUMMED
-        for sample in family.samples
-    }
+    return {_key(sample): sample for family in families for sample in family.samples}
 
 
 class _Continued(Collector):
-    """A registry whose counts go on from earlier ones."""
+    """Metrics whose counts go on from earlier ones; what they do not tell stands."""
 
-    def __init__(self, registry: CollectorRegistry, before: dict[_Key, Sample]) -> None:
-        self._registry = registry
+    def __init__(self, metrics: Metrics, before: dict[_Key, Sample]) -> None:
+        self._metrics = metrics
         self._before = before
 
     def collect(self) -> Iterable[Metric]:
-        for family in self._registry.collect():
+        for family in self._metrics.registry.collect():
             if family.type in _SUMMED:
                 self._go_on(family)
+            elif family.name in self._metrics.untold:
+                family.samples = [
+                    sample
+                    for sample in self._before.values()
+                    if sample.name == family.name
+                    and sample.labels.get("account") == self._metrics.account
+                ]
             yield family
 
     def _go_on(self, family: Metric) -> None:

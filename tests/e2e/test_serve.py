@@ -28,7 +28,7 @@ from syncer.core.schedule import Schedule
 from syncer.daemon import Daemon, keep_alive
 from syncer.db import Server
 from syncer.ops.health import State
-from syncer.ops.metrics import Metrics
+from syncer.ops.metrics import Metrics, stored_zones
 from syncer.ops.notify import Notify
 from syncer.report import Report
 from syncer.run import run_once
@@ -363,6 +363,44 @@ async def test_a_cron_run_leaves_metrics_in_a_file(
     assert "syncer_zone_seconds_since_complete" not in text, "an age in a file would stand still"
     promtool("check", "metrics", given=text)
     assert [path] == sorted(tmp_path.glob("syncer.prom*")), "nothing is left beside it"  # noqa: ASYNC240
+
+
+async def test_runs_that_fail_do_not_hide_the_last_success_nor_the_zones(
+    syncer: Any, tmp_path: Path, simulator: Simulator
+) -> None:
+    """Neither a refusal nor a database that is away takes from the file what alerts go by."""
+    path = tmp_path / "syncer.prom"
+    assert 0 == (await syncer("sync", SYNCER_METRICS_FILE=str(path))).code
+    before = samples(path.read_text())
+    gauges = {name for name in before if name[0].startswith(("syncer_zone_last", "syncer_images"))}
+    assert 12 == len(gauges)
+    gauges.add(("syncer_last_success_timestamp_seconds", "default"))
+    simulator.add_fault("status=401")
+    assert 1 == (await syncer("sync", SYNCER_METRICS_FILE=str(path))).code
+    away = {"SYNCER_METRICS_FILE": str(path), "SYNCER_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}
+    assert 1 == (await syncer("sync", **away)).code
+    after = samples(path.read_text())
+    assert {name: before[name] for name in gauges} == {name: after[name] for name in gauges}
+    assert 2 == after["syncer_runs_total", "default", "failed"]
+    assert 1 == after["syncer_last_run_exit_code", "default"]
+    promtool("check", "metrics", given=path.read_text())
+    assert 1 == (await syncer("sync", "--account", "other", **away)).code
+    other = samples(path.read_text())
+    assert ("syncer_last_success_timestamp_seconds", "other") not in other
+    assert gauges.isdisjoint(other), "of an account that no run tells of any more"
+
+
+async def test_zones_grow_old_while_the_database_is_away(
+    environment: dict[str, str], url: str, sync: Any
+) -> None:
+    """A database that does not answer is no reason for the daemon to forget its zones."""
+    assert 0 == (await sync()).exit_code
+    metrics = Metrics("default", live=True)
+    metrics.know(await stored_zones(Server(url), "default"))
+    metrics.know(await stored_zones(Server("postgresql://x@127.0.0.1:1/x"), "default"))
+    found = samples_of(metrics)
+    assert 20 == found["syncer_images_present", "default", "vm", "FRA-A"]
+    assert 0 <= found["syncer_zone_seconds_since_complete", "default", "vm", "FRA-A"] < 60
 
 
 async def test_a_metrics_file_that_cannot_be_written_fails_no_run(
