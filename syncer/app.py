@@ -176,7 +176,7 @@ async def _measured(
     try:
         report = await run(observer=metrics)
         status, code = report.status, report.exit_code
-    except Exception as error:
+    except BaseException as error:
         status, code = ended_by(error)
         raise
     finally:

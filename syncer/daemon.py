@@ -5,22 +5,20 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import anyio
 import structlog
 
-from syncer.core.errors import DatabaseGone, LockHeld, Superseded, SyncError
+from syncer.core.errors import DatabaseGone, Interrupted, LockHeld, Superseded, SyncError
 from syncer.core.model import Fault
 from syncer.core.schedule import Ended, Schedule
 from syncer.ops.health import State
-from syncer.ops.metrics import Metrics
+from syncer.ops.metrics import Metrics, ended_by
 from syncer.ops.notify import Notify
 from syncer.report import Report
 from syncer.scheduler import STOPPED, Stop
 
 _log = structlog.get_logger()
-_EXIT: Final = {"held": 5, "failed": 1}
 
 
 class Daemon:
@@ -87,10 +85,13 @@ class Daemon:
             status, result, code = report.status, _summary(report), report.exit_code
             ended: Ended = "refused" if report.refused else _ended(report.status)
         except LockHeld as error:  # another run does our work
-            status, result, ended, code = "held", str(error), "done", _EXIT["held"]
+            (status, code), result, ended = ended_by(error), str(error), "done"
             _log.warning("run.left_out", error_message=result)
+        except Interrupted as error:  # we were told to end before the run began
+            (status, code), result, ended = ended_by(error), str(error), "done"
+            _log.info("run.left_out", error_message=result)
         except (DatabaseGone, Superseded, SyncError) as error:
-            status, result, ended, code = "failed", str(error), "failed", _EXIT["failed"]
+            (status, code), result, ended = ended_by(error), str(error), "failed"
             _log.error("run.failed", error_message=result)
         finally:
             self._stop = None

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from syncer import __version__
 from syncer.client import Client
-from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
+from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
 from syncer.db import Server, named_errors, sql
 from syncer.report import Report
 from syncer.results import Removed, Written
@@ -213,8 +213,12 @@ async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] 
         return None
 
 
-def ended_by(error: Exception) -> tuple[str, int]:
-    """Return the status and the exit code of a run that an error ended."""
+def ended_by(error: BaseException) -> tuple[str, int]:
+    """Return the status and the exit code of a run that an error (or being given up) ended."""
     if isinstance(error, LockHeld):
         return "held", 5
+    if isinstance(error, Superseded):
+        return "failed", 5
+    if isinstance(error, Interrupted) or not isinstance(error, Exception):
+        return "failed", 3
     return "failed", 2 if isinstance(error, ConfigError) else 1

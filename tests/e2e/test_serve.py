@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -24,11 +25,13 @@ from anyio.abc import Process
 from prometheus_client.parser import text_string_to_metric_families
 
 from syncer.config import load
+from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
 from syncer.core.schedule import Schedule
 from syncer.daemon import Daemon, keep_alive
 from syncer.db import Server
+from syncer.lock import lock_key
 from syncer.ops.health import State
-from syncer.ops.metrics import Metrics, stored_zones
+from syncer.ops.metrics import Metrics, ended_by, stored_zones
 from syncer.ops.notify import Notify
 from syncer.report import Report
 from syncer.run import run_once
@@ -164,6 +167,26 @@ async def test_sigterm_during_a_run_stores_what_was_read(  # noqa: PLR0917
     simulator.clear_faults()
     assert 0 == (await sync()).exit_code
     await assert_exact(db, world)
+
+
+async def until_something_waits_for_a_lock(db: Any) -> None:
+    """Something in the test's database."""
+    while not await db.fetchval("""
+        select exists (select from pg_locks where not granted and database =
+            (select oid from pg_database where datname = current_database()))"""):
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_sigterm_before_a_run_began_ends_with_0(
+    serve: Serve, systemd: Systemd, db: Any
+) -> None:
+    """The run waits for an older one's transaction: nothing is to be stored, the end is orderly."""
+    await db.fetchval("select pg_advisory_lock($1)", lock_key("fence", "default"))
+    async with serve("--every", "1h") as process:
+        await until_something_waits_for_a_lock(db)
+        process.send_signal(signal.SIGTERM)
+        assert 0 == await process.wait()
+    assert "STOPPING=1" in await anyio.to_thread.run_sync(systemd.until, "STOPPING=1")
 
 
 async def test_a_stuck_loop_stops_the_watchdog(serve: Serve, systemd: Systemd) -> None:
@@ -388,6 +411,24 @@ async def test_runs_that_fail_do_not_hide_the_last_success_nor_the_zones(
     other = samples(path.read_text())
     assert ("syncer_last_success_timestamp_seconds", "other") not in other
     assert gauges.isdisjoint(other), "of an account that no run tells of any more"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (LockHeld("another"), ("held", 5)),
+        (Superseded("a newer one"), ("failed", 5)),
+        (Interrupted("told to stop"), ("failed", 3)),
+        (asyncio.CancelledError(), ("failed", 3)),
+        (ConfigError("a setting"), ("failed", 2)),
+        (DatabaseGone("away"), ("failed", 1)),
+    ],
+)
+def test_the_exit_code_in_the_file_is_the_run_s(
+    error: BaseException, told: tuple[str, int]
+) -> None:
+    """As the README has it, and as the process ends (see ``cli.common.run``)."""
+    assert told == ended_by(error)
 
 
 async def test_zones_grow_old_while_the_database_is_away(
