@@ -90,6 +90,15 @@ def named_errors(where: str, connection: Closable | None = None) -> Iterator[Non
         raise DatabaseGone(f"the connection to {where} was lost") from error
 
 
+@contextlib.contextmanager
+def in_time(where: str, seconds: float) -> Iterator[None]:
+    """Raise DatabaseGone where it takes longer: a server, or the way to it, can go unheard."""
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise DatabaseGone(f"the database at {where} does not answer")
+
+
 def is_lost(connection: Closable) -> bool:
     """Return whether a connection is of no more use."""
     try:
@@ -161,8 +170,12 @@ class Server:
         connection = await self.connect(name=name)
         try:
             yield connection
+        except DatabaseGone:
+            connection.terminate()  # nobody is there to take leave of
+            raise
         finally:
-            await connection.close(timeout=CLOSE_TIMEOUT)
+            with contextlib.suppress(*_GONE, asyncpg.InterfaceError):  # then it is closed as well
+                await connection.close(timeout=CLOSE_TIMEOUT)
 
     @contextlib.asynccontextmanager
     async def pool(self, *, size: int, name: str) -> AsyncIterator[asyncpg.Pool[Any]]:

@@ -19,13 +19,16 @@ import msgspec
 import structlog
 
 from syncer.core.errors import ConfigError, LockHeld
-from syncer.db import Server, named_errors, sql
+from syncer.db import Server, in_time, named_errors, sql
 from syncer.lock import lock_key
 
 THIN_AFTER: Final = timedelta(days=30)
 """Scans are left as they are for so long, for those who watch the crawling itself."""
 BATCH: Final = 5000
 """Rows that a transaction looks at."""
+_PATIENCE: Final = 600.0
+"""Seconds for a transaction: a server that says nothing more must not hold the daemon for ever."""
+_VACUUM: Final = 3600.0
 Cursor = tuple[object, ...]
 _START: Final[Cursor] = ("", datetime.fromtimestamp(0, UTC))
 """Before every version: no id is empty."""
@@ -63,17 +66,25 @@ async def prune(
     pruned = Pruned()
     async with server.session(name="syncer prune") as connection:
         with named_errors(server.where, connection):
-            for name in await _accounts(connection, account):
-                if not dry_run and not await connection.fetchval(
-                    sql("lock_try"), lock_key("prune", name)
-                ):
-                    raise LockHeld(f"another prune of account {name!r} is at work; try again later")
-                task = _Task(connection, name, batch, pruned, stopped, dry_run=dry_run)
+            with in_time(server.where, _PATIENCE):
+                names = await _accounts(connection, account)
+            for name in names:
+                if not dry_run:
+                    with in_time(server.where, _PATIENCE):
+                        alone = await connection.fetchval(sql("lock_try"), lock_key("prune", name))
+                    if not alone:
+                        raise LockHeld(
+                            f"another prune of account {name!r} is at work; try again later"
+                        )
+                task = _Task(
+                    connection, name, batch, pruned, stopped, where=server.where, dry_run=dry_run
+                )
                 await task.work(keep, thin_after)
                 if pruned.stopped:
                     return pruned
             if vacuum and not dry_run and any(msgspec.structs.astuple(pruned)):
-                await connection.execute(sql("prune_vacuum"))
+                with in_time(server.where, _VACUUM):
+                    await connection.execute(sql("prune_vacuum"))
     return pruned
 
 
@@ -97,9 +108,11 @@ class _Task:
         pruned: Pruned,
         stopped: Callable[[], bool],
         *,
+        where: str,
         dry_run: bool,
     ) -> None:
         self._connection = connection
+        self._where = where
         self._account = account
         self._batch = batch
         self._pruned = pruned
@@ -110,13 +123,14 @@ class _Task:
         """Do all steps. Each leaves every answer about the kept time as it was."""
         began = time.monotonic()
         account, before = self._account, msgspec.structs.asdict(self._pruned)
-        bounds = await self._connection.fetchrow(sql("prune_bounds"), account, keep, thin_after)
-        assert bounds is not None  # noqa: S101  (an account is known by its runs)
-        newest, old_before, thin_to = bounds
-        rows = await self._connection.fetch(sql("prune_zones"), account, keep)
-        keys, kept_from, first_runs = ([row[n] for row in rows] for n in range(3))
-        if not self._dry_run:
-            await self._connection.execute(sql("prune_mark"), keys, kept_from)
+        with in_time(self._where, _PATIENCE):
+            bounds = await self._connection.fetchrow(sql("prune_bounds"), account, keep, thin_after)
+            assert bounds is not None  # noqa: S101  (an account is known by its runs)
+            newest, old_before, thin_to = bounds
+            rows = await self._connection.fetch(sql("prune_zones"), account, keep)
+            keys, kept_from, first_runs = ([row[n] for row in rows] for n in range(3))
+            if not self._dry_run:
+                await self._connection.execute(sql("prune_mark"), keys, kept_from)
         pruned = self._pruned
         for key, kept, first_run, _ in rows:
             if kept is not None:
@@ -147,11 +161,12 @@ class _Task:
             if self._stopped():
                 self._pruned.stopped = True
                 break
-            async with self._connection.transaction():
-                await self._connection.execute(sql("lock_timeout"))
-                row = await self._connection.fetchrow(
-                    sql(statement), what, bound, self._batch, self._dry_run, *after, *more
-                )
+            with in_time(self._where, _PATIENCE):
+                async with self._connection.transaction():
+                    await self._connection.execute(sql("lock_timeout"))
+                    row = await self._connection.fetchrow(
+                        sql(statement), what, bound, self._batch, self._dry_run, *after, *more
+                    )
             assert row is not None  # noqa: S101  (each returns its count and where to go on)
             rows += row[0]
             after = tuple(row)[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -15,10 +15,12 @@ from syncer import __version__, lock
 from syncer.clock import Clock, read_clock
 from syncer.core.errors import LockHeld
 from syncer.core.limiter import Learnt
-from syncer.db import Connection, Server, check_schema, named_errors, sql
+from syncer.db import Connection, Server, check_schema, in_time, named_errors, sql
 from syncer.ledger import FEED_KEY, Run, grace
 from syncer.lock import lock_key
 
+_PATIENCE: Final = 120.0
+"""Seconds that a beginning may take: more than its waits for locks."""
 _log = structlog.get_logger()
 
 
@@ -39,7 +41,7 @@ async def begin(
     """
     async with lock.session(server, account) as held:
         connection = held.connection
-        with named_errors(server.where, connection):
+        with in_time(server.where, _PATIENCE), named_errors(server.where, connection):
             await check_schema(connection, server.where)
             await lock.take(connection, account)
             known = await _known(connection, account)
@@ -51,7 +53,7 @@ async def begin(
 async def look(server: Server, account: str) -> Known:
     """Make sure that a dry run can read what is stored. Raises DatabaseGone or ConfigError."""
     async with server.session(name="syncer dry run") as connection:
-        with named_errors(server.where, connection):
+        with in_time(server.where, _PATIENCE), named_errors(server.where, connection):
             await check_schema(connection, server.where)
             return await _known(connection, account)
 

@@ -19,11 +19,13 @@ from prometheus_client.registry import Collector
 from syncer import __version__
 from syncer.client import Client
 from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
-from syncer.db import Server, named_errors, sql
+from syncer.db import Server, in_time, named_errors, sql
 from syncer.report import Report
 from syncer.results import Removed, Written
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
+_PATIENCE: Final = 5.0
+"""Seconds that looking up what is stored of the zones may take."""
 _ZONE: Final = ("account", "service", "zone")
 _OF_ZONES: Final = (
     ("present_images", "images_present", "Images that are present."),
@@ -206,9 +208,10 @@ class _Pace(Collector):
 async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] | None:
     """Return what is stored of an account's zones; None where the database does not answer."""
     try:
-        async with server.session(name="syncer metrics") as connection:
-            with named_errors(server.where, connection):
-                return list(await connection.fetch(sql("metrics_zones"), account))
+        with in_time(server.where, _PATIENCE):
+            async with server.session(name="syncer metrics") as connection:
+                with named_errors(server.where, connection):
+                    return list(await connection.fetch(sql("metrics_zones"), account))
     except (ConfigError, DatabaseGone, asyncpg.PostgresError):
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,10 +14,12 @@ import anyio
 import asyncpg
 import pytest
 
+from syncer import retention, start
 from syncer.core.errors import DatabaseGone, TransactionFailed
 from syncer.db import Server, sql
 from syncer.embedded import EmbeddedPostgres
 from syncer.migrate import upgrade
+from syncer.ops import metrics
 from syncer.simulator import Simulator, World
 from tests.invariants import check
 from tests.proxy import Proxy
@@ -75,6 +78,50 @@ async def test_a_database_that_says_nothing_more_holds_no_run_for_ever(
     assert 0 == (await sync()).exit_code
     await check(db, {})
     await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("statement", ["that keeps a second run", "learnt of the API", "insert"])
+async def test_a_database_that_is_silent_from_the_start_holds_no_run_for_ever(
+    url: str, sync: Any, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """It takes the connection and then says nothing more: cron's runs must not pile up."""
+    monkeypatch.setattr(start, "_PATIENCE", 0.3)
+    async with Proxy(url) as proxy:
+        proxy.hook = lambda message: "hush" if statement.encode() in message else None
+        with anyio.fail_after(20), pytest.raises(DatabaseGone, match="does not answer"):
+            await sync(SYNCER_DATABASE_URL=proxy.url)
+
+
+async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_daemon(
+    url: str, sync: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done between runs ends too: the look at the zones for the metrics, and pruning."""
+    assert 0 == (await sync()).exit_code
+    monkeypatch.setattr(metrics, "_PATIENCE", 0.3)
+    monkeypatch.setattr(retention, "_PATIENCE", 0.3)
+    async with Proxy(url) as proxy:
+        proxy.hook = lambda message: "hush" if b"as metrics tell of them" in message else None
+        with anyio.fail_after(20):
+            assert await metrics.stored_zones(Server(proxy.url), "default") is None
+    for statement in ("prune_accounts", "lock_try", "prune_zones", "prune_runs", "prune_thin"):
+        words = sql(statement).splitlines()[0].encode()
+
+        def falls_silent(message: bytes, words: bytes = words) -> str | None:
+            return "hush" if words in message else None
+
+        async with Proxy(url) as proxy:
+            proxy.hook = falls_silent
+            with anyio.fail_after(20), pytest.raises(DatabaseGone, match="does not answer"):
+                await retention.prune(Server(proxy.url), keep=timedelta(days=1))
+
+
+async def test_a_session_that_cannot_be_closed_is_no_error(url: str, db: Any) -> None:
+    """What was asked was answered: that the server says nothing to the farewell is told nobody."""
+    async with Proxy(url) as proxy:
+        with anyio.fail_after(20):
+            async with Server(proxy.url).session() as connection:
+                assert 1 == await connection.fetchval("select 1")
+                proxy.hush = True
 
 
 @pytest.mark.parametrize("number", [2, 5, 7])
