@@ -223,8 +223,12 @@ async def installed_revision(connection: Connection) -> str | None:
 
 
 async def check_schema(connection: Connection, where: str) -> None:
-    """Raise ConfigError unless the installed schema is the one this program was made for."""
-    installed = await installed_revision(connection)
+    """Raise ConfigError unless the installed schema is the one this program was made for.
+
+    Also where the role may not see it; DatabaseGone where the database is.
+    """
+    with named_errors(where, connection):
+        installed = await installed_revision(connection)
     known = revisions()
     if installed == known[-1]:
         return

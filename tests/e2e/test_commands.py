@@ -12,9 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
+from syncer.db import Server
+from syncer.ops.health import State, serve
+from syncer.ops.metrics import Metrics
 from syncer.simulator import Simulator, World
 from tests.support import rows
 
@@ -289,3 +293,25 @@ async def test_a_reader_that_had_enough_ends_the_output_quietly(
         ["bash", "-c", command], check=False, env={"PATH": os.environ["PATH"], **environment}
     )
     assert (1, b"") == (len(done.stdout.splitlines()), done.stderr)
+
+
+async def test_a_role_without_rights_is_told_in_a_line(syncer: Any, db: Any, url: str) -> None:
+    """A login that nobody granted anything: exit 2, no traceback, and /readyz says why."""
+    login = f"stranger_{db.get_server_pid()}"
+    await db.execute(f"create role {login} login")
+    theirs = url.replace("//syncer@", f"//{login}@")
+    try:
+        for command in (("images",), ("zones",), ("sync",), ("prune", "--keep", "400d")):
+            done = await syncer(*command, SYNCER_DATABASE_URL=theirs)
+            assert (2, 1) == (done.code, done.err.count("\n")), done.err
+            assert "permission denied" in done.err
+        state, metrics = State(every=900), Metrics("default", live=True)
+        async with (
+            serve(("127.0.0.1", 0), Server(theirs), state, metrics) as address,
+            aiohttp.ClientSession() as client,
+            client.get(f"{address}/readyz") as reply,
+        ):
+            assert 503 == reply.status
+            assert "permission denied" in (await reply.json())["why"]
+    finally:
+        await db.execute(f"drop role {login}")
