@@ -97,7 +97,7 @@ class Daemon:
             self._stop = None
             self._state.stuck_at = None
         if status == "succeeded":
-            self._state.last_success = time.time()
+            self._state.last_success = time.monotonic()
         self._state.last_result = result
         self._metrics.ended(
             status, exit_code=code, seconds=time.monotonic() - started, report=report

@@ -19,12 +19,12 @@ _DATABASE_TIMEOUT: Final = 5.0
 
 
 class State:
-    """What the daemon tells of itself. Times are seconds since 1970."""
+    """What the daemon tells of itself. Times are monotonic: whoever sets the clock moves none."""
 
     def __init__(self, *, every: float) -> None:
         self._fresh = 3 * every
         self.stuck_at: float | None = None
-        """When the run that is on will be past all its time (monotonic seconds)."""
+        """When the run that is on will be past all its time."""
         self.last_success: float | None = None
         self.last_result = "no run has ended yet"
 
@@ -37,7 +37,7 @@ class State:
         """Return why what is stored cannot be relied on to be fresh, or None."""
         if self.last_success is None:
             return f"no run has succeeded yet; {self.last_result}"
-        age = time.time() - self.last_success
+        age = time.monotonic() - self.last_success
         if age > self._fresh:
             return f"the last success was {age:.0f} s ago; {self.last_result}"
         return None

@@ -224,6 +224,34 @@ async def test_a_run_past_all_its_time_is_no_progress(systemd: Systemd) -> None:
     assert not state.alive
 
 
+async def test_a_clock_that_is_set_does_not_make_old_news_fresh(
+    environment: dict[str, str], simulator: Simulator, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine starts years ahead and is set right: the success before grows old all the same."""
+    settings, state = load(environment=environment), State(every=900)
+    right = time.time
+
+    async def once(stop: Stop) -> Report:
+        return await run_once(
+            settings, Server(url), Selection(services=("vm",)), dry_run=False, stop=stop
+        )
+
+    async def between() -> None:
+        daemon.end("one is enough")
+
+    daemon = Daemon(
+        once, between, schedule=Schedule(every=900, jitter=0, start=0), limit=1000,
+        state=state, metrics=Metrics("default", live=True), notify=Notify(None),
+    )  # fmt: skip
+    monkeypatch.setattr(time, "time", lambda: right() + 9 * 365 * 86_400)
+    await daemon.work()
+    monkeypatch.undo()
+    assert state.not_ready() is None
+    later = time.monotonic() + 2701
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert "the last success was" in (state.not_ready() or "")
+
+
 async def test_health_and_metrics_over_http(  # noqa: PLR0917
     serve: Serve, systemd: Systemd, simulator: Simulator, tmp_path: Path, db: Any, world: World
 ) -> None:
