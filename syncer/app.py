@@ -44,7 +44,12 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
     from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415  (start-up: only where used)
 
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
-        server = Server(postgres.dsn())
+
+        async def revive() -> str:
+            await postgres.revive()
+            return postgres.dsn()
+
+        server = Server(postgres.dsn(), revive=revive)
         async with server.session() as connection:
             installed = await installed_revision(connection)
         if installed is None or installed in revisions()[:-1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -141,11 +141,20 @@ class Server:
     """Where PostgreSQL is and how to connect.
 
     ``where`` is safe to show; ``url`` (None: libpq's PG* variables) may hold a password.
+    ``revive`` starts a server of ours again if it is gone; it returns its URL.
     """
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(
+        self, url: str | None, *, revive: Callable[[], Awaitable[str]] | None = None
+    ) -> None:
         self.url = url
         self.where = _where(url)
+        self._revive = revive
+
+    async def revive(self) -> None:
+        """Start the server again if it is gone, where it is ours to start. Raises DatabaseGone."""
+        if self._revive is not None:
+            self.url = await self._revive()
 
     async def connect(self, *, name: str = "syncer") -> asyncpg.Connection[Any]:
         """Open a connection. Raises ConfigError or DatabaseGone."""

@@ -49,6 +49,7 @@ async def serve(settings: Settings, *, jitter: float | None = None) -> None:
             tasks = await stack.enter_async_context(anyio.create_task_group())
 
             async def once(stop: Stop) -> Report:
+                await server.revive()
                 return await run_once(
                     settings, server, selection, dry_run=False, stop=stop, observer=metrics
                 )

@@ -108,6 +108,15 @@ class EmbeddedPostgres:
     ) -> None:
         await _to_the_end(self._leave)
 
+    async def revive(self) -> None:
+        """Start the server again if it is gone; only inside the context. Raises DatabaseGone."""
+        abort = threading.Event()
+        try:
+            await anyio.to_thread.run_sync(self._revive, abort, abandon_on_cancel=True)
+        except BaseException:
+            abort.set()
+            raise
+
     @property
     def home(self) -> Path:
         """Where everything of it lives."""
@@ -173,6 +182,19 @@ class EmbeddedPostgres:
                     f"cannot keep the embedded database under {self._home}: {fault.strerror} "
                     f"({place}): mend that, or set SYNCER_STATE_DIR or SYNCER_DATABASE_URL"
                 ) from fault
+
+    def _revive(self, abort: threading.Event) -> None:
+        with self._mutex:
+            cluster, _ = self._inside
+            if cluster.postmaster() is not None:
+                return
+            turn = self._take_turn(cluster, abort)
+            try:
+                self._running = cluster.start(turn=turn, abort=abort)
+            except OSError as fault:
+                raise DatabaseGone(f"the embedded PostgreSQL does not start: {fault}") from fault
+            finally:
+                os.close(turn)
 
     def _open_home(self) -> Cluster:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)

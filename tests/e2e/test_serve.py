@@ -189,6 +189,24 @@ async def test_sigterm_before_a_run_began_ends_with_0(
     assert "STOPPING=1" in await anyio.to_thread.run_sync(systemd.until, "STOPPING=1")
 
 
+async def test_an_embedded_server_that_was_killed_is_started_again(
+    serve: Serve, systemd: Systemd, tmp_path: Path, pg_bin: str | None
+) -> None:
+    """Killed, or ended by itself: the daemon that started it starts it again for its next run."""
+    state = tmp_path / "state"
+    embedded = {"SYNCER_DATABASE_URL": "", "SYNCER_PG_BIN": pg_bin or ""}
+    async with serve("--every", "1h", SYNCER_STATE_DIR=str(state), **embedded) as process:
+        await anyio.to_thread.run_sync(systemd.until, "STATUS=run 1 succeeded")
+        [file] = (state / "postgres").glob("data-*/postmaster.pid")
+        os.kill(int(file.read_text().split()[0]), signal.SIGKILL)
+        process.send_signal(signal.SIGHUP)
+        told = await anyio.to_thread.run_sync(systemd.until, "STATUS=")
+        assert "succeeded: 6 zones, 120 images, 0 changes" in told[-1]
+        process.send_signal(signal.SIGTERM)
+        assert 0 == await process.wait()
+    assert not file.exists(), "and stopped in the end"
+
+
 async def test_a_stuck_loop_stops_the_watchdog(serve: Serve, systemd: Systemd) -> None:
     """A process that does not get on says nothing; when it does, it speaks again."""
     async with serve("--every", "1h") as process:
