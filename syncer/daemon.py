@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable
 import anyio
 import structlog
 
-from syncer.core.errors import DatabaseGone, Interrupted, LockHeld, Superseded, SyncError
+from syncer.core.errors import (
+    ConfigError,
+    DatabaseGone,
+    Interrupted,
+    LockHeld,
+    Superseded,
+    SyncError,
+)
 from syncer.core.model import Fault
 from syncer.core.schedule import Ended, Schedule
 from syncer.ops.health import State
@@ -66,7 +73,11 @@ class Daemon:
             self._stop.now(Fault(code=STOPPED, message=f"the daemon was told to stop ({why})"))
 
     async def work(self) -> None:
-        """Do runs until told to end. Raises ConfigError: what must be mended before any run."""
+        """Do runs until told to end. Raises ConfigError: what must be mended before any run.
+
+        Once a run succeeded it is tried again as well: a password that is being changed, or a
+        database that is being restored, must not end a daemon that nobody restarts (exit code 2).
+        """
         while not self.ending:
             ended = await self._run()
             if not self.ending:
@@ -90,7 +101,9 @@ class Daemon:
         except Interrupted as error:  # we were told to end before the run began
             (status, code), result, ended = ended_by(error), str(error), "done"
             _log.info("run.left_out", error_message=result)
-        except (DatabaseGone, Superseded, SyncError) as error:
+        except (ConfigError, DatabaseGone, Superseded, SyncError) as error:
+            if isinstance(error, ConfigError) and self._state.last_success is None:
+                raise
             (status, code), result, ended = ended_by(error), str(error), "failed"
             _log.error("run.failed", error_message=result)
         finally:

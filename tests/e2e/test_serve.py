@@ -28,7 +28,7 @@ from syncer.config import load
 from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
 from syncer.core.schedule import Schedule
 from syncer.daemon import Daemon, keep_alive
-from syncer.db import Server
+from syncer.db import Server, revisions
 from syncer.lock import lock_key
 from syncer.ops.health import State
 from syncer.ops.metrics import Metrics, ended_by, stored_zones
@@ -317,6 +317,38 @@ async def test_what_must_be_mended_first_ends_it_with_2(syncer: Any, empty_url: 
     assert (2, True) == (done.code, "--http" in done.err)
     assert 2 == (await syncer("serve", "--every", "0")).code
     assert 2 == (await syncer("serve", "--http", "nowhere")).code
+
+
+async def test_what_worked_once_is_tried_again(db: Any, url: str, environment: Any) -> None:
+    """The schema is another's for a while, after a run that succeeded: the daemon outlives it."""
+    settings, state, told = load(environment=environment), State(every=900), list[str]()
+    metrics = Metrics("default", live=True)
+
+    async def once(stop: Stop) -> Report:
+        version = "0001" if len(told) == 1 else revisions()[-1]
+        await db.execute("update syncer_store.alembic_version set version_num = $1", version)
+        return await run_once(
+            settings, Server(url), Selection(services=("vm",)), dry_run=False, stop=stop,
+            observer=metrics,
+        )  # fmt: skip
+
+    async def between() -> None:
+        told.append(state.last_result)
+        if len(told) == 3:
+            daemon.end("that is enough")
+
+    async def sleep(_: float) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    daemon = Daemon(
+        once, between, schedule=Schedule(every=900, jitter=0, start=0), limit=1000,
+        state=state, metrics=metrics, notify=Notify(None), sleep=sleep,
+    )  # fmt: skip
+    await daemon.work()
+    assert "succeeded" in told[0]
+    assert "syncer db upgrade" in told[1]
+    assert "succeeded" in told[2]
+    assert 1 == samples_of(metrics)["syncer_runs_total", "default", "failed"]
 
 
 async def test_hours_of_serving_with_faults_leaks_nothing(
