@@ -6,6 +6,7 @@ The decisions are ``core.diff``'s; this module reads what is stored, and writes 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -91,11 +92,9 @@ class Writer:
     async def write(self, outcome: Snapshot | Incomplete | Failed | Gone) -> Written:
         """Store what came of reading a zone."""
         zone = self._zones[outcome.looked.zone]
-        work, step = partial(self._write, zone, outcome), Step(zone.key, amends=False)
-        if isinstance(outcome, Snapshot) and outcome.is_large:
-            async with self._large:
-                return await self._do(work, step)
-        return await self._do(work, step)
+        is_large = isinstance(outcome, Snapshot) and outcome.is_large
+        async with self._large if is_large else nullcontext():
+            return await self._do(partial(self._write, zone, outcome), Step(zone.key, amends=False))
 
     async def _write(
         self, zone: Zone, outcome: Snapshot | Incomplete | Failed | Gone, connection: Connection
