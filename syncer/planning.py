@@ -15,7 +15,7 @@ import msgspec
 from syncer import looks
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
-from syncer.core.model import TRACKED, ZoneRef
+from syncer.core.model import TRACKED, ListedZone, ZoneRef
 from syncer.core.page import PART
 from syncer.core.paging import Look, Snapshot
 from syncer.core.sources.base import PARSER
@@ -40,6 +40,20 @@ class Zone(msgspec.Struct, kw_only=True):
     """What the last whole look read, where that is what is stored."""
     approved: int | None = None
     """The most removals that a pending approval allows at the zone's next whole look."""
+
+    @classmethod
+    def unstored(cls, listed: ListedZone) -> Zone:
+        """Return a zone of which nothing is stored: a dry run writes none."""
+        return cls(
+            key=0,
+            ref=listed.ref,
+            name=listed.name,
+            attributes=listed.attributes,
+            gone=False,
+            present=0,
+            withheld=0,
+            last_complete_at=None,
+        )
 
 
 async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zone]:

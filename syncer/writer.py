@@ -68,19 +68,7 @@ class Writer:
         if self._run is not None and changed:
             self._zones = await self._do(partial(self._describe, changed))
         for zone in changed:
-            self._zones.setdefault(
-                zone.ref,
-                Zone(
-                    key=0,
-                    ref=zone.ref,
-                    name=zone.name,
-                    attributes=zone.attributes,
-                    gone=False,
-                    present=0,
-                    withheld=0,
-                    last_complete_at=None,
-                ),
-            )
+            self._zones.setdefault(zone.ref, Zone.unstored(zone))
         return self._zones
 
     async def _describe(
