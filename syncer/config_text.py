@@ -194,6 +194,14 @@ def positive(text: str) -> float:
     return seconds
 
 
+def interval(text: str) -> float:
+    """Read the time from run to run: a second at least, or runs would follow on one another."""
+    seconds = duration(text)
+    if seconds < 1:
+        raise ValueError(f"{text!r} is too short a time between runs: write for example 15m")
+    return seconds
+
+
 def rate(text: str) -> float | None:
     """Read a number of requests per second, or none."""
     if text in {"none", "off"}:
@@ -259,6 +267,7 @@ def listen(text: str) -> tuple[str, int] | None:
         return None
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-    if not (colon or text.isdigit()) or not port.isdigit() or not 0 <= int(port) <= _LAST_PORT:
+    digits = port.isascii() and port.isdigit()
+    if not (colon or digits) or not digits or not 0 <= int(port) <= _LAST_PORT:
         raise ValueError(f"{text!r} is no address to listen on: write 127.0.0.1:9464, or off")
     return host, int(port)

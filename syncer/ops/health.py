@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -72,9 +73,10 @@ async def serve(
         try:
             await site.start()
         except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
             raise ConfigError(
-                f"--http {host}:{port}: cannot listen there ({error.strerror}); choose another "
-                "address, or 'off'"
+                f"--http {host}:{port}: cannot listen there ({why}); choose another address, or "
+                "'off'"
             ) from error
         host, port, *_rest = runner.addresses[0]
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -239,6 +239,8 @@ def test_a_credential_that_cannot_be_read_is_named(place: Place) -> None:
         ("SYNCER_SERVICES", ["ec2", "vm,ec2", ","], ["vm", "vm,vm", " vm "]),
         ("SYNCER_ACCOUNT", ["a b", "-a", "é", "a" * 64, "a/b"], ["a", "team-1.x_y@z", "a" * 63]),
         ("SYNCER_KEEP", ["400", "23h", "0d", "11w1d", "4000d"], ["1d", "400d", "none", "off"]),
+        ("SYNCER_EVERY", ["0", "0.5", "-1", "soon"], ["1", "15m", "2d"]),
+        ("SYNCER_HTTP", ["nowhere", "127.0.0.1:²", ":70000"], ["off", "[::1]:0", "9464"]),
         ("SYNCER_LOG_FORMAT", ["xml"], ["json", "JSON", "console", "auto"]),
         ("SYNCER_LOG_LEVEL", ["loud"], ["debug", "ERROR"]),
         ("SYNCER_DATABASE_URL", ["mysql://h/d", "h/d", "x"], ["postgres:///d", "postgresql://h"]),
