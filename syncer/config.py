@@ -190,7 +190,7 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
         max_rate=layers.get("SYNCER_MAX_RATE", read.rate, None),
         page_size=layers.get("SYNCER_PAGE_SIZE", read.whole(1, 1000), 1000),
         request_timeout=layers.get("SYNCER_REQUEST_TIMEOUT", read.positive, 30.0),
-        run_timeout=layers.get("SYNCER_RUN_TIMEOUT", read.interval, 900.0),
+        run_timeout=layers.get("SYNCER_RUN_TIMEOUT", read.positive, 900.0),
         guard=Limits(
             zone_count=layers.limit("SYNCER_GUARD_ZONE_COUNT", None, 10),
             zone_percent=layers.limit("SYNCER_GUARD_ZONE_PERCENT", 100, 25),
@@ -203,7 +203,7 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
         ),
         metrics_file=layers.get("SYNCER_METRICS_FILE", Path, None),
         traces=read.traces(env),
-        every=layers.get("SYNCER_EVERY", read.positive, 900.0),
+        every=layers.get("SYNCER_EVERY", read.interval, 900.0),
         http=layers.get("SYNCER_HTTP", read.listen, read.HTTP),
     )
 

@@ -80,7 +80,9 @@ async def test_every_goal_gets_a_verdict(course: Course, monkeypatch: pytest.Mon
     await chapters.measure(course, ALONE)
     goals = judge(course.samples, TINY, ALONE)
     assert {goal.goal for goal in goals} == ALONE
-    assert {goal.verdict for goal in goals} <= {"met", "missed"}
+    looked_at = {goal.beside for goal in goals if goal.verdict == "no goal"}
+    assert {"bare aiohttp"} == looked_at
+    assert {goal.verdict for goal in goals} <= {"met", "missed", "no goal"}
     assert {len(goal.figures) for goal in goals} == {1}
     shown = {row[0]: row for row in table.rows(goals)}
     assert shown.keys() == ALONE
