@@ -14,7 +14,8 @@ import anyio
 import asyncpg
 import pytest
 
-from syncer import retention, start
+import syncer.db
+from syncer import ledger, retention, start
 from syncer.core.errors import DatabaseGone, TransactionFailed
 from syncer.db import Server, sql
 from syncer.embedded import EmbeddedPostgres
@@ -24,6 +25,14 @@ from syncer.simulator import Simulator, World
 from tests.invariants import check
 from tests.proxy import Proxy
 from tests.support import assert_exact
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a database that does not come back waits a second where it waits five."""
+    monkeypatch.setattr(ledger, "_HURRY", 1.0)
+    monkeypatch.setattr(syncer.db, "CLOSE_TIMEOUT", 1.0)
+
 
 COPY = b"Q\0\0\1"  # the first words of a COPY, by its length
 BEGIN = b"Q\0\0\0\x0bBEGIN;"
