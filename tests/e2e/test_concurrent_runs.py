@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import asyncpg
 import pytest
 
 from syncer import lock
@@ -14,9 +15,11 @@ from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.core.model import Fault
 from syncer.db import Server
 from syncer.ledger import Counts, Run
+from syncer.report import Report
 from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
 from syncer.start import begin
+from tests.support import assert_exact
 
 TOLD = Fault(code="STOPPED", message="told to stop")
 
@@ -300,3 +303,32 @@ async def test_a_run_frozen_in_a_transaction_holds_up_no_other(
         row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
     ]
     assert 6 == await db.fetchval("select count(*) from syncer.zone_scans")
+
+
+async def test_an_image_that_somebody_edits_meanwhile_is_written_after_it(
+    db: Any, url: str, sync: Any, world: World
+) -> None:
+    """A statement that had to wait for a row writes it all the same, on top of what was done."""
+    await sync()
+    zone = "FRA-A"
+    image_id = min(world.images(zone))
+    world.change_image(zone, image_id, imageVersion="edited")
+    reports: list[Report] = []
+
+    async def run() -> None:
+        reports.append(await sync())
+
+    somebody = await asyncpg.connect(url)
+    async with anyio.create_task_group() as tasks, somebody.transaction():
+        await somebody.execute(
+            "update syncer_store.images set image_description = 'by hand' where image_id = $1",
+            image_id,
+        )
+        tasks.start_soon(run)
+        while not await db.fetchval("""
+                select count(*) from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock'"""):
+            await anyio.lowlevel.checkpoint()
+    await somebody.close()
+    assert [0] == [report.exit_code for report in reports]
+    await assert_exact(db, world)
