@@ -50,13 +50,9 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
         try:
             code = anyio.run(functools.partial(command, *args, **kwargs))
         except ConfigError as error:
-            fail(2, *error.faults)
-        except (LockHeld, Superseded) as error:
-            fail(5, str(error))
-        except (DatabaseGone, SyncError) as error:
-            fail(1, str(error))
-        except Interrupted as error:
-            fail(3, str(error))
+            fail(error.exit_code, *error.faults)
+        except (DatabaseGone, Interrupted, LockHeld, Superseded, SyncError) as error:
+            fail(error.exit_code, str(error))
         except BrokenPipeError:
             # The reader of our output had enough; nothing may be flushed to it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,13 +1,15 @@
 """The errors of the program, grouped by what a caller can do about them.
 
 A ``SyncError`` fails the zone it happened in. ``Denied`` and ``DatabaseGone`` end the run.
-``ConfigError`` means that nothing was started. The message says what to do next.
+``ConfigError`` means that nothing was started. The message says what to do next. ``exit_code`` is
+that of a command which the error ends (DESIGN §5).
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 
 class SyncError(Exception):
@@ -16,6 +18,8 @@ class SyncError(Exception):
     ``code`` is the API's error code or our own in the same spelling, ``request_id`` the API's
     id of the reply, where there was one.
     """
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(
         self, message: str, *, code: str = "SYNC_ERROR", request_id: str | None = None
@@ -88,6 +92,8 @@ class SignatureExpired(Denied):
 class DatabaseGone(Exception):
     """PostgreSQL cannot be reached or went away; nothing was half-written."""
 
+    exit_code: ClassVar[int] = 1
+
 
 class TransactionFailed(DatabaseGone):
     """PostgreSQL is there but ended a transaction: a deadlock, a timeout, no room, read-only."""
@@ -95,6 +101,8 @@ class TransactionFailed(DatabaseGone):
 
 class ConfigError(Exception):
     """Usage or configuration is wrong; ``faults`` holds one line for each thing to mend."""
+
+    exit_code: ClassVar[int] = 2
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
@@ -108,13 +116,19 @@ class ServerTooOld(ConfigError):
 class LockHeld(Exception):
     """Another run of the same account is at work; the message names it."""
 
+    exit_code: ClassVar[int] = 5
+
 
 class Interrupted(Exception):
     """The user would not wait for the run to end."""
 
+    exit_code: ClassVar[int] = 3
+
 
 class Superseded(Exception):
     """A newer run of the same account began; this one may not write any more."""
+
+    exit_code: ClassVar[int] = 5
 
 
 @contextlib.contextmanager

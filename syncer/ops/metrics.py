@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from syncer import __version__
 from syncer.client import Client
-from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
+from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
 from syncer.db import Server, in_time, named_errors, sql
 from syncer.report import Report
 from syncer.results import Removed, Written
@@ -218,10 +218,6 @@ async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] 
 
 def ended_by(error: BaseException) -> tuple[str, int]:
     """Return the status and the exit code of a run that an error (or being given up) ended."""
-    if isinstance(error, LockHeld):
-        return "held", 5
-    if isinstance(error, Superseded):
-        return "failed", 5
-    if isinstance(error, Interrupted) or not isinstance(error, Exception):
-        return "failed", 3
-    return "failed", 2 if isinstance(error, ConfigError) else 1
+    status = "held" if isinstance(error, LockHeld) else "failed"
+    otherwise = 1 if isinstance(error, Exception) else 3
+    return status, getattr(error, "exit_code", otherwise)
