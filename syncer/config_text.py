@@ -265,9 +265,8 @@ def listen(text: str) -> tuple[str, int] | None:
     """Return the address to listen on (port 0: any free one); None for ``off``."""
     if text == "off":
         return None
-    host, colon, port = text.rpartition(":")
+    host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-    digits = port.isascii() and port.isdigit()
-    if not (colon or digits) or not digits or not 0 <= int(port) <= _LAST_PORT:
+    if not (port.isascii() and port.isdigit()) or int(port) > _LAST_PORT:
         raise ValueError(f"{text!r} is no address to listen on: write 127.0.0.1:9464, or off")
     return host, int(port)

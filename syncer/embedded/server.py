@@ -90,12 +90,10 @@ class EmbeddedPostgres:
     async def __aenter__(self) -> Self:
         if self._users is not None:
             raise RuntimeError("this EmbeddedPostgres is in use already; make another one")
-        abort = threading.Event()
         try:
-            await anyio.to_thread.run_sync(self._enter, abort, abandon_on_cancel=True)
+            await _in_thread(self._enter)
         except BaseException:
             # Cancelled, perhaps: then the thread is still at it, and may even have succeeded.
-            abort.set()
             await _to_the_end(self._leave)
             raise
         return self
@@ -110,12 +108,7 @@ class EmbeddedPostgres:
 
     async def revive(self) -> None:
         """Start the server again if it is gone; only inside the context. Raises DatabaseGone."""
-        abort = threading.Event()
-        try:
-            await anyio.to_thread.run_sync(self._revive, abort, abandon_on_cancel=True)
-        except BaseException:
-            abort.set()
-            raise
+        await _in_thread(self._revive)
 
     @property
     def home(self) -> Path:
@@ -273,6 +266,16 @@ class EmbeddedPostgres:
             cluster.stop()
         finally:
             os.close(users)
+
+
+async def _in_thread(work: Callable[[threading.Event], None]) -> None:
+    """Do it in a thread, whose event is set where nobody waits for it any more."""
+    abort = threading.Event()
+    try:
+        await anyio.to_thread.run_sync(work, abort, abandon_on_cancel=True)
+    except BaseException:
+        abort.set()
+        raise
 
 
 async def _to_the_end(work: Callable[[], None]) -> None:

@@ -8,12 +8,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import anyio
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from syncer.core.errors import ConfigError, DatabaseGone
-from syncer.db import Server, check_schema
+from syncer.db import Server, check_schema, in_time
 from syncer.ops.metrics import Metrics
 
 _DATABASE_TIMEOUT: Final = 5.0
@@ -87,11 +86,9 @@ async def serve(
 async def _database(server: Server) -> str | None:
     """Return what is wrong with the database, or None."""
     try:
-        with anyio.fail_after(_DATABASE_TIMEOUT):
+        with in_time(server.where, _DATABASE_TIMEOUT):
             async with server.session(name="syncer readyz") as connection:
                 await check_schema(connection, server.where)
-    except TimeoutError:
-        return f"the database at {server.where} does not answer"
     except (ConfigError, DatabaseGone) as error:
         return str(error)
     return None
