@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from syncer.config import operator
 from syncer.core.errors import ConfigError
 from syncer.core.model import ZoneRef
 from syncer.db import Connection, sql
-
-__all__ = ["Approved", "approve", "operator"]
 
 
 class Approved(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,7 +86,7 @@ async def save(
         copied = await connection.fetchrow(
             sql("baseline_images_add"), *place, scope.images, baseline_id, as_of
         )
-        unknown = await connection.fetch(sql("baseline_unknown"), *place, as_of)
+        unknown = await connection.fetch(sql("read_uncovered"), *place, as_of)
         gone = [_zone(row) for row in unknown if row["gone"]]
         unseen = [_zone(row) for row in unknown if not row["gone"]]
         if copied is None or not copied["images"]:

@@ -150,7 +150,7 @@ class Client:
                 wait = self._policy.delay(
                     attempt,
                     random=random.random(),  # noqa: S311  (jitter, not a secret)
-                    after=getattr(error, "after", None),
+                    after=error.after,
                 )
                 self.retries += 1
                 _log.info(

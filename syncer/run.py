@@ -23,7 +23,6 @@ from syncer.core.limiter import Learnt
 from syncer.core.model import Fault
 from syncer.crawl import WRITERS, Crawl, Listings, Progress
 from syncer.db import Server
-from syncer.garbage import collected_seldom
 from syncer.ledger import Run, grace
 from syncer.lock import session_name
 from syncer.redact import redacted
@@ -61,7 +60,6 @@ async def run_once(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(bound_contextvars(account=account))
         told = stack.enter_context(span("run", {"syncer.account": account}))
-        stack.enter_context(collected_seldom())
         stack.enter_context(unwrapped())
         client = await stack.enter_async_context(
             open_client(settings, policy=policy, observer=observer)

@@ -193,8 +193,9 @@ async def save(  # noqa: PLR0917  (click passes by name)
     replace: bool,
 ) -> None:
     """Save the images that are there as the baseline NAME."""
-    from syncer import approvals, baselines  # noqa: PLC0415  (start-up: not for --help)
+    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
     from syncer.app import open_store  # noqa: PLC0415
+    from syncer.config import operator  # noqa: PLC0415
     from syncer.core.moment import Moment  # noqa: PLC0415
     from syncer.db import named_errors  # noqa: PLC0415
 
@@ -217,7 +218,7 @@ async def save(  # noqa: PLR0917  (click passes by name)
                 name=name,
                 moment=moment or Moment(ago=timedelta()),
                 scope=scope,
-                by=approvals.operator(),
+                by=operator(),
                 replace=replace,
             )
     _tell(name, saved)

@@ -104,8 +104,7 @@ def compare(
     stored: Mapping[str, Stored],
     columns: Mapping[str, Tracked],
 ) -> Diff:
-    """Return what to write; ``columns`` holds the stored tracked values of ``differing`` ids."""
-    appeared = Block.of(images[i] for i in sorted(images.keys() - stored.keys()))
+    """Return what to write of stored images; ``columns`` is what is stored of ``differing`` ids."""
     changes: list[Change] = []
     refreshed: list[Image] = []
     for image_id, before in sorted(columns.items()):
@@ -117,7 +116,7 @@ def compare(
             changes.append(Change(image, "changed", fields, before))
         else:
             refreshed.append(image)
-    return Diff(appeared, tuple(changes), tuple(refreshed))
+    return Diff(changes=tuple(changes), refreshed=tuple(refreshed))
 
 
 def new_names(before: Iterable[str], extras: Iterable[str]) -> Sequence[str]:

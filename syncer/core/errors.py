@@ -31,23 +31,9 @@ class SyncError(Exception):
 
 
 class Retryable(SyncError):
-    """The same call may succeed if it is made again."""
+    """The same call may succeed if it is made again.
 
-
-class Throttled(Retryable):
-    """The API asked for fewer calls; ``after`` is its Retry-After in seconds, if it sent one."""
-
-    def __init__(
-        self, message: str, *, code: str, request_id: str | None = None, after: float | None = None
-    ) -> None:
-        super().__init__(message, code=code, request_id=request_id)
-        self.after = after
-
-
-class Unreachable(Retryable):
-    """No usable answer: the network failed, time ran out, or the server said 5xx.
-
-    ``after`` is Retry-After in seconds, if the server sent one.
+    ``after`` is the server's Retry-After in seconds, if it sent one.
     """
 
     def __init__(
@@ -55,6 +41,14 @@ class Unreachable(Retryable):
     ) -> None:
         super().__init__(message, code=code, request_id=request_id)
         self.after = after
+
+
+class Throttled(Retryable):
+    """The API asked for fewer calls."""
+
+
+class Unreachable(Retryable):
+    """No usable answer: the network failed, time ran out, or the server said 5xx."""
 
 
 class TornRead(Retryable):

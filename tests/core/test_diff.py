@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from syncer.core.diff import Change, Stored, Tally, compare, differing, new_names
+from syncer.core.diff import Change, Diff, Stored, Tally, compare, differing, new_names
 from syncer.core.line import image as made
 from syncer.core.model import Image, Tracked
+from syncer.core.page import Offered, Page
 
 BASE: Tracked = ("Ubuntu", "PUBLIC_IMAGE", "30", None, "18.04", "AVAILABLE", "Ubuntu", "linux")
 RESIZED: Tracked = ("Ubuntu", "PUBLIC_IMAGE", "30.0", None, "18.04", "AVAILABLE", "Ubuntu", "linux")
@@ -39,11 +40,11 @@ def test_equal_rows_are_not_written() -> None:
 
 def test_what_was_never_stored_appears_in_key_order() -> None:
     """New images are written in the order of their ids, whatever order they came in."""
-    images = {name: image(name) for name in ("c", "a", "b")}
-    diff = compare(images, {}, {})
-    assert [each.image_id for each in diff.appeared] == ["a", "b", "c"]
-    assert diff.tally() == Tally(appeared=3)
-    assert differing(images, {}) == []
+    images = [image(name) for name in ("c", "a", "b")]
+    (block,) = Offered([Page.of(images, 3)]).blocks()
+    assert [each.image_id for each in block] == ["a", "b", "c"]
+    assert Diff(block).tally() == Tally(appeared=3)
+    assert differing({each.image_id: each for each in images}, {}) == []
 
 
 def test_a_tracked_column_that_differs_opens_a_version() -> None:

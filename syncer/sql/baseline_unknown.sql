@@ -1,8 +1,0 @@
--- The zones of which it is not known what they offered at an instant.
-select account, service, zone_id, gone
-from syncer.zone_coverage($4)
-where coverage = 'unknown'
-  and ($1::text is null or account = $1)
-  and ($2::text[] is null or service = any ($2))
-  and ($3::text[] is null or zone_id ~ any ($3))
-order by account, service, zone_id
