@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from syncer.core.moment import duration
 from syncer.core.sources import SOURCES
-from syncer.redact import STARS, remember
+from syncer.secrets import STARS, remember
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")

@@ -14,7 +14,7 @@ import anyio
 import asyncpg
 
 from syncer.core.errors import ConfigError, DatabaseGone, ServerTooOld, TransactionFailed
-from syncer.redact import redacted
+from syncer.secrets import redacted
 
 OLDEST_SERVER: Final = 15
 CONNECT_TIMEOUT: Final = 10.0

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
-from syncer.redact import STARS, redacted
+from syncer.secrets import STARS, redacted
 
 
 @contextlib.contextmanager

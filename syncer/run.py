@@ -25,9 +25,9 @@ from syncer.crawl import WRITERS, Crawl, Listings, Progress
 from syncer.db import Server
 from syncer.ledger import Run, grace
 from syncer.lock import session_name
-from syncer.redact import redacted
 from syncer.report import Report
 from syncer.scheduler import STOPPED, Stop
+from syncer.secrets import redacted
 from syncer.selection import Selection
 from syncer.start import Known, begin, look
 from syncer.tracing import span

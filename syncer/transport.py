@@ -20,7 +20,7 @@ from syncer.config import KeyPair, Settings, Token
 from syncer.core import wire
 from syncer.core.errors import Refused, SyncError, TornRead, Unreachable
 from syncer.core.sources import Source
-from syncer.redact import redacted
+from syncer.secrets import redacted
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """The most that one reply may hold, after decompression."""

@@ -88,6 +88,6 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     """Print the traceback of a bug, without the secrets that the error may quote."""
     import traceback  # noqa: PLC0415  (start-up: bugs are rare)
 
-    from syncer.redact import redacted  # noqa: PLC0415
+    from syncer.secrets import redacted  # noqa: PLC0415
 
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))

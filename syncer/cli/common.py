@@ -23,7 +23,7 @@ from syncer.core.errors import (
     SyncError,
 )
 from syncer.core.glob import regex
-from syncer.redact import redacted
+from syncer.secrets import redacted
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -24,7 +24,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_curren
 from syncer import __version__
 from syncer.core.errors import SyncError
 from syncer.core.model import Fault
-from syncer.redact import redacted
+from syncer.secrets import redacted
 from syncer.tracing import Attributes, Span, recorded
 
 _LAST_SPANS: Final = 2.0

@@ -27,7 +27,7 @@ from syncer.cli import cli
 from syncer.cli.sync import summary
 from syncer.core.errors import ConfigError
 from syncer.db import Server
-from syncer.redact import remember
+from syncer.secrets import remember
 from tests.support import Done, logged
 
 ACCESS = "aK/s3cr3t+Qz81=V~mt"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer import redact
+from syncer import secrets as redact
 from syncer.config_text import remember_others
-from syncer.redact import redacted, remember
+from syncer.secrets import redacted, remember
 
 
 @pytest.fixture(autouse=True)
