@@ -47,8 +47,8 @@ async def doctor(
         raise click.UsageError(f"--max-age: {error}") from None
     from syncer.cli.findings import show  # noqa: PLC0415  (start-up: not for --help)
     from syncer.config import survey  # noqa: PLC0415
-    from syncer.core.doctor.finding import exit_code  # noqa: PLC0415
     from syncer.doctor import visit  # noqa: PLC0415
+    from syncer.doctor.finding import exit_code  # noqa: PLC0415
 
     loaded = survey({"account": account})
     if wrong := [fault.message for fault in loaded.faults if fault.message.startswith("--")]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from syncer.cli.output import printable
-from syncer.core.doctor.finding import Finding
+from syncer.doctor.finding import Finding
 
 _NARROWEST: Final = 72
 _PLAIN: Final = 100

@@ -9,8 +9,8 @@ import anyio
 import asyncpg
 import msgspec
 
-from syncer.core.doctor.finding import Finding, failed, skipped
 from syncer.core.errors import ConfigError, DatabaseGone, SyncError
+from syncer.doctor.finding import Finding, failed, skipped
 
 Look = Callable[[], Awaitable[Sequence[Finding]]]
 _PATIENCE: Final = 5.0

@@ -13,12 +13,13 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from syncer.config import Loaded
-from syncer.core.doctor import database, inventory
-from syncer.core.doctor.finding import Finding, failed
 from syncer.core.errors import ServerTooOld
 from syncer.db import OLDEST_SERVER, Server, installed_revision, named_errors, revisions, sql
+from syncer.doctor import inventory
+from syncer.doctor import judge_database as database
 from syncer.doctor.checks import Check, Look
 from syncer.doctor.embedded import Embedded
+from syncer.doctor.finding import Finding, failed
 from syncer.lock import lock_key
 
 _STATEMENT: Final = "4000"

@@ -9,10 +9,10 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from syncer.config import Database
-from syncer.core.doctor import machine
-from syncer.core.doctor.finding import Finding, skipped
 from syncer.core.errors import ConfigError, DatabaseGone
+from syncer.doctor import judge_machine as machine
 from syncer.doctor.checks import Check
+from syncer.doctor.finding import Finding, skipped
 from syncer.doctor.machine import folder
 from syncer.embedded import EmbeddedPostgres, inspect
 

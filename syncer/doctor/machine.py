@@ -12,9 +12,9 @@ import anyio.to_thread
 
 from syncer import __version__
 from syncer.config import Loaded
-from syncer.core.doctor import machine
-from syncer.core.doctor.finding import Finding, ok
+from syncer.doctor import judge_machine as machine
 from syncer.doctor.checks import Check
+from syncer.doctor.finding import Finding, ok
 
 
 def checks(loaded: Loaded) -> list[Check]:

@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from syncer.config import KeyPair, Loaded, Settings, Token
 from syncer.config_layers import Fault
-from syncer.core.doctor import machine
-from syncer.core.doctor.finding import Finding, failed, ok, warning
+from syncer.doctor import judge_machine as machine
+from syncer.doctor.finding import Finding, failed, ok, warning
 
 _SHORT = 4
 

@@ -9,9 +9,9 @@ from typing import Final
 import anyio
 
 from syncer.config import Loaded
-from syncer.core.doctor.finding import Finding
 from syncer.doctor import api, database, machine
 from syncer.doctor.checks import Chart, go_through
+from syncer.doctor.finding import Finding
 from syncer.doctor.settings import Discretion, look_at_settings
 
 _TIME: Final = 22.0

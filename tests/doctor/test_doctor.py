@@ -24,10 +24,10 @@ from syncer import approvals
 from syncer import db as database
 from syncer.cli import cli
 from syncer.config import survey
-from syncer.core.doctor.finding import Finding, exit_code
 from syncer.db import sql
 from syncer.doctor import database as look_at_database
 from syncer.doctor import visit
+from syncer.doctor.finding import Finding, exit_code
 from syncer.doctor.settings import Discretion
 from syncer.embedded import EmbeddedPostgres
 from syncer.lock import lock_key

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from syncer.core import wire
-from syncer.core.doctor.finding import Finding, age, failed, listed, number, ok, warning
 from syncer.core.errors import (
     BadPayload,
     Challenged,
@@ -16,6 +15,7 @@ from syncer.core.errors import (
     TornRead,
     Unreachable,
 )
+from syncer.doctor.finding import Finding, age, failed, listed, number, ok, warning
 
 _AGREE: Final = 30.0
 SIGNATURE_LIFE: Final = 300.0

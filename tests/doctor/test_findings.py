@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncer.core.doctor import api, database, inventory, machine
-from syncer.core.doctor.finding import age, exit_code, listed, ok, size, skipped, warning
+from syncer.doctor import inventory
+from syncer.doctor import judge_api as api
+from syncer.doctor import judge_database as database
+from syncer.doctor import judge_machine as machine
+from syncer.doctor.finding import age, exit_code, listed, ok, size, skipped, warning
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

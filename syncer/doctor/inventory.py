@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from syncer.core.doctor.finding import (
+from syncer.doctor.finding import (
     Finding,
     age,
     failed,

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from syncer.core.doctor.finding import Finding, failed, number, ok, size, warning
+from syncer.doctor.finding import Finding, failed, number, ok, size, warning
 
 _TIGHT: Final = 1024**3
 _FULL: Final = 128 * 1024**2

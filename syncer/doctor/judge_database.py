@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from syncer.core.doctor.finding import Finding, failed, listed, number, ok, size, skipped, warning
+from syncer.doctor.finding import Finding, failed, listed, number, ok, size, skipped, warning
 
 UPGRADE: Final = "as the schema's owner, run: syncer db upgrade"
 

@@ -1,1 +1,0 @@
-"""What ``syncer doctor`` makes of what it finds: thresholds and words, no I/O."""
