@@ -8,8 +8,8 @@ from typing import Final, NoReturn
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from syncer.core.moment import duration
-from syncer.core.sources import SOURCES
 from syncer.secrets import STARS, remember
+from syncer.zenlayer.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")

@@ -21,9 +21,9 @@ import structlog
 from syncer import lock
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Superseded, TransactionFailed
-from syncer.core.limiter import Learnt
 from syncer.db import Connection, Server, acquired, is_lost, named_errors, sql
 from syncer.lock import lock_key
+from syncer.zenlayer.limiter import Learnt
 
 T = TypeVar("T")
 FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)

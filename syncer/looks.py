@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from syncer.core.page import Known
 from syncer.core.paging import Look
-from syncer.core.sources.base import PARSER
 from syncer.db import Connection, sql
+from syncer.zenlayer.sources.base import PARSER
 
 _PAGE: Final = Struct(">32sI")
 """A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""

@@ -18,8 +18,8 @@ from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
 from syncer.core.page import PART
 from syncer.core.paging import Look, Snapshot
-from syncer.core.sources.base import PARSER
 from syncer.db import Connection, sql
+from syncer.zenlayer.sources.base import PARSER
 
 _TRACKED: Final = slice(6, 6 + len(TRACKED))
 """The tracked columns in the rows of ``stored_some``; what ``Stored`` holds is before them."""

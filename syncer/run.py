@@ -15,11 +15,9 @@ import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from syncer.client import Observer, open_client
 from syncer.config import Settings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
-from syncer.core.limiter import Learnt
 from syncer.core.model import Fault
 from syncer.crawl import WRITERS, Crawl, Listings, Progress
 from syncer.db import Server
@@ -32,6 +30,8 @@ from syncer.selection import Selection
 from syncer.start import Known, begin, look
 from syncer.tracing import span
 from syncer.writer import Writer
+from syncer.zenlayer.client import Observer, open_client
+from syncer.zenlayer.limiter import Learnt
 
 _POLICY: Final = Backoff()
 _GIVEN_UP: Final = 1.0

@@ -13,16 +13,16 @@ from typing import Final
 import anyio
 import msgspec
 
-from syncer.client import Client
 from syncer.core.confirm import Answers, Question
 from syncer.core.errors import Denied, ImageNotFound, SyncError, ZoneNotFound
 from syncer.core.guard import Cleared
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
 from syncer.core.rereads import Reading
-from syncer.core.sources import SOURCES, Source
 from syncer.spool import Spool
 from syncer.tracing import span, told_by
+from syncer.zenlayer.client import Client
+from syncer.zenlayer.sources import SOURCES, Source
 
 Outcome = Snapshot | Unchanged | Incomplete | Failed | Gone
 STOPPED: Final = "STOPPED"

@@ -14,10 +14,10 @@ import structlog
 from syncer import __version__, lock
 from syncer.clock import Clock, read_clock
 from syncer.core.errors import LockHeld
-from syncer.core.limiter import Learnt
 from syncer.db import Connection, Server, check_schema, in_time, named_errors, sql
 from syncer.ledger import FEED_KEY, Run, grace
 from syncer.lock import lock_key
+from syncer.zenlayer.limiter import Learnt
 
 _PATIENCE: Final = 120.0
 """Seconds that a beginning may take: more than its waits for locks."""

@@ -14,8 +14,8 @@ import pytest
 from syncer import log, planning
 from syncer.core import page, paging
 from syncer.core.model import TRACKED
-from syncer.core.sources import SOURCES
 from syncer.simulator import World
+from syncer.zenlayer.sources import SOURCES
 
 FIELDS = dict(zip(SOURCES["vm"].fields, TRACKED, strict=True))
 

@@ -28,7 +28,7 @@ _QUERIES = re.findall(
 TO_BE_CUT = {
     "syncer/cli/compare.py:diff",
     "syncer/cli/simulate.py:simulate",
-    "syncer/core/wire.py:_error",
+    "syncer/zenlayer/wire.py:_error",
     "syncer/run.py:run_once",
     "syncer/scheduler.py:confirm",
     "syncer/service.py:serve",
@@ -52,10 +52,10 @@ def test_a_function_does_one_thing() -> None:
 
 
 ONE_IMPORTER = {
-    "aiohttp": r"syncer/(transport|cli/simulate|ops/health)\.py|syncer/(simulator|bench)/.*",
+    "aiohttp": r"syncer/((zenlayer/transport|cli/simulate|ops/health)\.py|(simulator|bench)/.*)",
     "alembic": r"syncer/migrate\.py",
     "sqlalchemy": r"syncer/migrate\.py",
-    "structlog": r"syncer/(ops/)?\w+\.py",
+    "structlog": r"syncer/(\w+/)?\w+\.py",
     "tomllib": r"syncer/config_layers\.py",
     "subprocess": r"syncer/embedded/.*",
     "rich": r"syncer/cli/.*",

@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from syncer.client import open_client
 from syncer.config import NO_CREDENTIALS, KeyPair, Loaded
 from syncer.config_text import mask
-from syncer.core import wire
 from syncer.core.backoff import Backoff
 from syncer.core.errors import SyncError, Unreachable
-from syncer.core.sources import SOURCES
 from syncer.doctor import judge_api as api
 from syncer.doctor.checks import Check
 from syncer.doctor.finding import Finding, failed, ok
-from syncer.transport import UNTRUSTED, greet
+from syncer.zenlayer import wire
+from syncer.zenlayer.client import open_client
+from syncer.zenlayer.sources import SOURCES
+from syncer.zenlayer.transport import UNTRUSTED, greet
 
 _POLICY: Final = Backoff(attempts=1, challenge=0.0)
 _PATIENCE: Final = 9.0

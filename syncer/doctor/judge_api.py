@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from syncer.core import wire
 from syncer.core.errors import (
     BadPayload,
     Challenged,
@@ -16,6 +15,7 @@ from syncer.core.errors import (
     Unreachable,
 )
 from syncer.doctor.finding import Finding, age, failed, listed, number, ok, warning
+from syncer.zenlayer import wire
 
 _AGREE: Final = 30.0
 SIGNATURE_LIFE: Final = 300.0

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.page import Known, Page
 from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
-from syncer.core.replies import read_page
-from syncer.core.sources.vm import VM
 from syncer.spool import Spool
+from syncer.zenlayer.replies import read_page
+from syncer.zenlayer.sources.vm import VM
 from tests.support import call_large, open_files
 
 LOOKED = Looked(zone=ZoneRef("vm", "HKG-A"), started_at=1.0, observed_at=2.0, listed=True)

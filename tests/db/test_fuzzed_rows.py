@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from syncer import planning, store
-from syncer.core import wire
 from syncer.core.errors import SyncError
 from syncer.core.line import Block
 from syncer.core.model import TRACKED, Image, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
-from syncer.core.sources import SOURCES
 from syncer.db import Server
 from syncer.start import begin
-from tests.core.fuzzing import fuzzed
+from syncer.zenlayer import wire
+from syncer.zenlayer.sources import SOURCES
+from tests.zenlayer.fuzzing import fuzzed
 
 ZONE = ZoneRef("vm", "FUZZED")
 VIEWS = (

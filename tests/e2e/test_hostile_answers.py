@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from syncer.core.limiter import Learnt
 from syncer.db import Server
 from syncer.simulator import Simulator, World
 from syncer.start import look
+from syncer.zenlayer.limiter import Learnt
 from tests.invariants import check
 from tests.support import assert_exact, rows, stored
 

@@ -15,12 +15,12 @@ from syncer import looks, planning
 from syncer.approvals import approve
 from syncer.core.model import TRACKED, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
-from syncer.core.sources import SOURCES
-from syncer.core.sources.base import PARSER
 from syncer.db import Server
 from syncer.simulator import Simulator, World
 from syncer.start import begin
 from syncer.writer import Writer
+from syncer.zenlayer.sources import SOURCES
+from syncer.zenlayer.sources.base import PARSER
 from tests.support import FIELDS, assert_exact, call_large
 
 A, B = "FRA-A", "HKG-A"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncer.core.normalise import size_key
-from syncer.core.sources.base import Source
-from syncer.core.sources.vm import VM
+from syncer.zenlayer.sources.base import Source
+from syncer.zenlayer.sources.vm import VM
 
 NARROW = msgspec.structs.replace(VM, fields=(*VM.fields[:-2], None, None))
 NAMES = ("imageId", *(name for name in VM.fields if name))

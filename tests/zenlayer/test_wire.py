@@ -14,7 +14,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from syncer.core import wire
 from syncer.core.errors import (
     BadPayload,
     Challenged,
@@ -30,6 +29,7 @@ from syncer.core.errors import (
     ZoneNotFound,
 )
 from syncer.core.jsontext import decode
+from syncer.zenlayer import wire
 
 RECORDED = json.loads(
     (Path(__file__).parents[1] / "data" / "signature-vectors.json").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """Runs of the client against rate-limited servers, in virtual time: no clock, no socket.
 
-The client is modelled as it is in syncer/client.py: slots, a turn in FIFO order, one pacer, and a
-backoff outside of the slots. A quarter of a latency is the way there.
+The client is modelled as it is in syncer/zenlayer/client.py: slots, a turn in FIFO order, one
+pacer, and a backoff outside of the slots. A quarter of a latency is the way there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from random import Random
 from typing import Protocol
 
 from syncer.core.backoff import Backoff
-from syncer.core.limiter import Pacer
+from syncer.zenlayer.limiter import Pacer
 
 _ROUNDING = 1e-9  # of adding up fractions of a token
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from syncer.core.sources.base import Source
-from syncer.core.sources.vm import VM
+from syncer.zenlayer.sources.base import Source
+from syncer.zenlayer.sources.vm import VM
 
 SOURCES: Final[Mapping[str, Source]] = MappingProxyType({VM.service: VM})
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from syncer.core import wire
 from syncer.core.diff import new_names
 from syncer.core.errors import SyncError
 from syncer.core.normalise import same_json
 from syncer.core.page import LYING
-from syncer.core.sources import SOURCES
-from syncer.core.sources.base import MAX_JSON
+from syncer.zenlayer import wire
+from syncer.zenlayer.sources import SOURCES
+from syncer.zenlayer.sources.base import MAX_JSON
 
 VM = SOURCES["vm"]
 

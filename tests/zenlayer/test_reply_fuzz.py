@@ -1,6 +1,6 @@
 """Any bytes in: what PostgreSQL can store, or an error with a name, out.
 
-``SYNCER_FUZZ_INPUTS=1000000 pytest -n 2 tests/core/test_reply_fuzz.py`` does the million;
+``SYNCER_FUZZ_INPUTS=1000000 pytest -n 2 tests/zenlayer/test_reply_fuzz.py`` does the million;
 ``SYNCER_FUZZ_SEED=n SYNCER_FUZZ_INPUTS=1`` does again the one that failed.
 """
 
@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from syncer.core import errors, wire
+from syncer.core import errors
 from syncer.core.confirm import Question
 from syncer.core.diff import differing, new_names
 from syncer.core.errors import SyncError
@@ -30,8 +30,9 @@ from syncer.core.normalise import changed_fields, same_json
 from syncer.core.page import Page
 from syncer.core.paging import MAX_PAGES, Snapshot, Torn
 from syncer.core.rereads import Reading
-from syncer.core.sources import SOURCES, Source
-from tests.core.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest
+from syncer.zenlayer import wire
+from syncer.zenlayer.sources import SOURCES, Source
+from tests.zenlayer.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest
 
 INPUTS = int(os.environ.get("SYNCER_FUZZ_INPUTS") or 20_000)
 FIRST = int(os.environ.get("SYNCER_FUZZ_SEED") or 0)

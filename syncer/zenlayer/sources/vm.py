@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from syncer.core.sources.base import Source
+from syncer.zenlayer.sources.base import Source
 
 VM: Final = Source(
     service="vm",

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer.core.limiter import FLOOR, HEADROOM, Learnt, Pacer
-from tests.core.throttling import (
+from syncer.zenlayer.limiter import FLOOR, HEADROOM, Learnt, Pacer
+from tests.zenlayer.throttling import (
     Always,
     Bucket,
     FixedWindow,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from syncer.core.errors import BadPayload, SyncError
 from syncer.core.model import TRACKED, ZoneRef
 from syncer.core.page import Page
-from syncer.core.sources import SOURCES
+from syncer.zenlayer.sources import SOURCES
 
 VM = SOURCES["vm"]
 FULL = {

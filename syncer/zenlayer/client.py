@@ -13,9 +13,8 @@ from typing import Final, Protocol, TypeVar
 import anyio
 import structlog
 
-from syncer.call import Call
 from syncer.config import Settings
-from syncer.core import backoff, wire
+from syncer.core import backoff
 from syncer.core.errors import (
     BadPayload,
     Challenged,
@@ -28,12 +27,14 @@ from syncer.core.errors import (
     TornRead,
     Unreachable,
 )
-from syncer.core.limiter import Learnt, Pacer
 from syncer.core.model import ListedZone
 from syncer.core.page import Known, Page
-from syncer.core.replies import read_page, read_zones
-from syncer.core.sources import Source
-from syncer.transport import TIMED_OUT, Transport, open_transport
+from syncer.zenlayer import wire
+from syncer.zenlayer.call import Call
+from syncer.zenlayer.limiter import Learnt, Pacer
+from syncer.zenlayer.replies import read_page, read_zones
+from syncer.zenlayer.sources import Source
+from syncer.zenlayer.transport import TIMED_OUT, Transport, open_transport
 
 T = TypeVar("T")
 _BY_CHANCE: Final = 3

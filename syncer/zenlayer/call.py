@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from syncer.core.sources import Source
 from syncer.tracing import Attributes, Span, span
+from syncer.zenlayer.sources import Source
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from syncer.core import wire
 from syncer.core.errors import SyncError
 from syncer.core.model import ListedZone
 from syncer.core.page import Known, Page
-from syncer.core.sources import Source
+from syncer.zenlayer import wire
+from syncer.zenlayer.sources import Source
 
 
 def read_zones(

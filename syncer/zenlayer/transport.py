@@ -17,10 +17,10 @@ import msgspec
 
 from syncer import __version__
 from syncer.config import KeyPair, Settings, Token
-from syncer.core import wire
 from syncer.core.errors import Refused, SyncError, TornRead, Unreachable
-from syncer.core.sources import Source
 from syncer.secrets import redacted
+from syncer.zenlayer import wire
+from syncer.zenlayer.sources import Source
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """The most that one reply may hold, after decompression."""
