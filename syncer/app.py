@@ -13,7 +13,7 @@ import anyio
 import structlog
 
 from syncer import retention
-from syncer.config import Settings
+from syncer.config.settings import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.crawl import Progress

@@ -11,7 +11,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from syncer.clock import Clock
-from syncer.config import Settings
+from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, Denied, unwrapped
 from syncer.core.guard import judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef

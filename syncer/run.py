@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from syncer.config import Settings
+from syncer.config.settings import Settings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
 from syncer.core.model import Fault

@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from syncer import retention
 from syncer.app import open_server, traced
-from syncer.config import Settings, supervisor
+from syncer.config.settings import Settings, supervisor
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, unwrapped
 from syncer.core.schedule import Schedule
 from syncer.daemon import Daemon, keep_alive

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from syncer import log
-from syncer.config import Settings, load
+from syncer.config.settings import Settings, load
 from syncer.core.backoff import Backoff
 from syncer.db import Server
 from syncer.embedded import EmbeddedPostgres

@@ -56,7 +56,7 @@ ONE_IMPORTER = {
     "alembic": r"syncer/migrate\.py",
     "sqlalchemy": r"syncer/migrate\.py",
     "structlog": r"syncer/(\w+/)?\w+\.py",
-    "tomllib": r"syncer/config_layers\.py",
+    "tomllib": r"syncer/config/layers\.py",
     "subprocess": r"syncer/embedded/.*",
     "rich": r"syncer/cli/.*",
     "opentelemetry": r"syncer/ops/traces\.py",
@@ -76,9 +76,9 @@ def test_a_library_is_imported_where_it_belongs(library: str) -> None:
 
 
 def test_only_config_reads_the_environment() -> None:
-    """os.environ is read in config.py, and where libpq's variables are named for people."""
+    """os.environ is read in one module, and named where people are told of libpq's variables."""
     found = {p.name for p in MODULES if re.search(r"os\.(environ|getenv)", p.read_text())}
-    assert {"config.py"} == found
+    assert {"settings.py"} == found
 
 
 def test_the_seals_are_used_only_where_they_are_made() -> None:
@@ -98,8 +98,10 @@ def test_the_readme_names_every_command_and_target() -> None:
 
 
 def test_the_readme_names_every_setting() -> None:
-    """Every variable that config.py reads is in README."""
-    names = re.findall(r'"((?:SYNCER|ZENLAYER)\w*)"', (ROOT / "syncer/config.py").read_text())
+    """Every variable that config/settings.py reads is in README."""
+    names = re.findall(
+        r'"((?:SYNCER|ZENLAYER)\w*)"', (ROOT / "syncer/config/settings.py").read_text()
+    )
     missing = {n for n in names if n not in README} - {
         "SYNCER_",
         "ZENLAYERCLOUD_ACCESS_KEY_PASSWORD",  # there as "_PASSWORD"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer import secrets as redact
-from syncer.config_text import remember_others
+from syncer.config.parsers import remember_others
 from syncer.secrets import redacted, remember
 
 

@@ -148,7 +148,7 @@ def environment(endpoint: str, database: str) -> dict[str, str]:
 async def sync(asked: Asked) -> dict[str, Any]:
     """Do one run."""
     from syncer import log  # noqa: PLC0415
-    from syncer.config import load  # noqa: PLC0415
+    from syncer.config.settings import load  # noqa: PLC0415
     from syncer.db import Server  # noqa: PLC0415
     from syncer.run import run_once  # noqa: PLC0415
     from syncer.scheduler import Stop  # noqa: PLC0415

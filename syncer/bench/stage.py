@@ -19,7 +19,7 @@ from syncer.bench.child import Asked, environment
 from syncer.bench.cloud import CHECKSUMS
 from syncer.bench.programs import Program
 from syncer.bench.server import MAX_PAGE
-from syncer.config import bare_environment
+from syncer.config.settings import bare_environment
 from syncer.core.errors import SyncError
 from syncer.db import Server
 from syncer.embedded import EmbeddedPostgres

@@ -28,7 +28,7 @@ async def approve(account: str | None, service: str | None, zone: str, max_remov
     """
     from syncer import approvals  # noqa: PLC0415  (start-up: not for --help)
     from syncer.app import open_store  # noqa: PLC0415
-    from syncer.config import operator  # noqa: PLC0415
+    from syncer.config.settings import operator  # noqa: PLC0415
     from syncer.db import named_errors  # noqa: PLC0415
 
     loaded = settings()

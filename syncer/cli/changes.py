@@ -16,7 +16,7 @@ from syncer.cli.show import Filters, filters, moment_type, reader, show, store
 from syncer.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from syncer.config import Settings
+    from syncer.config.settings import Settings
     from syncer.core.moment import Moment
     from syncer.reading import Reader
 

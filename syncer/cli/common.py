@@ -13,7 +13,7 @@ import anyio
 import click
 
 from syncer import log
-from syncer.config import Settings, load
+from syncer.config.settings import Settings, load
 from syncer.core.errors import (
     ConfigError,
     DatabaseGone,

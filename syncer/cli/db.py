@@ -9,7 +9,7 @@ import click
 
 from syncer.cli.common import output_option, run, settings
 from syncer.cli.output import each, write
-from syncer.config_text import mask
+from syncer.config.parsers import mask
 
 
 @click.group()

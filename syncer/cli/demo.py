@@ -12,7 +12,7 @@ import msgspec
 from syncer.cli.common import run, settings
 
 if TYPE_CHECKING:
-    from syncer.config import Settings
+    from syncer.config.settings import Settings
 
 _KEY, _SECRET = "demo", "demo-secret"
 
@@ -27,8 +27,8 @@ async def demo(seed: int) -> int:
     """
     from syncer import app  # noqa: PLC0415  (start-up: not for --help)
     from syncer.cli import changes, read  # noqa: PLC0415
-    from syncer.config import KeyPair  # noqa: PLC0415
-    from syncer.config_text import Secret  # noqa: PLC0415
+    from syncer.config.parsers import Secret  # noqa: PLC0415
+    from syncer.config.settings import KeyPair  # noqa: PLC0415
     from syncer.simulator import Simulator, World  # noqa: PLC0415
 
     base = settings(log_level="warning")

@@ -46,7 +46,7 @@ async def doctor(
     except ValueError as error:
         raise click.UsageError(f"--max-age: {error}") from None
     from syncer.cli.findings import show  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.config import survey  # noqa: PLC0415
+    from syncer.config.settings import survey  # noqa: PLC0415
     from syncer.doctor import visit  # noqa: PLC0415
     from syncer.doctor.finding import exit_code  # noqa: PLC0415
 

@@ -195,7 +195,7 @@ async def save(  # noqa: PLR0917  (click passes by name)
     """Save the images that are there as the baseline NAME."""
     from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
     from syncer.app import open_store  # noqa: PLC0415
-    from syncer.config import operator  # noqa: PLC0415
+    from syncer.config.settings import operator  # noqa: PLC0415
     from syncer.core.moment import Moment  # noqa: PLC0415
     from syncer.db import named_errors  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from syncer.cli.common import account_option, output_option, run
 from syncer.cli.show import LIMIT, Filters, filters, reader, show
 
 if TYPE_CHECKING:
-    from syncer.config import Settings
+    from syncer.config.settings import Settings
 
 
 @click.command()

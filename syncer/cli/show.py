@@ -23,7 +23,7 @@ from syncer.core.glob import regex
 from syncer.core.moment import Moment, moment
 
 if TYPE_CHECKING:
-    from syncer.config import Settings
+    from syncer.config.settings import Settings
     from syncer.reading import Answer, Reader, Store
 
 F = TypeVar("F", bound=Callable[..., Any])

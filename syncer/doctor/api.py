@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from syncer.config import NO_CREDENTIALS, KeyPair, Loaded
-from syncer.config_text import mask
+from syncer.config.parsers import mask
+from syncer.config.settings import NO_CREDENTIALS, KeyPair, Loaded
 from syncer.core.backoff import Backoff
 from syncer.core.errors import SyncError, Unreachable
 from syncer.doctor import judge_api as api

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 from anyio.abc import TaskGroup
 
-from syncer.config import Loaded
+from syncer.config.settings import Loaded
 from syncer.core.errors import ServerTooOld
 from syncer.db import OLDEST_SERVER, Server, installed_revision, named_errors, revisions, sql
 from syncer.doctor import inventory

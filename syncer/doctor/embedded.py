@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from syncer.config import Database
+from syncer.config.settings import Database
 from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.doctor import judge_machine as machine
 from syncer.doctor.checks import Check

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from syncer import __version__
-from syncer.config import Loaded
+from syncer.config.settings import Loaded
 from syncer.doctor import judge_machine as machine
 from syncer.doctor.checks import Check
 from syncer.doctor.finding import Finding, ok

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from syncer.config import KeyPair, Loaded, Settings, Token
-from syncer.config_layers import Fault
+from syncer.config.layers import Fault
+from syncer.config.settings import KeyPair, Loaded, Settings, Token
 from syncer.doctor import judge_machine as machine
 from syncer.doctor.finding import Finding, failed, ok, warning
 

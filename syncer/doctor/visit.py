@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from syncer.config import Loaded
+from syncer.config.settings import Loaded
 from syncer.doctor import api, database, machine
 from syncer.doctor.checks import Chart, go_through
 from syncer.doctor.finding import Finding

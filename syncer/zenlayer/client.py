@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 import anyio
 import structlog
 
-from syncer.config import Settings
+from syncer.config.settings import Settings
 from syncer.core import backoff
 from syncer.core.errors import (
     BadPayload,

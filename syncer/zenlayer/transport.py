@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from syncer import __version__
-from syncer.config import KeyPair, Settings, Token
+from syncer.config.settings import KeyPair, Settings, Token
 from syncer.core.errors import Refused, SyncError, TornRead, Unreachable
 from syncer.secrets import redacted
 from syncer.zenlayer import wire

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from syncer import __version__
-from syncer.config import load
+from syncer.config.settings import load
 from syncer.embedded.cluster import STOP_LIMIT
 from tests.deploy.tools import DEPLOY, check_command, run, tool
 

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from syncer import approvals
 from syncer import db as database
 from syncer.cli import cli
-from syncer.config import survey
+from syncer.config.settings import survey
 from syncer.db import sql
 from syncer.doctor import database as look_at_database
 from syncer.doctor import visit

@@ -24,7 +24,7 @@ import pytest
 from anyio.abc import Process
 from prometheus_client.parser import text_string_to_metric_families
 
-from syncer.config import load
+from syncer.config.settings import load
 from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
 from syncer.core.schedule import Schedule
 from syncer.daemon import Daemon, keep_alive

@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from syncer import tracing
 from syncer.app import traced
-from syncer.config import load
+from syncer.config.settings import load
 from syncer.secrets import remember
 from syncer.simulator import Simulator, World
 from tests.conftest import SECRET

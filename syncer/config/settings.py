@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from syncer import config_text as read
-from syncer.config_layers import ENVIRONMENT, Fault, Given, Layers
-from syncer.config_text import LOOPBACK, Secret
+from syncer.config import parsers as read
+from syncer.config.layers import ENVIRONMENT, Fault, Given, Layers
+from syncer.config.parsers import LOOPBACK, Secret
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from syncer import config_text
-from syncer.config import KeyPair, Settings, Token, load, survey
-from syncer.config_text import Secret, mask
+from syncer.config import parsers as config_text
+from syncer.config.parsers import Secret, mask
+from syncer.config.settings import KeyPair, Settings, Token, load, survey
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.core.moment import duration

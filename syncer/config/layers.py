@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from syncer import config_text as read
-from syncer.config_text import Secret
+from syncer.config import parsers as read
+from syncer.config.parsers import Secret
 
 T = TypeVar("T")
 ENVIRONMENT: Final = "environment"
