@@ -12,16 +12,16 @@ from typing import Final, TypeVar
 import anyio
 import structlog
 
-from syncer import retention
 from syncer.config.settings import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.crawl import Progress
-from syncer.db import Server, check_schema, installed_revision, revisions
 from syncer.report import Report
 from syncer.run import run_once
 from syncer.scheduler import STOPPED, Stop
 from syncer.selection import Selection
+from syncer.store import retention
+from syncer.store.connection import Server, check_schema, installed_revision, revisions
 
 __all__ = ["Progress", "Selection", "open_emptied", "open_server", "open_store", "prune", "sync"]
 T = TypeVar("T")
@@ -53,7 +53,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         async with server.session() as connection:
             installed = await installed_revision(connection)
         if installed is None or installed in revisions()[:-1]:
-            from syncer.migrate import upgrade  # noqa: PLC0415
+            from syncer.store.schema import upgrade  # noqa: PLC0415
 
             await upgrade(server)
         yield server

@@ -20,16 +20,16 @@ from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.crawl import WRITERS, Crawl, Listings, Progress
-from syncer.db import Server
-from syncer.ledger import Run, grace
-from syncer.lock import session_name
 from syncer.report import Report
 from syncer.scheduler import STOPPED, Stop
 from syncer.secrets import redacted
 from syncer.selection import Selection
-from syncer.start import Known, begin, look
+from syncer.store.connection import Server
+from syncer.store.lock import session_name
+from syncer.store.runs import Run, grace
+from syncer.store.start import Known, begin, look
+from syncer.store.writer import Writer
 from syncer.tracing import span
-from syncer.writer import Writer
 from syncer.zenlayer.client import Observer, open_client
 from syncer.zenlayer.limiter import Learnt
 

@@ -12,14 +12,11 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from syncer import retention
 from syncer.app import open_server, traced
 from syncer.config.settings import Settings, supervisor
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, unwrapped
 from syncer.core.schedule import Schedule
 from syncer.daemon import Daemon, keep_alive
-from syncer.db import Server
-from syncer.ledger import grace
 from syncer.ops import health
 from syncer.ops.metrics import Metrics, stored_zones
 from syncer.ops.notify import Notify
@@ -27,6 +24,9 @@ from syncer.report import Report
 from syncer.run import run_once
 from syncer.scheduler import Stop
 from syncer.selection import Selection
+from syncer.store import retention
+from syncer.store.connection import Server
+from syncer.store.runs import grace
 
 _DAY: Final = 86_400.0
 _log = structlog.get_logger()

@@ -16,14 +16,14 @@ import pytest
 from syncer import log
 from syncer.config.settings import Settings, load
 from syncer.core.backoff import Backoff
-from syncer.db import Server
 from syncer.embedded import EmbeddedPostgres
-from syncer.migrate import upgrade
 from syncer.report import Report
 from syncer.run import run_once
 from syncer.scheduler import Stop
 from syncer.selection import Selection
 from syncer.simulator import Simulator, World
+from syncer.store.connection import Server
+from syncer.store.schema import upgrade
 from tests.support import Done
 
 KEY, SECRET = "test-key", "test-secret"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from syncer.db import Connection
+from syncer.store.connection import Connection
 
 _SEED: Final = (Path(__file__).parent / "data" / "seed.sql").read_text()
 _TABLES: Final = "runs", "zones", "zone_scans", "images", "image_history"

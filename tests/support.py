@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from syncer import log, planning
+from syncer import log
 from syncer.core import page, paging
 from syncer.core.model import TRACKED
 from syncer.simulator import World
+from syncer.store import planning
 from syncer.zenlayer.sources import SOURCES
 
 FIELDS = dict(zip(SOURCES["vm"].fields, TRACKED, strict=True))

@@ -53,8 +53,8 @@ def test_a_function_does_one_thing() -> None:
 
 ONE_IMPORTER = {
     "aiohttp": r"syncer/((zenlayer/transport|cli/simulate|ops/health)\.py|(simulator|bench)/.*)",
-    "alembic": r"syncer/migrate\.py",
-    "sqlalchemy": r"syncer/migrate\.py",
+    "alembic": r"syncer/store/schema\.py",
+    "sqlalchemy": r"syncer/store/schema\.py",
     "structlog": r"syncer/(\w+/)?\w+\.py",
     "tomllib": r"syncer/config/layers\.py",
     "subprocess": r"syncer/embedded/.*",

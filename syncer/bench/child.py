@@ -97,7 +97,7 @@ async def copy_floor(asked: Asked) -> dict[str, Any]:
     import asyncpg  # noqa: PLC0415
 
     from syncer.core.line import image  # noqa: PLC0415
-    from syncer.store import COPIED  # noqa: PLC0415
+    from syncer.store.tables import COPIED  # noqa: PLC0415
 
     decoder = msgspec.json.Decoder(_Envelope)
     found: list[Any] = []
@@ -149,10 +149,10 @@ async def sync(asked: Asked) -> dict[str, Any]:
     """Do one run."""
     from syncer import log  # noqa: PLC0415
     from syncer.config.settings import load  # noqa: PLC0415
-    from syncer.db import Server  # noqa: PLC0415
     from syncer.run import run_once  # noqa: PLC0415
     from syncer.scheduler import Stop  # noqa: PLC0415
     from syncer.selection import Selection  # noqa: PLC0415
+    from syncer.store.connection import Server  # noqa: PLC0415
 
     log.configure("json", "error")
     settings = load(

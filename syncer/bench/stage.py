@@ -21,9 +21,9 @@ from syncer.bench.programs import Program
 from syncer.bench.server import MAX_PAGE
 from syncer.config.settings import bare_environment
 from syncer.core.errors import SyncError
-from syncer.db import Server
 from syncer.embedded import EmbeddedPostgres
-from syncer.migrate import upgrade
+from syncer.store.connection import Server
+from syncer.store.schema import upgrade
 
 _TEMPLATE: Final = "syncer_bench_template"
 _DATABASE: Final = "syncer_bench"

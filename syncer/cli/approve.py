@@ -26,10 +26,10 @@ async def approve(account: str | None, service: str | None, zone: str, max_remov
     the guard (and each image is still asked for by id). Look at them first, with
     'syncer images --withheld --zone ZONE'.
     """
-    from syncer import approvals  # noqa: PLC0415  (start-up: not for --help)
     from syncer.app import open_store  # noqa: PLC0415
     from syncer.config.settings import operator  # noqa: PLC0415
-    from syncer.db import named_errors  # noqa: PLC0415
+    from syncer.store import approvals  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.store.connection import named_errors  # noqa: PLC0415
 
     loaded = settings()
     async with open_store(loaded) as server, server.session(name="syncer approve") as connection:

@@ -18,7 +18,7 @@ from syncer.core.errors import ConfigError
 if TYPE_CHECKING:
     from syncer.config.settings import Settings
     from syncer.core.moment import Moment
-    from syncer.reading import Reader
+    from syncer.store.reading import Reader
 
 _POLL: Final = 2.0
 """Seconds between two looks for new changes."""
@@ -122,7 +122,7 @@ class _Feed:
                 )
             return await self._print(reader, after, head, since, chosen.limit)
         answer = await reader.ask(
-            "read_changes", *chosen.place, chosen.image, since, self._initial, chosen.limit
+            "read/changes", *chosen.place, chosen.image, since, self._initial, chosen.limit
         )
         await show(
             answer,
@@ -151,7 +151,7 @@ class _Feed:
 
         chosen = self._chosen
         answer = await reader.ask(
-            "read_feed", *chosen.place, chosen.image, since, self._initial, limit, after
+            "read/feed", *chosen.place, chosen.image, since, self._initial, limit, after
         )
         count = await show(
             answer,
@@ -167,7 +167,7 @@ class _Feed:
 
 
 async def _head(reader: Reader) -> int:
-    (row,) = await reader.all("feed_head")
+    (row,) = await reader.all("read/feed_head")
     head: int = row["change_id"]
     return head
 
@@ -203,7 +203,7 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
     A withheld removal and a zone that is gone are shown where they stand now.
     """
     async with reader() as opened:
-        answer = await opened.ask("read_history", *filters.place, image, filters.limit)
+        answer = await opened.ask("read/history", *filters.place, image, filters.limit)
         count = await show(
             answer,
             output,

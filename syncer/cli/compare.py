@@ -18,7 +18,7 @@ from syncer.core.normalise import changed_fields
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from syncer.reading import Reader
+    from syncer.store.reading import Reader
 
 _NOW: Final = "now"
 _DRIFT, _UNKNOWN = 6, 3
@@ -41,7 +41,7 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
     """
     async with reader() as opened:
         (at,), chosen = await _instants(opened, (moment,), filters)
-        answer = await opened.ask("read_asof", *chosen.place, chosen.image, at, chosen.limit)
+        answer = await opened.ask("read/asof", *chosen.place, chosen.image, at, chosen.limit)
         await show(
             answer,
             output,
@@ -58,7 +58,7 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
             },
             empty=f"No image is known to have been there at {at:%Y-%m-%d %H:%M:%S}Z.",
         )
-        for zone in await opened.all("read_uncovered", *chosen.place, at):
+        for zone in await opened.all("read/uncovered", *chosen.place, at):
             why = _WHY[zone["gone"]]
             click.echo(
                 f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
@@ -87,7 +87,7 @@ async def diff(
         (one, two), chosen = await _instants(opened, (first, last), filters)
         if one > two:
             raise ConfigError(f"T1 ({one.isoformat()}) is after T2 ({two.isoformat()}): swap them")
-        answer = await opened.ask("read_diff", *chosen.place, chosen.image, one, two)
+        answer = await opened.ask("read/diff", *chosen.place, chosen.image, one, two)
         left = chosen.limit
 
         def derive(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -22,8 +22,8 @@ def db() -> None:
 @run
 async def upgrade(as_sql: bool) -> None:
     """Bring the schema up to date. The database may stay in use meanwhile."""
-    from syncer import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
     from syncer.app import open_server  # noqa: PLC0415
+    from syncer.store import schema as migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
 
     if as_sql:
         click.echo(migrate.as_sql(), nl=False)
@@ -44,7 +44,7 @@ async def upgrade(as_sql: bool) -> None:
 async def status(output: str | None) -> int:
     """Show which schema is installed; exit 2 unless it is this program's."""
     from syncer.app import open_server  # noqa: PLC0415
-    from syncer.db import installed_revision, named_errors, revisions  # noqa: PLC0415
+    from syncer.store.connection import installed_revision, named_errors, revisions  # noqa: PLC0415
 
     async with open_server(settings()) as server:
         async with server.session(name="syncer db status") as connection:
@@ -101,16 +101,16 @@ async def url(hold: bool) -> None:
 async def roles(as_sql: bool) -> None:
     """Create the roles syncer_writer and syncer_reader and grant them what they need."""
     from syncer.app import open_store  # noqa: PLC0415
-    from syncer.db import named_errors, sql  # noqa: PLC0415
+    from syncer.store.connection import named_errors, sql  # noqa: PLC0415
 
     if as_sql:
-        click.echo(sql("roles"), nl=False)
+        click.echo(sql("schema/roles"), nl=False)
         return
     async with open_store(settings()) as server:
         async with server.session(name="syncer db roles") as connection:
             with named_errors(server.where, connection):
                 async with connection.transaction():
-                    await connection.execute(sql("roles"))
+                    await connection.execute(sql("schema/roles"))
         click.echo(
             f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
             "Give them to login roles: grant syncer_reader to my_dashboard;"

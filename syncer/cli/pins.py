@@ -26,10 +26,10 @@ from syncer.core.glob import regex
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from syncer.baselines import Saved
     from syncer.core.moment import Moment
     from syncer.core.pins import Answer, Pin
-    from syncer.reading import Reader
+    from syncer.store.baselines import Saved
+    from syncer.store.reading import Reader
 
 
 def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
@@ -67,9 +67,9 @@ async def check(
 
     Exit code: 6 if anything changed or was removed, else 3 if anything is unknown, else 0.
     """
-    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
     from syncer.core.errors import ConfigError  # noqa: PLC0415
     from syncer.core.pins import exit_code, selected, summary  # noqa: PLC0415
+    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
 
     from_file = _from_file(pinned)
     async with reader() as opened:
@@ -114,8 +114,8 @@ def _is_path(pinned: str) -> bool:
 
 
 async def _pins(opened: Reader, pinned: str, from_file: list[Pin] | None) -> list[Pin]:
-    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
     from syncer.core.errors import ConfigError  # noqa: PLC0415
+    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
 
     if from_file is not None and (pinned == "-" or _is_path(pinned)):
         return from_file
@@ -193,11 +193,11 @@ async def save(  # noqa: PLR0917  (click passes by name)
     replace: bool,
 ) -> None:
     """Save the images that are there as the baseline NAME."""
-    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
     from syncer.app import open_store  # noqa: PLC0415
     from syncer.config.settings import operator  # noqa: PLC0415
     from syncer.core.moment import Moment  # noqa: PLC0415
-    from syncer.db import named_errors  # noqa: PLC0415
+    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.store.connection import named_errors  # noqa: PLC0415
 
     check_globs(zones)
     check_globs(images)
@@ -225,7 +225,7 @@ async def save(  # noqa: PLR0917  (click passes by name)
 
 
 def _tell(name: str, saved: Saved) -> None:
-    from syncer.baselines import listed  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.store.baselines import listed  # noqa: PLC0415  (start-up: not for --help)
 
     click.echo(
         f"Saved baseline {name}: {_count(saved.images, 'image')} in {_count(saved.zones, 'zone')}, "
@@ -252,7 +252,7 @@ async def list_(output: str | None) -> None:
     """Show the baselines there are."""
     async with reader() as opened:
         await show(
-            await opened.ask("baseline_list"),
+            await opened.ask("baseline/list"),
             output,
             table={
                 "name": "NAME",
@@ -271,9 +271,9 @@ async def list_(output: str | None) -> None:
 @run
 async def delete(name: str) -> None:
     """Delete the baseline NAME."""
-    from syncer import baselines  # noqa: PLC0415  (start-up: not for --help)
     from syncer.app import open_store  # noqa: PLC0415
-    from syncer.db import named_errors  # noqa: PLC0415
+    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.store.connection import named_errors  # noqa: PLC0415
 
     async with open_store(settings()) as server, server.session(name="syncer baseline") as session:
         with named_errors(server.where, session):

@@ -24,7 +24,7 @@ async def images(
     """Show images ever seen: their current or last known state."""
     async with reader() as opened:
         answer = await opened.ask(
-            "read_images", *filters.place, filters.image, presence, withheld, filters.limit
+            "read/images", *filters.place, filters.image, presence, withheld, filters.limit
         )
         table = {
             "service": "SERVICE",
@@ -64,7 +64,7 @@ async def show_zones(
     chosen = filters or Filters()
     async with reader(loaded) as opened:
         await show(
-            await opened.ask("read_zones", *chosen.place, chosen.limit),
+            await opened.ask("read/zones", *chosen.place, chosen.limit),
             output,
             table={
                 "service": "SERVICE",
@@ -90,7 +90,7 @@ async def runs(account: str | None, limit: int | None, output: str | None) -> No
     """Show runs, newest first."""
     async with reader() as opened:
         await show(
-            await opened.ask("read_runs", account, limit),
+            await opened.ask("read/runs", account, limit),
             output,
             table={
                 "run_id": "RUN",
@@ -122,7 +122,7 @@ async def spread(filters: Filters, output: str | None) -> None:
     """
     async with reader() as opened:
         await show(
-            await opened.ask("read_spread", *filters.place, filters.image, filters.limit),
+            await opened.ask("read/spread", *filters.place, filters.image, filters.limit),
             output,
             table={
                 "service": "SERVICE",

@@ -24,7 +24,7 @@ from syncer.core.moment import Moment, moment
 
 if TYPE_CHECKING:
     from syncer.config.settings import Settings
-    from syncer.reading import Answer, Reader, Store
+    from syncer.store.reading import Answer, Reader, Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 Derive = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -115,7 +115,7 @@ def moment_type(*, runs: bool = False) -> Callable[..., Moment | None]:
 async def store(loaded: Settings | None = None) -> AsyncIterator[Store]:
     """Open the store for reading."""
     from syncer.app import open_store  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.reading import reading  # noqa: PLC0415
+    from syncer.store.reading import reading  # noqa: PLC0415
 
     command = click.get_current_context(silent=True)
     name = f"syncer {command.info_name if command else 'read'}"

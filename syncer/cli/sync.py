@@ -16,7 +16,7 @@ from syncer.core.model import TRACKED, Tracked
 if TYPE_CHECKING:
     from syncer.app import Progress
     from syncer.report import Report
-    from syncer.results import Written
+    from syncer.store.results import Written
 
 
 @click.command()

@@ -14,13 +14,20 @@ from anyio.abc import TaskGroup
 
 from syncer.config.settings import Loaded
 from syncer.core.errors import ServerTooOld
-from syncer.db import OLDEST_SERVER, Server, installed_revision, named_errors, revisions, sql
 from syncer.doctor import inventory
 from syncer.doctor import judge_database as database
 from syncer.doctor.checks import Check, Look
 from syncer.doctor.embedded import Embedded
 from syncer.doctor.finding import Finding, failed
-from syncer.lock import lock_key
+from syncer.store.connection import (
+    OLDEST_SERVER,
+    Server,
+    installed_revision,
+    named_errors,
+    revisions,
+    sql,
+)
+from syncer.store.lock import lock_key
 
 _STATEMENT: Final = "4000"
 """Milliseconds that a statement may take; less than a check, so that the session stays usable."""
@@ -105,8 +112,8 @@ class _Database:
             advice = f"upgrade it to PostgreSQL {OLDEST_SERVER} or newer, or name another server"
             return [failed("database", str(error), advice)]
         took = time.monotonic() - started
-        await self._rows("doctor_session", _STATEMENT)
-        (row,) = await self._rows("doctor_server")
+        await self._rows("doctor/session", _STATEMENT)
+        (row,) = await self._rows("doctor/server")
         return [database.server(database.ServerSeen(**row), self._where, took)]
 
     async def _rows(self, statement: str, *arguments: object) -> list[dict[str, Any]]:
@@ -122,7 +129,7 @@ class _Database:
 
     async def extension(self) -> Sequence[Finding]:
         """Look for btree_gist."""
-        rows = await self._rows("doctor_extension")
+        rows = await self._rows("doctor/extension")
         installed, available = (
             (rows[0]["installed_version"], rows[0]["default_version"]) if rows else (None, None)
         )
@@ -131,28 +138,28 @@ class _Database:
 
     async def privileges(self) -> Sequence[Finding]:
         """Compare what our role may do with what syncer_writer may."""
-        (row,) = await self._rows("doctor_privileges")
+        (row,) = await self._rows("doctor/privileges")
         lacks = msgspec.json.decode(row.pop("lacks"), type=dict[str, list[str]])
         seen = database.PrivilegesSeen(**row, lacks=lacks)
         return [database.privileges(seen, embedded=self._embedded is not None)]
 
     async def runs(self) -> Sequence[Finding]:
         """See how the last runs ended."""
-        rows = await self._rows("doctor_runs", self._account)
+        rows = await self._rows("doctor/runs", self._account)
         self._runs = [inventory.RunSeen(**row) for row in rows]
         return [inventory.runs(self._runs)]
 
     async def lock(self) -> Sequence[Finding]:
         """See who holds the run lock."""
-        rows = await self._rows("lock_holders", [lock_key("run", self._account)])
+        rows = await self._rows("run/lock_holders", [lock_key("run", self._account)])
         holders = [inventory.Holder(**row) for row in rows]
-        seconds = await self._connection.fetchval(sql("clock"))
+        seconds = await self._connection.fetchval(sql("run/clock"))
         return [inventory.lock(holders, self._runs, datetime.fromtimestamp(seconds, UTC))]
 
     async def zones(self) -> Sequence[Finding]:
         """See how old what is known of each zone is."""
         services = list(self._settings.services)
-        rows = await self._rows("doctor_zones", self._account, services)
+        rows = await self._rows("doctor/zones", self._account, services)
         self._zones = [inventory.ZoneSeen(**row) for row in rows]
         return [inventory.fresh(self._zones, self._max_age)]
 
@@ -166,10 +173,10 @@ class _Database:
 
     async def rate_limit(self) -> Sequence[Finding]:
         """See what was learnt of the API's limit."""
-        rows = await self._rows("doctor_rate_limit", self._account)
+        rows = await self._rows("doctor/rate_limit", self._account)
         return [inventory.rate_limit(inventory.RateSeen(**rows[0]) if rows else None)]
 
     async def history(self) -> Sequence[Finding]:
         """Weigh the tables."""
-        rows = await self._rows("doctor_sizes")
+        rows = await self._rows("doctor/sizes")
         return [database.history([(row["name"], row["octets"]) for row in rows])]

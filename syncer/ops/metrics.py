@@ -18,9 +18,9 @@ from prometheus_client.registry import Collector
 
 from syncer import __version__
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
-from syncer.db import Server, in_time, named_errors, sql
 from syncer.report import Report
-from syncer.results import Removed, Written
+from syncer.store.connection import Server, in_time, named_errors, sql
+from syncer.store.results import Removed, Written
 from syncer.zenlayer.client import Client
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
@@ -211,7 +211,7 @@ async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] 
         with in_time(server.where, _PATIENCE):
             async with server.session(name="syncer metrics") as connection:
                 with named_errors(server.where, connection):
-                    return list(await connection.fetch(sql("metrics_zones"), account))
+                    return list(await connection.fetch(sql("read/metrics_zones"), account))
     except (ConfigError, DatabaseGone, asyncpg.PostgresError):
         return None
 

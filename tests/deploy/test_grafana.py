@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 from ruamel.yaml import YAML
 
-from syncer.db import sql
 from syncer.embedded import EmbeddedPostgres
+from syncer.store.connection import sql
 from tests import seed
 from tests.deploy.panels import (
     GRAFANA,
@@ -57,7 +57,7 @@ async def history(postgres: EmbeddedPostgres, template: str) -> str:
     await maintenance.close()
     connection = await asyncpg.connect(postgres.dsn("history"))
     await seed.seed(connection, seed.YEAR if A_YEAR else seed.WEEKS)
-    await connection.execute(sql("roles"))
+    await connection.execute(sql("schema/roles"))
     await connection.close()
     return postgres.dsn("history")
 
@@ -251,7 +251,7 @@ async def test_no_panel_reads_all_of_the_history(reader: Any) -> None:
 async def test_nothing_fails_before_the_first_run(url: str) -> None:
     """On a database in which nothing is yet, every panel is empty, or a count of nothing."""
     connection = await asyncpg.connect(url)
-    await connection.execute(sql("roles"))
+    await connection.execute(sql("schema/roles"))
     await connection.execute("set role syncer_reader; set search_path to ''")
     for query in QUERIES:
         rows = await connection.fetch(expand(query, chosen(query), *time_range(query)))

@@ -9,10 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from syncer.db import Server, sql
 from syncer.embedded import EmbeddedPostgres
 from syncer.embedded.binaries import find_binaries
-from syncer.migrate import upgrade
+from syncer.store.connection import Server, sql
+from syncer.store.schema import upgrade
 from tests.deploy.tools import DEPLOY, run
 from tests.support import assert_exact
 
@@ -49,7 +49,7 @@ async def inventory(postgres: EmbeddedPostgres, pg_bin: str | None) -> AsyncIter
         made.psql(f"--file={DEPLOY / 'sql/logins.sql'}")
     await upgrade(Server(made.url("syncer_owner")))
     owner = await asyncpg.connect(made.url("syncer_owner"))
-    await owner.execute(sql("roles"))
+    await owner.execute(sql("schema/roles"))
     await owner.close()
     yield made
     made.psql("--command=drop database inventory with (force)")

@@ -20,20 +20,20 @@ import anyio
 import pytest
 from click.testing import CliRunner
 
-from syncer import approvals
-from syncer import db as database
 from syncer.cli import cli
 from syncer.config.settings import survey
-from syncer.db import sql
 from syncer.doctor import database as look_at_database
 from syncer.doctor import visit
 from syncer.doctor.finding import Finding, exit_code
 from syncer.doctor.settings import Discretion
 from syncer.embedded import EmbeddedPostgres
-from syncer.lock import lock_key
-from syncer.migrate import as_sql, upgrade
 from syncer.simulator import Simulator, World
-from syncer.start import begin
+from syncer.store import approvals
+from syncer.store import connection as database
+from syncer.store.connection import sql
+from syncer.store.lock import lock_key
+from syncer.store.schema import as_sql, upgrade
+from syncer.store.start import begin
 from tests.conftest import _UNSAFE_AND_FAST, KEY, SECRET
 from tests.support import Done, rows
 
@@ -45,7 +45,7 @@ PLANTED = "s3cr3t-Pl4nted"
 async def role(db: Any) -> AsyncIterator[str]:
     """A login that may do what a sync does, and no more."""
     name = f"syncing_{os.getpid()}"
-    await db.execute(sql("roles"))
+    await db.execute(sql("schema/roles"))
     await db.execute(f"create role {name} login in role syncer_writer")
     yield name
     await db.execute(f"drop owned by {name}; drop role {name}")
@@ -441,7 +441,7 @@ async def test_a_schema_as_it_was_at_first(look: Look, empty_url: str, role: str
     """A database of the first revision is told of, not tripped over."""
     async with database.Server(empty_url).session() as connection:
         await connection.execute(as_sql("0001"))
-        await connection.execute(sql("roles"))
+        await connection.execute(sql("schema/roles"))
         findings = await look(SYNCER_DATABASE_URL=empty_url.replace("//syncer@", f"//{role}@"))
         await connection.execute(f"drop owned by {role}")
     only(findings, "schema", "failed", "0001: this program needs", "syncer db upgrade")

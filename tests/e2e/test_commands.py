@@ -16,10 +16,10 @@ import aiohttp
 import anyio
 import pytest
 
-from syncer.db import Server
 from syncer.ops.health import State, serve
 from syncer.ops.metrics import Metrics
 from syncer.simulator import Simulator, World
+from syncer.store.connection import Server
 from tests.support import rows
 
 

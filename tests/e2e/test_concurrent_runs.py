@@ -10,15 +10,15 @@ import anyio
 import asyncpg
 import pytest
 
-from syncer import lock
 from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.core.model import Fault
-from syncer.db import Server
-from syncer.ledger import Counts, Run
 from syncer.report import Report
 from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
-from syncer.start import begin
+from syncer.store import lock
+from syncer.store.connection import Server
+from syncer.store.runs import Counts, Run
+from syncer.store.start import begin
 from tests.support import assert_exact
 
 TOLD = Fault(code="STOPPED", message="told to stop")

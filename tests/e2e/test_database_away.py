@@ -14,14 +14,15 @@ import anyio
 import asyncpg
 import pytest
 
-import syncer.db
-from syncer import ledger, retention, start
+import syncer.store.connection
 from syncer.core.errors import DatabaseGone, TransactionFailed
-from syncer.db import Server, sql
 from syncer.embedded import EmbeddedPostgres
-from syncer.migrate import upgrade
 from syncer.ops import metrics
 from syncer.simulator import Simulator, World
+from syncer.store import retention, start
+from syncer.store import runs as ledger
+from syncer.store.connection import Server, sql
+from syncer.store.schema import upgrade
 from tests.invariants import check
 from tests.proxy import Proxy
 from tests.support import assert_exact
@@ -31,7 +32,7 @@ from tests.support import assert_exact
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for a database that does not come back waits a second where it waits five."""
     monkeypatch.setattr(ledger, "_HURRY", 1.0)
-    monkeypatch.setattr(syncer.db, "CLOSE_TIMEOUT", 1.0)
+    monkeypatch.setattr(syncer.store.connection, "CLOSE_TIMEOUT", 1.0)
 
 
 COPY = b"Q\0\0\1"  # the first words of a COPY, by its length
@@ -112,7 +113,7 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
         proxy.hook = lambda message: "hush" if b"as metrics tell of them" in message else None
         with anyio.fail_after(20):
             assert await metrics.stored_zones(Server(proxy.url), "default") is None
-    for statement in ("prune_accounts", "lock_try", "prune_zones", "prune_runs", "prune_thin"):
+    for statement in ("prune/accounts", "run/lock_try", "prune/zones", "prune/runs", "prune/thin"):
         words = sql(statement).splitlines()[0].encode()
 
         def falls_silent(message: bytes, words: bytes = words) -> str | None:
@@ -172,7 +173,7 @@ async def test_a_writer_that_finds_no_room_leaves_the_work_to_the_other(
     url: str, sync: Any, world: World, db: Any
 ) -> None:
     """With room for the lock and one writer only, the run ends well; without, it says so."""
-    await db.execute(sql("roles"))
+    await db.execute(sql("schema/roles"))
     await db.execute("create role narrow login in role syncer_writer connection limit 2")
     async with Proxy(url.replace("syncer@", "narrow@")) as proxy:
         assert 0 == (await sync(SYNCER_DATABASE_URL=proxy.url)).exit_code

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from syncer.db import Server
 from syncer.simulator import Simulator, World
-from syncer.start import look
+from syncer.store.connection import Server
+from syncer.store.start import look
 from syncer.zenlayer.limiter import Learnt
 from tests.invariants import check
 from tests.support import assert_exact, rows, stored

@@ -12,10 +12,10 @@ from typing import Any
 import anyio
 import pytest
 
-from syncer.db import Server
-from syncer.ledger import Run
 from syncer.simulator import World
-from syncer.start import begin
+from syncer.store.connection import Server
+from syncer.store.runs import Run
+from syncer.store.start import begin
 from tests.support import Done, assert_exact, rows
 
 ASOF = "select * from syncer.images_asof($1) order by account, service, zone_id, image_id"

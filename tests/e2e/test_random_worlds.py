@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from syncer.approvals import approve
 from syncer.core.errors import ConfigError, Interrupted
 from syncer.core.model import Fault
 from syncer.core.paging import LARGE
 from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
 from syncer.simulator.faultbook import FaultBook
+from syncer.store.approvals import approve
 from tests.invariants import WHOLE, Key, Look, Rows, check, present, stored
 from tests.support import FIELDS, assert_exact, call_large, tables
 

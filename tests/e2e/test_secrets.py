@@ -26,8 +26,8 @@ from syncer import log
 from syncer.cli import cli
 from syncer.cli.sync import summary
 from syncer.core.errors import ConfigError
-from syncer.db import Server
 from syncer.secrets import remember
+from syncer.store.connection import Server
 from tests.support import Done, logged
 
 ACCESS = "aK/s3cr3t+Qz81=V~mt"

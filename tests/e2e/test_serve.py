@@ -28,8 +28,6 @@ from syncer.config.settings import load
 from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
 from syncer.core.schedule import Schedule
 from syncer.daemon import Daemon, keep_alive
-from syncer.db import Server, revisions
-from syncer.lock import lock_key
 from syncer.ops.health import State
 from syncer.ops.metrics import Metrics, ended_by, stored_zones
 from syncer.ops.notify import Notify
@@ -38,6 +36,8 @@ from syncer.run import run_once
 from syncer.scheduler import Stop
 from syncer.selection import Selection
 from syncer.simulator import Simulator, World
+from syncer.store.connection import Server, revisions
+from syncer.store.lock import lock_key
 from tests.conftest import QUICK
 from tests.support import assert_exact
 

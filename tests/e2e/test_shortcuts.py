@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from syncer import looks, planning
-from syncer.approvals import approve
 from syncer.core.model import TRACKED, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
-from syncer.db import Server
 from syncer.simulator import Simulator, World
-from syncer.start import begin
-from syncer.writer import Writer
+from syncer.store import looks, planning
+from syncer.store.approvals import approve
+from syncer.store.connection import Server
+from syncer.store.start import begin
+from syncer.store.writer import Writer
 from syncer.zenlayer.sources import SOURCES
 from syncer.zenlayer.sources.base import PARSER
 from tests.support import FIELDS, assert_exact, call_large

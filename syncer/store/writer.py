@@ -14,16 +14,17 @@ import anyio
 import asyncpg
 import msgspec
 
-from syncer import looks, planning, results, store
 from syncer.core.confirm import Answers, Removal
 from syncer.core.line import Block
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Candidates, Snapshot, Unchanged
-from syncer.db import Connection, Server, acquired, sql
-from syncer.ledger import Run, Step
-from syncer.planning import Zone
-from syncer.results import Removed, Written
+from syncer.store import looks, planning, results
+from syncer.store import tables as store
+from syncer.store.connection import Connection, Server, acquired, sql
+from syncer.store.planning import Zone
+from syncer.store.results import Removed, Written
+from syncer.store.runs import Run, Step
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class Writer:
                 last_change = wrote or last_change
         approved = zone.approved
         if approved is not None and self._run is not None:
-            approved = await connection.fetchval(sql("approval_pending"), zone.key)
+            approved = await connection.fetchval(sql("zone/approval_pending"), zone.key)
         written = results.written(zone, outcome, came, approved)
         if self._run is None:
             return msgspec.structs.replace(written, diff=came.diff)
@@ -193,7 +194,7 @@ class Writer:
         result = Removed(zone=zone, withheld=tuple(ids), newly_withheld=newly)
         if self._run is not None:
             await connection.execute(
-                sql("images_unlisted"), zone.key, ids, zone.last_complete_at, "withheld"
+                sql("image/unlisted"), zone.key, ids, zone.last_complete_at, "withheld"
             )
             await store.count(connection, zone, withheld=newly)
             await looks.keep(connection, zone.key, zone.before, None)
@@ -232,9 +233,9 @@ class Writer:
             await store.write(connection, run, zone, diff)
             before = run.number(len(gone))
             seen = zone.last_complete_at
-            await connection.execute(sql("images_remove"), zone.key, run.run_id, before, gone, seen)
+            await connection.execute(sql("image/remove"), zone.key, run.run_id, before, gone, seen)
             await connection.execute(
-                sql("images_unlisted"), zone.key, unanswered, seen, "unconfirmed"
+                sql("image/unlisted"), zone.key, unanswered, seen, "unconfirmed"
             )
             await store.count(
                 connection,
@@ -267,7 +268,7 @@ class Writer:
         connection: Connection, run: Run, result: Removed, *, status: str | None
     ) -> None:
         await connection.execute(
-            sql("scan_amend"),
+            sql("zone/scan_amend"),
             result.zone.key,
             run.run_id,
             status,

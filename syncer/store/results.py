@@ -10,7 +10,7 @@ from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged
 from syncer.core.model import Fault, Gone, Image, Incomplete
 from syncer.core.paging import Look, Snapshot, Unchanged
-from syncer.planning import Plan, Zone
+from syncer.store.planning import Plan, Zone
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,8 +15,8 @@ from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.core.moment import Moment
 from syncer.core.pins import Answer, Found, Pin, Zone, judge, wanted
-from syncer.db import sql
-from syncer.reading import Reader
+from syncer.store.connection import sql
+from syncer.store.reading import Reader
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHOWN: Final = 20
@@ -67,26 +67,26 @@ async def save(
     """
     check_name(name)
     async with connection.transaction(isolation="repeatable_read"):
-        await connection.execute(sql("baseline_lock"))
+        await connection.execute(sql("baseline/lock"))
         reader = Reader(connection, where)
         as_of, of_run = await reader.resolve(moment)
         now, _ = await reader.resolve(Moment(ago=timedelta()))
         if as_of > now:
             raise ConfigError(f"{as_of:%Y-%m-%d %H:%M:%S}Z has not come yet: it is {now:%H:%M:%S}Z")
         if replace:
-            await connection.fetchval(sql("baseline_delete"), name)
+            await connection.fetchval(sql("baseline/delete"), name)
         account = scope.account or of_run  # a run saw one account only
         filters = msgspec.json.encode(
             scope.filters | ({"account": account} if account else {})
         ).decode()
-        baseline_id = await connection.fetchval(sql("baseline_add"), name, as_of, by, filters)
+        baseline_id = await connection.fetchval(sql("baseline/add"), name, as_of, by, filters)
         if baseline_id is None:
             raise ConfigError(f"baseline {name!r} exists already: --replace replaces it")
         place = (account, scope.services, scope.zones)
         copied = await connection.fetchrow(
-            sql("baseline_images_add"), *place, scope.images, baseline_id, as_of
+            sql("baseline/images_add"), *place, scope.images, baseline_id, as_of
         )
-        unknown = await connection.fetch(sql("read_uncovered"), *place, as_of)
+        unknown = await connection.fetch(sql("read/uncovered"), *place, as_of)
         gone = [_zone(row) for row in unknown if row["gone"]]
         unseen = [_zone(row) for row in unknown if not row["gone"]]
         if copied is None or not copied["images"]:
@@ -114,14 +114,14 @@ async def delete(connection: asyncpg.Connection[Any], name: str) -> None:
     """Delete a baseline. Raises ConfigError where there is none of that name."""
     async with connection.transaction():
         named = _NAME.fullmatch(name)
-        if not named or await connection.fetchval(sql("baseline_delete"), name) is None:
-            rows = await connection.fetch(sql("baseline_names"))
+        if not named or await connection.fetchval(sql("baseline/delete"), name) is None:
+            rows = await connection.fetch(sql("baseline/names"))
             raise ConfigError(f"there is no baseline {name!r}; {known([r['name'] for r in rows])}")
 
 
 async def names(reader: Reader) -> list[str]:
     """Return the names of the baselines there are."""
-    return [row["name"] for row in await reader.all("baseline_names")]
+    return [row["name"] for row in await reader.all("baseline/names")]
 
 
 def known(names: Sequence[str]) -> str:
@@ -141,7 +141,7 @@ async def pins(reader: Reader, name: str) -> list[Pin]:
             image_id=row["image_id"],
             expected={column: row[column] for column in TRACKED},
         )
-        for row in await reader.all("check_baseline", name)
+        for row in await reader.all("baseline/pins", name)
     ]
 
 
@@ -157,12 +157,12 @@ async def answers(
     """Return what became of the pins, in their order; ``images`` are globs."""
     zones: dict[str, dict[tuple[str, str], Zone]] = {}
     for row in await reader.all(
-        "check_zones", account, services, sorted({pin.zone_id for pin in pins})
+        "baseline/check_zones", account, services, sorted({pin.zone_id for pin in pins})
     ):
         zone = Zone(**row)
         zones.setdefault(zone.zone_id, {})[zone.account, zone.service] = zone
     stored = await reader.all(
-        "check_images",
+        "baseline/check_images",
         account,
         services,
         [pin.account for pin in pins],

@@ -6,7 +6,7 @@ import msgspec
 
 from syncer.core.errors import ConfigError
 from syncer.core.model import ZoneRef
-from syncer.db import Connection, sql
+from syncer.store.connection import Connection, sql
 
 
 class Approved(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ async def approve(
     Replaces an approval that is pending. Raises ConfigError where the zone is not one.
     """
     async with connection.transaction():
-        zones = await connection.fetch(sql("approval_zones"), account, service, zone_id)
+        zones = await connection.fetch(sql("zone/approval_zones"), account, service, zone_id)
         if not zones:
             raise ConfigError(f"no zone {zone_id!r} is known: see the ids with 'syncer zones'")
         if len(zones) > 1:
@@ -42,9 +42,9 @@ async def approve(
             )
             raise ConfigError(f"zone {zone_id!r} is ambiguous; say which: {which}")
         zone = zones[0]
-        await connection.execute(sql("approval_replace"), zone["zone_key"])
-        await connection.execute(sql("zone_look_forget"), zone["zone_key"])
-        await connection.fetchrow(sql("approval_add"), zone["zone_key"], max_removals, by)
+        await connection.execute(sql("zone/approval_replace"), zone["zone_key"])
+        await connection.execute(sql("zone/look_forget"), zone["zone_key"])
+        await connection.fetchrow(sql("zone/approval_add"), zone["zone_key"], max_removals, by)
     return Approved(
         account=zone["account"],
         zone=ZoneRef(zone["service"], zone["zone_id"]),

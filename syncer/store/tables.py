@@ -13,9 +13,9 @@ from syncer.core.diff import Diff, Tally, new_names
 from syncer.core.guard import Judged
 from syncer.core.line import NULL, Block
 from syncer.core.model import TRACKED, Fault, ListedZone, Looked
-from syncer.db import Connection, sql
-from syncer.ledger import Run
-from syncer.planning import Zone
+from syncer.store.connection import Connection, sql
+from syncer.store.planning import Zone
+from syncer.store.runs import Run
 
 COPIED: Final = (
     "zone_key",
@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 async def describe_zones(connection: Connection, account: str, zones: Sequence[ListedZone]) -> None:
     """Store zones that are new or described anew."""
     await connection.fetch(
-        sql("zones_upsert"),
+        sql("zone/upsert"),
         account,
         [zone.ref.service for zone in zones],
         [zone.ref.zone_id for zone in zones],
@@ -53,7 +53,7 @@ async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int
         before = run.number(len(diff.changes))
         images = [change.image for change in diff.changes]
         await connection.execute(
-            sql("images_change"),
+            sql("image/change"),
             zone.key,
             run.run_id,
             zone.last_complete_at,
@@ -68,7 +68,7 @@ async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int
         )
     if diff.refreshed:
         await connection.execute(
-            sql("images_refresh"),
+            sql("image/refresh"),
             zone.key,
             [image.image_id for image in diff.refreshed],
             [image.extra for image in diff.refreshed],
@@ -104,11 +104,13 @@ async def announce(connection: Connection, run: Run, service: str, diff: Diff) -
     if not extras:
         return
     if service not in run.extra_names:
-        rows = await connection.fetch(sql("extra_names"), run.account, service)
+        rows = await connection.fetch(sql("run/extra_names"), run.account, service)
         run.extra_names[service] = {row["name"] for row in rows}
     known = run.extra_names[service]
     if names := new_names(known, extras):
-        await connection.execute(sql("extra_names_add"), run.account, service, names, run.run_id)
+        await connection.execute(
+            sql("run/extra_names_add"), run.account, service, names, run.run_id
+        )
         known.update(names)
         _log.info("field.appeared", account=run.account, service=service, names=names)
 
@@ -124,7 +126,7 @@ async def count(
 ) -> None:
     """Keep a zone's counts in step with its images, and note that it went or came back."""
     if present or withheld or gone or back:
-        await connection.execute(sql("zone_update"), zone.key, present, withheld, gone, back)
+        await connection.execute(sql("zone/update"), zone.key, present, withheld, gone, back)
 
 
 async def record(
@@ -142,7 +144,7 @@ async def record(
 ) -> None:
     """Record what came of reading a zone."""
     await connection.execute(
-        sql("scans_insert"),
+        sql("zone/scan_insert"),
         zone.key,
         run.run_id,
         looked.started_at,
@@ -179,7 +181,7 @@ async def record_unchanged(
         for zone, looked, images in seen
     ]
     await connection.execute(
-        sql("scans_unchanged"), run.run_id, msgspec.json.encode(scans).decode()
+        sql("zone/scans_unchanged"), run.run_id, msgspec.json.encode(scans).decode()
     )
 
 
@@ -187,7 +189,7 @@ async def decide(connection: Connection, run: Run, zone: Zone, judged: Judged) -
     """Use up the zone's approval and say what came of it."""
     candidates = len(judged.candidates.image_ids)
     row = await connection.fetchrow(
-        sql("approval_decide"), zone.key, judged.approval, run.run_id, candidates
+        sql("zone/approval_decide"), zone.key, judged.approval, run.run_id, candidates
     )
     _log.warning(
         f"approval.{judged.approval}",

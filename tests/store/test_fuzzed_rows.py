@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from syncer import planning, store
 from syncer.core.errors import SyncError
 from syncer.core.line import Block
 from syncer.core.model import TRACKED, Image, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
-from syncer.db import Server
-from syncer.start import begin
+from syncer.store import planning
+from syncer.store import tables as store
+from syncer.store.connection import Server
+from syncer.store.start import begin
 from syncer.zenlayer import wire
 from syncer.zenlayer.sources import SOURCES
 from tests.zenlayer.fuzzing import fuzzed

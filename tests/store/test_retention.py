@@ -1,7 +1,7 @@
 """Retention: answers about the kept time stay what they were, and before it nothing is claimed.
 
-``SYNCER_TEST_WORLDS=300 pytest tests/db/test_retention.py`` tries so many pasts;
-``SYNCER_TEST_YEAR=1 pytest -s tests/db/test_retention.py -k long`` prunes a year, and shows it.
+``SYNCER_TEST_WORLDS=300 pytest tests/store/test_retention.py`` tries so many pasts;
+``SYNCER_TEST_YEAR=1 pytest -s tests/store/test_retention.py -k long`` prunes a year, and shows it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import msgspec
 import pytest
 
 from syncer.core.errors import ConfigError, LockHeld
-from syncer.db import Server, revisions, sql
-from syncer.lock import lock_key
-from syncer.migrate import as_sql, upgrade
-from syncer.retention import Pruned, prune
+from syncer.store.connection import Server, revisions, sql
+from syncer.store.lock import lock_key
+from syncer.store.retention import Pruned, prune
+from syncer.store.schema import as_sql, upgrade
 from tests import seed as seeding
 from tests.past import DAY, Past
 
@@ -235,7 +235,7 @@ async def test_two_prunes_of_an_account_are_not_at_work_at_once(
     url: str, db: Any, past: Past
 ) -> None:
     """The second is refused; a dry run is not, and writes nothing."""
-    await db.fetchval(sql("lock_try"), lock_key("prune", "a"))
+    await db.fetchval(sql("run/lock_try"), lock_key("prune", "a"))
     with pytest.raises(LockHeld, match="another prune of account 'a'"):
         await prune(Server(url), keep=DAY)
     assert (await prune(Server(url), keep=DAY, dry_run=True)).versions
@@ -243,7 +243,7 @@ async def test_two_prunes_of_an_account_are_not_at_work_at_once(
 
 async def test_the_writer_may_prune(url: str, db: Any, past: Past) -> None:
     """syncer_writer has the rights for it."""
-    await db.execute(sql("roles"))
+    await db.execute(sql("schema/roles"))
     login = f"pruner_{os.getpid()}"
     await db.execute(f"create role {login} login in role syncer_writer")
     try:

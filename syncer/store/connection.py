@@ -57,13 +57,13 @@ _MISCONFIGURED = (
 @cache
 def sql(name: str) -> str:
     """Return the statement of ``sql/<name>.sql``."""
-    return files("syncer").joinpath("sql", f"{name}.sql").read_text()
+    return files("syncer.store").joinpath("sql", f"{name}.sql").read_text()
 
 
 def migrations_root() -> Path:
     """Return the folder of the migrations: inside the wheel, or beside the source tree."""
     shipped = Path(str(files("syncer"))) / "_migrations"
-    return shipped if shipped.is_dir() else Path(__file__).resolve().parents[1] / "migrations"
+    return shipped if shipped.is_dir() else Path(__file__).resolve().parents[2] / "migrations"
 
 
 @cache
@@ -225,7 +225,7 @@ def _where(url: str | None) -> str:
 async def installed_revision(connection: Connection) -> str | None:
     """Return the revision of the installed schema, or None where there is none."""
     try:
-        revision: str | None = await connection.fetchval(sql("schema_version"))
+        revision: str | None = await connection.fetchval(sql("schema/version"))
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return None
     return revision

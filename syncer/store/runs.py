@@ -18,11 +18,11 @@ import asyncpg
 import msgspec
 import structlog
 
-from syncer import lock
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Superseded, TransactionFailed
-from syncer.db import Connection, Server, acquired, is_lost, named_errors, sql
-from syncer.lock import lock_key
+from syncer.store import lock
+from syncer.store.connection import Connection, Server, acquired, is_lost, named_errors, sql
+from syncer.store.lock import lock_key
 from syncer.zenlayer.limiter import Learnt
 
 T = TypeVar("T")
@@ -124,9 +124,9 @@ class Run:
     async def _enter(self, connection: Connection, *, alone: bool) -> None:
         key = lock_key("fence", self.account)
         if alone:
-            await connection.execute(sql("lock_timeout"))
-        await connection.execute(sql("fence_exclusive" if alone else "fence_shared"), key)
-        if not await connection.fetchval(sql("fence_check"), self.account, self.run_id):
+            await connection.execute(sql("run/lock_timeout"))
+        await connection.execute(sql("run/fence_exclusive" if alone else "run/fence_shared"), key)
+        if not await connection.fetchval(sql("run/fence_check"), self.account, self.run_id):
             raise Superseded(
                 f"a newer run of account {self.account!r} began; run {self.run_id} "
                 "writes nothing more"
@@ -157,7 +157,7 @@ class Run:
 
     async def _recorded(self, connection: Connection, step: Step) -> bool:
         recorded: bool = await connection.fetchval(
-            sql("step_recorded"), step.zone_key, self.run_id, step.amends
+            sql("zone/step_recorded"), step.zone_key, self.run_id, step.amends
         )
         return recorded
 
@@ -222,13 +222,13 @@ class Run:
                     # Alone: a commit of this run that is still under way must be seen before its
                     # changes are numbered, or the feed would skip them.
                     await self._enter(connection, alone=True)
-                    await connection.execute(sql("feed_lock"), FEED_KEY)
-                    ended = await connection.fetchval(sql("run_finish"), self.run_id, *values)
+                    await connection.execute(sql("run/feed_lock"), FEED_KEY)
+                    ended = await connection.fetchval(sql("run/finish"), self.run_id, *values)
                     if ended is None and not failures:
                         raise Superseded(f"run {self.run_id} was ended by another session")
                     if learnt is not None:
                         await connection.execute(
-                            sql("rate_limit_learnt"), self.account, learnt.rate, self.run_id
+                            sql("run/rate_limit_learnt"), self.account, learnt.rate, self.run_id
                         )
 
         self._deadline = max(self._deadline, time.monotonic() + _HURRY)

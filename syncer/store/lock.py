@@ -18,7 +18,7 @@ import anyio
 import asyncpg
 
 from syncer.core.errors import LockHeld, Superseded
-from syncer.db import Server, named_errors, sql
+from syncer.store.connection import Server, named_errors, sql
 
 _ATTEMPTS: Final = 50
 _POLL: Final = 0.1
@@ -52,7 +52,7 @@ class Lock:
     async def name(self, run_id: int) -> None:
         """Say in pg_stat_activity which run this is, and whose."""
         self._run_id = run_id
-        await self.connection.execute(sql("session_name"), self._name())
+        await self.connection.execute(sql("run/session_name"), self._name())
 
     def _name(self) -> str:
         who = f"on {socket.gethostname()[:16]} pid {os.getpid()}"
@@ -74,7 +74,7 @@ class Lock:
             with named_errors(self._server.where, self.connection):
                 for _ in range(_ATTEMPTS):
                     await end_sessions(self.connection, self._run_id, only=lost)
-                    if held or await self.connection.fetchval(sql("lock_try"), self._key):
+                    if held or await self.connection.fetchval(sql("run/lock_try"), self._key):
                         lost.clear()
                         return
                     await anyio.sleep(_POLL)
@@ -88,7 +88,7 @@ class Lock:
         if self.connection.is_closed() or self.connection.is_in_transaction():
             return False  # a transaction that was given up, and may still go on in the server
         with contextlib.suppress(*_LOST), anyio.move_on_after(_ANSWER_TIMEOUT):
-            await self.connection.execute(sql("clock"))
+            await self.connection.execute(sql("run/clock"))
             return True
         return False
 
@@ -118,7 +118,7 @@ async def end_sessions(
 ) -> None:
     """End the sessions of a run, all of them or ``only`` those with these process ids."""
     pids = None if only is None else list(only)
-    await connection.fetch(sql("sessions_end"), session_name(run_id, ""), pids)
+    await connection.fetch(sql("run/sessions_end"), session_name(run_id, ""), pids)
 
 
 async def take(connection: asyncpg.Connection[Any], account: str) -> None:
@@ -128,12 +128,12 @@ async def take(connection: asyncpg.Connection[Any], account: str) -> None:
     """
     keys = [lock_key("run", account), lock_key("fence", account)]
     for _ in range(_ATTEMPTS):
-        taken = await connection.fetchval(sql("lock_try"), keys[0])
-        newest = await connection.fetchrow(sql("run_newest"), account)
+        taken = await connection.fetchval(sql("run/lock_try"), keys[0])
+        newest = await connection.fetchrow(sql("run/newest"), account)
         running = newest is not None and newest["status"] == "running"
         if taken and not running:
             return
-        holders = await connection.fetch(sql("lock_holders"), keys)
+        holders = await connection.fetch(sql("run/lock_holders"), keys)
         if newest is None or not running or not (taken or newest["overdue"]):
             raise LockHeld(_held(account, newest if running else None, holders))
         # By name, or by age where it had no time for a name: a newcomer like us who was quicker
@@ -143,7 +143,7 @@ async def take(connection: asyncpg.Connection[Any], account: str) -> None:
             return
         for holder in holders:
             if holder["backend_start"] <= newest["started_at"]:
-                await connection.fetchval(sql("backend_end"), holder["pid"])
+                await connection.fetchval(sql("run/backend_end"), holder["pid"])
         await anyio.sleep(_POLL)
     raise LockHeld(f"the run that holds the lock of account {account!r} cannot be ended")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from syncer.core.page import Known
 from syncer.core.paging import Look
-from syncer.db import Connection, sql
+from syncer.store.connection import Connection, sql
 from syncer.zenlayer.sources.base import PARSER
 
 _PAGE: Final = Struct(">32sI")
@@ -33,11 +33,11 @@ async def keep(
 ) -> None:
     """Keep what a whole look read; forget the one ``before`` (None: nothing is to be skipped)."""
     if look is None:
-        await connection.execute(sql("zone_look_forget"), zone_key)
+        await connection.execute(sql("zone/look_forget"), zone_key)
     elif look != before:
         pages = b"".join(_PAGE.pack(page.digest, page.served) for page in look.pages)
         await connection.execute(
-            sql("zone_look_keep"),
+            sql("zone/look_keep"),
             zone_key,
             PARSER,
             look.asked,

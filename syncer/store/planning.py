@@ -12,13 +12,13 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from syncer import looks
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
 from syncer.core.page import PART
 from syncer.core.paging import Look, Snapshot
-from syncer.db import Connection, sql
+from syncer.store import looks
+from syncer.store.connection import Connection, sql
 from syncer.zenlayer.sources.base import PARSER
 
 _TRACKED: Final = slice(6, 6 + len(TRACKED))
@@ -71,7 +71,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zon
             before=looks.read(row),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zones_known"), account, PARSER)
+        for row in await connection.fetch(sql("zone/known"), account, PARSER)
     }
 
 
@@ -95,7 +95,7 @@ async def plans(
     that is stored.
     """
     offered = snapshot.offered
-    held = await connection.fetchrow(sql("stored_digests"), zone.key)
+    held = await connection.fetchrow(sql("image/stored_digests"), zone.key)
     assert held is not None  # noqa: S101  (aggregates)
     known = frozenset() if full else split(held["plain"], 1) | split(held["extended"], 2)
     fresh = present = 0
@@ -109,7 +109,7 @@ async def plans(
     unseen = len(offered) - fresh
     if held["present"] != unseen + present:  # not all that is stored as present is listed
         ids = offered.ids
-        rows = connection.cursor(sql("stored_present"), zone.key, prefetch=PART)
+        rows = connection.cursor(sql("image/stored_present"), zone.key, prefetch=PART)
         yield Plan({row[0]: Stored(*tuple(row)[1:]) async for row in rows if row[0] not in ids})
     yield Plan({}, unseen=unseen)
 
@@ -142,7 +142,7 @@ async def stored_images(
 async def _stored_rows(
     connection: Connection, zone: Zone, ids: Iterable[str]
 ) -> list[asyncpg.Record]:
-    return await connection.fetch(sql("stored_some"), zone.key, list(ids))
+    return await connection.fetch(sql("image/stored_some"), zone.key, list(ids))
 
 
 def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:

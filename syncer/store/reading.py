@@ -11,7 +11,7 @@ import asyncpg
 
 from syncer.core.errors import ConfigError
 from syncer.core.moment import Moment
-from syncer.db import Server, named_errors, sql
+from syncer.store.connection import Server, named_errors, sql
 
 _BATCH: Final = 1000
 
@@ -65,7 +65,7 @@ class Reader:
 
         Raises ConfigError for a run that is not known or has not ended.
         """
-        (row,) = await self.all("moment", moment.at, moment.ago, moment.run_id)
+        (row,) = await self.all("read/moment", moment.at, moment.ago, moment.run_id)
         if row["moment"] is None:
             state = "has not ended yet" if row["account"] else "is not known"
             raise ConfigError(f"run {moment.run_id} {state}: see 'syncer runs'")

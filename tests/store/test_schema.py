@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from syncer.core.normalise import size_key
-from syncer.db import Server, installed_revision, migrations_root, revisions, sql
-from syncer.migrate import as_sql, upgrade
+from syncer.store.connection import Server, installed_revision, migrations_root, revisions, sql
+from syncer.store.schema import as_sql, upgrade
 
+SQL = Path(__file__).parents[2] / "syncer/store/sql"
 STATEMENTS = sorted(
-    path.stem
-    for path in (Path(__file__).parents[2] / "syncer" / "sql").glob("*.sql")
+    str(path.relative_to(SQL).with_suffix(""))
+    for path in SQL.rglob("*.sql")
     if path.stem != "roles"
 )
 ZONE = """
@@ -140,8 +141,8 @@ async def test_the_views_keep_their_columns(view: str, db: Any) -> None:
 
 @pytest.fixture
 async def reader(db: Any) -> Any:
-    await db.execute(sql("roles"))
-    await db.execute(sql("roles"))  # harmless to run again
+    await db.execute(sql("schema/roles"))
+    await db.execute(sql("schema/roles"))  # harmless to run again
     await db.execute("set role syncer_reader")
     return db
 
@@ -180,7 +181,7 @@ async def test_the_reader_sees_every_view_and_nothing_else(reader: Any) -> None:
 async def test_an_as_of_question_of_one_zone_reads_that_zone_only(db: Any, zone_key: int) -> None:
     """The planner takes images_asof apart: a filter reaches the indexes, for the reader too."""
     assert zone_key
-    await db.execute(sql("roles"))
+    await db.execute(sql("schema/roles"))
     await db.execute("set role syncer_reader; set enable_seqscan to off")
     plan = "\n".join(
         row[0]

@@ -12,8 +12,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from syncer.core.errors import ConfigError
-from syncer.db import Server, installed_revision, migrations_root, named_errors, revisions, sql
-from syncer.lock import lock_key
+from syncer.store.connection import (
+    Server,
+    installed_revision,
+    migrations_root,
+    named_errors,
+    revisions,
+    sql,
+)
+from syncer.store.lock import lock_key
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -33,7 +40,7 @@ async def upgrade(server: Server) -> tuple[str | None, str]:
             # CREATE INDEX CONCURRENTLY in the holder would wait in turn.
             try:
                 with anyio.fail_after(_PATIENCE):
-                    while not await connection.fetchval(sql("lock_try"), _LOCK):  # noqa: ASYNC110  (the lock is the database's)
+                    while not await connection.fetchval(sql("run/lock_try"), _LOCK):  # noqa: ASYNC110  (the lock is the database's)
                         await anyio.sleep(_POLL)
             except TimeoutError as error:
                 raise ConfigError(

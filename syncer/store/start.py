@@ -11,12 +11,13 @@ import asyncpg
 import msgspec
 import structlog
 
-from syncer import __version__, lock
-from syncer.clock import Clock, read_clock
+from syncer import __version__
 from syncer.core.errors import LockHeld
-from syncer.db import Connection, Server, check_schema, in_time, named_errors, sql
-from syncer.ledger import FEED_KEY, Run, grace
-from syncer.lock import lock_key
+from syncer.store import lock
+from syncer.store.clock import Clock, read_clock
+from syncer.store.connection import Connection, Server, check_schema, in_time, named_errors, sql
+from syncer.store.lock import lock_key
+from syncer.store.runs import FEED_KEY, Run, grace
 from syncer.zenlayer.limiter import Learnt
 
 _PATIENCE: Final = 120.0
@@ -59,7 +60,7 @@ async def look(server: Server, account: str) -> Known:
 
 
 async def _known(connection: Connection, account: str) -> Known:
-    rate = await connection.fetchval(sql("rate_limit"), account)
+    rate = await connection.fetchval(sql("run/rate_limit"), account)
     learnt = None if rate is None else Learnt(rate=rate)
     return Known(await read_clock(connection), learnt)
 
@@ -87,13 +88,13 @@ async def _insert(
     selection: dict[str, Any],
 ) -> int:
     async with connection.transaction():
-        await connection.execute(sql("lock_timeout"))
-        await connection.execute(sql("fence_exclusive"), lock_key("fence", account))
-        await connection.execute(sql("feed_lock"), FEED_KEY)
-        for row in await connection.fetch(sql("runs_crashed"), account):
+        await connection.execute(sql("run/lock_timeout"))
+        await connection.execute(sql("run/fence_exclusive"), lock_key("fence", account))
+        await connection.execute(sql("run/feed_lock"), FEED_KEY)
+        for row in await connection.fetch(sql("run/crashed"), account):
             _log.warning("run.crashed", run_id=row["run_id"], account=account)
         row = await connection.fetchrow(
-            sql("run_start"),
+            sql("run/start"),
             account,
             timedelta(seconds=run_timeout + 2 * grace(run_timeout)),
             __version__,

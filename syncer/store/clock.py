@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from syncer.db import Connection, sql
+from syncer.store.connection import Connection, sql
 
 
 class Clock:
@@ -21,5 +21,5 @@ class Clock:
 async def read_clock(connection: Connection) -> Clock:
     """Ask the database for the time; half of the round trip is taken for the way back."""
     asked = time.monotonic()
-    seconds: float = await connection.fetchval(sql("clock"))
+    seconds: float = await connection.fetchval(sql("run/clock"))
     return Clock(seconds + (time.monotonic() - asked) / 2)

@@ -19,8 +19,8 @@ import msgspec
 import structlog
 
 from syncer.core.errors import ConfigError, LockHeld
-from syncer.db import Server, in_time, named_errors, sql
-from syncer.lock import lock_key
+from syncer.store.connection import Server, in_time, named_errors, sql
+from syncer.store.lock import lock_key
 
 THIN_AFTER: Final = timedelta(days=30)
 """Scans are left as they are for so long, for those who watch the crawling itself."""
@@ -71,7 +71,9 @@ async def prune(
             for name in names:
                 if not dry_run:
                     with in_time(server.where, _PATIENCE):
-                        alone = await connection.fetchval(sql("lock_try"), lock_key("prune", name))
+                        alone = await connection.fetchval(
+                            sql("run/lock_try"), lock_key("prune", name)
+                        )
                     if not alone:
                         raise LockHeld(
                             f"another prune of account {name!r} is at work; try again later"
@@ -84,12 +86,12 @@ async def prune(
                     return pruned
             if vacuum and not dry_run and any(msgspec.structs.astuple(pruned)):
                 with in_time(server.where, _VACUUM):
-                    await connection.execute(sql("prune_vacuum"))
+                    await connection.execute(sql("prune/vacuum"))
     return pruned
 
 
 async def _accounts(connection: asyncpg.Connection[Any], account: str | None) -> list[str]:
-    known = [row["account"] for row in await connection.fetch(sql("prune_accounts"))]
+    known = [row["account"] for row in await connection.fetch(sql("prune/accounts"))]
     if account is None or not known:
         return known
     if account in known:
@@ -124,24 +126,24 @@ class _Task:
         began = time.monotonic()
         account, before = self._account, msgspec.structs.asdict(self._pruned)
         with in_time(self._where, _PATIENCE):
-            bounds = await self._connection.fetchrow(sql("prune_bounds"), account, keep, thin_after)
+            bounds = await self._connection.fetchrow(sql("prune/bounds"), account, keep, thin_after)
             assert bounds is not None  # noqa: S101  (an account is known by its runs)
             newest, old_before, thin_to = bounds
-            rows = await self._connection.fetch(sql("prune_zones"), account, keep)
+            rows = await self._connection.fetch(sql("prune/zones"), account, keep)
             keys, kept_from, first_runs = ([row[n] for row in rows] for n in range(3))
             if not self._dry_run:
-                await self._connection.execute(sql("prune_mark"), keys, kept_from)
+                await self._connection.execute(sql("prune/mark"), keys, kept_from)
         pruned = self._pruned
         for key, kept, first_run, _ in rows:
             if kept is not None:
-                pruned.versions += await self._sweep("prune_versions", key, kept, after=_START)
-                pruned.scans += await self._sweep("prune_scans", key, first_run)
+                pruned.versions += await self._sweep("prune/versions", key, kept, after=_START)
+                pruned.scans += await self._sweep("prune/scans", key, first_run)
         zones = (keys, kept_from, first_runs)
-        pruned.runs += await self._sweep("prune_runs", account, old_before, newest, *zones)
+        pruned.runs += await self._sweep("prune/runs", account, old_before, newest, *zones)
         # The last, so that a dry run counts as many runs: the scans of these are still there.
         for key, _, first_run, thinned_to in rows:
             after = (max(thinned_to, first_run - 1),)
-            pruned.thinned += await self._sweep("prune_thin", key, thin_to, after=after)
+            pruned.thinned += await self._sweep("prune/thin", key, thin_to, after=after)
         went = msgspec.structs.asdict(pruned)
         _log.info(
             "history.pruned",
@@ -163,7 +165,7 @@ class _Task:
                 break
             with in_time(self._where, _PATIENCE):
                 async with self._connection.transaction():
-                    await self._connection.execute(sql("lock_timeout"))
+                    await self._connection.execute(sql("run/lock_timeout"))
                     row = await self._connection.fetchrow(
                         sql(statement), what, bound, self._batch, self._dry_run, *after, *more
                     )
