@@ -15,13 +15,13 @@ import structlog
 from syncer.config.settings import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
-from syncer.crawl import Progress
-from syncer.report import Report
-from syncer.run import run_once
-from syncer.scheduler import STOPPED, Stop
-from syncer.selection import Selection
 from syncer.store import retention
 from syncer.store.connection import Server, check_schema, installed_revision, revisions
+from syncer.sync.crawl import Progress
+from syncer.sync.report import Report
+from syncer.sync.run import run_once
+from syncer.sync.selection import Selection
+from syncer.sync.zones import STOPPED, Stop
 
 __all__ = ["Progress", "Selection", "open_emptied", "open_server", "open_store", "prune", "sync"]
 T = TypeVar("T")

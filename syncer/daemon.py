@@ -22,8 +22,8 @@ from syncer.core.schedule import Ended, Schedule
 from syncer.ops.health import State
 from syncer.ops.metrics import Metrics, ended_by
 from syncer.ops.notify import Notify
-from syncer.report import Report
-from syncer.scheduler import STOPPED, Stop
+from syncer.sync.report import Report
+from syncer.sync.zones import STOPPED, Stop
 
 _log = structlog.get_logger()
 

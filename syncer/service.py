@@ -20,13 +20,13 @@ from syncer.daemon import Daemon, keep_alive
 from syncer.ops import health
 from syncer.ops.metrics import Metrics, stored_zones
 from syncer.ops.notify import Notify
-from syncer.report import Report
-from syncer.run import run_once
-from syncer.scheduler import Stop
-from syncer.selection import Selection
 from syncer.store import retention
 from syncer.store.connection import Server
 from syncer.store.runs import grace
+from syncer.sync.report import Report
+from syncer.sync.run import run_once
+from syncer.sync.selection import Selection
+from syncer.sync.zones import Stop
 
 _DAY: Final = 86_400.0
 _log = structlog.get_logger()

@@ -17,13 +17,13 @@ from syncer import log
 from syncer.config.settings import Settings, load
 from syncer.core.backoff import Backoff
 from syncer.embedded import EmbeddedPostgres
-from syncer.report import Report
-from syncer.run import run_once
-from syncer.scheduler import Stop
-from syncer.selection import Selection
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server
 from syncer.store.schema import upgrade
+from syncer.sync.report import Report
+from syncer.sync.run import run_once
+from syncer.sync.selection import Selection
+from syncer.sync.zones import Stop
 from tests.support import Done
 
 KEY, SECRET = "test-key", "test-secret"

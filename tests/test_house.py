@@ -29,8 +29,8 @@ TO_BE_CUT = {
     "syncer/cli/compare.py:diff",
     "syncer/cli/simulate.py:simulate",
     "syncer/zenlayer/wire.py:_error",
-    "syncer/run.py:run_once",
-    "syncer/scheduler.py:confirm",
+    "syncer/sync/run.py:run_once",
+    "syncer/sync/zones.py:confirm",
     "syncer/service.py:serve",
 }
 

@@ -149,10 +149,10 @@ async def sync(asked: Asked) -> dict[str, Any]:
     """Do one run."""
     from syncer import log  # noqa: PLC0415
     from syncer.config.settings import load  # noqa: PLC0415
-    from syncer.run import run_once  # noqa: PLC0415
-    from syncer.scheduler import Stop  # noqa: PLC0415
-    from syncer.selection import Selection  # noqa: PLC0415
     from syncer.store.connection import Server  # noqa: PLC0415
+    from syncer.sync.run import run_once  # noqa: PLC0415
+    from syncer.sync.selection import Selection  # noqa: PLC0415
+    from syncer.sync.zones import Stop  # noqa: PLC0415
 
     log.configure("json", "error")
     settings = load(

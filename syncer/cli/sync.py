@@ -15,8 +15,8 @@ from syncer.core.model import TRACKED, Tracked
 
 if TYPE_CHECKING:
     from syncer.app import Progress
-    from syncer.report import Report
     from syncer.store.results import Written
+    from syncer.sync.report import Report
 
 
 @click.command()

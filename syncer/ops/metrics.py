@@ -18,9 +18,9 @@ from prometheus_client.registry import Collector
 
 from syncer import __version__
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
-from syncer.report import Report
 from syncer.store.connection import Server, in_time, named_errors, sql
 from syncer.store.results import Removed, Written
+from syncer.sync.report import Report
 from syncer.zenlayer.client import Client
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)

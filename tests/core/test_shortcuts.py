@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.page import Known, Page
 from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
-from syncer.spool import Spool
+from syncer.sync.spool import Spool
 from syncer.zenlayer.replies import read_page
 from syncer.zenlayer.sources.vm import VM
 from tests.support import call_large, open_files

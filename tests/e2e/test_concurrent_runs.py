@@ -12,13 +12,13 @@ import pytest
 
 from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.core.model import Fault
-from syncer.report import Report
-from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
 from syncer.store import lock
 from syncer.store.connection import Server
 from syncer.store.runs import Counts, Run
 from syncer.store.start import begin
+from syncer.sync.report import Report
+from syncer.sync.zones import Stop
 from tests.support import assert_exact
 
 TOLD = Fault(code="STOPPED", message="told to stop")

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncer import scheduler
 from syncer.simulator import Simulator, World
-from syncer.spool import Spool
 from syncer.store.approvals import approve
+from syncer.sync import zones as scheduler
+from syncer.sync.spool import Spool
 from tests.support import assert_exact, call_large, open_files, tables
 
 A, B = "FRA-A", "HKG-A"

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from syncer.core.errors import ConfigError, Interrupted
 from syncer.core.model import Fault
 from syncer.core.paging import LARGE
-from syncer.scheduler import Stop
 from syncer.simulator import Simulator, World
 from syncer.simulator.faultbook import FaultBook
 from syncer.store.approvals import approve
+from syncer.sync.zones import Stop
 from tests.invariants import WHOLE, Key, Look, Rows, check, present, stored
 from tests.support import FIELDS, assert_exact, call_large, tables
 

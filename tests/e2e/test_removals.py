@@ -50,9 +50,7 @@ async def approve(db: Any, zone: str, most: int) -> None:
 
 async def outcomes(db: Any) -> list[tuple[str, int | None]]:
     """What came of each approval, and of how many candidates."""
-    rows = await db.fetch(
-        "select outcome, candidates from syncer.approvals order by approval_id"
-    )
+    rows = await db.fetch("select outcome, candidates from syncer.approvals order by approval_id")
     return [tuple(row) for row in rows]
 
 

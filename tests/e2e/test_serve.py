@@ -31,13 +31,13 @@ from syncer.daemon import Daemon, keep_alive
 from syncer.ops.health import State
 from syncer.ops.metrics import Metrics, ended_by, stored_zones
 from syncer.ops.notify import Notify
-from syncer.report import Report
-from syncer.run import run_once
-from syncer.scheduler import Stop
-from syncer.selection import Selection
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server, revisions
 from syncer.store.lock import lock_key
+from syncer.sync.report import Report
+from syncer.sync.run import run_once
+from syncer.sync.selection import Selection
+from syncer.sync.zones import Stop
 from tests.conftest import QUICK
 from tests.support import assert_exact
 

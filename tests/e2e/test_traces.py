@@ -288,9 +288,9 @@ async def test_where_no_traces_are_wanted_nothing_is_loaded(
     """Off means off: a whole run imports nothing of OpenTelemetry."""
     code = """
 import atexit, sys
-wanted = ("opentelemetry", "syncer.run")
+wanted = ("opentelemetry", "syncer.sync.run")
 atexit.register(lambda: print([m for m in sys.modules if m.startswith(wanted)]))
 from syncer.cli import cli
 cli(["sync"])"""
     done = await _python(code, environment | otel | {"OTEL_SDK_DISABLED": "true"})
-    assert (0, "['syncer.run']") == (done.code, done.out.splitlines()[-1])
+    assert (0, "['syncer.sync.run']") == (done.code, done.out.splitlines()[-1])

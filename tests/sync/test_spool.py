@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from syncer.spool import Spool
+from syncer.sync.spool import Spool
 from tests.support import open_files
 
 PAGES = [b"%d" % n * (n * 997 % 5000) for n in range(60)]
@@ -45,7 +45,7 @@ def test_a_file_is_open_while_someone_can_ask_for_a_page() -> None:
 CHILD = """
 import resource, sys, tempfile
 from syncer import log
-from syncer.spool import Spool
+from syncer.sync.spool import Spool
 log.configure("json", "warning")
 pages = [bytes([65 + n]) * 1000 for n in range(20)]
 room = int(sys.argv[1])

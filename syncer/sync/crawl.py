@@ -15,12 +15,12 @@ from syncer.core.errors import ConfigError, Denied, unwrapped
 from syncer.core.guard import judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Unchanged
-from syncer.report import Report, why, wide_zone
-from syncer.scheduler import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
-from syncer.selection import Selection, plan
 from syncer.store.clock import Clock
 from syncer.store.results import Written
 from syncer.store.writer import Writer
+from syncer.sync.report import Report, why, wide_zone
+from syncer.sync.selection import Selection, plan
+from syncer.sync.zones import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
 from syncer.tracing import POSTGRESQL, span, told_by
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES

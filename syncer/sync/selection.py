@@ -6,8 +6,8 @@ import msgspec
 
 from syncer.core.glob import matches
 from syncer.core.model import ZoneRef
-from syncer.scheduler import Target
 from syncer.store.planning import Zone
+from syncer.sync.zones import Target
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from syncer.core.guard import Cleared
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
 from syncer.core.rereads import Reading
-from syncer.spool import Spool
+from syncer.sync.spool import Spool
 from syncer.tracing import span, told_by
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES, Source

@@ -19,16 +19,16 @@ from syncer.config.settings import Settings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
 from syncer.core.model import Fault
-from syncer.crawl import WRITERS, Crawl, Listings, Progress
-from syncer.report import Report
-from syncer.scheduler import STOPPED, Stop
 from syncer.secrets import redacted
-from syncer.selection import Selection
 from syncer.store.connection import Server
 from syncer.store.lock import session_name
 from syncer.store.runs import Run, grace
 from syncer.store.start import Known, begin, look
 from syncer.store.writer import Writer
+from syncer.sync.crawl import WRITERS, Crawl, Listings, Progress
+from syncer.sync.report import Report
+from syncer.sync.selection import Selection
+from syncer.sync.zones import STOPPED, Stop
 from syncer.tracing import span
 from syncer.zenlayer.client import Observer, open_client
 from syncer.zenlayer.limiter import Learnt

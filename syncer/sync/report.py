@@ -8,9 +8,9 @@ import msgspec
 
 from syncer.core.diff import Tally
 from syncer.core.model import Fault
-from syncer.scheduler import STOPPED
 from syncer.store.results import Removed, Written
 from syncer.store.runs import Counts
+from syncer.sync.zones import STOPPED
 
 
 class Report(msgspec.Struct, kw_only=True):

@@ -1,0 +1,1 @@
+"""One run of one account: list, read, judge, write, remove, report."""
