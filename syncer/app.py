@@ -155,7 +155,7 @@ def traced(settings: Settings) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if settings.traces:
             try:
-                from syncer.ops.traces import exporting  # noqa: PLC0415  (an extra; slow to load)
+                from syncer.serve.otel import exporting  # noqa: PLC0415  (an extra; slow to load)
 
                 stack.enter_context(exporting())
             except ImportError:
@@ -170,8 +170,8 @@ async def _measured(
     settings: Settings, server: Server, run: Callable[..., Awaitable[Report]]
 ) -> Report:
     """Do a run and leave its metrics in the file that the settings name, however it ends."""
-    from syncer.ops import textfile  # noqa: PLC0415  (start-up: only where asked for)
-    from syncer.ops.metrics import Metrics, ended_by, stored_zones  # noqa: PLC0415
+    from syncer.serve import textfile  # noqa: PLC0415  (start-up: only where asked for)
+    from syncer.serve.metrics import Metrics, ended_by, stored_zones  # noqa: PLC0415
 
     assert settings.metrics_file is not None  # noqa: S101  (the caller looked)
     metrics = Metrics(settings.account, live=False)

@@ -31,7 +31,7 @@ TO_BE_CUT = {
     "syncer/zenlayer/wire.py:_error",
     "syncer/sync/run.py:run_once",
     "syncer/sync/zones.py:confirm",
-    "syncer/service.py:serve",
+    "syncer/serve/service.py:serve",
 }
 
 
@@ -52,14 +52,14 @@ def test_a_function_does_one_thing() -> None:
 
 
 ONE_IMPORTER = {
-    "aiohttp": r"syncer/((zenlayer/transport|cli/simulate|ops/health)\.py|(simulator|bench)/.*)",
+    "aiohttp": r"syncer/((zenlayer/transport|cli/simulate|serve/http)\.py|(simulator|bench)/.*)",
     "alembic": r"syncer/store/schema\.py",
     "sqlalchemy": r"syncer/store/schema\.py",
     "structlog": r"syncer/(\w+/)?\w+\.py",
     "tomllib": r"syncer/config/layers\.py",
     "subprocess": r"syncer/embedded/.*",
     "rich": r"syncer/cli/.*",
-    "opentelemetry": r"syncer/ops/traces\.py",
+    "opentelemetry": r"syncer/serve/otel\.py",
     "dlt": r"syncer/bench/peers/.*",
     "psycopg": r"syncer/bench/peers/.*",
     "zenlayercloud": r"syncer/bench/peers/.*",

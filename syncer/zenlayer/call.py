@@ -40,7 +40,7 @@ class Call(msgspec.Struct, Generic[T_co]):
             "server.address": parts.hostname,
             "server.port": parts.port or {"https": 443, "http": 80}[parts.scheme],
             "url.full": f"{endpoint}/api/v2/{self.source.service}",
-            "syncer.service": self.source.service,
+            "syncer.serve.service": self.source.service,
             "syncer.zone": self.zone,
             "syncer.action": self.action,
             "syncer.page": self.page,

@@ -21,7 +21,7 @@ from click import Context
 from prometheus_client import generate_latest
 
 from syncer.cli import cli
-from syncer.ops.metrics import Metrics
+from syncer.serve.metrics import Metrics
 from tests.deploy.tools import DEPLOY, run, tool, yaml
 
 PROMETHEUS = DEPLOY / "prometheus"

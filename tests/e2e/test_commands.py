@@ -16,8 +16,8 @@ import aiohttp
 import anyio
 import pytest
 
-from syncer.ops.health import State, serve
-from syncer.ops.metrics import Metrics
+from syncer.serve.http import State, serve
+from syncer.serve.metrics import Metrics
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server
 from tests.support import rows

@@ -17,7 +17,7 @@ import pytest
 import syncer.store.connection
 from syncer.core.errors import DatabaseGone, TransactionFailed
 from syncer.embedded import EmbeddedPostgres
-from syncer.ops import metrics
+from syncer.serve import metrics
 from syncer.simulator import Simulator, World
 from syncer.store import retention, start
 from syncer.store import runs as ledger

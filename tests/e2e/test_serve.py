@@ -26,11 +26,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from syncer.config.settings import load
 from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
-from syncer.core.schedule import Schedule
-from syncer.daemon import Daemon, keep_alive
-from syncer.ops.health import State
-from syncer.ops.metrics import Metrics, ended_by, stored_zones
-from syncer.ops.notify import Notify
+from syncer.serve.daemon import Daemon, keep_alive
+from syncer.serve.http import State
+from syncer.serve.metrics import Metrics, ended_by, stored_zones
+from syncer.serve.schedule import Schedule
+from syncer.serve.systemd import Notify
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server, revisions
 from syncer.store.lock import lock_key

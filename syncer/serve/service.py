@@ -15,11 +15,11 @@ from structlog.contextvars import bound_contextvars
 from syncer.app import open_server, traced
 from syncer.config.settings import Settings, supervisor
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, unwrapped
-from syncer.core.schedule import Schedule
-from syncer.daemon import Daemon, keep_alive
-from syncer.ops import health
-from syncer.ops.metrics import Metrics, stored_zones
-from syncer.ops.notify import Notify
+from syncer.serve import http as health
+from syncer.serve.daemon import Daemon, keep_alive
+from syncer.serve.metrics import Metrics, stored_zones
+from syncer.serve.schedule import Schedule
+from syncer.serve.systemd import Notify
 from syncer.store import retention
 from syncer.store.connection import Server
 from syncer.store.runs import grace

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from syncer.ops.metrics import Metrics
+from syncer.serve.metrics import Metrics
 
 _SUMMED: Final = {"counter", "histogram"}
 _Key = tuple[str, tuple[tuple[str, str], ...]]

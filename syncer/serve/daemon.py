@@ -18,10 +18,10 @@ from syncer.core.errors import (
     SyncError,
 )
 from syncer.core.model import Fault
-from syncer.core.schedule import Ended, Schedule
-from syncer.ops.health import State
-from syncer.ops.metrics import Metrics, ended_by
-from syncer.ops.notify import Notify
+from syncer.serve.http import State
+from syncer.serve.metrics import Metrics, ended_by
+from syncer.serve.schedule import Ended, Schedule
+from syncer.serve.systemd import Notify
 from syncer.sync.report import Report
 from syncer.sync.zones import STOPPED, Stop
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from syncer.core.errors import ConfigError, DatabaseGone
-from syncer.ops.metrics import Metrics
+from syncer.serve.metrics import Metrics
 from syncer.store.connection import Server, check_schema, in_time
 
 _DATABASE_TIMEOUT: Final = 5.0

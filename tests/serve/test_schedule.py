@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer.core.schedule import FIRST_RETRY, LONGEST_REST, Ended, Schedule
+from syncer.serve.schedule import FIRST_RETRY, LONGEST_REST, Ended, Schedule
 
 shares = st.floats(0, 1)
 spans = st.floats(1, 10_000)
