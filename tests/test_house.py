@@ -60,9 +60,9 @@ ONE_IMPORTER = {
     "subprocess": r"syncer/embedded/.*",
     "rich": r"syncer/cli/.*",
     "opentelemetry": r"syncer/serve/otel\.py",
-    "dlt": r"syncer/bench/peers/.*",
-    "psycopg": r"syncer/bench/peers/.*",
-    "zenlayercloud": r"syncer/bench/peers/.*",
+    "dlt": r"syncer/bench/competitors/.*",
+    "psycopg": r"syncer/bench/competitors/.*",
+    "zenlayercloud": r"syncer/bench/competitors/.*",
 }
 
 

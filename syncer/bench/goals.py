@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from syncer.bench import chapters
-from syncer.bench.course import Samples, Size, named
+from syncer.bench import scenarios as chapters
+from syncer.bench.fixture import Sample
 from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER
-from syncer.bench.stage import Sample
+from syncer.bench.runner import Samples, Size, named
 
 _MIB: Final = 1 << 20
 

@@ -39,19 +39,19 @@ _SIXTEEN_WORKERS: Final = {"EXTRACT__WORKERS": "16", "RUNTIME__DLTHUB_TELEMETRY"
 SYNCER: Final = Program(name="syncer sync", command=("syncer", "sync"), stores="syncer")
 SDK_LOOP: Final = Program(
     name="SDK loop + upsert",
-    command=("syncer.bench.peers.sdk", "1"),
+    command=("syncer.bench.competitors.sdk", "1"),
     stores="sdk",
     needs=_SDK,
 )
 SDK_THREADS: Final = Program(
     name="SDK in 16 threads",
-    command=("syncer.bench.peers.sdk", "16"),
+    command=("syncer.bench.competitors.sdk", "16"),
     stores="sdk",
     needs=_SDK,
 )
 DLT: Final = Program(
     name="dlt scd2",
-    command=("syncer.bench.peers.scd2",),
+    command=("syncer.bench.competitors.scd2",),
     stores="dlt",
     environment=_SIXTEEN_WORKERS,
     needs=_DLT,

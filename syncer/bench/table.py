@@ -14,9 +14,9 @@ import asyncpg
 import msgspec
 
 from syncer import __version__
-from syncer.bench.course import Samples, Size
 from syncer.bench.goals import Goal
 from syncer.bench.programs import Program
+from syncer.bench.runner import Samples, Size
 
 
 def machine(postgres: str, programs: Iterable[Program] = ()) -> dict[str, str]:

@@ -51,11 +51,12 @@ async def bench(  # noqa: PLR0917  (one option each)
     and 2 GB; --images 500 shows the picture in five minutes. --peers takes half an hour more, and
     what syncer's extra `peers` installs.
     """
-    from syncer.bench import chapters, table  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.bench.course import Course, Size  # noqa: PLC0415
+    from syncer.bench import scenarios as chapters  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.bench import table  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.bench.fixture import open_stage  # noqa: PLC0415
     from syncer.bench.goals import judge  # noqa: PLC0415
     from syncer.bench.programs import PEERS  # noqa: PLC0415
-    from syncer.bench.stage import open_stage  # noqa: PLC0415
+    from syncer.bench.runner import Course, Size  # noqa: PLC0415
 
     chosen = chapters.choose(only, peers=peers)
     size = Size(zones=zones, images=images, large=large, calls=calls, rounds=rounds)

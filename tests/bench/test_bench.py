@@ -10,12 +10,14 @@ import asyncpg
 import msgspec
 import pytest
 
-from syncer.bench import chapters, programs, stage, table
-from syncer.bench.child import KINDS
-from syncer.bench.course import Course, Size
+from syncer.bench import fixture as stage
+from syncer.bench import programs, table
+from syncer.bench import scenarios as chapters
+from syncer.bench.fixture import Sample, Stage, WrongAnswer, open_stage
 from syncer.bench.goals import Goal, judge
+from syncer.bench.measure import KINDS
 from syncer.bench.programs import DLT, SDK_LOOP, SYNCER, Program
-from syncer.bench.stage import Sample, Stage, WrongAnswer, open_stage
+from syncer.bench.runner import Course, Size
 from syncer.core.errors import ConfigError
 from syncer.embedded import EmbeddedPostgres
 
@@ -72,7 +74,7 @@ async def test_every_goal_gets_a_verdict(course: Course, monkeypatch: pytest.Mon
 
     async def here(_stage: Stage, command: Any, asked: Any, _environ: Any) -> bytes:
         module, kind = command
-        assert module == "syncer.bench.child"
+        assert module == "syncer.bench.measure"
         return msgspec.json.encode(await KINDS[kind](asked))
 
     monkeypatch.setattr(Stage, "_output", here)

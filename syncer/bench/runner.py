@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from syncer.bench.fixture import Sample, Stage, WrongAnswer
 from syncer.bench.programs import Program
-from syncer.bench.stage import Sample, Stage, WrongAnswer
 
 Samples = dict[str, list[Sample]]
 

@@ -1,4 +1,4 @@
-"""dlt with its history of versions (scd2): ``python -m syncer.bench.peers.scd2``."""
+"""dlt with its history of versions (scd2): ``python -m syncer.bench.competitors.scd2``."""
 
 from __future__ import annotations
 

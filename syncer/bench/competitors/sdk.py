@@ -1,4 +1,4 @@
-"""The vendor's SDK and an upsert: ``python -m syncer.bench.peers.sdk THREADS``.
+"""The vendor's SDK and an upsert: ``python -m syncer.bench.competitors.sdk THREADS``.
 
 With one thread it is the plain loop, zone by zone and page by page. It keeps no history, and what
 is no longer listed stays as it was.

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: ``python -m syncer.bench.child KIND``.
+"""One measurement in a process of its own: ``python -m syncer.bench.measure KIND``.
 
 It reads what it is asked as JSON from its standard input, and prints what it measured as JSON:
 seconds of wall and of processor, peak memory in bytes.

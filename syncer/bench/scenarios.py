@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, NamedTuple
 
-from syncer.bench.course import Course
 from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER, in_turn
+from syncer.bench.runner import Course
 from syncer.core.errors import ConfigError
 
 LATENCIES: Final = (0.2, 0.05)

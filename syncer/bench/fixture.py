@@ -15,8 +15,8 @@ import asyncpg
 import msgspec
 from anyio.abc import Process
 
-from syncer.bench.child import Asked, environment
 from syncer.bench.cloud import CHECKSUMS
+from syncer.bench.measure import Asked, environment
 from syncer.bench.programs import Program
 from syncer.bench.server import MAX_PAGE
 from syncer.config.settings import bare_environment
@@ -132,7 +132,7 @@ class Stage:
             images=images,
             max_rate=max_rate,
         )
-        told, spent = await self._run(("syncer.bench.child", kind), asked)
+        told, spent = await self._run(("syncer.bench.measure", kind), asked)
         return msgspec.convert({**spent, **msgspec.json.decode(told)}, Sample)
 
     async def run(self, program: Program) -> Sample:
