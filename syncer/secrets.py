@@ -10,8 +10,8 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from typing import Final
-from urllib.parse import quote, quote_plus
+from typing import Final, NoReturn
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 STARS: Final = "***"
 _NO_SECRET: Final = re.compile(r".{0,5}|[a-z]{0,8}", re.DOTALL | re.IGNORECASE)
@@ -47,3 +47,65 @@ def _spelt(secret: str) -> Iterator[str]:
         encoded = base64.b64encode(bytes(before) + raw).decode()
         inner = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
         yield from (inner, inner.translate({ord("+"): "-", ord("/"): "_"}))
+
+
+class Secret:
+    """A text that never shows: not in a repr, a log, an error or a pickle.
+
+    Once it was made it is starred in what others say too (see ``redact``); of a URL its passwords.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        for text in _passwords(value) if re.match("[a-z]+://", value) else (value,):
+            remember(text)
+
+    def reveal(self) -> str:
+        """Return the text itself; call it only where it leaves the program."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not written down")
+
+
+_SECRET_PARAMETERS: Final = frozenset({"password", "sslpassword", "passfile"})
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Yield the passwords in a URL, as they stand there and as they are."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        yield url
+        return
+    if parts.password:
+        yield from (parts.password, unquote(parts.password))
+    for name, value in parse_qsl(parts.query):
+        if name.lower() in _SECRET_PARAMETERS:
+            yield value
+
+
+def _starred(parameter: re.Match[str]) -> str:
+    sign, name, value = parameter.groups()
+    secret = unquote(name).lower() in _SECRET_PARAMETERS
+    return f"{sign}{name}={STARS if secret else value}"
+
+
+def mask(url: str) -> str:
+    """Return a database URL with its password starred, for showing.
+
+    Also of a URL that is broken, by its password perhaps: all up to the last ``@`` is taken for
+    the name and password.
+    """
+    url = re.sub(r"([?&])([^=&]*)=([^&]*)", _starred, url)
+    scheme, slashes, rest = url.partition("://")
+    login, at, address = rest.rpartition("@")
+    if at:
+        name, colon, _ = login.partition(":")
+        login = f"{name}:{STARS}" if colon else name
+    return f"{scheme}{slashes}{login}{at}{address}"

@@ -62,7 +62,7 @@ def span(
 
 def told_by(zone: ZoneRef) -> dict[str, Value]:
     """Return the attributes that say which zone a span is about."""
-    return {"syncer.serve.service": zone.service, "syncer.zone": zone.zone_id}
+    return {"syncer.service": zone.service, "syncer.zone": zone.zone_id}
 
 
 @contextlib.contextmanager

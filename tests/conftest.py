@@ -14,16 +14,16 @@ import asyncpg
 import pytest
 
 from syncer import log
+from syncer.app import run_options
 from syncer.config.settings import Settings, load
 from syncer.core.backoff import Backoff
 from syncer.embedded import EmbeddedPostgres
 from syncer.simulator import Simulator, World
-from syncer.store.connection import Server
-from syncer.store.schema import upgrade
+from syncer.store.connection import Server, Timing
+from syncer.store.migrate import upgrade
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
-from syncer.sync.selection import Selection
-from syncer.sync.zones import Stop
+from syncer.sync.stop import Stop
 from tests.support import Done
 
 KEY, SECRET = "test-key", "test-secret"
@@ -142,7 +142,13 @@ def environment(simulator: Simulator, url: str, tmp_path: Path) -> dict[str, str
 
 
 @pytest.fixture
-def sync(environment: dict[str, str]) -> Sync:
+def timing() -> Timing:
+    """How long runs wait for the database; a file whose database goes away has its own."""
+    return Timing()
+
+
+@pytest.fixture
+def sync(environment: dict[str, str], timing: Timing) -> Sync:
     """Do one run, as ``syncer sync`` does it but with short waits; returns the report."""
 
     async def run(
@@ -151,14 +157,16 @@ def sync(environment: dict[str, str]) -> Sync:
         full: bool = False,
         dry_run: bool = False,
         stop: Stop | None = None,
+        wait: Timing | None = None,
         **env: str,
     ) -> Report:
         settings: Settings = load(environment={**environment, **env})
         return await run_once(
-            settings,
-            Server(settings.database.url.reveal() if settings.database.url else None),
-            Selection(services=settings.services, zones=zones, full=full),
-            dry_run=dry_run,
+            run_options(settings, zones=zones, full=full, dry_run=dry_run),
+            Server(
+                settings.database.url.reveal() if settings.database.url else None,
+                timing=wait or timing,
+            ),
             stop=stop or Stop(),
             policy=QUICK,
         )

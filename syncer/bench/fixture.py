@@ -19,11 +19,11 @@ from syncer.bench.cloud import CHECKSUMS
 from syncer.bench.measure import Asked, environment
 from syncer.bench.programs import Program
 from syncer.bench.server import MAX_PAGE
-from syncer.config.settings import bare_environment
+from syncer.config.machine import bare_environment
 from syncer.core.errors import SyncError
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import Server
-from syncer.store.schema import upgrade
+from syncer.store.migrate import upgrade
 
 _TEMPLATE: Final = "syncer_bench_template"
 _DATABASE: Final = "syncer_bench"

@@ -150,9 +150,10 @@ async def sync(asked: Asked) -> dict[str, Any]:
     from syncer import log  # noqa: PLC0415
     from syncer.config.settings import load  # noqa: PLC0415
     from syncer.store.connection import Server  # noqa: PLC0415
+    from syncer.sync.options import RunOptions  # noqa: PLC0415
     from syncer.sync.run import run_once  # noqa: PLC0415
     from syncer.sync.selection import Selection  # noqa: PLC0415
-    from syncer.sync.zones import Stop  # noqa: PLC0415
+    from syncer.sync.stop import Stop  # noqa: PLC0415
 
     log.configure("json", "error")
     settings = load(
@@ -164,13 +165,13 @@ async def sync(asked: Asked) -> dict[str, Any]:
         environment=environment(asked.endpoint, asked.database),
     )
     with Measured() as measured:
-        report = await run_once(
-            settings,
-            Server(asked.database),
-            Selection(services=("vm",)),
-            dry_run=False,
-            stop=Stop(),
+        options = RunOptions(
+            account=settings.account,
+            api=settings.api,
+            selection=Selection(services=settings.services),
+            page_size=settings.page_size,
         )
+        report = await run_once(options, Server(asked.database), stop=Stop())
     return {**measured.result, "report": report.wide()}
 
 

@@ -26,22 +26,23 @@ async def approve(account: str | None, service: str | None, zone: str, max_remov
     the guard (and each image is still asked for by id). Look at them first, with
     'syncer images --withheld --zone ZONE'.
     """
-    from syncer.app import open_store  # noqa: PLC0415
-    from syncer.config.settings import operator  # noqa: PLC0415
+    from syncer.config.machine import operator  # noqa: PLC0415
     from syncer.store import approvals  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.connection import named_errors  # noqa: PLC0415
+    from syncer.store.open import open_store  # noqa: PLC0415
 
     loaded = settings()
-    async with open_store(loaded) as server, server.session(name="syncer approve") as connection:
-        with named_errors(server.where, connection):
-            approved = await approvals.approve(
-                connection,
-                account=account,
-                service=service,
-                zone_id=zone,
-                max_removals=max_removals,
-                by=operator(),
-            )
+    async with (
+        open_store(loaded.database) as server,
+        server.session(name="syncer approve") as connection,
+    ):
+        approved = await approvals.approve(
+            connection,
+            account=account,
+            service=service,
+            zone_id=zone,
+            max_removals=max_removals,
+            by=operator(),
+        )
     where = f"{approved.zone} of account {approved.account}"
     click.echo(
         f"Approved: at most {max_removals} removals in {where}, at its next whole look.\n"

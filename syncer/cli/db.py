@@ -9,7 +9,7 @@ import click
 
 from syncer.cli.common import output_option, run, settings
 from syncer.cli.output import each, write
-from syncer.config.parsers import mask
+from syncer.secrets import mask
 
 
 @click.group()
@@ -22,13 +22,13 @@ def db() -> None:
 @run
 async def upgrade(as_sql: bool) -> None:
     """Bring the schema up to date. The database may stay in use meanwhile."""
-    from syncer.app import open_server  # noqa: PLC0415
-    from syncer.store import schema as migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
+    from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
+    from syncer.store.open import open_server  # noqa: PLC0415
 
     if as_sql:
         click.echo(migrate.as_sql(), nl=False)
         return
-    async with open_server(settings()) as server:
+    async with open_server(settings().database) as server:
         before, after = await migrate.upgrade(server)
         if before == after:
             click.echo(f"The schema at {server.where} is up to date ({after}).")
@@ -43,13 +43,12 @@ async def upgrade(as_sql: bool) -> None:
 @run
 async def status(output: str | None) -> int:
     """Show which schema is installed; exit 2 unless it is this program's."""
-    from syncer.app import open_server  # noqa: PLC0415
-    from syncer.store.connection import installed_revision, named_errors, revisions  # noqa: PLC0415
+    from syncer.store.open import open_server  # noqa: PLC0415
+    from syncer.store.schema import installed_revision, revisions  # noqa: PLC0415
 
-    async with open_server(settings()) as server:
+    async with open_server(settings().database) as server:
         async with server.session(name="syncer db status") as connection:
-            with named_errors(server.where, connection):
-                installed = await installed_revision(connection)
+            installed = await installed_revision(connection)
             version = ".".join(map(str, connection.get_server_version()[:2]))
         needed = revisions()[-1]
         if installed == needed:
@@ -77,10 +76,10 @@ async def status(output: str | None) -> int:
 @run
 async def url(hold: bool) -> None:
     """Print where the database is (a password is masked)."""
-    from syncer.app import open_server  # noqa: PLC0415
+    from syncer.store.open import open_server  # noqa: PLC0415
 
     loaded = settings()
-    async with open_server(loaded) as server:
+    async with open_server(loaded.database) as server:
         click.echo(mask(server.url) if server.url else server.where)
         if hold and loaded.database.embedded:
             click.echo("The embedded PostgreSQL runs until Ctrl-C.", err=True)
@@ -100,17 +99,15 @@ async def url(hold: bool) -> None:
 @run
 async def roles(as_sql: bool) -> None:
     """Create the roles syncer_writer and syncer_reader and grant them what they need."""
-    from syncer.app import open_store  # noqa: PLC0415
-    from syncer.store.connection import named_errors, sql  # noqa: PLC0415
+    from syncer.store.connection import sql  # noqa: PLC0415
+    from syncer.store.open import open_store  # noqa: PLC0415
 
     if as_sql:
         click.echo(sql("schema/roles"), nl=False)
         return
-    async with open_store(settings()) as server:
-        async with server.session(name="syncer db roles") as connection:
-            with named_errors(server.where, connection):
-                async with connection.transaction():
-                    await connection.execute(sql("schema/roles"))
+    async with open_store(settings().database) as server:
+        async with server.session(name="syncer db roles") as connection, connection.transaction():
+            await connection.execute(sql("schema/roles"))
         click.echo(
             f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
             "Give them to login roles: grant syncer_reader to my_dashboard;"

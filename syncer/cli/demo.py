@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from syncer.cli.common import run, settings
+from syncer.store.open import open_emptied
 
 if TYPE_CHECKING:
     from syncer.config.settings import Settings
@@ -25,11 +26,10 @@ async def demo(seed: int) -> int:
 
     Starts anew each time, in a database of its own under the state directory. Uses no credentials.
     """
-    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
     from syncer.cli import changes, read  # noqa: PLC0415
-    from syncer.config.parsers import Secret  # noqa: PLC0415
-    from syncer.config.settings import KeyPair  # noqa: PLC0415
+    from syncer.secrets import Secret  # noqa: PLC0415
     from syncer.simulator import Simulator, World  # noqa: PLC0415
+    from syncer.zenlayer.credentials import KeyPair  # noqa: PLC0415
 
     base = settings(log_level="warning")
     home = base.state_dir / "demo"
@@ -38,16 +38,19 @@ async def demo(seed: int) -> int:
         loaded = msgspec.structs.replace(
             base,
             account="demo",
-            endpoint=simulator.endpoint,
-            proxy=None,
-            credentials=KeyPair(_KEY, Secret(_SECRET)),
+            api=msgspec.structs.replace(
+                base.api,
+                endpoint=simulator.endpoint,
+                proxy=None,
+                credentials=KeyPair(_KEY, Secret(_SECRET)),
+            ),
             state_dir=home,
             database=msgspec.structs.replace(
                 base.database, url=None, libpq=False, home=home / "postgres"
             ),
         )
         _say("1. A simulated Zenlayer Cloud and an embedded PostgreSQL are started.")
-        async with app.open_emptied(loaded):
+        async with open_emptied(loaded.database):
             first = await _sync(loaded, "2. First sync: every zone is read, every image stored.")
             world.drift(seed, appear=3, change=4, remove=3)
             _say("\n3. The cloud drifts: images appear, change and vanish.")
@@ -65,7 +68,7 @@ async def _sync(loaded: Settings, title: str) -> int:
     from syncer.cli.sync import summary  # noqa: PLC0415
 
     _say(f"\n{title}")
-    report = await app.sync(loaded, app.Selection(services=loaded.services))
+    report = await app.sync(loaded, app.run_options(loaded))
     _say("   " + summary(report, dry_run=False).replace("\n", "\n   "))
     return report.exit_code
 

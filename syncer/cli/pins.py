@@ -193,11 +193,10 @@ async def save(  # noqa: PLR0917  (click passes by name)
     replace: bool,
 ) -> None:
     """Save the images that are there as the baseline NAME."""
-    from syncer.app import open_store  # noqa: PLC0415
-    from syncer.config.settings import operator  # noqa: PLC0415
+    from syncer.config.machine import operator  # noqa: PLC0415
     from syncer.core.moment import Moment  # noqa: PLC0415
     from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.connection import named_errors  # noqa: PLC0415
+    from syncer.store.open import open_store  # noqa: PLC0415
 
     check_globs(zones)
     check_globs(images)
@@ -210,17 +209,18 @@ async def save(  # noqa: PLR0917  (click passes by name)
         images=[regex(glob) for glob in images] or None,
         filters={option: list(values) for option, values in asked.items() if values},
     )
-    async with open_store(settings()) as server, server.session(name="syncer baseline") as session:
-        with named_errors(server.where, session):
-            saved = await baselines.save(
-                session,
-                server.where,
-                name=name,
-                moment=moment or Moment(ago=timedelta()),
-                scope=scope,
-                by=operator(),
-                replace=replace,
-            )
+    async with (
+        open_store(settings().database) as server,
+        server.session(name="syncer baseline") as session,
+    ):
+        saved = await baselines.save(
+            session,
+            name=name,
+            moment=moment or Moment(ago=timedelta()),
+            scope=scope,
+            by=operator(),
+            replace=replace,
+        )
     _tell(name, saved)
 
 
@@ -271,11 +271,12 @@ async def list_(output: str | None) -> None:
 @run
 async def delete(name: str) -> None:
     """Delete the baseline NAME."""
-    from syncer.app import open_store  # noqa: PLC0415
     from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.connection import named_errors  # noqa: PLC0415
+    from syncer.store.open import open_store  # noqa: PLC0415
 
-    async with open_store(settings()) as server, server.session(name="syncer baseline") as session:
-        with named_errors(server.where, session):
-            await baselines.delete(session, name)
+    async with (
+        open_store(settings().database) as server,
+        server.session(name="syncer baseline") as session,
+    ):
+        await baselines.delete(session, name)
     click.echo(f"Deleted baseline {name}.")

@@ -41,7 +41,7 @@ async def serve(
     except ValueError as error:
         raise click.UsageError(f"--jitter: {error}") from None
     loaded = settings(every=every, http=http, account=account, services=",".join(services) or None)
-    from syncer.serve import service  # noqa: PLC0415  (start-up: not for --help)
+    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
 
-    await service.serve(loaded, jitter=late)
+    await app.serve(loaded, jitter=late)
     return 0

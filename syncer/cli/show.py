@@ -114,12 +114,15 @@ def moment_type(*, runs: bool = False) -> Callable[..., Moment | None]:
 @contextlib.asynccontextmanager
 async def store(loaded: Settings | None = None) -> AsyncIterator[Store]:
     """Open the store for reading."""
-    from syncer.app import open_store  # noqa: PLC0415  (start-up: not for --help)
+    from syncer.store.open import open_store  # noqa: PLC0415  (start-up: not for --help)
     from syncer.store.reading import reading  # noqa: PLC0415
 
     command = click.get_current_context(silent=True)
     name = f"syncer {command.info_name if command else 'read'}"
-    async with open_store(loaded or settings()) as server, reading(server, name=name) as opened:
+    async with (
+        open_store((loaded or settings()).database) as server,
+        reading(server, name=name) as opened,
+    ):
         yield opened
 
 

@@ -14,8 +14,8 @@ from syncer.cli.output import Row, default_format, each, write
 from syncer.core.model import TRACKED, Tracked
 
 if TYPE_CHECKING:
-    from syncer.app import Progress
     from syncer.store.results import Written
+    from syncer.sync.crawl import Progress
     from syncer.sync.report import Report
 
 
@@ -45,9 +45,9 @@ async def sync(  # noqa: PLR0917  (one option each)
     loaded.require_credentials()
     from syncer import app  # noqa: PLC0415  (start-up: not for --help)
 
-    selection = app.Selection(services=loaded.services, zones=zones, full=full)
+    options = app.run_options(loaded, zones=zones, full=full, dry_run=dry_run)
     with _progress_bar() as progress:
-        report = await app.sync(loaded, selection, dry_run=dry_run, progress=progress)
+        report = await app.sync(loaded, options, progress=progress)
     await print_report(report, output, dry_run=dry_run)
     return report.exit_code
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from syncer.config import parsers as read
-from syncer.config.parsers import Secret
+from syncer.secrets import Secret
 
 T = TypeVar("T")
 ENVIRONMENT: Final = "environment"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NoReturn
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from syncer.core.moment import duration
-from syncer.secrets import STARS, remember
+from syncer.secrets import Secret, remember
 from syncer.zenlayer.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
@@ -20,68 +20,6 @@ _NO_DATABASE_URL: Final = (
     "is not a PostgreSQL URL: write postgresql://user:password@host:5432/name, with characters "
     "such as / @ ? # in the password percent-encoded"
 )
-
-
-class Secret:
-    """A text that never shows: not in a repr, a log, an error or a pickle.
-
-    Once it was made it is starred in what others say too (see ``redact``); of a URL its passwords.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-        for text in _passwords(value) if re.match("[a-z]+://", value) else (value,):
-            remember(text)
-
-    def reveal(self) -> str:
-        """Return the text itself; call it only where it leaves the program."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not written down")
-
-
-_SECRET_PARAMETERS: Final = frozenset({"password", "sslpassword", "passfile"})
-
-
-def _passwords(url: str) -> Iterator[str]:
-    """Yield the passwords in a URL, as they stand there and as they are."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        yield url
-        return
-    if parts.password:
-        yield from (parts.password, unquote(parts.password))
-    for name, value in parse_qsl(parts.query):
-        if name.lower() in _SECRET_PARAMETERS:
-            yield value
-
-
-def _starred(parameter: re.Match[str]) -> str:
-    sign, name, value = parameter.groups()
-    secret = unquote(name).lower() in _SECRET_PARAMETERS
-    return f"{sign}{name}={STARS if secret else value}"
-
-
-def mask(url: str) -> str:
-    """Return a database URL with its password starred, for showing.
-
-    Also of a URL that is broken, by its password perhaps: all up to the last ``@`` is taken for
-    the name and password.
-    """
-    url = re.sub(r"([?&])([^=&]*)=([^&]*)", _starred, url)
-    scheme, slashes, rest = url.partition("://")
-    login, at, address = rest.rpartition("@")
-    if at:
-        name, colon, _ = login.partition(":")
-        login = f"{name}:{STARS}" if colon else name
-    return f"{scheme}{slashes}{login}{at}{address}"
 
 
 def brief(text: str) -> str:

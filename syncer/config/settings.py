@@ -6,9 +6,7 @@ as unset. Every fault is reported at once, as a ConfigError.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -20,9 +18,11 @@ import msgspec
 
 from syncer.config import parsers as read
 from syncer.config.layers import ENVIRONMENT, Fault, Given, Layers
-from syncer.config.parsers import LOOPBACK, Secret
+from syncer.config.parsers import LOOPBACK
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
+from syncer.secrets import Secret, mask
+from syncer.zenlayer.credentials import Access, KeyPair, Token
 
 _LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE")
 _CREDENTIALS: Final = (
@@ -36,19 +36,6 @@ NO_CREDENTIALS: Final = (
     "set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET (or ZENLAYER_TOKEN); keys are made "
     "in the Zenlayer console under Access Keys"
 )
-
-
-class Token(msgspec.Struct, frozen=True):
-    """A bearer token."""
-
-    token: Secret
-
-
-class KeyPair(msgspec.Struct, frozen=True):
-    """An access key pair."""
-
-    key_id: str
-    secret: Secret
 
 
 class Database(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,15 +57,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     services: tuple[str, ...]
-    endpoint: str
-    credentials: KeyPair | Token | None
-    proxy: Secret | None
+    api: Access
     database: Database
     state_dir: Path
-    max_concurrency: int
-    max_rate: float | None
     page_size: int
-    request_timeout: float
     run_timeout: float
     guard: Limits
     keep: float | None
@@ -91,9 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def require_credentials(self) -> KeyPair | Token:
         """Return the credentials, or say how to give them."""
-        if self.credentials is None:
+        if self.api.credentials is None:
             raise ConfigError(f"no credentials: {NO_CREDENTIALS}")
-        return self.credentials
+        return self.api.credentials
 
     def require_keep(self) -> timedelta:
         """Return how long history is kept, or say how to tell."""
@@ -160,8 +142,8 @@ def survey(
 def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[Given]:
     """Yield the variables that are set and heeded, but not by us."""
     shown = {name: env[name] for name in ("SSL_CERT_FILE", "TMPDIR") if env.get(name)}
-    if settings.proxy is not None:
-        shown["HTTPS_PROXY"] = read.mask(settings.proxy.reveal())
+    if settings.api.proxy is not None:
+        shown["HTTPS_PROXY"] = mask(settings.api.proxy.reveal())
     if settings.database.libpq:
         shown |= {name: env[name] for name in (*_LIBPQ, "PGUSER", "PGSSLMODE") if env.get(name)}
     for name, value in shown.items():
@@ -172,13 +154,18 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     state_home = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
     state_dir = layers.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
     endpoint = layers.get("ZENLAYER_ENDPOINT", read.endpoint, read.DEFAULT_ENDPOINT)
-    url = layers.get("SYNCER_DATABASE_URL", read.database_url, None, show=read.mask)
+    url = layers.get("SYNCER_DATABASE_URL", read.database_url, None, show=mask)
     return Settings(
         account=layers.get("SYNCER_ACCOUNT", read.account, "default"),
         services=layers.get("SYNCER_SERVICES", read.services, ("vm",)),
-        endpoint=endpoint,
-        credentials=_credentials(layers),
-        proxy=_proxy(layers, endpoint),
+        api=Access(
+            endpoint=endpoint,
+            credentials=_credentials(layers),
+            proxy=_proxy(layers, endpoint),
+            max_concurrency=layers.get("SYNCER_MAX_CONCURRENCY", read.whole(1, 1000), 16),
+            max_rate=layers.get("SYNCER_MAX_RATE", read.rate, None),
+            request_timeout=layers.get("SYNCER_REQUEST_TIMEOUT", read.positive, 30.0),
+        ),
         database=Database(
             url=url,
             libpq=url is None and any(env.get(name) for name in _LIBPQ),
@@ -186,10 +173,7 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
             pg_bin=layers.get("SYNCER_PG_BIN", str, None),
         ),
         state_dir=state_dir,
-        max_concurrency=layers.get("SYNCER_MAX_CONCURRENCY", read.whole(1, 1000), 16),
-        max_rate=layers.get("SYNCER_MAX_RATE", read.rate, None),
         page_size=layers.get("SYNCER_PAGE_SIZE", read.whole(1, 1000), 1000),
-        request_timeout=layers.get("SYNCER_REQUEST_TIMEOUT", read.positive, 30.0),
         run_timeout=layers.get("SYNCER_RUN_TIMEOUT", read.positive, 900.0),
         guard=Limits(
             zone_count=layers.limit("SYNCER_GUARD_ZONE_COUNT", None, 10),
@@ -245,34 +229,3 @@ def _proxy(layers: Layers, endpoint: str) -> Secret | None:
         name = f"{parts.scheme.upper()}_PROXY"
         layers.faults.append(Fault(name, f"{name}: is not a URL: write http://host:port"))
     return Secret(proxy)
-
-
-class Supervisor(msgspec.Struct, frozen=True):
-    """What systemd told of itself: its socket, and the seconds in which it wants to hear of us."""
-
-    socket: str | None
-    watchdog: float | None
-
-
-def supervisor() -> Supervisor:
-    """Return what systemd told of itself (sd_notify(3), sd_watchdog_enabled(3))."""
-    pid, microseconds = os.environ.get("WATCHDOG_PID"), os.environ.get("WATCHDOG_USEC", "")
-    ours = microseconds.isdigit() and pid in {None, str(os.getpid())}
-    return Supervisor(
-        os.environ.get("NOTIFY_SOCKET") or None, int(microseconds) / 1e6 if ours else None
-    )
-
-
-def operator() -> str:
-    """Return who is at work here, as ``name@host``, for the record."""
-    try:
-        name = os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in many containers
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
-
-
-def bare_environment() -> dict[str, str]:
-    """Return the environment without what would configure this program or a database."""
-    ours = ("ZENLAYER", "SYNCER_", "PG")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

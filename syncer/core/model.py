@@ -108,3 +108,9 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
 
     looked: Looked
     fault: Fault
+
+
+class Learnt(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run found out about the server: the next starts from it."""
+
+    rate: float

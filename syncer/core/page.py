@@ -259,3 +259,7 @@ def _block(rows: Rows | Aside, known: Collection[bytes]) -> Block:
 
 def _others(digests: Sequence[bytes], known: Collection[bytes]) -> Sequence[int]:
     return [n for n, digest in enumerate(digests) if digest not in known]
+
+
+PARSER: Final = 2
+"""Counts up whenever the same bytes are read as other images: what is known of pages is void."""

@@ -10,15 +10,16 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from syncer.config.parsers import mask
-from syncer.config.settings import NO_CREDENTIALS, KeyPair, Loaded
+from syncer.config.settings import NO_CREDENTIALS, Loaded
 from syncer.core.backoff import Backoff
 from syncer.core.errors import SyncError, Unreachable
 from syncer.doctor import judge_api as api
 from syncer.doctor.checks import Check
 from syncer.doctor.finding import Finding, failed, ok
+from syncer.secrets import mask
 from syncer.zenlayer import wire
 from syncer.zenlayer.client import open_client
+from syncer.zenlayer.credentials import KeyPair
 from syncer.zenlayer.sources import SOURCES
 from syncer.zenlayer.transport import UNTRUSTED, greet
 
@@ -52,13 +53,13 @@ class _Api:
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._settings = loaded.settings
-        self._host = urlsplit(loaded.settings.endpoint).netloc
+        self._host = urlsplit(loaded.settings.api.endpoint).netloc
 
     async def endpoint(self) -> Sequence[Finding]:
         """Call without credentials: the answer tells of endpoint, certificate and clock."""
         asked, monotonic = time.time(), time.monotonic()
         try:
-            heard = await greet(self._settings, SOURCES[self._settings.services[0]])
+            heard = await greet(self._settings.api, SOURCES[self._settings.services[0]])
         except Unreachable as error:
             if error.code != UNTRUSTED:
                 raise
@@ -84,11 +85,11 @@ class _Api:
         theirs = wire.server_time(heard.headers)
         # Date is cut to the second, and was written about half of the way through.
         ahead = None if theirs is None else theirs + 0.5 - (asked + took / 2)
-        signed = isinstance(self._settings.credentials, KeyPair)
+        signed = isinstance(self._settings.api.credentials, KeyPair)
         return [*findings, api.clock(ahead, signed=signed)]
 
     def _way(self) -> str:
-        proxy = self._settings.proxy
+        proxy = self._settings.api.proxy
         return f" through {mask(proxy.reveal())}" if proxy else ""
 
     async def _roots(self) -> str | None:
@@ -100,11 +101,13 @@ class _Api:
     async def credentials(self) -> Sequence[Finding]:
         """List the zones of each service that is crawled."""
         settings = self._settings
-        if settings.credentials is None:
+        if settings.api.credentials is None:
             return [failed("credentials", "there are none", NO_CREDENTIALS)]
         zones: dict[str, int] = {}
         try:
-            async with open_client(settings, policy=_POLICY) as client:
+            async with open_client(
+                settings.api, run_timeout=settings.run_timeout, policy=_POLICY
+            ) as client:
                 for service in settings.services:
                     listed, _ = await client.zones(SOURCES[service])
                     zones[service] = len(listed)

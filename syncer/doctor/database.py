@@ -19,15 +19,9 @@ from syncer.doctor import judge_database as database
 from syncer.doctor.checks import Check, Look
 from syncer.doctor.embedded import Embedded
 from syncer.doctor.finding import Finding, failed
-from syncer.store.connection import (
-    OLDEST_SERVER,
-    Server,
-    installed_revision,
-    named_errors,
-    revisions,
-    sql,
-)
+from syncer.store.connection import OLDEST_SERVER, Server, named_errors, sql
 from syncer.store.lock import lock_key
+from syncer.store.schema import installed_revision, revisions
 
 _STATEMENT: Final = "4000"
 """Milliseconds that a statement may take; less than a check, so that the session stays usable."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from syncer.config.layers import Fault
-from syncer.config.settings import KeyPair, Loaded, Settings, Token
+from syncer.config.settings import Loaded, Settings
 from syncer.doctor import judge_machine as machine
 from syncer.doctor.finding import Finding, failed, ok, warning
+from syncer.zenlayer.credentials import KeyPair, Token
 
 _SHORT = 4
 
@@ -73,12 +74,12 @@ class Discretion:
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
-    match settings.credentials:
+    match settings.api.credentials:
         case KeyPair(_, secret):
             yield secret.reveal()
         case Token(token):
             yield token.reveal()
-    for url in (settings.database.url, settings.proxy):
+    for url in (settings.database.url, settings.api.proxy):
         password = urlsplit(url.reveal()).password if url else None
         if password:
             yield password

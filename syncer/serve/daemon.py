@@ -23,7 +23,7 @@ from syncer.serve.metrics import Metrics, ended_by
 from syncer.serve.schedule import Ended, Schedule
 from syncer.serve.systemd import Notify
 from syncer.sync.report import Report
-from syncer.sync.zones import STOPPED, Stop
+from syncer.sync.stop import STOPPED, Stop
 
 _log = structlog.get_logger()
 

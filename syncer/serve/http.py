@@ -6,16 +6,15 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.serve.metrics import Metrics
-from syncer.store.connection import Server, check_schema, in_time
-
-_DATABASE_TIMEOUT: Final = 5.0
+from syncer.store.connection import Server
+from syncer.store.schema import check_schema
 
 
 class State:
@@ -86,9 +85,8 @@ async def serve(
 async def _database(server: Server) -> str | None:
     """Return what is wrong with the database, or None."""
     try:
-        with in_time(server.where, _DATABASE_TIMEOUT):
-            async with server.session(name="syncer readyz") as connection:
-                await check_schema(connection, server.where)
+        async with server.session(name="syncer readyz", within=server.timing.read) as connection:
+            await check_schema(connection, server.where)
     except (ConfigError, DatabaseGone) as error:
         return str(error)
     return None

@@ -11,21 +11,18 @@ from collections import Counter as Tallies
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import asyncpg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from syncer import __version__
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
-from syncer.store.connection import Server, in_time, named_errors, sql
+from syncer.store.connection import Server, sql
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
 from syncer.zenlayer.client import Client
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
-_PATIENCE: Final = 5.0
-"""Seconds that looking up what is stored of the zones may take."""
 _ZONE: Final = ("account", "service", "zone")
 _OF_ZONES: Final = (
     ("present_images", "images_present", "Images that are present."),
@@ -208,11 +205,9 @@ class _Pace(Collector):
 async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] | None:
     """Return what is stored of an account's zones; None where the database does not answer."""
     try:
-        with in_time(server.where, _PATIENCE):
-            async with server.session(name="syncer metrics") as connection:
-                with named_errors(server.where, connection):
-                    return list(await connection.fetch(sql("read/metrics_zones"), account))
-    except (ConfigError, DatabaseGone, asyncpg.PostgresError):
+        async with server.session(name="syncer metrics", within=server.timing.read) as connection:
+            return list(await connection.fetch(sql("read/metrics_zones"), account))
+    except (ConfigError, DatabaseGone):
         return None
 
 

@@ -29,9 +29,7 @@ from syncer.tracing import Attributes, Span, recorded
 
 _LAST_SPANS: Final = 2.0
 """Seconds that the end of the program waits at most for a collector."""
-_SHARED: Final = frozenset(
-    {"syncer.account", "syncer.run_id", "syncer.serve.service", "syncer.zone"}
-)
+_SHARED: Final = frozenset({"syncer.account", "syncer.run_id", "syncer.service", "syncer.zone"})
 _shared: ContextVar[dict[str, str | int | float | bool]] = ContextVar("shared")
 _log = structlog.get_logger()
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from syncer.app import open_server, traced
-from syncer.config.settings import Settings, supervisor
+from syncer.config.machine import supervisor
+from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, unwrapped
 from syncer.serve import http as health
 from syncer.serve.daemon import Daemon, keep_alive
@@ -22,37 +22,34 @@ from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notify
 from syncer.store import retention
 from syncer.store.connection import Server
-from syncer.store.runs import grace
+from syncer.store.open import open_server
 from syncer.sync.report import Report
-from syncer.sync.run import run_once
-from syncer.sync.selection import Selection
-from syncer.sync.zones import Stop
+from syncer.sync.stop import Stop
 
 _DAY: Final = 86_400.0
 _log = structlog.get_logger()
 
 
-async def serve(settings: Settings, *, jitter: float | None = None) -> None:
-    """Run every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
+async def serve(
+    settings: Settings, run: Callable[..., Awaitable[Report]], *, jitter: float | None = None
+) -> None:
+    """Do a ``run`` every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
 
-    Raises ConfigError for what must be mended before any run can succeed.
+    ``run`` takes a server, and ``stop`` and ``observer`` by name (see ``run_once``). Raises
+    ConfigError for what must be mended before any run can succeed.
     """
-    settings.require_credentials()
     every, told = settings.every, supervisor()
     state, notify = health.State(every=every), Notify(told.socket)
     metrics = Metrics(settings.account, live=True)
-    selection = Selection(services=settings.services)
-    with traced(settings), unwrapped():
+    with unwrapped():
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(bound_contextvars(account=settings.account))
-            server = await stack.enter_async_context(open_server(settings))
+            server = await stack.enter_async_context(open_server(settings.database))
             tasks = await stack.enter_async_context(anyio.create_task_group())
 
             async def once(stop: Stop) -> Report:
                 await server.revive()
-                return await run_once(
-                    settings, server, selection, dry_run=False, stop=stop, observer=metrics
-                )
+                return await run(server, stop=stop, observer=metrics)
 
             async def between() -> None:
                 metrics.know(await stored_zones(server, settings.account))
@@ -67,7 +64,7 @@ async def serve(settings: Settings, *, jitter: float | None = None) -> None:
                     jitter=min(60.0, every / 10) if jitter is None else jitter,
                     start=time.monotonic(),
                 ),
-                limit=settings.run_timeout + 3 * grace(settings.run_timeout),
+                limit=settings.run_timeout + 3 * server.timing.grace(settings.run_timeout),
                 state=state,
                 metrics=metrics,
                 notify=notify,

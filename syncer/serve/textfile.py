@@ -8,19 +8,26 @@ last succeeded, how old the zones are) stands as it was told before.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+import anyio
+import structlog
 from prometheus_client import CollectorRegistry, write_to_textfile
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from syncer.serve.metrics import Metrics
+from syncer.serve.metrics import Metrics, ended_by, stored_zones
+from syncer.store.connection import Server
+from syncer.sync.report import Report
 
 _SUMMED: Final = {"counter", "histogram"}
+_ZONES_TIMEOUT: Final = 5.0
+"""Seconds that the metrics of a run wait at most for what is stored of the zones."""
+_log = structlog.get_logger()
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -81,3 +88,33 @@ class _Continued(Collector):
 
 def _key(sample: Sample) -> _Key:
     return sample.name, tuple(sorted(sample.labels.items()))
+
+
+async def measured(
+    path: Path, account: str, server: Server, run: Callable[[Metrics], Awaitable[Report]]
+) -> Report:
+    """Do a run and leave its metrics in a file, however it ends."""
+    metrics = Metrics(account, live=False)
+    started = anyio.current_time()
+    report: Report | None = None
+    status, code = "failed", 1
+    try:
+        report = await run(metrics)
+        status, code = report.status, report.exit_code
+    except BaseException as error:
+        status, code = ended_by(error)
+        raise
+    finally:
+        metrics.ended(status, exit_code=code, seconds=anyio.current_time() - started, report=report)
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_ZONES_TIMEOUT):
+            metrics.know(await stored_zones(server, account))
+        try:
+            write(metrics, path)
+        except OSError as error:
+            _log.warning(
+                "metrics.not_written",
+                path=str(path),
+                error_message=error.strerror,
+                advice="let syncer write in that folder, or unset SYNCER_METRICS_FILE",
+            )
+    return report

@@ -53,7 +53,6 @@ def check_name(name: str) -> None:
 
 async def save(
     connection: asyncpg.Connection[Any],
-    where: str,
     *,
     name: str,
     moment: Moment,
@@ -68,7 +67,7 @@ async def save(
     check_name(name)
     async with connection.transaction(isolation="repeatable_read"):
         await connection.execute(sql("baseline/lock"))
-        reader = Reader(connection, where)
+        reader = Reader(connection)
         as_of, of_run = await reader.resolve(moment)
         now, _ = await reader.resolve(Moment(ago=timedelta()))
         if as_of > now:

@@ -6,24 +6,21 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import anyio
 import asyncpg
+import msgspec
 
 from syncer.core.errors import ConfigError, DatabaseGone, ServerTooOld, TransactionFailed
 from syncer.secrets import redacted
 
 OLDEST_SERVER: Final = 15
-CONNECT_TIMEOUT: Final = 10.0
-CLOSE_TIMEOUT: Final = 5.0
 if TYPE_CHECKING:  # generic in the stubs only
     Connection = asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]
 else:
     Connection = asyncpg.Connection
-_UPGRADE: Final = "run: syncer db upgrade"
 
 _GONE = (
     asyncpg.PostgresConnectionError,
@@ -34,8 +31,6 @@ _GONE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TransactionTimeoutError,
-    OSError,
-    TimeoutError,
 )
 _FAILED = (  # as far as it is none of those above
     asyncpg.OperatorInterventionError,
@@ -54,36 +49,65 @@ _MISCONFIGURED = (
 )
 
 
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the store waits, in seconds."""
+
+    connect: float = 10.0
+    """For a connection to be opened."""
+    close: float = 5.0
+    """For a connection to be closed or given back to its pool."""
+    begin: float = 120.0
+    """For a run to begin: more than its waits for locks."""
+    transaction: float = 60.0
+    """For the first try of a transaction, as many more for each further one: PostgreSQL may be
+    slow, or have gone without a word."""
+    recover: float = 5.0
+    """For the database to come back to a run that is about to end."""
+    read: float = 5.0
+    """For what metrics and health ask between two runs."""
+    prune: float = 600.0
+    """For one transaction of a prune: a server that falls silent must not hold the daemon."""
+    vacuum: float = 3600.0
+    migrate: float = 60.0
+    """For another migrator to end."""
+
+    def grace(self, run_timeout: float) -> float:
+        """Return the seconds past a run's time in which what was read is still written.
+
+        As many again to record its end, then a newcomer may take the run over.
+        """
+        return min(60.0, max(self.recover, run_timeout))
+
+
 @cache
 def sql(name: str) -> str:
     """Return the statement of ``sql/<name>.sql``."""
     return files("syncer.store").joinpath("sql", f"{name}.sql").read_text()
 
 
-def migrations_root() -> Path:
-    """Return the folder of the migrations: inside the wheel, or beside the source tree."""
-    shipped = Path(str(files("syncer"))) / "_migrations"
-    return shipped if shipped.is_dir() else Path(__file__).resolve().parents[2] / "migrations"
-
-
-@cache
-def revisions() -> tuple[str, ...]:
-    """Return the revisions that this program knows, oldest first (their files are numbered)."""
-    versions = (migrations_root() / "versions").glob("[0-9]*.py")
-    return tuple(sorted(path.name.split("_")[0] for path in versions))
-
-
 @contextlib.contextmanager
 def named_errors(where: str, connection: Closable | None = None) -> Iterator[None]:
-    """Turn what asyncpg and the network raise into the named errors of the database."""
+    """Turn what asyncpg and the network raise into the named errors of the database.
+
+    With a ``connection``, an OSError is the database's only where that was lost: what is done
+    beside its statements (printing, files) may fail as well.
+    """
     try:
         yield
     except _MISCONFIGURED as error:
         raise ConfigError(f"the database at {where} refused: {_line(error)}") from error
+    except OSError as error:
+        if connection is not None and not is_lost(connection):
+            raise
+        raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
     except _GONE as error:
         raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
     except _FAILED as error:
         raise TransactionFailed(f"the database at {where} refused: {_line(error)}") from error
+    except asyncpg.PostgresError as error:  # what nobody foresaw
+        raise TransactionFailed(
+            f"the database at {where} refused: {_line(error)} (SQLSTATE {error.sqlstate})"
+        ) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if connection is None or not is_lost(connection):
             raise  # our own mistake in using the driver
@@ -91,8 +115,11 @@ def named_errors(where: str, connection: Closable | None = None) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def in_time(where: str, seconds: float) -> Iterator[None]:
-    """Raise DatabaseGone where it takes longer: a server, or the way to it, can go unheard."""
+def in_time(where: str, seconds: float | None) -> Iterator[None]:
+    """Raise DatabaseGone where it takes longer (None: no limit): a server can fall silent."""
+    if seconds is None:  # a session may be closed by another task than opened it; a scope may not
+        yield
+        return
     with anyio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
@@ -108,10 +135,11 @@ def is_lost(connection: Closable) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def acquired(pool: asyncpg.Pool[Any], where: str) -> AsyncIterator[Connection]:
+async def acquired(pool: asyncpg.Pool[Any], server: Server) -> AsyncIterator[Connection]:
     """Take a connection of the pool, with named errors. Raises ConfigError or DatabaseGone."""
+    where, timing = server.where, server.timing
     with named_errors(where):
-        connection = await pool.acquire(timeout=CONNECT_TIMEOUT)
+        connection = await pool.acquire(timeout=timing.connect)
     try:
         with named_errors(where, connection):
             yield connection
@@ -122,7 +150,7 @@ async def acquired(pool: asyncpg.Pool[Any], where: str) -> AsyncIterator[Connect
         # Shielded: a release that is cancelled goes on by itself, and fails unseen when the pool
         # is ended under it.
         with named_errors(where, connection), anyio.CancelScope(shield=True):
-            await pool.release(connection, timeout=CLOSE_TIMEOUT)
+            await pool.release(connection, timeout=timing.close)
 
 
 class Closable(Protocol):
@@ -138,17 +166,22 @@ def _line(error: BaseException) -> str:
 
 
 class Server:
-    """Where PostgreSQL is and how to connect.
+    """Where PostgreSQL is, how to connect, and how long to wait for it.
 
     ``where`` is safe to show; ``url`` (None: libpq's PG* variables) may hold a password.
     ``revive`` starts a server of ours again if it is gone; it returns its URL.
     """
 
     def __init__(
-        self, url: str | None, *, revive: Callable[[], Awaitable[str]] | None = None
+        self,
+        url: str | None,
+        *,
+        revive: Callable[[], Awaitable[str]] | None = None,
+        timing: Timing = Timing(),  # noqa: B008  (frozen)
     ) -> None:
         self.url = url
         self.where = _where(url)
+        self.timing = timing
         self._revive = revive
 
     async def revive(self) -> None:
@@ -161,7 +194,7 @@ class Server:
         with named_errors(self.where):
             try:
                 connection: asyncpg.Connection[Any] = await asyncpg.connect(
-                    self.url, timeout=CONNECT_TIMEOUT, server_settings=_session(name)
+                    self.url, timeout=self.timing.connect, server_settings=_session(name)
                 )
             except ValueError as error:  # the URL's parts, which asyncpg reads itself
                 raise ConfigError(f"the database URL is not usable: {_line(error)}") from error
@@ -174,17 +207,26 @@ class Server:
         return connection
 
     @contextlib.asynccontextmanager
-    async def session(self, *, name: str = "syncer") -> AsyncIterator[asyncpg.Connection[Any]]:
-        """Open a connection and close it at the end. Raises ConfigError or DatabaseGone."""
-        connection = await self.connect(name=name)
-        try:
-            yield connection
-        except DatabaseGone:
-            connection.terminate()  # nobody is there to take leave of
-            raise
-        finally:
-            with contextlib.suppress(*_GONE, asyncpg.InterfaceError):  # then it is closed as well
-                await connection.close(timeout=CLOSE_TIMEOUT)
+    async def session(
+        self, *, name: str = "syncer", within: float | None = None
+    ) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """Open a connection and close it at the end; errors of the database get their names.
+
+        ``within`` is the seconds for all that is done with it (None: no limit). Raises
+        ConfigError, DatabaseGone or TransactionFailed.
+        """
+        with in_time(self.where, within):
+            connection = await self.connect(name=name)
+            try:
+                with named_errors(self.where, connection):
+                    yield connection
+            except DatabaseGone:
+                connection.terminate()  # the other side is gone
+                raise
+            finally:
+                # Where that fails it is closed as well.
+                with contextlib.suppress(*_GONE, OSError, asyncpg.InterfaceError):
+                    await connection.close(timeout=self.timing.close)
 
     @contextlib.asynccontextmanager
     async def pool(self, *, size: int, name: str) -> AsyncIterator[asyncpg.Pool[Any]]:
@@ -194,7 +236,7 @@ class Server:
                 self.url,
                 min_size=0,
                 max_size=size,
-                timeout=CONNECT_TIMEOUT,
+                timeout=self.timing.connect,
                 # A transaction of ours leaves nothing behind; to make sure costs one more question.
                 reset=_leave_as_it_is,
                 # A writer that is frozen in a transaction must not hold its locks for ever.
@@ -220,35 +262,3 @@ def _where(url: str | None) -> str:
     parts = urlsplit(url)
     host = parts.hostname or "the local socket"
     return f"{host}:{parts.port}" if parts.port else host
-
-
-async def installed_revision(connection: Connection) -> str | None:
-    """Return the revision of the installed schema, or None where there is none."""
-    try:
-        revision: str | None = await connection.fetchval(sql("schema/version"))
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return None
-    return revision
-
-
-async def check_schema(connection: Connection, where: str) -> None:
-    """Raise ConfigError unless the installed schema is the one this program was made for.
-
-    Also where the role may not see it; DatabaseGone where the database is.
-    """
-    with named_errors(where, connection):
-        installed = await installed_revision(connection)
-    known = revisions()
-    if installed == known[-1]:
-        return
-    if installed is None:
-        raise ConfigError(f"the database at {where} was never migrated; {_UPGRADE}")
-    if installed in known:
-        raise ConfigError(
-            f"the schema of the database at {where} is {installed}, this program needs "
-            f"{known[-1]}; {_UPGRADE}"
-        )
-    raise ConfigError(
-        f"the schema of the database at {where} is {installed}, newer than this program, which "
-        f"knows {known[-1]}: install a newer syncer"
-    )

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Any, Final
 
-from syncer.core.page import Known
+from syncer.core.page import PARSER, Known
 from syncer.core.paging import Look
 from syncer.store.connection import Connection, sql
-from syncer.zenlayer.sources.base import PARSER
 
 _PAGE: Final = Struct(">32sI")
 """A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""

@@ -15,11 +15,10 @@ import msgspec
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import PART
+from syncer.core.page import PARSER, PART
 from syncer.core.paging import Look, Snapshot
 from syncer.store import looks
 from syncer.store.connection import Connection, sql
-from syncer.zenlayer.sources.base import PARSER
 
 _TRACKED: Final = slice(6, 6 + len(TRACKED))
 """The tracked columns in the rows of ``stored_some``; what ``Stored`` holds is before them."""

@@ -11,7 +11,7 @@ import asyncpg
 
 from syncer.core.errors import ConfigError
 from syncer.core.moment import Moment
-from syncer.store.connection import Server, named_errors, sql
+from syncer.store.connection import Server, sql
 
 _BATCH: Final = 1000
 
@@ -30,16 +30,14 @@ class Answer:
 class Reader:
     """Asks statements of ``sql/`` in one snapshot of the database, so that answers agree."""
 
-    def __init__(self, connection: asyncpg.Connection[Any], where: str) -> None:
+    def __init__(self, connection: asyncpg.Connection[Any]) -> None:
         self._connection = connection
-        self._where = where
 
     async def ask(self, statement: str, *arguments: object) -> Answer:
-        """Return the rows of a statement, streamed. Raises ConfigError or DatabaseGone."""
-        with named_errors(self._where, self._connection):
-            prepared = await self._connection.prepare(sql(statement))
-            attributes = prepared.get_attributes()
-            cursor = await prepared.cursor(*arguments)
+        """Return the rows of a statement, streamed."""
+        prepared = await self._connection.prepare(sql(statement))
+        attributes = prepared.get_attributes()
+        cursor = await prepared.cursor(*arguments)
         return Answer(
             [attribute.name for attribute in attributes],
             {a.name for a in attributes if a.type.name == "jsonb"},
@@ -47,10 +45,8 @@ class Reader:
         )
 
     async def _rows(self, cursor: Any) -> AsyncIterator[dict[str, Any]]:  # noqa: ANN401
-        # Only the fetching is the database's to fail, not what is done with the rows.
         while True:
-            with named_errors(self._where, self._connection):
-                batch = await cursor.fetch(_BATCH)
+            batch = await cursor.fetch(_BATCH)
             for record in batch:
                 yield dict(record)
             if len(batch) < _BATCH:
@@ -75,19 +71,17 @@ class Reader:
 class Store:
     """A session in which snapshots are read, one after another."""
 
-    def __init__(self, connection: asyncpg.Connection[Any], where: str) -> None:
+    def __init__(self, connection: asyncpg.Connection[Any]) -> None:
         self._connection = connection
-        self._where = where
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reader]:
         """Open a read-only transaction whose statements all see the same instant."""
         connection = self._connection
-        with named_errors(self._where, connection):
-            transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-            await transaction.start()
+        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+        await transaction.start()
         try:
-            yield Reader(connection, self._where)
+            yield Reader(connection)
         finally:
             if not connection.is_closed():
                 with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -98,4 +92,4 @@ class Store:
 async def reading(server: Server, *, name: str) -> AsyncIterator[Store]:
     """Open a session for reading."""
     async with server.session(name=name) as connection:
-        yield Store(connection, server.where)
+        yield Store(connection)

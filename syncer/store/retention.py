@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -19,16 +21,13 @@ import msgspec
 import structlog
 
 from syncer.core.errors import ConfigError, LockHeld
-from syncer.store.connection import Server, in_time, named_errors, sql
+from syncer.store.connection import Server, in_time, sql
 from syncer.store.lock import lock_key
 
 THIN_AFTER: Final = timedelta(days=30)
 """Scans are left as they are for so long, for those who watch the crawling itself."""
 BATCH: Final = 5000
 """Rows that a transaction looks at."""
-_PATIENCE: Final = 600.0
-"""Seconds for a transaction: a server that says nothing more must not hold the daemon for ever."""
-_VACUUM: Final = 3600.0
 Cursor = tuple[object, ...]
 _START: Final[Cursor] = ("", datetime.fromtimestamp(0, UTC))
 """Before every version: no id is empty."""
@@ -64,29 +63,23 @@ async def prune(
     LockHeld where another prune of the account is at work, ConfigError, DatabaseGone.
     """
     pruned = Pruned()
+    limit = partial(in_time, server.where, server.timing.prune)
     async with server.session(name="syncer prune") as connection:
-        with named_errors(server.where, connection):
-            with in_time(server.where, _PATIENCE):
-                names = await _accounts(connection, account)
-            for name in names:
-                if not dry_run:
-                    with in_time(server.where, _PATIENCE):
-                        alone = await connection.fetchval(
-                            sql("run/lock_try"), lock_key("prune", name)
-                        )
-                    if not alone:
-                        raise LockHeld(
-                            f"another prune of account {name!r} is at work; try again later"
-                        )
-                task = _Task(
-                    connection, name, batch, pruned, stopped, where=server.where, dry_run=dry_run
-                )
-                await task.work(keep, thin_after)
-                if pruned.stopped:
-                    return pruned
-            if vacuum and not dry_run and any(msgspec.structs.astuple(pruned)):
-                with in_time(server.where, _VACUUM):
-                    await connection.execute(sql("prune/vacuum"))
+        with limit():
+            names = await _accounts(connection, account)
+        for name in names:
+            if not dry_run:
+                with limit():
+                    alone = await connection.fetchval(sql("run/lock_try"), lock_key("prune", name))
+                if not alone:
+                    raise LockHeld(f"another prune of account {name!r} is at work; try again later")
+            task = _Task(connection, name, batch, pruned, stopped, limit=limit, dry_run=dry_run)
+            await task.work(keep, thin_after)
+            if pruned.stopped:
+                return pruned
+        if vacuum and not dry_run and any(msgspec.structs.astuple(pruned)):
+            with in_time(server.where, server.timing.vacuum):
+                await connection.execute(sql("prune/vacuum"))
     return pruned
 
 
@@ -110,11 +103,11 @@ class _Task:
         pruned: Pruned,
         stopped: Callable[[], bool],
         *,
-        where: str,
+        limit: Callable[[], AbstractContextManager[None]],
         dry_run: bool,
     ) -> None:
         self._connection = connection
-        self._where = where
+        self._limit = limit
         self._account = account
         self._batch = batch
         self._pruned = pruned
@@ -125,7 +118,7 @@ class _Task:
         """Do all steps. Each leaves every answer about the kept time as it was."""
         began = time.monotonic()
         account, before = self._account, msgspec.structs.asdict(self._pruned)
-        with in_time(self._where, _PATIENCE):
+        with self._limit():
             bounds = await self._connection.fetchrow(sql("prune/bounds"), account, keep, thin_after)
             assert bounds is not None  # noqa: S101  (an account is known by its runs)
             newest, old_before, thin_to = bounds
@@ -163,7 +156,7 @@ class _Task:
             if self._stopped():
                 self._pruned.stopped = True
                 break
-            with in_time(self._where, _PATIENCE):
+            with self._limit():
                 async with self._connection.transaction():
                     await self._connection.execute(sql("run/lock_timeout"))
                     row = await self._connection.fetchrow(

@@ -10,6 +10,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -18,30 +19,28 @@ import asyncpg
 import msgspec
 import structlog
 
+from syncer import __version__
 from syncer.core.backoff import Backoff
-from syncer.core.errors import DatabaseGone, Superseded, TransactionFailed
+from syncer.core.errors import DatabaseGone, LockHeld, Superseded, TransactionFailed
+from syncer.core.model import Fault, Learnt
 from syncer.store import lock
-from syncer.store.connection import Connection, Server, acquired, is_lost, named_errors, sql
+from syncer.store.clock import Clock, read_clock
+from syncer.store.connection import (
+    Connection,
+    Server,
+    acquired,
+    in_time,
+    is_lost,
+    named_errors,
+    sql,
+)
 from syncer.store.lock import lock_key
-from syncer.zenlayer.limiter import Learnt
+from syncer.store.schema import check_schema
 
 T = TypeVar("T")
 FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)
-_TRANSACTION_TIMEOUT: Final = 60.0
-"""Seconds for the first try of a transaction, as many more for each further one: PostgreSQL may
-be slow, or have gone without a word."""
-_HURRY: Final = 5.0
-"""Seconds in which the database may come back to a run that is to end."""
 _RECONNECT: Final = Backoff(first=0.1)
 _log = structlog.get_logger()
-
-
-def grace(run_timeout: float) -> float:
-    """Return the seconds past a run's time in which what was read is still written.
-
-    As many again to record its end, then a newcomer may take the run over.
-    """
-    return min(60.0, max(_HURRY, run_timeout))
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -81,9 +80,11 @@ class Run:
         self, held: lock.Lock, server: Server, account: str, run_id: int, run_timeout: float
     ) -> None:
         self._lock = held
+        self._server = server
         self._where = server.where
+        self._timing = server.timing
         self._lost: set[int] = set()
-        self._deadline = time.monotonic() + run_timeout + grace(run_timeout)
+        self._deadline = time.monotonic() + run_timeout + server.timing.grace(run_timeout)
         self._tries: set[anyio.CancelScope] = set()
         self.account = account
         self.run_id = run_id
@@ -98,9 +99,10 @@ class Run:
 
     def hurry(self) -> None:
         """Wait no longer than a few seconds for a database that went away: the run is to end."""
-        self._deadline = min(self._deadline, time.monotonic() + _HURRY)
+        seconds = self._timing.recover
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
         for scope in self._tries:
-            scope.deadline = min(scope.deadline, anyio.current_time() + _HURRY)
+            scope.deadline = min(scope.deadline, anyio.current_time() + seconds)
 
     @contextlib.asynccontextmanager
     async def writing(
@@ -110,7 +112,7 @@ class Run:
 
         ``alone`` waits until no other transaction of the account is under way.
         """
-        async with acquired(pool, self._where) as connection:
+        async with acquired(pool, self._server) as connection:
             backend = connection.get_server_pid()
             try:
                 async with connection.transaction():
@@ -189,7 +191,7 @@ class Run:
 
     async def _try(self, once: Callable[[int], Awaitable[T]], failures: int) -> T:
         left = max(1.0, self._deadline - time.monotonic())
-        limit = min(left, _TRANSACTION_TIMEOUT * (failures + 1))
+        limit = min(left, self._timing.transaction * (failures + 1))
         with anyio.move_on_after(limit) as scope:
             self._tries.add(scope)
             try:
@@ -205,15 +207,15 @@ class Run:
         status: str,
         counts: Counts,
         *,
-        code: str | None = None,
-        message: str | None = None,
+        fault: Fault | None = None,
         learnt: Learnt | None = None,
     ) -> None:
         """End the run: its row gets its result, its changes their place in the feed.
 
         ``learnt`` is kept for the next run.
         """
-        values = (status, *msgspec.structs.astuple(counts), code, message, self.last_change)
+        reason = (fault.code, fault.message) if fault else (None, None)
+        values = (status, *msgspec.structs.astuple(counts), *reason, self.last_change)
 
         async def once(failures: int) -> None:
             connection = self._lock.connection
@@ -231,5 +233,88 @@ class Run:
                             sql("run/rate_limit_learnt"), self.account, learnt.rate, self.run_id
                         )
 
-        self._deadline = max(self._deadline, time.monotonic() + _HURRY)
+        self._deadline = max(self._deadline, time.monotonic() + self._timing.recover)
         await self._until_done(once)
+
+
+_log = structlog.get_logger()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What a run begins with: the database's clock, and what is known of the API's rate limit."""
+
+    clock: Clock
+    learnt: Learnt | None
+
+
+@contextlib.asynccontextmanager
+async def begin(
+    server: Server, account: str, *, run_timeout: float, selection: dict[str, Any]
+) -> AsyncIterator[tuple[Run, Known]]:
+    """Begin a run: take the lock, end what crashed, insert the row.
+
+    Raises LockHeld (naming the holder), DatabaseGone, ConfigError.
+    """
+    async with lock.session(server, account) as held:
+        connection = held.connection
+        with in_time(server.where, server.timing.begin), named_errors(server.where, connection):
+            await check_schema(connection, server.where)
+            await lock.take(connection, account)
+            known = await _known(connection, account)
+            deadline = run_timeout + 2 * server.timing.grace(run_timeout)
+            run_id = await _start(connection, account, deadline, selection)
+            await held.name(run_id)
+        yield Run(held, server, account, run_id, run_timeout), known
+
+
+async def look(server: Server, account: str) -> Known:
+    """Make sure that a dry run can read what is stored. Raises DatabaseGone or ConfigError."""
+    async with server.session(name="syncer dry run", within=server.timing.begin) as connection:
+        await check_schema(connection, server.where)
+        return await _known(connection, account)
+
+
+async def _known(connection: Connection, account: str) -> Known:
+    rate = await connection.fetchval(sql("run/rate_limit"), account)
+    learnt = None if rate is None else Learnt(rate=rate)
+    return Known(await read_clock(connection), learnt)
+
+
+async def _start(
+    connection: asyncpg.Connection[Any],
+    account: str,
+    deadline: float,
+    selection: dict[str, Any],
+) -> int:
+    """Insert the run's row while no transaction of an older run can be under way."""
+    try:
+        return await _insert(connection, account, deadline, selection)
+    except asyncpg.LockNotAvailableError as error:
+        raise LockHeld(
+            f"a transaction of an older run of account {account!r} is still under way; "
+            "try again when it ended"
+        ) from error
+
+
+async def _insert(
+    connection: asyncpg.Connection[Any],
+    account: str,
+    deadline: float,
+    selection: dict[str, Any],
+) -> int:
+    async with connection.transaction():
+        await connection.execute(sql("run/lock_timeout"))
+        await connection.execute(sql("run/fence_exclusive"), lock_key("fence", account))
+        await connection.execute(sql("run/feed_lock"), FEED_KEY)
+        for row in await connection.fetch(sql("run/crashed"), account):
+            _log.warning("run.crashed", run_id=row["run_id"], account=account)
+        row = await connection.fetchrow(
+            sql("run/start"),
+            account,
+            timedelta(seconds=deadline),
+            __version__,
+            msgspec.json.encode(selection).decode(),
+        )
+        assert row is not None  # noqa: S101  (insert ... returning)
+        run_id: int = row["run_id"]
+        return run_id

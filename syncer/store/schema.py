@@ -1,93 +1,59 @@
-"""Bringing the schema up to date: the only importer of Alembic and SQLAlchemy."""
+"""The installed schema: which revision it is, and whether this program can work with it."""
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
 
-import anyio
-from alembic import command
-from alembic.config import Config
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+import asyncpg
 
 from syncer.core.errors import ConfigError
-from syncer.store.connection import (
-    Server,
-    installed_revision,
-    migrations_root,
-    named_errors,
-    revisions,
-    sql,
-)
-from syncer.store.lock import lock_key
+from syncer.store.connection import Connection, sql
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-_POLL: Final = 0.1
-_PATIENCE: Final = 60.0
-_LOCK: Final = lock_key("migrate", "*")
+_UPGRADE: Final = "run: syncer db upgrade"
 
 
-async def upgrade(server: Server) -> tuple[str | None, str]:
-    """Apply what is missing, one migrator at a time; return the revisions before and after."""
-    target = revisions()[-1]
-    connection = await server.connect(name="syncer db upgrade")
+def migrations_root() -> Path:
+    """Return the folder of the migrations: inside the wheel, or beside the source tree."""
+    shipped = Path(str(files("syncer"))) / "_migrations"
+    return shipped if shipped.is_dir() else Path(__file__).resolve().parents[2] / "migrations"
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Return the revisions that this program knows, oldest first (their files are numbered)."""
+    versions = (migrations_root() / "versions").glob("[0-9]*.py")
+    return tuple(sorted(path.name.split("_")[0] for path in versions))
+
+
+async def installed_revision(connection: Connection) -> str | None:
+    """Return the revision of the installed schema, or None where there is none."""
     try:
-        with named_errors(server.where, connection):
-            # Polled: a session that waits inside pg_advisory_lock holds a snapshot, on which
-            # CREATE INDEX CONCURRENTLY in the holder would wait in turn.
-            try:
-                with anyio.fail_after(_PATIENCE):
-                    while not await connection.fetchval(sql("run/lock_try"), _LOCK):  # noqa: ASYNC110  (the lock is the database's)
-                        await anyio.sleep(_POLL)
-            except TimeoutError as error:
-                raise ConfigError(
-                    f"another 'syncer db upgrade' has been at work on {server.where} for "
-                    f"{_PATIENCE:g} s; try again when it ended"
-                ) from error
-            before = await installed_revision(connection)
-            if before is not None and before not in revisions():
-                raise ConfigError(
-                    f"the schema of the database at {server.where} is {before}, newer than this "
-                    f"program, which knows {target}: install a newer syncer"
-                )
-            if before != target:
-                await _apply(server)
-        return before, target
-    finally:
-        await connection.close(timeout=5)
+        revision: str | None = await connection.fetchval(sql("schema/version"))
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+    return revision
 
 
-async def _apply(server: Server) -> None:
-    async def connect() -> Any:  # noqa: ANN401  (asyncpg's connection, for SQLAlchemy)
-        return await server.connect(name="syncer db upgrade")
+async def check_schema(connection: Connection, where: str) -> None:
+    """Raise ConfigError unless the installed schema is the one this program was made for.
 
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_run)
-    finally:
-        await engine.dispose()
-
-
-def _run(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-def as_sql(to: str = "head") -> str:
-    """Return the statements of every migration up to one, for a DBA to read and run."""
-    out = io.StringIO()
-    config = Config(output_buffer=out)
-    config.set_main_option("script_location", str(migrations_root()))
-    command.upgrade(config, to, sql=True)
-    return out.getvalue()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(migrations_root()))
-    return config
+    Also where the role may not see it; DatabaseGone where the database is.
+    """
+    installed = await installed_revision(connection)
+    known = revisions()
+    if installed == known[-1]:
+        return
+    if installed is None:
+        raise ConfigError(f"the database at {where} was never migrated; {_UPGRADE}")
+    if installed in known:
+        raise ConfigError(
+            f"the schema of the database at {where} is {installed}, this program needs "
+            f"{known[-1]}; {_UPGRADE}"
+        )
+    raise ConfigError(
+        f"the schema of the database at {where} is {installed}, newer than this program, which "
+        f"knows {known[-1]}: install a newer syncer"
+    )

@@ -44,7 +44,7 @@ class Writer:
         *,
         full: bool = False,
     ) -> None:
-        self._where = server.where
+        self._server = server
         self._pool = pool
         self._run = run
         self._account = account
@@ -285,7 +285,7 @@ class Writer:
         if self._run is not None:
             return await self._run.commit(self._pool, work, step)
         async with (
-            acquired(self._pool, self._where) as connection,
+            acquired(self._pool, self._server) as connection,
             connection.transaction(readonly=True),
         ):
             return await work(connection)

@@ -10,7 +10,6 @@ import msgspec
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, Denied, unwrapped
 from syncer.core.guard import judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
@@ -18,9 +17,12 @@ from syncer.core.paging import Unchanged
 from syncer.store.clock import Clock
 from syncer.store.results import Written
 from syncer.store.writer import Writer
+from syncer.sync.confirm import confirm
+from syncer.sync.options import RunOptions
 from syncer.sync.report import Report, why, wide_zone
 from syncer.sync.selection import Selection, plan
-from syncer.sync.zones import Listing, Outcome, Stop, Target, confirm, list_zones, read_zones
+from syncer.sync.stop import Stop
+from syncer.sync.zones import Listing, Outcome, Target, list_zones, read_zones
 from syncer.tracing import POSTGRESQL, span, told_by
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES
@@ -80,8 +82,7 @@ class Listings:
 class Crawl(msgspec.Struct, kw_only=True):
     """One pass over everything asked for; what it comes to is added to ``report``."""
 
-    settings: Settings
-    selection: Selection
+    options: RunOptions
     client: Client
     listings: Listings
     writer: Writer
@@ -102,7 +103,7 @@ class Crawl(msgspec.Struct, kw_only=True):
             tasks.cancel_scope.cancel()
 
     async def _stop_in_time(self) -> None:
-        seconds = self.settings.run_timeout
+        seconds = self.options.run_timeout
         await anyio.sleep(seconds)
         self.stop.now(
             Fault(
@@ -113,7 +114,7 @@ class Crawl(msgspec.Struct, kw_only=True):
 
     async def _targets(self) -> tuple[list[Target], list[ZoneRef]]:
         """Return the zones to read and those that went."""
-        selection = self.selection
+        selection = self.options.selection
         zoneless = [
             ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
             for name in selection.services
@@ -170,8 +171,8 @@ class Crawl(msgspec.Struct, kw_only=True):
                 await read_zones(
                     self.client,
                     targets,
-                    page_size=self.settings.page_size,
-                    at_once=self.settings.max_concurrency,
+                    page_size=self.options.page_size,
+                    at_once=self.options.api.max_concurrency,
                     now=self.clock.now,
                     stop=self.stop,
                     deliver=self._into(send),
@@ -236,7 +237,7 @@ class Crawl(msgspec.Struct, kw_only=True):
     async def _remove(self) -> None:
         """Judge what whole looks did not list; remove what passes and the API does not return."""
         judged = [w.judged for w in self.report.zones if w.judged is not None]
-        verdict = judge(judged, self.settings.guard)
+        verdict = judge(judged, self.options.guard)
         for candidates in verdict.withheld:
             with span("removals.withhold", told_by(candidates.zone) | POSTGRESQL, remote=True):
                 removed = await self.writer.withhold(candidates)

@@ -10,7 +10,7 @@ from syncer.core.diff import Tally
 from syncer.core.model import Fault
 from syncer.store.results import Removed, Written
 from syncer.store.runs import Counts
-from syncer.sync.zones import STOPPED
+from syncer.sync.stop import STOPPED
 
 
 class Report(msgspec.Struct, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import AsyncIterator
 from typing import Final
 
 import anyio
@@ -15,36 +16,31 @@ import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from syncer.config.settings import Settings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.secrets import redacted
 from syncer.store.connection import Server
 from syncer.store.lock import session_name
-from syncer.store.runs import Run, grace
-from syncer.store.start import Known, begin, look
+from syncer.store.runs import Known, Run, begin, look
 from syncer.store.writer import Writer
 from syncer.sync.crawl import WRITERS, Crawl, Listings, Progress
+from syncer.sync.options import RunOptions
 from syncer.sync.report import Report
-from syncer.sync.selection import Selection
-from syncer.sync.zones import STOPPED, Stop
-from syncer.tracing import span
-from syncer.zenlayer.client import Observer, open_client
-from syncer.zenlayer.limiter import Learnt
+from syncer.sync.stop import STOPPED, Stop
+from syncer.tracing import Span, span
+from syncer.zenlayer.client import Client, Observer, open_client
 
 _POLICY: Final = Backoff()
-_GIVEN_UP: Final = 1.0
+_ABORT_TIMEOUT: Final = 1.0
 """Seconds that a run which is told twice to stop takes to record its end."""
 _log = structlog.get_logger()
 
 
 async def run_once(
-    settings: Settings,
+    options: RunOptions,
     server: Server,
-    selection: Selection,
     *,
-    dry_run: bool,
     stop: Stop,
     progress: Progress | None = None,
     policy: Backoff = _POLICY,
@@ -55,82 +51,53 @@ async def run_once(
     Raises ConfigError, LockHeld, DatabaseGone, Superseded, or Interrupted where it was told to
     stop before it began; a refusal by the API is a report with status ``failed``.
     """
-    settings.require_credentials()
-    account, started = settings.account, time.monotonic()
+    started = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(bound_contextvars(account=account))
-        told = stack.enter_context(span("run", {"syncer.account": account}))
+        stack.enter_context(bound_contextvars(account=options.account))
+        run_span = stack.enter_context(span("run", {"syncer.account": options.account}))
         stack.enter_context(unwrapped())
         client = await stack.enter_async_context(
-            open_client(settings, policy=policy, observer=observer)
+            open_client(
+                options.api, run_timeout=options.run_timeout, policy=policy, observer=observer
+            )
         )
-        listings = Listings(client, selection, stop)
+        listings = Listings(client, options.selection, stop)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(listings.ask)  # meanwhile the database is made ready
-        run: Run | None = None
-        if dry_run:
-            known = await look(server, account)
-        else:
-            run, known = await _begin(settings, server, selection, stop, stack)
+        run, known = await _begin(options, server, stop, stack)
         client.learn(known.learnt)
-        patience = math.inf
-        report = Report(account=account, run_id=run.run_id if run else None)
+        report = Report(account=options.account, run_id=run.run_id if run else None)
         stack.enter_context(bound_contextvars(run_id=report.run_id))
-        told.tell({"syncer.run_id": report.run_id})
-        try:
-            with unwrapped():
-                name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
-                async with server.pool(size=WRITERS, name=name) as pool:
-                    crawl = Crawl(
-                        settings=settings,
-                        selection=selection,
-                        client=client,
-                        listings=listings,
-                        writer=Writer(server, pool, run, account, full=selection.full),
-                        clock=known.clock,
-                        report=report,
-                        stop=stop,
-                        progress=progress,
-                    )
-                    await _in_time(crawl, server)
-        except Denied as error:
-            report.fail(Fault(code=error.code, message=error.message, request_id=error.request_id))
-            report.refused = True
-        except BaseException as error:
-            if isinstance(error, anyio.get_cancelled_exc_class()):
-                patience = _GIVEN_UP
-            report.fail(
-                Fault(code=type(error).__name__.upper(), message=redacted(str(error))[:500])
+        run_span.tell({"syncer.run_id": report.run_id})
+        async with (
+            _concluded(report, run, client, stop, run_span, started),
+            _writer(options, server, run) as writer,
+        ):
+            crawl = Crawl(
+                options=options,
+                client=client,
+                listings=listings,
+                writer=writer,
+                clock=known.clock,
+                report=report,
+                stop=stop,
+                progress=progress,
             )
-            raise
-        finally:
-            report.conclude(
-                calls=client.calls,
-                retries=client.retries,
-                stopped=stop.reason if stop.cut else None,
-                seconds=time.monotonic() - started,
-            )
-            told.tell({f"syncer.{name}": value for name, value in report.wide().items()})
-            told.failed(report.fault)
-            if run is not None:
-                await _finish(run, report, client.learnt, patience)
-            _log.info("run.finished", **report.wide())
+            await _in_time(crawl, server, options.run_timeout)
     return report
 
 
 async def _begin(
-    settings: Settings,
-    server: Server,
-    selection: Selection,
-    stop: Stop,
-    stack: contextlib.AsyncExitStack,
-) -> tuple[Run, Known]:
-    """Begin the run, unless it is told to stop while it waits for locks."""
+    options: RunOptions, server: Server, stop: Stop, stack: contextlib.AsyncExitStack
+) -> tuple[Run | None, Known]:
+    """Begin the run, unless it is told to stop while it waits for locks; a dry run only looks."""
+    if options.dry_run:
+        return None, await look(server, options.account)
     begun: list[tuple[Run, Known]] = []
 
     async def enter() -> None:
-        asked = msgspec.to_builtins(selection)
-        run = begin(server, settings.account, run_timeout=settings.run_timeout, selection=asked)
+        selection = msgspec.to_builtins(options.selection)
+        run = begin(server, options.account, run_timeout=options.run_timeout, selection=selection)
         begun.append(await stack.enter_async_context(run))
 
     if not await stop.guard(enter):
@@ -140,23 +107,51 @@ async def _begin(
     return run, known
 
 
-async def _in_time(crawl: Crawl, server: Server) -> None:
+@contextlib.asynccontextmanager
+async def _writer(options: RunOptions, server: Server, run: Run | None) -> AsyncIterator[Writer]:
+    account, full = options.account, options.selection.full
+    name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
+    async with server.pool(size=WRITERS, name=name) as pool:
+        yield Writer(server, pool, run, account, full=full)
+
+
+@contextlib.asynccontextmanager
+async def _concluded(  # noqa: PLR0917  (one caller, above)
+    report: Report, run: Run | None, client: Client, stop: Stop, run_span: Span, started: float
+) -> AsyncIterator[None]:
+    """Conclude the report and record the end of the run, whatever ended it."""
+    record_timeout = math.inf
+    try:
+        with unwrapped():
+            yield
+    except Denied as error:
+        report.fail(Fault(code=error.code, message=error.message, request_id=error.request_id))
+        report.refused = True
+    except BaseException as error:
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            record_timeout = _ABORT_TIMEOUT
+        report.fail(Fault(code=type(error).__name__.upper(), message=redacted(str(error))[:500]))
+        raise
+    finally:
+        report.conclude(
+            calls=client.calls,
+            retries=client.retries,
+            stopped=stop.reason if stop.cut else None,
+            seconds=time.monotonic() - started,
+        )
+        run_span.tell({f"syncer.{name}": value for name, value in report.wide().items()})
+        run_span.failed(report.fault)
+        if run is not None:
+            with anyio.move_on_after(record_timeout, shield=True):
+                await run.finish(
+                    report.status, report.counts, fault=report.fault, learnt=client.learnt
+                )
+        _log.info("run.finished", **report.wide())
+
+
+async def _in_time(crawl: Crawl, server: Server, run_timeout: float) -> None:
     """Do the pass; where even the writing does not end in the run's grace, give up."""
-    limit = crawl.settings.run_timeout + grace(crawl.settings.run_timeout)
-    with anyio.move_on_after(limit) as scope:
+    with anyio.move_on_after(run_timeout + server.timing.grace(run_timeout)) as scope:
         await crawl.work()
     if scope.cancelled_caught:
         raise DatabaseGone(f"the database at {server.where} did not take what was read in time")
-
-
-async def _finish(run: Run, report: Report, learnt: Learnt | None, patience: float) -> None:
-    """Record the end of the run, whatever ended it: where that fails, the next run does."""
-    fault = report.fault
-    with anyio.move_on_after(patience, shield=True):
-        await run.finish(
-            report.status,
-            report.counts,
-            code=fault.code if fault else None,
-            message=fault.message if fault else None,
-            learnt=learnt,
-        )

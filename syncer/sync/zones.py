@@ -8,25 +8,20 @@ while it waits, no further zone is begun, so a slow database slows the crawl.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final
 
 import anyio
 import msgspec
 
-from syncer.core.confirm import Answers, Question
-from syncer.core.errors import Denied, ImageNotFound, SyncError, ZoneNotFound
-from syncer.core.guard import Cleared
+from syncer.core.errors import Denied, SyncError, ZoneNotFound
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, Looked, ZoneRef
-from syncer.core.paging import Look, Snapshot, Unchanged, Walk
-from syncer.core.rereads import Reading
+from syncer.core.paging import Look, Reading, Snapshot, Unchanged, Walk
 from syncer.sync.spool import Spool
+from syncer.sync.stop import Stop
 from syncer.tracing import span, told_by
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES, Source
 
 Outcome = Snapshot | Unchanged | Incomplete | Failed | Gone
-STOPPED: Final = "STOPPED"
-"""The code of a stop that was asked for, by a signal."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,38 +40,6 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     zones: tuple[ListedZone, ...]
     fault: Fault | None
-
-
-class Stop:
-    """Ends a crawl early: calls under way are given up, what was read is kept."""
-
-    def __init__(self) -> None:
-        self.reason: Fault | None = None
-        self.cut = False
-        """Something was left undone because of it."""
-        self.listeners: list[Callable[[Fault], None]] = []
-        self._scopes: set[anyio.CancelScope] = set()
-
-    def now(self, reason: Fault) -> None:
-        """Stop asking from now on."""
-        self.reason = self.reason or reason
-        for scope in self._scopes:
-            scope.cancel()
-        for listener in self.listeners:
-            listener(reason)
-
-    async def guard(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """Do the work unless and until the crawl is stopped; return whether it was done."""
-        with anyio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                if self.reason is None:
-                    await work()
-                    return True
-            finally:
-                self._scopes.discard(scope)
-        self.cut = True
-        return False
 
 
 async def list_zones(client: Client, services: Sequence[str]) -> list[Listing]:
@@ -226,69 +189,6 @@ async def _read_pages(  # noqa: PLR0917  (one caller, above)
     if not await stop.guard(read_all) and stop.reason is not None:
         return SyncError(stop.reason.message, code=stop.reason.code)
     return min(errors, key=lambda error: not isinstance(error, ZoneNotFound), default=None)
-
-
-class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the API said of one zone's candidates; ``fault`` says why some are unanswered."""
-
-    answers: Answers
-    fault: Fault | None
-    zone_gone: bool = False
-
-
-async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
-    """Ask the API by id for what a zone no longer lists. Raises Denied."""
-    source = SOURCES[cleared.zone.service]
-    answers = Answers(cleared)
-    faults: list[Fault] = []
-    gone: list[Fault] = []
-
-    async def ask(image_ids: tuple[str, ...]) -> None:
-        question = Question(image_ids, counted=source.total is not None)
-        try:
-            while page := question.next_page:
-                question.take(
-                    await client.images(
-                        source,
-                        cleared.zone.zone_id,
-                        page=page,
-                        page_size=question.page_size,
-                        image_ids=image_ids,
-                    )
-                )
-        except Denied:
-            raise
-        except ZoneNotFound as error:
-            gone.append(_fault(error))
-        except ImageNotFound:
-            answers.sighted(question)
-            if len(image_ids) == 1:
-                answers.not_found(image_ids[0])
-                return
-            async with anyio.create_task_group() as tasks:
-                for image_id in image_ids:
-                    tasks.start_soon(ask, (image_id,))
-        except SyncError as error:
-            answers.sighted(question)
-            faults.append(_fault(error))
-        else:
-            if not answers.replied(question):
-                answers.sighted(question)
-                reason = question.torn or "its ids and totalCount do not agree"
-                faults.append(
-                    Fault(code="UNCONFIRMED", message=f"the answer by id does not count: {reason}")
-                )
-
-    async def ask_all() -> None:
-        async with anyio.create_task_group() as tasks:
-            for image_ids in answers.batches():
-                tasks.start_soon(ask, image_ids)
-
-    await stop.guard(ask_all)
-    if gone:
-        return Confirmation(answers=Answers(cleared), fault=gone[0], zone_gone=True)
-    fault = faults[0] if faults else stop.reason if answers.unanswered else None
-    return Confirmation(answers=answers, fault=fault)
 
 
 def _fault(error: SyncError) -> Fault:

@@ -6,14 +6,15 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
+import msgspec
 import structlog
 
-from syncer.config.settings import Settings
 from syncer.core import backoff
 from syncer.core.errors import (
     BadPayload,
@@ -27,14 +28,15 @@ from syncer.core.errors import (
     TornRead,
     Unreachable,
 )
-from syncer.core.model import ListedZone
+from syncer.core.model import Learnt, ListedZone
 from syncer.core.page import Known, Page
+from syncer.tracing import Attributes, Span, span
 from syncer.zenlayer import wire
-from syncer.zenlayer.call import Call
-from syncer.zenlayer.limiter import Learnt, Pacer
-from syncer.zenlayer.replies import read_page, read_zones
+from syncer.zenlayer.credentials import Access
+from syncer.zenlayer.limiter import Pacer
 from syncer.zenlayer.sources import Source
 from syncer.zenlayer.transport import TIMED_OUT, Transport, open_transport
+from syncer.zenlayer.wire import read_page, read_zones
 
 T = TypeVar("T")
 _BY_CHANCE: Final = 3
@@ -70,20 +72,22 @@ class Client:
 
     def __init__(
         self,
-        settings: Settings,
+        access: Access,
         transport: Transport,
         policy: backoff.Backoff,
         observer: Observer | None,
+        *,
+        run_timeout: float,
     ) -> None:
         self._observer = observer
-        self._endpoint = settings.endpoint
+        self._endpoint = access.endpoint
         self._transport = transport
-        self._slots = anyio.Semaphore(settings.max_concurrency, fast_acquire=True)
+        self._slots = anyio.Semaphore(access.max_concurrency, fast_acquire=True)
         self._turn = anyio.Lock(fast_acquire=True)
-        self._ceiling = settings.max_rate
+        self._ceiling = access.max_rate
         self._pacer = Pacer(ceiling=self._ceiling)
         self._policy = policy
-        self._deadline = time.monotonic() + settings.run_timeout
+        self._deadline = time.monotonic() + run_timeout
         self._calm_at: float | None = None
         self._clock_set_at: float | None = None
         self._recovered = 0
@@ -261,11 +265,48 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def open_client(
-    settings: Settings,
+    access: Access,
     *,
+    run_timeout: float,
     policy: backoff.Backoff = _POLICY,
     observer: Observer | None = None,
 ) -> AsyncIterator[Client]:
-    """Open the session to the API. Raises ConfigError where there are no credentials."""
-    async with open_transport(settings) as transport:
-        yield Client(settings, transport, policy, observer)
+    """Open the session to the API, for calls that are of use for ``run_timeout`` seconds."""
+    async with open_transport(access) as transport:
+        yield Client(access, transport, policy, observer, run_timeout=run_timeout)
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Call(msgspec.Struct, Generic[T_co]):
+    """A call that is made until it succeeds, or has failed too often."""
+
+    source: Source
+    action: str
+    body: bytes
+    read: Callable[..., T_co]
+    zone: str | None = None
+    page: int | None = None
+    sent: int = 0
+
+    def span(self, endpoint: str, waited: float) -> Span:
+        """Return a span for sending it, after it waited its turn for so many seconds."""
+        self.sent += 1
+        name = f"{self.source.service}/{self.action}"
+        return span(name, partial(self._attributes, endpoint, waited), remote=True)
+
+    def _attributes(self, endpoint: str, waited: float) -> Attributes:
+        parts = urlsplit(endpoint)
+        return {
+            "http.request.method": "POST",
+            "http.request.resend_count": self.sent - 1 or None,
+            "server.address": parts.hostname,
+            "server.port": parts.port or {"https": 443, "http": 80}[parts.scheme],
+            "url.full": f"{endpoint}/api/v2/{self.source.service}",
+            "syncer.service": self.source.service,
+            "syncer.zone": self.zone,
+            "syncer.action": self.action,
+            "syncer.page": self.page,
+            "syncer.waited": waited,
+        }

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import msgspec
+from syncer.core.model import Learnt
 
 HEADROOM: Final = 0.98
 """The share of a configured rate that is used, so that clocks that differ reject nothing."""
@@ -68,12 +68,6 @@ ROUNDS: Final = 64
 GLANCE: Final = 0.003
 """and the seconds after which the answers are counted again."""
 _NEVER: Final = -math.inf
-
-
-class Learnt(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run found out about the server: the next starts from it."""
-
-    rate: float
 
 
 class Pacer:

@@ -16,10 +16,10 @@ import aiohttp
 import msgspec
 
 from syncer import __version__
-from syncer.config.settings import KeyPair, Settings, Token
 from syncer.core.errors import Refused, SyncError, TornRead, Unreachable
 from syncer.secrets import redacted
 from syncer.zenlayer import wire
+from syncer.zenlayer.credentials import Access, Token
 from syncer.zenlayer.sources import Source
 
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -35,15 +35,13 @@ class Transport:
     ``clock_offset`` is how many seconds the server's clock is ahead of ours, for signing.
     """
 
-    def __init__(
-        self, settings: Settings, credentials: KeyPair | Token, session: aiohttp.ClientSession
-    ) -> None:
-        self._endpoint = settings.endpoint
-        self._host = _host(settings.endpoint)
-        self._credentials = credentials
+    def __init__(self, access: Access, session: aiohttp.ClientSession) -> None:
+        self._endpoint = access.endpoint
+        self._host = _host(access.endpoint)
+        self._credentials = access.credentials
         self._session = session
-        self._proxy = _proxy(settings)
-        self._timeout = _timeout(settings)
+        self._proxy = _proxy(access)
+        self._timeout = _timeout(access)
         self.clock_offset = 0.0
 
     async def post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
@@ -74,6 +72,8 @@ class Transport:
     def _headers(self, source: Source, action: str, body: bytes) -> dict[str, str]:
         if isinstance(self._credentials, Token):
             proof = wire.token_headers(self._credentials.token.reveal())
+        elif self._credentials is None:
+            proof = {}
         else:
             proof = wire.key_pair_headers(
                 key_id=self._credentials.key_id,
@@ -109,19 +109,19 @@ class _Presenting(aiohttp.ClientResponse):
         return await super().start(connection)
 
 
-async def greet(settings: Settings, source: Source) -> Greeting:
+async def greet(access: Access, source: Source) -> Greeting:
     """Call the API without credentials: is it there, and what does it show? Raises SyncError."""
-    host, action = _host(settings.endpoint), "DescribeZones"
-    timeout = _timeout(settings)
-    async with _session(settings, response_class=_Presenting) as session:
+    host, action = _host(access.endpoint), "DescribeZones"
+    timeout = _timeout(access)
+    async with _session(access, response_class=_Presenting) as session:
         with _named_errors(host, timeout):
             async with session.post(
-                f"{settings.endpoint}/api/v2/{source.service}",
+                f"{access.endpoint}/api/v2/{source.service}",
                 data=source.zones_request(),
                 headers=_named(host, source, action),
                 allow_redirects=False,
                 timeout=timeout,
-                proxy=_proxy(settings),
+                proxy=_proxy(access),
             ) as response:
                 assert isinstance(response, _Presenting)  # noqa: S101  (the session's class)
                 return Greeting(
@@ -198,36 +198,33 @@ def _host(endpoint: str) -> str:
     return host if parts.port in {None, default} else f"{host}:{parts.port}"
 
 
-def _proxy(settings: Settings) -> str | None:
-    return settings.proxy.reveal() if settings.proxy else None
+def _proxy(access: Access) -> str | None:
+    return access.proxy.reveal() if access.proxy else None
 
 
-def _timeout(settings: Settings) -> aiohttp.ClientTimeout:
+def _timeout(access: Access) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
-        total=settings.request_timeout,
-        sock_connect=min(CONNECT_TIMEOUT, settings.request_timeout),
+        total=access.request_timeout,
+        sock_connect=min(CONNECT_TIMEOUT, access.request_timeout),
     )
 
 
 @contextlib.asynccontextmanager
-async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
-    """Open the session to the API. Raises ConfigError where there are no credentials."""
-    credentials = settings.require_credentials()
-    async with _session(settings) as session:
-        yield Transport(settings, credentials, session)
+async def open_transport(access: Access) -> AsyncIterator[Transport]:
+    """Open the session to the API."""
+    async with _session(access) as session:
+        yield Transport(access, session)
 
 
 def _session(
-    settings: Settings, *, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse
+    access: Access, *, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse
 ) -> aiohttp.ClientSession:
     # aiohttp's own contexts hold the roots (SSL_CERT_FILE) as they were when it was imported: a
     # daemon would go on with roots that were renewed long ago. Reading them takes 25 ms.
-    secure = any(url.startswith("https:") for url in (settings.endpoint, _proxy(settings) or ""))
+    secure = any(url.startswith("https:") for url in (access.endpoint, _proxy(access) or ""))
     tls: ssl.SSLContext | bool = ssl.create_default_context() if secure else True
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=settings.max_concurrency, keepalive_timeout=60, ssl=tls
-        ),
+        connector=aiohttp.TCPConnector(limit=access.max_concurrency, keepalive_timeout=60, ssl=tls),
         headers={"User-Agent": f"syncer/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
         response_class=response_class,

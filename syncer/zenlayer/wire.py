@@ -5,10 +5,11 @@ Source: docs.console.zenlayer.com, api-introduction/instruction (sign, request, 
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache
 from hashlib import sha256
@@ -29,7 +30,10 @@ from syncer.core.errors import (
     ZoneNotFound,
 )
 from syncer.core.jsontext import decode
+from syncer.core.model import ListedZone
 from syncer.core.normalise import text
+from syncer.core.page import Known, Page
+from syncer.zenlayer.sources import Source
 
 ALGORITHM: Final = "ZC2-HMAC-SHA256"
 CONTENT_TYPE: Final = "application/json"
@@ -251,3 +255,46 @@ def server_time(headers: Mapping[str, str]) -> float | None:
         return parsedate_to_datetime(headers.get("Date", "")).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def read_zones(
+    source: Source, *, status: int, headers: Mapping[str, str], body: bytes
+) -> tuple[list[ListedZone], int]:
+    """Return the zones of a DescribeZones reply, and its rows without an id. Raises SyncError."""
+    reply = read(status=status, headers=headers, body=body)
+    with _told(reply):
+        return source.read_zones(reply.response)
+
+
+def read_page(
+    source: Source,
+    known: Known | None,
+    *,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> Page:
+    """Return the page of a DescribeImages reply; ``known`` is what it once held.
+
+    Raises SyncError. Most of a reply are its rows: set aside, they are looked at once, and only
+    for their digest where they are the known ones. Whatever is amiss is decided the long way.
+    """
+    if apart := set_aside(body, source.rows):
+        rest, rows = apart
+        with contextlib.suppress(SyncError):
+            reply = read(status=status, headers=headers, body=rest)
+            if page := source.read_images_apart(reply.response, MARK, rows, known):
+                return page
+    reply = read(status=status, headers=headers, body=body)
+    with _told(reply):
+        return source.read_images(reply.response, known)
+
+
+@contextlib.contextmanager
+def _told(reply: Reply) -> Iterator[None]:
+    """Name the request in an error about what its reply holds."""
+    try:
+        yield
+    except SyncError as error:
+        error.request_id = error.request_id or reply.request_id
+        raise

@@ -14,11 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syncer.config import parsers as config_text
-from syncer.config.parsers import Secret, mask
-from syncer.config.settings import KeyPair, Settings, Token, load, survey
+from syncer.config.settings import Settings, load, survey
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.core.moment import duration
+from syncer.secrets import Secret, mask
+from syncer.zenlayer.credentials import KeyPair, Token
 
 SECRET = "s3cr3t-Pl4nted"
 KEYS = {"ZENLAYER_ACCESS_KEY_ID": "AKID1", "ZENLAYER_ACCESS_KEY_SECRET": SECRET}
@@ -64,10 +65,14 @@ def test_the_defaults_are_the_documented_ones(place: Place) -> None:
     """With nothing set at all, every setting has the value that the design promises."""
     settings = place.load()
     assert (settings.account, settings.services) == ("default", ("vm",))
-    assert settings.endpoint == "https://console.zenlayer.com"
-    assert settings.credentials is None
-    assert (settings.max_concurrency, settings.max_rate, settings.page_size) == (16, None, 1000)
-    assert (settings.request_timeout, settings.run_timeout) == (30.0, 900.0)
+    assert settings.api.endpoint == "https://console.zenlayer.com"
+    assert settings.api.credentials is None
+    assert (settings.api.max_concurrency, settings.api.max_rate, settings.page_size) == (
+        16,
+        None,
+        1000,
+    )
+    assert (settings.api.request_timeout, settings.run_timeout) == (30.0, 900.0)
     assert settings.guard == Limits(zone_count=10, zone_percent=25, run_percent=50)
     assert (settings.log_format, settings.log_level) == ("auto", "auto")
     assert settings.metrics_file is None
@@ -95,8 +100,8 @@ def test_an_empty_variable_is_unset(place: Place) -> None:
     place.file.write_text('page_size = 4\nzenlayer_token = "tok"\n')
     place.credential("syncer_page_size", " \n")
     settings = place.load(SYNCER_PAGE_SIZE="", SYNCER_MAX_RATE="", ZENLAYER_TOKEN="")
-    assert (settings.page_size, settings.max_rate) == (4, None)
-    assert isinstance(settings.credentials, Token)
+    assert (settings.page_size, settings.api.max_rate) == (4, None)
+    assert isinstance(settings.api.credentials, Token)
 
 
 def test_a_file_is_found_in_the_home_but_never_in_the_working_directory(
@@ -122,7 +127,7 @@ def test_a_file_may_write_values_in_toml(place: Place) -> None:
         'guard_run_percent = "off"\n'
     )
     settings = place.load()
-    assert (settings.services, settings.max_rate, settings.run_timeout) == (("vm",), 2.5, 120.0)
+    assert (settings.services, settings.api.max_rate, settings.run_timeout) == (("vm",), 2.5, 120.0)
     assert settings.guard == Limits(zone_count=0, zone_percent=25, run_percent=None)
 
 
@@ -299,7 +304,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 )
 def test_an_endpoint_is_https_or_this_machine(place: Place, text: str, endpoint: str) -> None:
     """Https anywhere, plain http to loopback."""
-    assert place.load(ZENLAYER_ENDPOINT=text).endpoint == endpoint
+    assert place.load(ZENLAYER_ENDPOINT=text).api.endpoint == endpoint
 
 
 @pytest.mark.parametrize(
@@ -357,12 +362,12 @@ def test_the_proxy_of_the_environment_is_used_but_not_for_loopback(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", f"http://u:{SECRET}@proxy:3128")
     settings = place.load()
-    assert settings.proxy is not None
-    assert settings.proxy.reveal() == f"http://u:{SECRET}@proxy:3128"
+    assert settings.api.proxy is not None
+    assert settings.api.proxy.reveal() == f"http://u:{SECRET}@proxy:3128"
     assert SECRET not in repr(settings)
-    assert place.load(ZENLAYER_ENDPOINT="https://localhost:1").proxy is None
+    assert place.load(ZENLAYER_ENDPOINT="https://localhost:1").api.proxy is None
     monkeypatch.setenv("NO_PROXY", "console.zenlayer.com")
-    assert place.load().proxy is None
+    assert place.load().api.proxy is None
 
 
 # --- credentials
@@ -370,7 +375,7 @@ def test_the_proxy_of_the_environment_is_used_but_not_for_loopback(
 
 def test_a_key_pair_is_read_by_the_names_of_the_command_line_tool(place: Place) -> None:
     """The CLI's names make a key pair, trimmed as the SDK trims them."""
-    pair = place.load(**{name: f" {value}\n" for name, value in KEYS.items()}).credentials
+    pair = place.load(**{name: f" {value}\n" for name, value in KEYS.items()}).api.credentials
     assert isinstance(pair, KeyPair)
     assert (pair.key_id, pair.secret.reveal()) == ("AKID1", SECRET)
 
@@ -381,10 +386,10 @@ def test_the_names_of_terraform_are_read_too(place: Place) -> None:
         "ZENLAYERCLOUD_ACCESS_KEY_ID": "TF",
         "ZENLAYERCLOUD_ACCESS_KEY_PASSWORD": "tf-secret",
     }
-    pair = place.load(**terraform).credentials
+    pair = place.load(**terraform).api.credentials
     assert isinstance(pair, KeyPair)
     assert (pair.key_id, pair.secret.reveal()) == ("TF", "tf-secret")
-    pair = place.load(**terraform, **KEYS).credentials
+    pair = place.load(**terraform, **KEYS).api.credentials
     assert isinstance(pair, KeyPair)
     assert (pair.key_id, pair.secret.reveal()) == ("AKID1", SECRET)
 
@@ -402,7 +407,7 @@ def test_half_a_pair_is_never_completed_from_another(place: Place) -> None:
 def test_a_token_wins_over_a_key_pair(place: Place) -> None:
     """As in the CLI, a token is used where both are set, from whatever layer each comes."""
     place.credential("zenlayer_token", "tok\n")
-    token = place.load(**KEYS).credentials
+    token = place.load(**KEYS).api.credentials
     assert isinstance(token, Token)
     assert token.token.reveal() == "tok"
 
@@ -413,8 +418,11 @@ def test_credentials_may_all_come_from_the_credentials_directory(place: Place) -
     place.credential("zenlayer_access_key_secret", f"{SECRET}\n")
     place.credential("syncer_database_url", "postgresql://u:p@h/d\n")
     settings = place.load()
-    assert isinstance(settings.credentials, KeyPair)
-    assert (settings.credentials.key_id, settings.credentials.secret.reveal()) == ("AKID2", SECRET)
+    assert isinstance(settings.api.credentials, KeyPair)
+    assert (settings.api.credentials.key_id, settings.api.credentials.secret.reveal()) == (
+        "AKID2",
+        SECRET,
+    )
     assert settings.database.url is not None
     assert settings.database.url.reveal() == "postgresql://u:p@h/d"
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from syncer.core.line import image as made
 from syncer.core.model import Fault, Image, Looked, Tracked, ZoneRef
 from syncer.core.page import Offered, Page
-from syncer.core.paging import Candidates, Look, Snapshot, Torn, Walk
-from syncer.core.rereads import MAX_WALKS, Reading
+from syncer.core.paging import MAX_WALKS, Candidates, Look, Reading, Snapshot, Torn, Walk
 
 ZONE = ZoneRef("vm", "HKG-A")
 LOOKED = Looked(zone=ZONE, started_at=1.0, observed_at=2.0, listed=True)

@@ -21,8 +21,8 @@ from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.page import Known, Page
 from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
 from syncer.sync.spool import Spool
-from syncer.zenlayer.replies import read_page
 from syncer.zenlayer.sources.vm import VM
+from syncer.zenlayer.wire import read_page
 from tests.support import call_large, open_files
 
 LOOKED = Looked(zone=ZoneRef("vm", "HKG-A"), started_at=1.0, observed_at=2.0, listed=True)

@@ -117,7 +117,7 @@ def test_a_run_with_a_database_by_url_and_what_fails_the_unit(box: Box, database
 @pytest.mark.usefixtures("api")
 def test_the_daemon_is_ready_watched_reloaded_and_stopped(box: Box, database: str) -> None:
     """A run at start and at each reload; metrics; the restrictions hold; a clean end."""
-    unit = "syncer.serve.service"
+    unit = "syncer.service"
     box.write("/etc/syncer/credentials/syncer_database_url", database)
     box.run("systemctl", "start", unit)
     wait_for_runs(box, unit, 1)

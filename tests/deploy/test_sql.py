@@ -12,7 +12,7 @@ import pytest
 from syncer.embedded import EmbeddedPostgres
 from syncer.embedded.binaries import find_binaries
 from syncer.store.connection import Server, sql
-from syncer.store.schema import upgrade
+from syncer.store.migrate import upgrade
 from tests.deploy.tools import DEPLOY, run
 from tests.support import assert_exact
 

@@ -15,7 +15,7 @@ from syncer.embedded.cluster import STOP_LIMIT
 from tests.deploy.tools import DEPLOY, check_command, run, tool
 
 SYSTEMD = DEPLOY / "systemd"
-SERVICES = ("syncer.serve.service", "syncer-sync.service")
+SERVICES = ("syncer.service", "syncer-sync.service")
 UNITS = (*SERVICES, "syncer-sync.timer")
 CREDENTIALS = {
     "zenlayer_access_key_id",

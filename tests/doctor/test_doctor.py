@@ -32,8 +32,8 @@ from syncer.store import approvals
 from syncer.store import connection as database
 from syncer.store.connection import sql
 from syncer.store.lock import lock_key
-from syncer.store.schema import as_sql, upgrade
-from syncer.store.start import begin
+from syncer.store.migrate import as_sql, upgrade
+from syncer.store.runs import begin
 from tests.conftest import _UNSAFE_AND_FAST, KEY, SECRET
 from tests.support import Done, rows
 

@@ -15,10 +15,9 @@ from syncer.core.model import Fault
 from syncer.simulator import Simulator, World
 from syncer.store import lock
 from syncer.store.connection import Server
-from syncer.store.runs import Counts, Run
-from syncer.store.start import begin
+from syncer.store.runs import Counts, Run, begin
 from syncer.sync.report import Report
-from syncer.sync.zones import Stop
+from syncer.sync.stop import Stop
 from tests.support import assert_exact
 
 TOLD = Fault(code="STOPPED", message="told to stop")
@@ -131,7 +130,7 @@ async def test_changes_are_numbered_in_the_order_in_which_runs_end(
     async with run(url, "slow") as slow:
         slow.number(3)
         await sync(SYNCER_ACCOUNT="fast")
-        await slow.finish("succeeded", Counts(), code=None, message=None)
+        await slow.finish("succeeded", Counts())
     rows = await db.fetch("select account, change_base from syncer_store.runs")
     assert {"fast": 0, "slow": 120} == dict(map(tuple, rows))
 

@@ -14,25 +14,22 @@ import anyio
 import asyncpg
 import pytest
 
-import syncer.store.connection
 from syncer.core.errors import DatabaseGone, TransactionFailed
 from syncer.embedded import EmbeddedPostgres
 from syncer.serve import metrics
 from syncer.simulator import Simulator, World
-from syncer.store import retention, start
-from syncer.store import runs as ledger
-from syncer.store.connection import Server, sql
-from syncer.store.schema import upgrade
+from syncer.store import retention
+from syncer.store.connection import Server, Timing, sql
+from syncer.store.migrate import upgrade
 from tests.invariants import check
 from tests.proxy import Proxy
 from tests.support import assert_exact
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def timing() -> Timing:
     """What waits for a database that does not come back waits a second where it waits five."""
-    monkeypatch.setattr(ledger, "_HURRY", 1.0)
-    monkeypatch.setattr(syncer.store.connection, "CLOSE_TIMEOUT", 1.0)
+    return Timing(recover=1.0, close=1.0)
 
 
 COPY = b"Q\0\0\1"  # the first words of a COPY, by its length
@@ -92,27 +89,25 @@ async def test_a_database_that_says_nothing_more_holds_no_run_for_ever(
 
 @pytest.mark.parametrize("statement", ["that keeps a second run", "learnt of the API", "insert"])
 async def test_a_database_that_is_silent_from_the_start_holds_no_run_for_ever(
-    url: str, sync: Any, monkeypatch: pytest.MonkeyPatch, statement: str
+    url: str, sync: Any, statement: str
 ) -> None:
     """It takes the connection and then says nothing more: cron's runs must not pile up."""
-    monkeypatch.setattr(start, "_PATIENCE", 0.3)
     async with Proxy(url) as proxy:
         proxy.hook = lambda message: "hush" if statement.encode() in message else None
         with anyio.fail_after(20), pytest.raises(DatabaseGone, match="does not answer"):
-            await sync(SYNCER_DATABASE_URL=proxy.url)
+            await sync(SYNCER_DATABASE_URL=proxy.url, wait=Timing(begin=0.3, close=1.0))
 
 
 async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_daemon(
-    url: str, sync: Any, monkeypatch: pytest.MonkeyPatch
+    url: str, sync: Any
 ) -> None:
     """What is done between runs ends too: the look at the zones for the metrics, and pruning."""
     assert 0 == (await sync()).exit_code
-    monkeypatch.setattr(metrics, "_PATIENCE", 0.3)
-    monkeypatch.setattr(retention, "_PATIENCE", 0.3)
+    short = Timing(read=0.3, prune=0.3, close=1.0)
     async with Proxy(url) as proxy:
         proxy.hook = lambda message: "hush" if b"as metrics tell of them" in message else None
         with anyio.fail_after(20):
-            assert await metrics.stored_zones(Server(proxy.url), "default") is None
+            assert await metrics.stored_zones(Server(proxy.url, timing=short), "default") is None
     for statement in ("prune/accounts", "run/lock_try", "prune/zones", "prune/runs", "prune/thin"):
         words = sql(statement).splitlines()[0].encode()
 
@@ -122,14 +117,14 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
         async with Proxy(url) as proxy:
             proxy.hook = falls_silent
             with anyio.fail_after(20), pytest.raises(DatabaseGone, match="does not answer"):
-                await retention.prune(Server(proxy.url), keep=timedelta(days=1))
+                await retention.prune(Server(proxy.url, timing=short), keep=timedelta(days=1))
 
 
-async def test_a_session_that_cannot_be_closed_is_no_error(url: str, db: Any) -> None:
+async def test_a_session_that_cannot_be_closed_is_no_error(url: str, timing: Timing) -> None:
     """What was asked was answered: that the server says nothing to the farewell is told nobody."""
     async with Proxy(url) as proxy:
         with anyio.fail_after(20):
-            async with Server(proxy.url).session() as connection:
+            async with Server(proxy.url, timing=timing).session() as connection:
                 assert 1 == await connection.fetchval("select 1")
                 proxy.hush = True
 

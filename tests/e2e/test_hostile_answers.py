@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from syncer.core.model import Learnt
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server
-from syncer.store.start import look
-from syncer.zenlayer.limiter import Learnt
+from syncer.store.runs import look
 from tests.invariants import check
 from tests.support import assert_exact, rows, stored
 

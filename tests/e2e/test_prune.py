@@ -14,8 +14,7 @@ import pytest
 
 from syncer.simulator import World
 from syncer.store.connection import Server
-from syncer.store.runs import Run
-from syncer.store.start import begin
+from syncer.store.runs import Run, begin
 from tests.support import Done, assert_exact, rows
 
 ASOF = "select * from syncer.images_asof($1) order by account, service, zone_id, image_id"

@@ -20,7 +20,7 @@ from syncer.core.paging import LARGE
 from syncer.simulator import Simulator, World
 from syncer.simulator.faultbook import FaultBook
 from syncer.store.approvals import approve
-from syncer.sync.zones import Stop
+from syncer.sync.stop import Stop
 from tests.invariants import WHOLE, Key, Look, Rows, check, present, stored
 from tests.support import FIELDS, assert_exact, call_large, tables
 

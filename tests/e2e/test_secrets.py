@@ -10,6 +10,8 @@ import contextlib
 import json
 import logging
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -252,10 +254,23 @@ async def test_a_database_that_refuses_in_our_own_words(environment: dict[str, s
         assert [] == leaks(str(caught.value))
 
 
-async def test_a_bug_prints_a_traceback_without_secrets(
+def test_a_bug_prints_a_traceback_without_secrets() -> None:
+    """An error that nobody named quotes the DSN."""
+    code = (
+        "import sys; from syncer import cli, secrets\n"
+        f"secrets.remember({DATABASE!r}); sys.excepthook = cli._show\n"
+        f"raise RuntimeError('cannot reach {DATABASE}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert 1 == done.returncode
+    assert "RuntimeError: cannot reach ***" in done.stderr
+    assert [] == leaks(done.stderr)
+
+
+async def test_an_unforeseen_error_of_the_database_is_one_line_without_secrets(
     syncer: Any, db: Any, environment: dict[str, str], url: str
 ) -> None:
-    """An error that nobody named quotes the DSN, in its text and its detail."""
+    """A trigger quotes the DSN, in its text and its detail."""
     dsn = f"postgresql://u:{quote(DATABASE, safe='')}@h/d"
     await db.execute(f"""
         create function fail() returns trigger language plpgsql as $$
@@ -268,7 +283,8 @@ async def test_a_bug_prints_a_traceback_without_secrets(
     done = await syncer("sync", SYNCER_DATABASE_URL=login, SYNCER_LOG_LEVEL="debug")
 
     assert 1 == done.code
-    assert "RaiseError: cannot reach postgresql://u:***@h/d" in done.err
+    said = done.err.splitlines()[-1]
+    assert "refused: cannot reach postgresql://u:***@h/d DETAIL: *** (SQLSTATE P0001)" in said
     assert [] == leaks(done.out + done.err + await everything(db))
 
 

@@ -24,6 +24,7 @@ import pytest
 from anyio.abc import Process
 from prometheus_client.parser import text_string_to_metric_families
 
+from syncer.app import run_options
 from syncer.config.settings import load
 from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
 from syncer.serve.daemon import Daemon, keep_alive
@@ -32,12 +33,12 @@ from syncer.serve.metrics import Metrics, ended_by, stored_zones
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notify
 from syncer.simulator import Simulator, World
-from syncer.store.connection import Server, revisions
+from syncer.store.connection import Server
 from syncer.store.lock import lock_key
+from syncer.store.schema import revisions
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
-from syncer.sync.selection import Selection
-from syncer.sync.zones import Stop
+from syncer.sync.stop import Stop
 from tests.conftest import QUICK
 from tests.support import assert_exact
 
@@ -250,9 +251,7 @@ async def test_a_clock_that_is_set_does_not_make_old_news_fresh(
     right = time.time
 
     async def once(stop: Stop) -> Report:
-        return await run_once(
-            settings, Server(url), Selection(services=("vm",)), dry_run=False, stop=stop
-        )
+        return await run_once(run_options(settings), Server(url), stop=stop)
 
     async def between() -> None:
         daemon.end("one is enough")
@@ -328,7 +327,7 @@ async def test_what_worked_once_is_tried_again(db: Any, url: str, environment: A
         version = "0001" if len(told) == 1 else revisions()[-1]
         await db.execute("update syncer_store.alembic_version set version_num = $1", version)
         return await run_once(
-            settings, Server(url), Selection(services=("vm",)), dry_run=False, stop=stop,
+            run_options(settings), Server(url), stop=stop,
             observer=metrics,
         )  # fmt: skip
 
@@ -374,7 +373,7 @@ async def test_hours_of_serving_with_faults_leaks_nothing(
         world.change_image("FRA-A", sorted(world.images("FRA-A"))[0], imageVersion=str(number))
         clock[0] += 5.0
         return await run_once(
-            settings, server, Selection(services=("vm",)), dry_run=False, stop=stop,
+            run_options(settings), server, stop=stop,
             policy=QUICK, observer=metrics,
         )  # fmt: skip
 

@@ -12,15 +12,15 @@ import msgspec
 import pytest
 
 from syncer.core.model import TRACKED, ListedZone, Looked, ZoneRef
+from syncer.core.page import PARSER
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
 from syncer.simulator import Simulator, World
 from syncer.store import looks, planning
 from syncer.store.approvals import approve
 from syncer.store.connection import Server
-from syncer.store.start import begin
+from syncer.store.runs import begin
 from syncer.store.writer import Writer
 from syncer.zenlayer.sources import SOURCES
-from syncer.zenlayer.sources.base import PARSER
 from tests.support import FIELDS, assert_exact, call_large
 
 A, B = "FRA-A", "HKG-A"

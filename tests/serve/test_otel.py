@@ -164,7 +164,7 @@ async def test_a_run_is_one_tree_of_spans(
         "server.address": "127.0.0.1",
         "server.port": port,
         "url.full": f"{simulator.endpoint}/api/v2/vm",
-        "syncer.serve.service": "vm",
+        "syncer.service": "vm",
         "syncer.zone": "FRA-A",
         "syncer.action": "DescribeImages",
         "syncer.page": 1,

@@ -14,7 +14,7 @@ from syncer.core.normalise import same_json
 from syncer.store import planning
 from syncer.store import tables as store
 from syncer.store.connection import Server
-from syncer.store.start import begin
+from syncer.store.runs import begin
 from syncer.zenlayer import wire
 from syncer.zenlayer.sources import SOURCES
 from tests.zenlayer.fuzzing import fuzzed

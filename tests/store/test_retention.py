@@ -16,10 +16,11 @@ import msgspec
 import pytest
 
 from syncer.core.errors import ConfigError, LockHeld
-from syncer.store.connection import Server, revisions, sql
+from syncer.store.connection import Server, sql
 from syncer.store.lock import lock_key
+from syncer.store.migrate import as_sql, upgrade
 from syncer.store.retention import Pruned, prune
-from syncer.store.schema import as_sql, upgrade
+from syncer.store.schema import revisions
 from tests import seed as seeding
 from tests.past import DAY, Past
 

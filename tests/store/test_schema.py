@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from syncer.core.normalise import size_key
-from syncer.store.connection import Server, installed_revision, migrations_root, revisions, sql
-from syncer.store.schema import as_sql, upgrade
+from syncer.store.connection import Server, sql
+from syncer.store.migrate import as_sql, upgrade
+from syncer.store.schema import installed_revision, migrations_root, revisions
 
 SQL = Path(__file__).parents[2] / "syncer/store/sql"
 STATEMENTS = sorted(

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer.zenlayer.limiter import FLOOR, HEADROOM, Learnt, Pacer
+from syncer.core.model import Learnt
+from syncer.zenlayer.limiter import FLOOR, HEADROOM, Pacer
 from tests.zenlayer.throttling import (
     Always,
     Bucket,

@@ -28,8 +28,7 @@ from syncer.core.errors import SyncError
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.normalise import changed_fields, same_json
 from syncer.core.page import Page
-from syncer.core.paging import MAX_PAGES, Snapshot, Torn
-from syncer.core.rereads import Reading
+from syncer.core.paging import MAX_PAGES, Reading, Snapshot, Torn
 from syncer.zenlayer import wire
 from syncer.zenlayer.sources import SOURCES, Source
 from tests.zenlayer.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest

@@ -36,8 +36,6 @@ _rows: Final = msgspec.json.Decoder(list[Any], float_hook=number)
 _scalar: Final = msgspec.json.Decoder(float_hook=number)
 
 _SIZE: Final = 1 + TRACKED.index("image_size")
-PARSER: Final = 2
-"""Counts up whenever the same bytes are read as other images: what is known of pages is void."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

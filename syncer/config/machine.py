@@ -1,0 +1,40 @@
+"""What this machine says of a process that is no setting: its supervisor, user, environment."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+
+import msgspec
+
+
+class Supervisor(msgspec.Struct, frozen=True):
+    """What systemd told of itself: its socket, and the seconds in which it wants to hear of us."""
+
+    socket: str | None
+    watchdog: float | None
+
+
+def supervisor() -> Supervisor:
+    """Return what systemd told of itself (sd_notify(3), sd_watchdog_enabled(3))."""
+    pid, microseconds = os.environ.get("WATCHDOG_PID"), os.environ.get("WATCHDOG_USEC", "")
+    ours = microseconds.isdigit() and pid in {None, str(os.getpid())}
+    return Supervisor(
+        os.environ.get("NOTIFY_SOCKET") or None, int(microseconds) / 1e6 if ours else None
+    )
+
+
+def operator() -> str:
+    """Return who is at work here, as ``name@host``, for the record."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
+
+
+def bare_environment() -> dict[str, str]:
+    """Return the environment without what would configure this program or a database."""
+    ours = ("ZENLAYER", "SYNCER_", "PG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
