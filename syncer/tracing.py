@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
-from syncer.core.errors import SyncError
+from syncer.core.errors import ApiError
 from syncer.core.model import Fault, ZoneRef
 
 Value = str | int | float | bool | None
@@ -40,7 +40,7 @@ class Span:
     def tell(self, attributes: Attributes) -> None:
         """Add attributes; those that are None are left out."""
 
-    def failed(self, fault: Fault | SyncError | None) -> None:
+    def failed(self, fault: Fault | ApiError | None) -> None:
         """Say why that part of the run did not succeed, if so."""
 
 

@@ -20,7 +20,7 @@ from syncer.bench.measure import Asked, environment
 from syncer.bench.programs import Program
 from syncer.bench.server import MAX_PAGE
 from syncer.config.machine import bare_environment
-from syncer.core.errors import SyncError
+from syncer.core.errors import SyncerError
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import Server
 from syncer.store.migrate import upgrade
@@ -49,7 +49,7 @@ from pg_stat_user_tables where relname in ('images', 'image_history')
 _FAULT_SHOWN: Final = 2000  # characters
 
 
-class WrongAnswer(SyncError):
+class WrongAnswer(SyncerError):
     """What was measured did not do its work."""
 
 

@@ -15,12 +15,7 @@ import click
 from syncer import log
 from syncer.config.settings import Settings, load
 from syncer.core.errors import (
-    ConfigError,
-    DatabaseGone,
-    Interrupted,
-    LockHeld,
-    Superseded,
-    SyncError,
+    SyncerError,
 )
 from syncer.core.glob import regex
 from syncer.secrets import redacted
@@ -49,10 +44,8 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
     def wrapper(*args: object, **kwargs: object) -> None:
         try:
             code = anyio.run(functools.partial(command, *args, **kwargs))
-        except ConfigError as error:
-            fail(error.exit_code, *error.faults)
-        except (DatabaseGone, Interrupted, LockHeld, Superseded, SyncError) as error:
-            fail(error.exit_code, str(error))
+        except SyncerError as error:
+            fail(error.exit_code, *error.lines)
         except BrokenPipeError:
             # The reader of our output had enough; nothing may be flushed to it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,8 +1,28 @@
-"""The errors of the program, grouped by what a caller can do about them.
+"""The errors of the program, by what a caller can do about them. The message says what to do next.
 
-A ``SyncError`` fails the zone it happened in. ``Denied`` and ``DatabaseGone`` end the run.
-``ConfigError`` means that nothing was started. The message says what to do next. ``exit_code`` is
-that of a command which the error ends (DESIGN §5).
+::
+
+    SyncerError                exit code 1 where nothing else is said
+    ├── ApiError               a call of the API failed: fails its own zone and no other
+    │   ├── Retryable          the same call may succeed if it is made again
+    │   │   ├── Throttled
+    │   │   ├── Unreachable
+    │   │   └── TornRead
+    │   ├── BadPayload
+    │   ├── Refused
+    │   │   ├── ZoneNotFound
+    │   │   └── ImageNotFound
+    │   └── Denied             the API refuses us: ends the run
+    │       ├── Challenged
+    │       └── SignatureExpired
+    ├── DatabaseError          ends the run
+    │   ├── DatabaseGone
+    │   └── TransactionFailed
+    ├── ConfigError            2: nothing was started
+    │   └── ServerTooOld
+    ├── LockHeld               5
+    ├── Superseded             5
+    └── Interrupted            3
 """
 
 from __future__ import annotations
@@ -12,25 +32,32 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 
-class SyncError(Exception):
-    """Something named went wrong while crawling; it fails its own zone and no other.
+class SyncerError(Exception):
+    """Every error that has a name. ``exit_code`` is that of a command which it ends."""
+
+    exit_code: ClassVar[int] = 1
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to tell the user, one line each."""
+        return (str(self),)
+
+
+class ApiError(SyncerError):
+    """A call of the API failed; it fails its own zone and no other.
 
     ``code`` is the API's error code or our own in the same spelling, ``request_id`` the API's
     id of the reply, where there was one.
     """
 
-    exit_code: ClassVar[int] = 1
-
-    def __init__(
-        self, message: str, *, code: str = "SYNC_ERROR", request_id: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str, request_id: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.request_id = request_id
 
 
-class Retryable(SyncError):
+class Retryable(ApiError):
     """The same call may succeed if it is made again.
 
     ``after`` is the server's Retry-After in seconds, if it sent one.
@@ -55,11 +82,11 @@ class TornRead(Retryable):
     """The body was cut off or is not JSON."""
 
 
-class BadPayload(SyncError):
+class BadPayload(ApiError):
     """The reply is JSON, but not of the documented shape."""
 
 
-class Refused(SyncError):
+class Refused(ApiError):
     """The API refused this request; asking again would not help."""
 
 
@@ -71,7 +98,7 @@ class ImageNotFound(Refused):
     """The API does not know an image that was asked for by id."""
 
 
-class Denied(SyncError):
+class Denied(ApiError):
     """The API refused *us* (credentials, policy block, challenge): the run stops at once."""
 
 
@@ -80,20 +107,36 @@ class Challenged(Denied):
 
 
 class SignatureExpired(Denied):
-    """Our clock and the server's differ by more than five minutes."""
+    """Our clock and the server's differ by more than five minutes.
+
+    ``server_time`` is the server's, in seconds since 1970, if it told.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        request_id: str | None = None,
+        server_time: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, request_id=request_id)
+        self.server_time = server_time
 
 
-class DatabaseGone(Exception):
-    """PostgreSQL cannot be reached or went away; nothing was half-written."""
-
-    exit_code: ClassVar[int] = 1
+class DatabaseError(SyncerError):
+    """PostgreSQL did not do what was asked; nothing was half-written."""
 
 
-class TransactionFailed(DatabaseGone):
+class DatabaseGone(DatabaseError):
+    """PostgreSQL cannot be reached or went away."""
+
+
+class TransactionFailed(DatabaseError):
     """PostgreSQL is there but ended a transaction: a deadlock, a timeout, no room, read-only."""
 
 
-class ConfigError(Exception):
+class ConfigError(SyncerError):
     """Usage or configuration is wrong; ``faults`` holds one line for each thing to mend."""
 
     exit_code: ClassVar[int] = 2
@@ -102,24 +145,29 @@ class ConfigError(Exception):
         super().__init__("; ".join(faults))
         self.faults = faults
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to mend, one line each."""
+        return self.faults
+
 
 class ServerTooOld(ConfigError):
     """PostgreSQL is older than the oldest that will do."""
 
 
-class LockHeld(Exception):
+class LockHeld(SyncerError):
     """Another run of the same account is at work; the message names it."""
 
     exit_code: ClassVar[int] = 5
 
 
-class Interrupted(Exception):
+class Interrupted(SyncerError):
     """The user would not wait for the run to end."""
 
     exit_code: ClassVar[int] = 3
 
 
-class Superseded(Exception):
+class Superseded(SyncerError):
     """A newer run of the same account began; this one may not write any more."""
 
     exit_code: ClassVar[int] = 5
@@ -129,19 +177,17 @@ class Superseded(Exception):
 def unwrapped() -> Iterator[None]:
     """Raise the one named error that ended a task group, instead of the group.
 
-    What everyone must hear first goes first: a dead database before a refusal. A group that
-    holds anything unnamed is a bug and stays as it is.
+    The most severe goes first: a dead database before a refusal. A group that holds anything
+    unnamed is a bug and stays as it is.
     """
     try:
         yield
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
-        order = (DatabaseGone, Superseded, LockHeld, ConfigError, Interrupted, SyncError)
-        if all(isinstance(leaf, order) for leaf in leaves):
-            for kind in order:
-                for leaf in leaves:
-                    if isinstance(leaf, kind):
-                        raise leaf from leaf.__cause__
+        order = (DatabaseError, Superseded, LockHeld, ConfigError, Interrupted, SyncerError)
+        if all(isinstance(leaf, SyncerError) for leaf in leaves):
+            worst = min(leaves, key=lambda leaf: [isinstance(leaf, k) for k in order].index(True))
+            raise worst from worst.__cause__
         raise
 
 

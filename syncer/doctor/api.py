@@ -12,7 +12,7 @@ import anyio
 
 from syncer.config.settings import NO_CREDENTIALS, Loaded
 from syncer.core.backoff import Backoff
-from syncer.core.errors import SyncError, Unreachable
+from syncer.core.errors import ApiError, Unreachable
 from syncer.doctor import judge_api as api
 from syncer.doctor.checks import Check
 from syncer.doctor.finding import Finding, failed, ok
@@ -111,7 +111,7 @@ class _Api:
                 for service in settings.services:
                     listed, _ = await client.zones(SOURCES[service])
                     zones[service] = len(listed)
-        except SyncError as error:
+        except ApiError as error:
             return [api.refused(error, self._origin())]
         return [api.credentials(zones)]
 

@@ -6,15 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import anyio
-import asyncpg
 import msgspec
 
-from syncer.core.errors import ConfigError, DatabaseGone, SyncError
+from syncer.core.errors import ApiError, ConfigError, SyncerError
 from syncer.doctor.finding import Finding, failed, skipped
 
 Look = Callable[[], Awaitable[Sequence[Finding]]]
 _PATIENCE: Final = 5.0
-_NAMED: Final = (ConfigError, DatabaseGone, SyncError, asyncpg.PostgresError, OSError)
+_NAMED: Final = (SyncerError, OSError)
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +72,7 @@ async def _look(
         with anyio.move_on_after(patience):
             return await check.look()
     except _NAMED as error:
-        said = " ".join((error.message if isinstance(error, SyncError) else str(error)).split())
+        said = " ".join((error.message if isinstance(error, ApiError) else str(error)).split())
         advice = check.mend if check.mend and isinstance(error, ConfigError) else check.advice
         return [failed(check.name, hide(said) or type(error).__name__, advice)]
     chart.late = True

@@ -9,7 +9,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from syncer.config.settings import Database
-from syncer.core.errors import ConfigError, DatabaseGone
+from syncer.core.errors import SyncerError
 from syncer.doctor import judge_machine as machine
 from syncer.doctor.checks import Check
 from syncer.doctor.finding import Finding, skipped
@@ -24,7 +24,7 @@ class Embedded:
         self._place = place
         self._keepers = keepers
         self._made = False
-        self._fault: ConfigError | DatabaseGone | None = None
+        self._fault: SyncerError | None = None
         self.dsn = ""
 
     def checks(self, doubt: str | None) -> list[Check]:
@@ -85,6 +85,6 @@ class Embedded:
                 self.dsn = postgres.dsn()
                 ready.set()
                 await anyio.sleep_forever()
-        except (ConfigError, DatabaseGone) as error:
+        except SyncerError as error:
             self._fault = error
             ready.set()

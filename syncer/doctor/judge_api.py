@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from syncer.core.errors import (
+    ApiError,
     BadPayload,
     Challenged,
     Denied,
-    SyncError,
     Throttled,
     TornRead,
     Unreachable,
@@ -41,7 +41,7 @@ def endpoint(
         return _stranger(host, error.message)
     except Unreachable as error:
         return failed("endpoint", error.message, _WHEN)
-    except SyncError as error:
+    except ApiError as error:
         if error.code == f"HTTP_{status}":  # a refusal by the API has a code of its own
             return _stranger(host, error.message)
     return ok("endpoint", f"{host} answers in {took * 1000:.0f} ms{way}")
@@ -112,7 +112,7 @@ def credentials(zones: Mapping[str, int]) -> Finding:
     return ok("credentials", f"accepted: {seen}")
 
 
-def refused(error: SyncError, origin: str) -> Finding:
+def refused(error: ApiError, origin: str) -> Finding:
     """Tell of a call that failed; ``origin`` is where the credentials come from."""
     message = error.message.removesuffix("; check the access key or token")
     if isinstance(error, Throttled):

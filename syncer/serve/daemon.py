@@ -11,11 +11,9 @@ import structlog
 
 from syncer.core.errors import (
     ConfigError,
-    DatabaseGone,
     Interrupted,
     LockHeld,
-    Superseded,
-    SyncError,
+    SyncerError,
 )
 from syncer.core.model import Fault
 from syncer.serve.http import State
@@ -101,7 +99,7 @@ class Daemon:
         except Interrupted as error:  # we were told to end before the run began
             (status, code), result, ended = ended_by(error), str(error), "done"
             _log.info("run.left_out", error_message=result)
-        except (ConfigError, DatabaseGone, Superseded, SyncError) as error:
+        except SyncerError as error:
             if isinstance(error, ConfigError) and self._state.last_success is None:
                 raise
             (status, code), result, ended = ended_by(error), str(error), "failed"

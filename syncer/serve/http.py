@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from syncer.core.errors import ConfigError, DatabaseGone
+from syncer.core.errors import ConfigError, SyncerError
 from syncer.serve.metrics import Metrics
 from syncer.store.connection import Server
 from syncer.store.schema import check_schema
@@ -87,7 +87,7 @@ async def _database(server: Server) -> str | None:
     try:
         async with server.session(name="syncer readyz", within=server.timing.read) as connection:
             await check_schema(connection, server.where)
-    except (ConfigError, DatabaseGone) as error:
+    except SyncerError as error:
         return str(error)
     return None
 

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from syncer import __version__
-from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
+from syncer.core.errors import LockHeld, SyncerError
 from syncer.store.connection import Server, sql
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
@@ -207,7 +207,7 @@ async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] 
     try:
         async with server.session(name="syncer metrics", within=server.timing.read) as connection:
             return list(await connection.fetch(sql("read/metrics_zones"), account))
-    except (ConfigError, DatabaseGone):
+    except SyncerError:
         return None
 
 

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_current_span
 
 from syncer import __version__
-from syncer.core.errors import SyncError
+from syncer.core.errors import ApiError
 from syncer.core.model import Fault
 from syncer.secrets import redacted
 from syncer.tracing import Attributes, Span, recorded
@@ -124,7 +124,7 @@ class _Recorded(Span):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, SyncError):
+        if isinstance(error, ApiError):
             self.failed(error)
         elif error is not None:
             self.failed(Fault(code=type(error).__name__, message=str(error)))
@@ -139,7 +139,7 @@ class _Recorded(Span):
                 if name in _SHARED:
                     self._told[name] = safe
 
-    def failed(self, fault: Fault | SyncError | None) -> None:
+    def failed(self, fault: Fault | ApiError | None) -> None:
         """Say why that part of the run did not succeed, if so."""
         if fault is not None:
             self.tell({"error.type": fault.code, "syncer.request_id": fault.request_id})

@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from syncer.config.machine import supervisor
 from syncer.config.settings import Settings
-from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, unwrapped
+from syncer.core.errors import SyncerError, unwrapped
 from syncer.serve import http as health
 from syncer.serve.daemon import Daemon, keep_alive
 from syncer.serve.metrics import Metrics, stored_zones
@@ -117,7 +117,7 @@ class _Pruning:
                 vacuum=self._settings.database.embedded,  # autovacuum has no time there
                 stopped=stopped,
             )
-        except (ConfigError, DatabaseGone, LockHeld) as error:
+        except SyncerError as error:
             _log.warning("history.not_pruned", error_message=str(error))
             return
         self._due = time.monotonic() + _DAY

@@ -13,7 +13,13 @@ import anyio
 import asyncpg
 import msgspec
 
-from syncer.core.errors import ConfigError, DatabaseGone, ServerTooOld, TransactionFailed
+from syncer.core.errors import (
+    ConfigError,
+    DatabaseError,
+    DatabaseGone,
+    ServerTooOld,
+    TransactionFailed,
+)
 from syncer.secrets import redacted
 
 OLDEST_SERVER: Final = 15
@@ -213,14 +219,14 @@ class Server:
         """Open a connection and close it at the end; errors of the database get their names.
 
         ``within`` is the seconds for all that is done with it (None: no limit). Raises
-        ConfigError, DatabaseGone or TransactionFailed.
+        ConfigError or DatabaseError.
         """
         with in_time(self.where, within):
             connection = await self.connect(name=name)
             try:
                 with named_errors(self.where, connection):
                     yield connection
-            except DatabaseGone:
+            except DatabaseError:
                 connection.terminate()  # the other side is gone
                 raise
             finally:

@@ -60,7 +60,7 @@ async def prune(
     Stretches of scans that found nothing new are thinned where they are older than ``thin_after``.
     ``dry_run`` counts and writes nothing. ``vacuum`` is for a database without autovacuum (only
     its owner may). ``stopped`` is asked between transactions of at most ``batch`` rows. Raises
-    LockHeld where another prune of the account is at work, ConfigError, DatabaseGone.
+    LockHeld where another prune of the account is at work, ConfigError, DatabaseError.
     """
     pruned = Pruned()
     limit = partial(in_time, server.where, server.timing.prune)

@@ -21,7 +21,7 @@ import structlog
 
 from syncer import __version__
 from syncer.core.backoff import Backoff
-from syncer.core.errors import DatabaseGone, LockHeld, Superseded, TransactionFailed
+from syncer.core.errors import DatabaseError, DatabaseGone, LockHeld, Superseded, TransactionFailed
 from syncer.core.model import Fault, Learnt
 from syncer.store import lock
 from syncer.store.clock import Clock, read_clock
@@ -144,7 +144,7 @@ class Run:
 
         A connection lost during COMMIT leaves it open whether that was done. So the next try first
         sees the end of the one before, and does nothing where ``step`` is recorded. Without a step
-        the work must bear being done twice. Raises Superseded, or DatabaseGone after the deadline.
+        the work must bear being done twice. Raises Superseded, or DatabaseError after the deadline.
         """
         done: list[T] = []
 
@@ -169,7 +169,7 @@ class Run:
         while True:
             try:
                 result = await self._try(once, failures)
-            except DatabaseGone as error:
+            except DatabaseError as error:
                 failures += 1
                 self.extra_names.clear()  # what a lost transaction announced
                 wait = _RECONNECT.delay(failures, random=random.random())  # noqa: S311
@@ -253,7 +253,7 @@ async def begin(
 ) -> AsyncIterator[tuple[Run, Known]]:
     """Begin a run: take the lock, end what crashed, insert the row.
 
-    Raises LockHeld (naming the holder), DatabaseGone, ConfigError.
+    Raises LockHeld (naming the holder), DatabaseError, ConfigError.
     """
     async with lock.session(server, account) as held:
         connection = held.connection
@@ -268,7 +268,7 @@ async def begin(
 
 
 async def look(server: Server, account: str) -> Known:
-    """Make sure that a dry run can read what is stored. Raises DatabaseGone or ConfigError."""
+    """Make sure that a dry run can read what is stored. Raises DatabaseError or ConfigError."""
     async with server.session(name="syncer dry run", within=server.timing.begin) as connection:
         await check_schema(connection, server.where)
         return await _known(connection, account)

@@ -6,7 +6,7 @@ import anyio
 import msgspec
 
 from syncer.core.confirm import Answers, Question
-from syncer.core.errors import Denied, ImageNotFound, SyncError, ZoneNotFound
+from syncer.core.errors import ApiError, Denied, ImageNotFound, ZoneNotFound
 from syncer.core.guard import Cleared
 from syncer.core.model import Fault
 from syncer.sync.stop import Stop
@@ -55,7 +55,7 @@ async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
             async with anyio.create_task_group() as tasks:
                 for image_id in image_ids:
                     tasks.start_soon(ask, (image_id,))
-        except SyncError as error:
+        except ApiError as error:
             answers.sighted(question)
             faults.append(_fault(error))
         else:

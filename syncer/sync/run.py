@@ -48,7 +48,7 @@ async def run_once(
 ) -> Report:
     """Do one run and return what it came to.
 
-    Raises ConfigError, LockHeld, DatabaseGone, Superseded, or Interrupted where it was told to
+    Raises ConfigError, LockHeld, DatabaseError, Superseded, or Interrupted where it was told to
     stop before it began; a refusal by the API is a report with status ``failed``.
     """
     started = time.monotonic()

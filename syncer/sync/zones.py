@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 import anyio
 import msgspec
 
-from syncer.core.errors import Denied, SyncError, ZoneNotFound
+from syncer.core.errors import ApiError, Denied, ZoneNotFound
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Look, Reading, Snapshot, Unchanged, Walk
 from syncer.sync.spool import Spool
@@ -51,7 +51,7 @@ async def list_zones(client: Client, services: Sequence[str]) -> list[Listing]:
             zones, unusable = await client.zones(SOURCES[service])
         except Denied:
             raise
-        except SyncError as error:
+        except ApiError as error:
             listings.append(Listing(service=service, zones=(), fault=_fault(error)))
             return
         fault = None
@@ -132,7 +132,7 @@ async def read_zone(
         before=target.before,
         put=Spool().put,
     )
-    error: SyncError | None = None
+    error: ApiError | None = None
     while walk := reading.next_walk():
         looked = msgspec.structs.replace(looked, observed_at=now())
         error = await _read_pages(client, source, target.ref.zone_id, walk, at_once, stop)
@@ -151,9 +151,9 @@ async def read_zone(
 
 async def _read_pages(  # noqa: PLR0917  (one caller, above)
     client: Client, source: Source, zone_id: str, walk: Walk, at_once: int, stop: Stop
-) -> SyncError | None:
+) -> ApiError | None:
     """Read the pages of one walk; a page that fails keeps no other from being read."""
-    errors: list[SyncError] = []
+    errors: list[ApiError] = []
 
     async def read(number: int) -> None:
         try:
@@ -169,7 +169,7 @@ async def _read_pages(  # noqa: PLR0917  (one caller, above)
             )
         except Denied:
             raise
-        except SyncError as error:
+        except ApiError as error:
             errors.append(error)
 
     async def read_all() -> None:
@@ -187,9 +187,9 @@ async def _read_pages(  # noqa: PLR0917  (one caller, above)
             await read(number)
 
     if not await stop.guard(read_all) and stop.reason is not None:
-        return SyncError(stop.reason.message, code=stop.reason.code)
+        return ApiError(stop.reason.message, code=stop.reason.code)
     return min(errors, key=lambda error: not isinstance(error, ZoneNotFound), default=None)
 
 
-def _fault(error: SyncError) -> Fault:
+def _fault(error: ApiError) -> Fault:
     return Fault(code=error.code, message=error.message, request_id=error.request_id)

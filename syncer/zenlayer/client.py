@@ -6,7 +6,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -17,13 +17,13 @@ import structlog
 
 from syncer.core import backoff
 from syncer.core.errors import (
+    ApiError,
     BadPayload,
     Challenged,
     Denied,
     Refused,
     Retryable,
     SignatureExpired,
-    SyncError,
     Throttled,
     TornRead,
     Unreachable,
@@ -31,7 +31,6 @@ from syncer.core.errors import (
 from syncer.core.model import Learnt, ListedZone
 from syncer.core.page import Known, Page
 from syncer.tracing import Attributes, Span, span
-from syncer.zenlayer import wire
 from syncer.zenlayer.credentials import Access
 from syncer.zenlayer.limiter import Pacer
 from syncer.zenlayer.sources import Source
@@ -41,14 +40,14 @@ from syncer.zenlayer.wire import read_page, read_zones
 T = TypeVar("T")
 _BY_CHANCE: Final = 3
 _POLICY: Final = backoff.Backoff()
-_KINDS: Final[dict[type[SyncError], str]] = {
+_KINDS: Final[dict[type[ApiError], str]] = {
     Throttled: "throttled",
     Unreachable: "unreachable",
     TornRead: "torn",
     Challenged: "challenged",
     Denied: "denied",
     BadPayload: "bad_payload",
-    SyncError: "refused",
+    ApiError: "refused",
 }
 """What an observer is told of failures, the first that fits."""
 _log = structlog.get_logger()
@@ -67,7 +66,7 @@ class Observer(Protocol):
 class Client:
     """Calls the API for one account: one session, one pacer, one cap, one retry budget.
 
-    Use ``open_client``. Every method raises SyncError.
+    Use ``open_client``. Every method raises ApiError.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class Client:
         if observer is not None:
             observer.began(self)
 
-    def may_recover(self, error: SyncError) -> bool:
+    def may_recover(self, error: ApiError) -> bool:
         """Return whether what failed as often as a call is made may yet succeed, read again.
 
         So it may where failures come by chance, as other calls show that were retried with
@@ -181,7 +180,7 @@ class Client:
             async with self._slots:
                 started = await self._start()
                 try:
-                    reply, headers = await self._exchange(call, started, started - asked)
+                    reply = await self._exchange(call, started, started - asked)
                 except Throttled as error:
                     self._pacer.throttled(started=started, now=time.monotonic(), after=error.after)
                     raise
@@ -191,23 +190,21 @@ class Client:
                     if not self._calm_down(started):
                         raise
                     continue
-                except SyncError:
+                except SignatureExpired as error:
+                    if not self._follow_server_clock(started, error.server_time):
+                        raise
+                    continue
+                except ApiError:
                     self._pacer.passed(started=started, now=time.monotonic())
                     raise
-            if not isinstance(reply, SignatureExpired):
                 self._pacer.passed(started=started, now=time.monotonic())
                 return reply
-            if not self._follow_server_clock(started, wire.server_time(headers)):
-                raise reply
 
-    async def _exchange(
-        self, call: Call[T], started: float, waited: float
-    ) -> tuple[T | SignatureExpired, Mapping[str, str]]:
-        """Make a call and read its reply; an expired signature is returned, for its headers."""
+    async def _exchange(self, call: Call[T], started: float, waited: float) -> T:
+        """Make a call and read its reply."""
         self.calls += 1
         self.in_flight += 1
         result = "cancelled"
-        headers: Mapping[str, str] = {}
         try:
             with call.span(self._endpoint, waited) as told:
                 status, headers, content = await self._transport.post(
@@ -217,17 +214,14 @@ class Client:
                 with self._transport.masked():
                     reply = call.read(status=status, headers=headers, body=content)
             result = "ok"
-        except SignatureExpired as error:
-            result = _KINDS[Denied]
-            return error, headers
-        except SyncError as error:
+        except ApiError as error:
             result = next(name for kind, name in _KINDS.items() if isinstance(error, kind))
             raise
         finally:
             self.in_flight -= 1
             if self._observer is not None:
                 self._observer.called(call.action, result, time.monotonic() - started)
-        return reply, headers
+        return reply
 
     async def _start(self) -> float:
         """Wait for the moment at which a call may start, and return it (monotonic seconds)."""

@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from syncer import __version__
-from syncer.core.errors import Refused, SyncError, TornRead, Unreachable
+from syncer.core.errors import ApiError, Refused, TornRead, Unreachable
 from syncer.secrets import redacted
 from syncer.zenlayer import wire
 from syncer.zenlayer.credentials import Access, Token
@@ -45,7 +45,7 @@ class Transport:
         self.clock_offset = 0.0
 
     async def post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
-        """Return status, headers (without regard to case) and body. Raises SyncError."""
+        """Return status, headers (without regard to case) and body. Raises ApiError."""
         with _named_errors(self._host, self._timeout):
             async with self._session.post(
                 f"{self._endpoint}/api/v2/{source.service}",
@@ -63,7 +63,7 @@ class Transport:
         """Take secrets out of what an error repeats of the server's words."""
         try:
             yield
-        except SyncError as error:
+        except ApiError as error:
             error.code, error.message = redacted(error.code), redacted(error.message)
             error.request_id = error.request_id and redacted(error.request_id)
             error.args = (error.message,)
@@ -110,7 +110,7 @@ class _Presenting(aiohttp.ClientResponse):
 
 
 async def greet(access: Access, source: Source) -> Greeting:
-    """Call the API without credentials: is it there, and what does it show? Raises SyncError."""
+    """Call the API without credentials: is it there, and what does it show? Raises ApiError."""
     host, action = _host(access.endpoint), "DescribeZones"
     timeout = _timeout(access)
     async with _session(access, response_class=_Presenting) as session:

@@ -18,13 +18,13 @@ from typing import Any, Final
 import msgspec
 
 from syncer.core.errors import (
+    ApiError,
     BadPayload,
     Challenged,
     Denied,
     ImageNotFound,
     Refused,
     SignatureExpired,
-    SyncError,
     Throttled,
     Unreachable,
     ZoneNotFound,
@@ -106,7 +106,7 @@ class Reply(msgspec.Struct, frozen=True):
 def read(*, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     """Read a reply; ``headers`` must look names up without regard to case.
 
-    Raises the SyncError that says what can be done about a failure: Throttled, Unreachable and
+    Raises the ApiError that says what can be done about a failure: Throttled, Unreachable and
     TornRead may be retried, Denied ends the run, anything else fails the zone.
     """
     if status == _OK:
@@ -151,7 +151,7 @@ def _error_envelope(body: bytes) -> _Envelope:
     """Read the body of a failure; proxies answer in HTML, which is no envelope."""
     try:
         return decode(_envelope, body)
-    except SyncError:
+    except ApiError:
         return _Envelope()
 
 
@@ -186,7 +186,7 @@ _FORBIDDEN: Final = 403
 _REDIRECT: Final = range(300, 400)
 
 
-def _error(status: int, headers: Mapping[str, str], envelope: _Envelope) -> SyncError:
+def _error(status: int, headers: Mapping[str, str], envelope: _Envelope) -> ApiError:
     code = _text(text(envelope.code), _MAX_CODE) or ""
     said = _text(envelope.message)
     request_id = _text(envelope.requestId)
@@ -218,6 +218,7 @@ def _error(status: int, headers: Mapping[str, str], envelope: _Envelope) -> Sync
             f"the API answered {detail}; set this machine's clock, it differs by minutes",
             code=code,
             request_id=request_id,
+            server_time=server_time(headers),
         )
     if code in _BY_CODE:
         return _BY_CODE[code](f"the API answered {detail}", code=code, request_id=request_id)
@@ -260,7 +261,7 @@ def server_time(headers: Mapping[str, str]) -> float | None:
 def read_zones(
     source: Source, *, status: int, headers: Mapping[str, str], body: bytes
 ) -> tuple[list[ListedZone], int]:
-    """Return the zones of a DescribeZones reply, and its rows without an id. Raises SyncError."""
+    """Return the zones of a DescribeZones reply, and its rows without an id. Raises ApiError."""
     reply = read(status=status, headers=headers, body=body)
     with _told(reply):
         return source.read_zones(reply.response)
@@ -276,12 +277,12 @@ def read_page(
 ) -> Page:
     """Return the page of a DescribeImages reply; ``known`` is what it once held.
 
-    Raises SyncError. Most of a reply are its rows: set aside, they are looked at once, and only
+    Raises ApiError. Most of a reply are its rows: set aside, they are looked at once, and only
     for their digest where they are the known ones. Whatever is amiss is decided the long way.
     """
     if apart := set_aside(body, source.rows):
         rest, rows = apart
-        with contextlib.suppress(SyncError):
+        with contextlib.suppress(ApiError):
             reply = read(status=status, headers=headers, body=rest)
             if page := source.read_images_apart(reply.response, MARK, rows, known):
                 return page
@@ -295,6 +296,6 @@ def _told(reply: Reply) -> Iterator[None]:
     """Name the request in an error about what its reply holds."""
     try:
         yield
-    except SyncError as error:
+    except ApiError as error:
         error.request_id = error.request_id or reply.request_id
         raise

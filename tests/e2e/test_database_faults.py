@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from syncer.core.errors import DatabaseGone
+from syncer.core.errors import DatabaseError
 from syncer.simulator import World
 from tests.invariants import check
 from tests.proxy import Proxy
@@ -78,7 +78,7 @@ async def test_a_run_outlives_the_loss_of_its_connection_at_any_message(
         began = await db.fetchval("select count(*) from syncer.runs")
         try:
             report = await sync()
-        except DatabaseGone:
+        except DatabaseError:
             rows = await db.fetch("select status from syncer.runs offset $1", began)
             assert [row[0] for row in rows] in ([], ["running"])  # before it began, or in that
             proxy.hook = lambda _message: None
@@ -121,7 +121,7 @@ async def test_a_commit_that_was_not_heard_of_is_done_once(  # noqa: PLR0917
     try:
         report = await sync()
         assert (4, 2, 6) == (report.exit_code, report.counts.removed, await scans(db))
-    except DatabaseGone:
+    except DatabaseError:
         assert number == 1  # the run had not begun
     await check(db, {})
     proxy.hook = lambda _message: None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncer.core.errors import SyncError
+from syncer.core.errors import ApiError
 from syncer.core.line import Block
 from syncer.core.model import TRACKED, Image, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
@@ -39,13 +39,13 @@ def survivors(seeds: range) -> tuple[list[Image], dict[ZoneRef, ListedZone], set
         reply = fuzzed(seed)._replace(headers={})
         try:
             answer = wire.read(status=reply.status, headers={}, body=reply.body)
-        except SyncError as error:
+        except ApiError as error:
             said |= {error.code, error.message, error.request_id or ""}
             continue
         for source in SOURCES.values():
-            with suppress(SyncError):
+            with suppress(ApiError):
                 zones |= {zone.ref: zone for zone in source.read_zones(answer.response)[0]}
-            with suppress(SyncError):
+            with suppress(ApiError):
                 images += source.read_images(answer.response).rows.images()
     return images, zones, said
 

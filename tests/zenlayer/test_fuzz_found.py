@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncer.core.diff import new_names
-from syncer.core.errors import SyncError
+from syncer.core.errors import ApiError
 from syncer.core.normalise import same_json
 from syncer.core.page import LYING
 from syncer.zenlayer import wire
@@ -18,8 +18,8 @@ from syncer.zenlayer.sources.base import MAX_JSON
 VM = SOURCES["vm"]
 
 
-def failure(status: int, **body: Any) -> SyncError:
-    with pytest.raises(SyncError) as caught:
+def failure(status: int, **body: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
         wire.read(status=status, headers={}, body=json.dumps(body).encode())
     return caught.value
 

@@ -24,7 +24,7 @@ from multidict import CIMultiDict
 from syncer.core import errors
 from syncer.core.confirm import Question
 from syncer.core.diff import differing, new_names
-from syncer.core.errors import SyncError
+from syncer.core.errors import ApiError
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.normalise import changed_fields, same_json
 from syncer.core.page import Page
@@ -109,7 +109,7 @@ def assert_jsonb(text: str) -> None:
     assert same_json(text, _json.encode(value).decode())
 
 
-def assert_error(error: SyncError) -> None:
+def assert_error(error: ApiError) -> None:
     """What is stored of a failure, logged and shown: short, printable, without a secret."""
     assert type(error).__module__ == errors.__name__
     assert_shown(error.code, 100)
@@ -186,7 +186,7 @@ def assert_question(rows: Page) -> Iterable[str]:
 def assert_source(source: Source, response: bytes) -> Iterable[str]:
     try:
         zones, unusable = source.read_zones(response)
-    except SyncError as error:
+    except ApiError as error:
         assert_error(error)
     else:
         yield "zones" if zones else "no zone"
@@ -199,7 +199,7 @@ def assert_source(source: Source, response: bytes) -> Iterable[str]:
             assert_jsonb(zone.attributes)
     try:
         rows = source.read_images(response)
-    except SyncError as error:
+    except ApiError as error:
         assert_error(error)
         yield f"rows: {type(error).__name__}"
     else:
@@ -218,7 +218,7 @@ def follow(reply: Fuzzed) -> Iterable[str]:
     assert stamp is None or math.isfinite(stamp)
     try:
         answer = wire.read(status=reply.status, headers=headers, body=reply.body)
-    except SyncError as error:
+    except ApiError as error:
         assert_error(error)
         yield type(error).__name__
         return

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer.core.errors import BadPayload, SyncError
+from syncer.core.errors import ApiError, BadPayload
 from syncer.core.model import TRACKED, ZoneRef
 from syncer.core.page import Page
 from syncer.zenlayer.sources import SOURCES
@@ -249,7 +249,7 @@ def test_any_json_is_rows_or_a_named_error(value: Any) -> None:
     body = json.dumps(value).encode()
     try:
         rows = VM.read_images(body)
-    except SyncError:
+    except ApiError:
         return
     assert rows.served == len(rows.rows.images()) + rows.rows.rejected
     assert rows.total is None or rows.total >= -1

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from syncer.core.errors import (
+    ApiError,
     BadPayload,
     Challenged,
     Denied,
@@ -22,7 +23,6 @@ from syncer.core.errors import (
     Refused,
     Retryable,
     SignatureExpired,
-    SyncError,
     Throttled,
     TornRead,
     Unreachable,
@@ -76,8 +76,8 @@ def reply(status: int, body: bytes, **headers: str) -> wire.Reply:
     return wire.read(status=status, headers=CIMultiDict(named), body=body)
 
 
-def failure(status: int, body: bytes, **headers: str) -> SyncError:
-    with pytest.raises(SyncError) as caught:
+def failure(status: int, body: bytes, **headers: str) -> ApiError:
+    with pytest.raises(ApiError) as caught:
         reply(status, body, **headers)
     return caught.value
 
@@ -148,23 +148,23 @@ def test_a_token_is_sent_alone() -> None:
 @given(st.binary(max_size=200))
 @settings(max_examples=60, deadline=None)
 def test_any_bytes_are_a_value_or_a_named_error(body: bytes) -> None:
-    """Whatever a server sends, decode and read return or raise a SyncError, nothing else."""
+    """Whatever a server sends, decode and read return or raise a ApiError, nothing else."""
     for call in (
         lambda: decode(ANY, body),
         lambda: decode(OBJECT, body),
         lambda: reply(200, body),
         lambda: reply(500, body),
     ):
-        with suppress(SyncError):
+        with suppress(ApiError):
             call()
 
 
 @pytest.mark.parametrize("body", NASTY, ids=lambda body: repr(body[:24]))
 def test_every_nasty_body_is_survived(body: bytes) -> None:
-    """The worst bodies we could think of end in a value or a SyncError, as JSON or inside it."""
+    """The worst bodies we could think of end in a value or a ApiError, as JSON or inside it."""
     for whole in (body, b'{"response":' + body + b"}", b'{"code":' + body + b"}"):
         for status in (200, 404):
-            with suppress(SyncError):
+            with suppress(ApiError):
                 reply(status, whole)
 
 
@@ -298,7 +298,7 @@ def test_a_success_gives_the_response_and_the_request_id() -> None:
     ],
 )
 def test_every_documented_code_means_one_thing(
-    status: int, code: str, kind: type[SyncError]
+    status: int, code: str, kind: type[ApiError]
 ) -> None:
     """Each code of the API's list maps to its class, with the documented status and with 200."""
     for given_status in (status, 200):
@@ -327,7 +327,7 @@ def test_every_documented_code_means_one_thing(
     ],
 )
 def test_a_status_without_a_code_decides_by_itself(
-    status: int, kind: type[SyncError], code: str
+    status: int, kind: type[ApiError], code: str
 ) -> None:
     """Proxies answer in HTML or not at all; the status alone says what can be done."""
     for body in (b"", b"<html>no</html>", b"[]", b"{}", b'{"code":null}'):
