@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from struct import Struct
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -15,13 +16,15 @@ import msgspec
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import PARSER, PART
+from syncer.core.page import PARSER, PART, Known
 from syncer.core.paging import Look, Snapshot
-from syncer.store import looks
 from syncer.store.connection import Connection, sql
 
 _TRACKED: Final = slice(6, 6 + len(TRACKED))
 """The tracked columns in the rows of ``stored_some``; what ``Stored`` holds is before them."""
+
+_PAGE: Final = Struct(">32sI")
+"""A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
 
 
 class Zone(msgspec.Struct, kw_only=True):
@@ -67,7 +70,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zon
             present=row["present"],
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
-            before=looks.read(row),
+            before=_look_of(row),
             approved=row["approved"],
         )
         for row in await connection.fetch(sql("zone/known"), account, PARSER)
@@ -146,3 +149,36 @@ async def _stored_rows(
 
 def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:
     return {row[0]: Stored(*tuple(row)[1 : _TRACKED.start]) for row in rows}
+
+
+def _look_of(row: Mapping[str, Any]) -> Look | None:
+    """Return the look of a row of ``zones_known``, if it has one."""
+    if row["pages"] is None:
+        return None
+    return Look(
+        asked=row["asked"],
+        total=row["total"],
+        images=row["images"],
+        pages=tuple(Known(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])),
+        content=row["content"],
+    )
+
+
+async def keep_look(
+    connection: Connection, zone_key: int, before: Look | None, look: Look | None
+) -> None:
+    """Keep what a whole look read; forget the one ``before`` (None: nothing is to be skipped)."""
+    if look is None:
+        await connection.execute(sql("zone/look_forget"), zone_key)
+    elif look != before:
+        pages = b"".join(_PAGE.pack(page.digest, page.served) for page in look.pages)
+        await connection.execute(
+            sql("zone/look_keep"),
+            zone_key,
+            PARSER,
+            look.asked,
+            look.total,
+            look.images,
+            pages,
+            look.content,
+        )

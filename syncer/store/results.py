@@ -8,9 +8,12 @@ import msgspec
 
 from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged
-from syncer.core.model import Fault, Gone, Image, Incomplete
+from syncer.core.model import Failed, Fault, Gone, Image, Incomplete
 from syncer.core.paging import Look, Snapshot, Unchanged
 from syncer.store.planning import Plan, Zone
+
+Outcome = Snapshot | Incomplete | Failed | Gone
+"""What came of reading a zone, but for a whole look that read what is stored."""
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +48,14 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
-class Sum:
-    """What the parts of a zone's plan come to; the images themselves for a dry run only."""
+class Comparison:
+    """What was listed beside what is stored, added up part by part.
 
-    def __init__(self, offered: Container[str], *, dry: bool) -> None:
-        self._offered = offered
+    The images themselves are kept for a dry run only.
+    """
+
+    def __init__(self, listed: Container[str], *, dry: bool) -> None:
+        self._listed = listed
         self._dry = dry
         self.diff = Diff()
         self.tally = Tally()
@@ -73,7 +79,7 @@ class Sum:
             self.withheld += known.withheld
             if known.present:
                 self.present += 1
-                if image_id not in self._offered:
+                if image_id not in self._listed:
                     self.unlisted[image_id] = known.withheld
         self.seen_again += seen_again(plan)
         if self._dry:
@@ -87,14 +93,25 @@ def seen_again(plan: Plan) -> int:
     return sum(plan.stored[image.image_id].withheld for image in seen)
 
 
+def unread(zone: Zone, outcome: Failed | Gone) -> Written:
+    """Return what becomes of a zone that was not read."""
+    return Written(
+        zone=zone,
+        status="gone" if isinstance(outcome, Gone) else "failed",
+        pages=outcome.looked.pages,
+        rereads=outcome.looked.rereads,
+        fault=outcome.fault,
+    )
+
+
 def written(
     zone: Zone,
     outcome: Snapshot | Incomplete,
-    plan: Sum,
+    compared: Comparison,
     approved: int | None,
 ) -> Written:
     """Return what becomes of a zone that was read, by what is stored of it."""
-    looked, tally = outcome.looked, plan.tally
+    looked, tally = outcome.looked, compared.tally
     if isinstance(outcome, Incomplete):
         return Written(
             zone=zone,
@@ -106,8 +123,8 @@ def written(
             tally=tally,
             fault=outcome.fault,
         )
-    candidates = outcome.unlisted(plan.unlisted)
-    still = frozenset(i for i in candidates.image_ids if plan.unlisted[i])
+    candidates = outcome.unlisted(compared.unlisted)
+    still = frozenset(i for i in candidates.image_ids if compared.unlisted[i])
     return Written(
         zone=zone,
         status="changed" if tally != Tally() else "unchanged",
@@ -117,7 +134,7 @@ def written(
         tally=tally,
         judged=Judged(
             candidates=candidates,
-            present=plan.present,
+            present=compared.present,
             withheld=still,
             approved=approved,
         ),

@@ -160,7 +160,7 @@ async def record(
         rejected,
         looked.rereads,
         last_change,
-        *told(fault),
+        *fault_columns(fault),
     )
 
 
@@ -202,6 +202,6 @@ async def decide(connection: Connection, run: Run, zone: Zone, judged: Judged) -
     )
 
 
-def told(fault: Fault | None) -> tuple[str | None, str | None, str | None]:
+def fault_columns(fault: Fault | None) -> tuple[str | None, str | None, str | None]:
     """Return a fault as the columns of a scan hold it."""
     return (fault.code, fault.message, fault.request_id) if fault else (None, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import anyio
@@ -17,6 +18,7 @@ from syncer.core.paging import Unchanged
 from syncer.store.clock import Clock
 from syncer.store.results import Written
 from syncer.store.writer import Writer
+from syncer.store.zone import mark_gone, settle, withhold
 from syncer.sync.confirm import confirm
 from syncer.sync.options import RunOptions
 from syncer.sync.report import Report, why, wide_zone
@@ -120,7 +122,7 @@ class Crawl(msgspec.Struct, kw_only=True):
             for name in selection.services
             if not SOURCES[name].zoned
         ]
-        await self.writer.prepare()
+        await self.writer.read_zones()
         listings = await self.listings.told()
         if listings is None:
             return [], []
@@ -138,7 +140,7 @@ class Crawl(msgspec.Struct, kw_only=True):
             for zone in (*(z for listing in listings for z in listing.zones), *zoneless)
             if selection.holds(zone.ref)
         ]
-        known = await self.writer.zones(listed)
+        known = await self.writer.describe_zones(listed)
         unreliable = {listing.service for listing in listings if listing.fault is not None}
         targets, gone = plan({zone.ref for zone in listed}, known, selection, unreliable)
         asked = {target.ref for target in targets}
@@ -201,7 +203,7 @@ class Crawl(msgspec.Struct, kw_only=True):
                 else:
                     ref = outcome.looked.zone
                     with span("zone.write", told_by(ref) | POSTGRESQL, remote=True) as told:
-                        written = await self.writer.write(outcome)
+                        written = await self.writer.record(outcome)
                         told.tell({f"syncer.{name}": n for name, n in wide_zone(written).items()})
                     self._done(outcome.looked, written)
 
@@ -218,7 +220,7 @@ class Crawl(msgspec.Struct, kw_only=True):
                             break
                 zones = {"syncer.zones": len(outcomes)}
                 with span("zones.record", zones | POSTGRESQL, remote=True):
-                    recorded = await self.writer.record(outcomes)
+                    recorded = await self.writer.record_unchanged(outcomes)
                 for outcome, written in zip(outcomes, recorded, strict=True):
                     self._done(outcome.looked, written)
 
@@ -240,7 +242,9 @@ class Crawl(msgspec.Struct, kw_only=True):
         verdict = judge(judged, self.options.guard)
         for candidates in verdict.withheld:
             with span("removals.withhold", told_by(candidates.zone) | POSTGRESQL, remote=True):
-                removed = await self.writer.withhold(candidates)
+                removed = await self.writer.commit(
+                    candidates.zone, partial(withhold, candidates=candidates), amends=True
+                )
             self.report.removals.append(removed)
             if removed.newly_withheld:
                 _log.warning(
@@ -258,10 +262,10 @@ class Crawl(msgspec.Struct, kw_only=True):
                 answer = await confirm(self.client, cleared, self.stop)
                 told.failed(None if answer.zone_gone else answer.fault)
             with span("removals.settle", told_by(cleared.zone) | POSTGRESQL, remote=True):
+                write = partial(settle, answers=answer.answers, fault=answer.fault)
                 if answer.zone_gone:
-                    settled = await self.writer.went(cleared.zone, answer.fault)
-                else:
-                    settled = await self.writer.settle(answer.answers, answer.fault)
+                    write = partial(mark_gone, fault=answer.fault)
+                settled = await self.writer.commit(cleared.zone, write, amends=True)
             self.report.removals.append(settled)
             _log.info(
                 "removals.settled",

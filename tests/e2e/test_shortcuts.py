@@ -15,7 +15,7 @@ from syncer.core.model import TRACKED, ListedZone, Looked, ZoneRef
 from syncer.core.page import PARSER
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
 from syncer.simulator import Simulator, World
-from syncer.store import looks, planning
+from syncer.store import planning
 from syncer.store.approvals import approve
 from syncer.store.connection import Server
 from syncer.store.runs import begin
@@ -275,7 +275,7 @@ async def test_another_parser_looks_into_every_zone_once(
     case = Case(simulator, world, sync, db)
     await sync()
     assert set() == await looked_into(case)
-    for module in (planning, looks):
+    for module in (planning,):
         monkeypatch.setattr(module, "PARSER", PARSER + 1)
     await sync()
     await assert_exact(db, world)
@@ -316,15 +316,15 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
             server.pool(size=1, name="test") as pool,
         ):
             writer = Writer(server, pool, run, "a")
-            await writer.prepare()
-            zone = (await writer.zones(listed))[ref]
+            await writer.read_zones()
+            zone = (await writer.describe_zones(listed))[ref]
             if number == 1:
                 await approve_one(db)
             outcome = look("abc" if number and changes else "ab", zone.before)
             assert (number == 1 and not changes) == isinstance(outcome, Unchanged)
             if isinstance(outcome, Unchanged):
-                await writer.record([outcome])
+                await writer.record_unchanged([outcome])
             else:
-                await writer.write(outcome)
+                await writer.record(outcome)
         decided = await db.fetch("select outcome, candidates from syncer.approvals")
         assert [[], [("pending", None)], [("not_needed", 0)]][number] == [tuple(r) for r in decided]
