@@ -51,7 +51,7 @@ def image_of(line: str) -> Image:
     if "\\" in line:
         values = [None if v == NULL else _unescaped(v) for v in values]  # type: ignore[misc]
     extra = values[_COLUMNS] if len(values) > _COLUMNS else None
-    return _image(line, values[0], tuple(values[1:_COLUMNS]), extra)  # type: ignore[arg-type]
+    return _image(line, values[0], tuple(values[1:_COLUMNS]), extra)
 
 
 def image(image_id: str, tracked: Tracked, extra: str | None = None) -> Image:

@@ -22,16 +22,8 @@ TRACKED: Final = (
 WHOLE_ZONE: Final = "*"
 """The zone id of a service whose images belong to no zone (bmc)."""
 
-Tracked = tuple[
-    str | None,
-    str | None,
-    str | None,
-    str | None,
-    str | None,
-    str | None,
-    str | None,
-    str | None,
-]
+Tracked = tuple[str | None, ...]
+"""The values of ``TRACKED``, in that order."""
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):

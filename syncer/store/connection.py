@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
 from importlib.resources import files
@@ -20,6 +21,7 @@ from syncer.core.errors import (
     ServerTooOld,
     TransactionFailed,
 )
+from syncer.core.model import TRACKED
 from syncer.secrets import redacted
 
 OLDEST_SERVER: Final = 15
@@ -85,10 +87,27 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         return min(60.0, max(self.recover, run_timeout))
 
 
+_TRACKED: Final = re.compile(r"\{tracked(?:: (.+?))?(?: from (\d+))?\}")
+
+
 @cache
 def sql(name: str) -> str:
-    """Return the statement of ``sql/<name>.sql``."""
-    return files("syncer.store").joinpath("sql", f"{name}.sql").read_text()
+    """Return the statement of ``sql/<name>.sql``.
+
+    ``{tracked}`` in it stands for the tracked columns: no statement spells their list.
+    ``{tracked: i.@}`` is that list with each name in the place of ``@``, ``{tracked: $# from 5}``
+    with ``#`` counted from 5.
+    """
+    text = files("syncer.store").joinpath("sql", f"{name}.sql").read_text()
+    return _TRACKED.sub(_tracked_columns, text)
+
+
+def _tracked_columns(marker: re.Match[str]) -> str:
+    pattern, first = marker[1] or "@", int(marker[2] or 0)
+    return ", ".join(
+        pattern.replace("@", name).replace("#", str(number))
+        for number, name in enumerate(TRACKED, first)
+    )
 
 
 @contextlib.contextmanager

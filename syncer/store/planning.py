@@ -20,9 +20,6 @@ from syncer.core.page import PARSER, PART, Known
 from syncer.core.paging import Look, Snapshot
 from syncer.store.connection import Connection, sql
 
-_TRACKED: Final = slice(6, 6 + len(TRACKED))
-"""The tracked columns in the rows of ``stored_some``; what ``Stored`` holds is before them."""
-
 _PAGE: Final = Struct(">32sI")
 """A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
 
@@ -112,7 +109,8 @@ async def plans(
     if held["present"] != unseen + present:  # not all that is stored as present is listed
         ids = offered.ids
         rows = connection.cursor(sql("image/stored_present"), zone.key, prefetch=PART)
-        yield Plan({row[0]: Stored(*tuple(row)[1:]) async for row in rows if row[0] not in ids})
+        found = [row async for row in rows if row["image_id"] not in ids]
+        yield Plan(_stored(found))
     yield Plan({}, unseen=unseen)
 
 
@@ -124,12 +122,13 @@ async def plan(connection: Connection, zone: Zone, block: Block, *, full: bool =
     held = [n for n, image_id in enumerate(ids) if image_id in stored]
     images = {image.image_id: image for image in block.pick(held)}
     changed = frozenset(differing(images, stored))
-    columns = {
-        row[0]: tracked
-        for row in rows
-        if (tracked := tuple(row)[_TRACKED])
-        and (row[0] in changed or (full and is_edited(images[row[0]], tracked, row["extra"])))
-    }
+    columns = {}
+    for row in rows:
+        image_id = row["image_id"]
+        if image_id in changed or full:
+            tracked = tuple(map(row.__getitem__, TRACKED))
+            if image_id in changed or is_edited(images[image_id], tracked, row["extra"]):
+                columns[image_id] = tracked
     appeared = block.pick([n for n, image_id in enumerate(ids) if image_id not in stored])
     return Plan(stored, compare(images, stored, columns) + Diff(appeared))
 
@@ -148,7 +147,9 @@ async def _stored_rows(
 
 
 def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:
-    return {row[0]: Stored(*tuple(row)[1 : _TRACKED.start]) for row in rows}
+    return {
+        row["image_id"]: Stored(*map(row.__getitem__, Stored.__struct_fields__)) for row in rows
+    }
 
 
 def _look_of(row: Mapping[str, Any]) -> Look | None:

@@ -58,13 +58,13 @@ async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int
             run.run_id,
             zone.last_complete_at,
             [image.image_id for image in images],
-            *([image.tracked[n] for image in images] for n in range(len(TRACKED))),
             [image.extra for image in images],
             [image.fingerprint for image in images],
             [image.extra_digest for image in images],
             [change.kind for change in diff.changes],
             [before + ordinal for ordinal in range(1, len(images) + 1)],
             [",".join(change.fields) for change in diff.changes],
+            *zip(*(image.tracked for image in images), strict=True),
         )
     if diff.refreshed:
         await connection.execute(

@@ -253,9 +253,7 @@ def test_fingerprints_are_equal_where_the_values_are(
     one: Tracked, other: Tracked, take: list[bool]
 ) -> None:
     """Digests are equal if and only if no tracked column differs, sizes compared by number."""
-    mixed: Tracked = tuple(  # type: ignore[assignment]
-        a if kept else b for a, b, kept in zip(one, other, take, strict=True)
-    )
+    mixed: Tracked = tuple(a if kept else b for a, b, kept in zip(one, other, take, strict=True))
     differs = [
         place
         for place, (was, now) in enumerate(zip(one, mixed, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from syncer.core.model import TRACKED
 from syncer.core.normalise import size_key
 from syncer.store.connection import Server, sql
 from syncer.store.migrate import as_sql, upgrade
@@ -49,6 +51,14 @@ async def test_every_statement_fits_the_schema(name: str, db: Any) -> None:
     """Each file of sql/ is one statement that PREPAREs, with every name qualified."""
     await db.execute("set search_path to ''")
     await db.prepare(sql(name))
+
+
+def test_no_statement_spells_the_tracked_columns() -> None:
+    """They stand in ``core.model.TRACKED``: a statement names the few that it is about, at most."""
+    for path in SQL.rglob("*.sql"):
+        named = {name for name in TRACKED if re.search(rf"\b{name}\b", path.read_text())}
+        assert named <= {"image_name", "image_size", "image_status", "image_version"}, path
+    assert sql("image/stored_some").count("os_type") == 1
 
 
 async def test_versions_of_an_image_never_overlap(db: Any, zone_key: int) -> None:

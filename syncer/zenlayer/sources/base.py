@@ -193,9 +193,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         if image_id is None:
             return None
         pop = row.pop
-        tracked: Tracked = tuple(  # type: ignore[assignment]  # as many values as TRACKED
-            [text(pop(name, None)) if name else None for name in self.fields]
-        )
+        tracked: Tracked = tuple([text(pop(name, None)) if name else None for name in self.fields])
         extra = canonical(row) if row else None
         if extra is not None and len(extra) > MAX_JSON:
             return None

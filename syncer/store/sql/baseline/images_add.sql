@@ -1,10 +1,8 @@
 -- Copy the images that were present at an instant into a baseline.
 with copied as (
     insert into syncer_store.baseline_images (
-        baseline_id, zone_key, image_id, image_name, image_type, image_size, image_description,
-        image_version, image_status, category, os_type)
-    select $5, z.zone_key, i.image_id, i.image_name, i.image_type, i.image_size,
-           i.image_description, i.image_version, i.image_status, i.category, i.os_type
+        baseline_id, zone_key, image_id, {tracked})
+    select $5, z.zone_key, i.image_id, {tracked: i.@}
     from syncer.images_asof($6) as i
     join syncer_store.zones as z using (account, service, zone_id)
     where ($1::text is null or i.account = $1)

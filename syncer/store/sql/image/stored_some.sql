@@ -2,7 +2,6 @@
 select image_id, fingerprint, extra_digest, removed_at is null as present,
        unlisted_after is not null or withheld_since is not null as unlisted,
        withheld_since is not null as withheld,
-       image_name, image_type, image_size, image_description, image_version, image_status,
-       category, os_type, extra::text
+       {tracked}, extra::text
 from syncer_store.images
 where zone_key = $1 and image_id = any ($2::text[])

@@ -36,13 +36,9 @@ select case when e.image_id is null then 'appeared'
        account, service, zone_id, image_id, coalesce(b.image_name, e.image_name) as image_name,
        '{}'::text[] as changed_fields,
        case when e.image_id is not null then
-           jsonb_build_object('image_name', e.image_name, 'image_type', e.image_type, 'image_size', e.image_size,
-               'image_description', e.image_description, 'image_version', e.image_version,
-               'image_status', e.image_status, 'category', e.category, 'os_type', e.os_type) end as before,
+           jsonb_build_object({tracked: '@', e.@}) end as before,
        case when b.image_id is not null then
-           jsonb_build_object('image_name', b.image_name, 'image_type', b.image_type, 'image_size', b.image_size,
-               'image_description', b.image_description, 'image_version', b.image_version,
-               'image_status', b.image_status, 'category', b.category, 'os_type', b.os_type) end as after,
+           jsonb_build_object({tracked: '@', b.@}) end as after,
        coalesce(b.valid_from, e.valid_to) as changed_at, null as reason
 from ended as e
 full join begun as b using (account, service, zone_id, image_id)

@@ -1,6 +1,5 @@
 -- Images, as `syncer images` shows them.
-select account, service, zone_id, image_id, image_name, image_type, image_size,
-       image_description, image_version, image_status, category, os_type, image_size_gib, extra,
+select account, service, zone_id, image_id, {tracked}, image_size_gib, extra,
        fingerprint, presence, first_seen_at, changed_at, removed_at, withheld_since
 from syncer.images
 where ($1::text is null or account = $1)
