@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import asyncpg
 import pytest
+from click.testing import CliRunner, Result
 
 from syncer import log
 from syncer.app import run_options
+from syncer.cli import cli
 from syncer.config.settings import Settings, load
 from syncer.core.backoff import Backoff
 from syncer.embedded import EmbeddedPostgres
@@ -174,8 +178,40 @@ def sync(environment: dict[str, str], timing: Timing) -> Sync:
     return run
 
 
+_OF_THEIR_OWN = {"doctor", "sync", "serve", "prune", "demo", "bench", "simulate"}
+"""Commands that heed signals, start processes or end theirs: they need one of their own."""
+
+
 @pytest.fixture
-def syncer(environment: dict[str, str], tmp_path: Path) -> Any:
+def syncer(environment: dict[str, str], tmp_path: Path, process: Any) -> Any:
+    """Run the command with the test's environment, in an empty folder: if it only asks, in process.
+
+    ``process`` runs any command as a user does.
+    """
+
+    async def run(*arguments: str, stdin: bytes = b"", **env: str) -> Done:
+        if not arguments or arguments[0] in _OF_THEIR_OWN:
+            done: Done = await process(*arguments, stdin=stdin, **env)
+            return done
+        runner = CliRunner(env={**environment, **env})
+
+        def invoke() -> Result:
+            with contextlib.chdir(tmp_path):
+                return runner.invoke(cli, arguments, input=stdin, prog_name="syncer")
+
+        try:
+            result = await anyio.to_thread.run_sync(invoke)
+        finally:
+            log.configure("json", "error")  # to this process's stderr again
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout_bytes.decode(), result.stderr_bytes.decode())
+
+    return run
+
+
+@pytest.fixture
+def process(environment: dict[str, str], tmp_path: Path) -> Any:
     """Run the command in a process of its own, in an empty folder, with the test's environment."""
 
     async def run(*arguments: str, stdin: bytes = b"", **env: str) -> Done:

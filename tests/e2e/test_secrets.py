@@ -22,15 +22,13 @@ import pytest
 import structlog
 from aiohttp import web
 from anyio.abc import ByteStream, SocketAttribute
-from click.testing import CliRunner
 
 from syncer import log
-from syncer.cli import cli
 from syncer.cli.sync import summary
 from syncer.core.errors import ConfigError
 from syncer.secrets import remember
 from syncer.store.connection import Server
-from tests.support import Done, logged
+from tests.support import logged
 
 ACCESS = "aK/s3cr3t+Qz81=V~mt"
 TOKEN = "eyJ0b2tlbiI6.Zm/9+tq-W_x7"
@@ -58,16 +56,6 @@ def spellings(secret: str) -> Iterator[str]:
 def leaks(said: str) -> list[str]:
     """The secrets that a text holds."""
     return [s for s in SECRETS if any(spelt.lower() in said.lower() for spelt in spellings(s))]
-
-
-async def invoke(*command: str, **env: str) -> Done:
-    """The command, in a thread of this process: a process of its own takes a second."""
-    try:
-        done = await anyio.to_thread.run_sync(lambda: CliRunner(env=env).invoke(cli, command))
-    finally:
-        log.configure("json", "error")
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return Done(done.exit_code, done.stdout, done.stderr)
 
 
 async def everything(db: Any) -> str:
@@ -233,7 +221,9 @@ def _refusal(message: str) -> bytes:
     return b"E" + struct.pack("!i", len(fields) + 5) + fields + b"\0"
 
 
-async def test_a_database_that_refuses_in_our_own_words(environment: dict[str, str]) -> None:
+async def test_a_database_that_refuses_in_our_own_words(
+    environment: dict[str, str], syncer: Any
+) -> None:
     """A server, or a pooler before it, that quotes the password: from the URL, from PGPASSWORD."""
     told = [f"no {spelt}" for secret in (DATABASE, LIBPQ) for spelt in spellings(secret)]
     async with server(_refusal(" ".join(told))) as port:
@@ -245,7 +235,7 @@ async def test_a_database_that_refuses_in_our_own_words(environment: dict[str, s
         for command, env in (
             (("runs",), with_url), (("db", "status"), without), (("images",), both)
         ):  # fmt: skip
-            done = await invoke(*command, **environment | env)
+            done = await syncer(*command, **env)
             assert 2 == done.code
             assert "refused: no ***" in done.err
             assert [] == leaks(done.out + done.err)
@@ -325,7 +315,7 @@ async def test_commands_that_end_well(planted: dict[str, str], syncer: Any, db: 
     """Whatever is printed where all goes well, in either format of the log, holds no secret."""
     plain = await syncer("sync", **planted, SYNCER_LOG_FORMAT="json")
     pretty = await syncer("sync", "--dry-run", **planted, SYNCER_LOG_FORMAT="console")
-    others = [await invoke(*command, **planted) for command in GOOD]
+    others = [await syncer(*command, **planted) for command in GOOD]
     for done in (plain, pretty, *others):
         assert (0, []) == (done.code, leaks(done.out + done.err)), done
     assert "zone.written" in plain.err
@@ -361,12 +351,12 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 async def test_commands_that_cannot_begin(
-    case: str, planted: dict[str, str], tmp_path: Path
+    syncer: Any, case: str, planted: dict[str, str], tmp_path: Path
 ) -> None:
     """What is wrong with the settings is said without any of the secrets among them."""
     changes = dict(BAD[case])
     if text := changes.pop("toml", None):
         (tmp_path / "syncer.toml").write_text(text)
-    done = await invoke("images", **planted | changes)
+    done = await syncer("images", **planted | changes)
     assert (True, []) == (done.code in {1, 2}, leaks(done.out + done.err)), done
     assert done.err.startswith("syncer: "), done
