@@ -186,7 +186,7 @@ async def test_a_prune_and_a_run_do_not_wait_for_each_other(
     async with (
         begin(Server(url), "default", run_timeout=60, selection={}) as (run, _),
         Server(url).pool(size=1, name="t") as pool,
-        run.writing(pool) as connection,
+        run.transaction(pool) as connection,
     ):
         assert isinstance(run, Run)
         await connection.execute("update syncer_store.zones set present = present")

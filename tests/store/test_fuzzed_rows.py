@@ -11,8 +11,7 @@ from syncer.core.errors import ApiError
 from syncer.core.line import Block
 from syncer.core.model import TRACKED, Image, ListedZone, ZoneRef
 from syncer.core.normalise import same_json
-from syncer.store import planning
-from syncer.store import tables as store
+from syncer.store import planning, tables
 from syncer.store.connection import Server
 from syncer.store.runs import begin
 from syncer.zenlayer import wire
@@ -67,13 +66,13 @@ async def test_whatever_was_read_is_stored_as_it_was_read(url: str, db: Any, sta
     last = {image_id: image for look in looks for image_id, image in look.items()}
 
     async with begin(server, "a", run_timeout=60, selection={}) as (run, _known):
-        await store.describe_zones(db, "a", list(zones.values()))
+        await tables.describe_zones(db, "a", list(zones.values()))
         known = await planning.known_zones(db, "a")
         for look in looks:
             async with db.transaction():
-                diff = (await planning.plan(db, known[ZONE], Block.of(look.values()))).diff
-                await store.write(db, run, known[ZONE], diff)
-        diff = (await planning.plan(db, known[ZONE], Block.of(last.values()))).diff
+                diff = (await planning.plan_images(db, known[ZONE], Block.of(look.values()))).diff
+                await tables.write_diff(db, run, known[ZONE], diff)
+        diff = (await planning.plan_images(db, known[ZONE], Block.of(last.values()))).diff
     assert not diff
 
     assert zones.keys() == known.keys()

@@ -58,7 +58,7 @@ def test_no_statement_spells_the_tracked_columns() -> None:
     for path in SQL.rglob("*.sql"):
         named = {name for name in TRACKED if re.search(rf"\b{name}\b", path.read_text())}
         assert named <= {"image_name", "image_size", "image_status", "image_version"}, path
-    assert sql("image/stored_some").count("os_type") == 1
+    assert sql("image/stored_by_id").count("os_type") == 1
 
 
 async def test_versions_of_an_image_never_overlap(db: Any, zone_key: int) -> None:
