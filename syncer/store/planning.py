@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from struct import Struct
 from typing import Any, Final
+from zlib import crc32
 
 import asyncpg
 import msgspec
@@ -16,9 +17,15 @@ import msgspec
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import PARSER, PART, Known
+from syncer.core.page import PARSER, Known
 from syncer.core.paging import Look, Snapshot
 from syncer.store.connection import Connection, sql
+
+_PARSER: Final = (PARSER << 32) + crc32(",".join(TRACKED).encode())
+"""How images are read and which columns they come to. What was read in another way is not known."""
+
+_AT_ONCE: Final = 10_000
+"""Rows fetched at once of what is stored of a zone, which may be too much to be held."""
 
 _PAGE: Final = Struct(">32sI")
 """A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
@@ -70,7 +77,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Sto
             before=_look_of(row),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zone/known"), account, PARSER)
+        for row in await connection.fetch(sql("zone/known"), account, _PARSER)
     }
 
 
@@ -108,7 +115,7 @@ async def plan_snapshot(
     unseen = len(offered) - fresh
     if held["present"] != unseen + present:  # not all that is stored as present is listed
         ids = offered.ids
-        rows = connection.cursor(sql("image/stored_present"), zone.key, prefetch=PART)
+        rows = connection.cursor(sql("image/stored_present"), zone.key, prefetch=_AT_ONCE)
         found = [row async for row in rows if row["image_id"] not in ids]
         yield Plan(_stored(found))
     yield Plan({}, unseen=unseen)
@@ -178,7 +185,7 @@ async def keep_look(
         await connection.execute(
             sql("zone/look_keep"),
             zone_key,
-            PARSER,
+            _PARSER,
             look.asked,
             look.total,
             look.images,

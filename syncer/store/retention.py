@@ -3,8 +3,8 @@
 Age is counted from the last look that read a zone, not from now: where syncer was switched off, or
 a zone is gone or fails, nothing grows old. Every answer about the kept time stays what it was, to
 the microsecond; before it everything is unknown, never absent (``retention.kept_from``, set before
-anything is deleted). Only rows that no run reads or writes are touched, so no lock of a run is needed;
-what was begun may be ended at any time, and is finished by the next prune.
+anything is deleted). Only rows that no run reads or writes are touched, so no lock of a run is
+needed; what was begun may be ended at any time, and is finished by the next prune.
 """
 
 from __future__ import annotations

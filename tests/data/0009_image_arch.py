@@ -43,8 +43,6 @@ def columns() -> None:
             from syncer_store.images as i
             where (i.zone_key, i.image_id) = (t.zone_key, t.image_id)
               and i.image_arch is not null""")
-    # The digests of what is stored changed with its columns: each zone is compared in full once.
-    op.execute("delete from syncer_store.zone_digests")
 
 
 def views() -> None:

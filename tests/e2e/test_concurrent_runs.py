@@ -1,4 +1,4 @@
-"""Locks, fencing, crashes, and runs that are told to stop."""
+"""Locks, fencing, crashes, and runs that are stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from syncer.sync.report import Report
 from syncer.sync.stop import Stop
 from tests.support import assert_exact
 
-TOLD = Fault(code="STOPPED", message="told to stop")
+STOPPED = Fault(code="STOPPED", message="told to stop")
 
 
 @contextlib.asynccontextmanager
@@ -138,7 +138,7 @@ async def test_changes_are_numbered_in_the_order_in_which_runs_end(
 async def test_a_stopped_run_keeps_what_was_read(
     environment: dict[str, str], sync: Any, db: Any
 ) -> None:
-    """Told to stop, a run asks no more, writes what it read, removes nothing, and exits 3."""
+    """A run that is stopped asks no more, writes what it read, removes nothing, and exits 3."""
     world = World.generate(seed=9, zones=6, images=10)
     async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
@@ -150,7 +150,7 @@ async def test_a_stopped_run_keeps_what_was_read(
 
         def stop_at_the_fourth(_call: Any) -> None:
             if len(simulator.calls) == 4:
-                stop.now(TOLD)
+                stop.now(STOPPED)
 
         simulator.on_call = stop_at_the_fourth
         report = await sync(stop=stop, SYNCER_MAX_CONCURRENCY="1")

@@ -112,7 +112,7 @@ async def scans(db: Any) -> int:
 async def test_a_commit_that_was_not_heard_of_is_done_once(  # noqa: PLR0917
     number: int, verdict: str, proxy: Proxy, sync: Any, world: World, db: Any
 ) -> None:
-    """Whether PostgreSQL did what it was told last is found out, whatever it was told."""
+    """Whether PostgreSQL committed before the connection was lost is found out, at each commit."""
     await messages(proxy, sync, world)
     drift(world, 1)
     for image_id in sorted(world.images("SEL-A"))[:15]:  # more than the guard lets pass

@@ -100,9 +100,12 @@ async def test_a_tracked_field_is_a_migration_a_column_and_a_name(
     track_image_arch(copy)
     await copied("db", "upgrade")
     await copied("check", "old")  # also before the first look with the column
+    digests = "select fingerprint from syncer_store.images order by fingerprint"
+    old = await db.fetch(digests)
     for arguments in ((), ("--full",), ()):
         await copied("sync", *arguments)
         assert there == await versions(db)
+        assert not set(old) & set(await db.fetch(digests))  # no zone was taken for known
     images = {row["image_id"]: row for row in rows(await copied("images", "--zone", A))}
     assert "x86_64" == images[second]["image_arch"]
     assert {"note": "stays in extra"} == images[second]["extra"]

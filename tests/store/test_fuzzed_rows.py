@@ -30,7 +30,7 @@ VIEWS = (
 
 
 def survivors(seeds: range) -> tuple[list[Image], dict[ZoneRef, ListedZone], set[str]]:
-    """What can be read of the replies of so many seeds, and what their errors say."""
+    """What can be read of the replies of some seeds, and what their errors say."""
     images: list[Image] = []
     zones: dict[ZoneRef, ListedZone] = {}
     said: set[str] = set()
@@ -51,9 +51,9 @@ def survivors(seeds: range) -> tuple[list[Image], dict[ZoneRef, ListedZone], set
 
 @pytest.mark.parametrize("start", [0, 4_000])
 async def test_whatever_was_read_is_stored_as_it_was_read(url: str, db: Any, start: int) -> None:
-    """PostgreSQL takes every row, zone and message out of fuzzed replies, and tells them again.
+    """PostgreSQL takes every row, zone and message out of fuzzed replies, and returns them unchanged.
 
-    One id stands in many of the replies: so many looks at it, with all that changes between.
+    One id stands in many of the replies: each is a look at it, with all that changes between.
     """
     server = Server(url)
     images, zones, said = survivors(range(start, start + 4_000))
