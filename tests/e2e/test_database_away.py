@@ -121,7 +121,7 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
 
 
 async def test_a_session_that_cannot_be_closed_is_no_error(url: str, timing: Timing) -> None:
-    """What was asked was answered: that the server says nothing to the farewell is told nobody."""
+    """What was asked was answered: a server that does not answer the closing is not reported."""
     async with Proxy(url) as proxy:
         with anyio.fail_after(20):
             async with Server(proxy.url, timing=timing).session() as connection:

@@ -109,7 +109,7 @@ async def scans(db: Any) -> int:
 
 @pytest.mark.parametrize("number", range(1, 13))
 @pytest.mark.parametrize("verdict", ["before", "after"])
-async def test_a_commit_that_was_not_heard_of_is_done_once(  # noqa: PLR0917
+async def test_a_commit_without_an_answer_is_done_once(  # noqa: PLR0917
     number: int, verdict: str, proxy: Proxy, sync: Any, world: World, db: Any
 ) -> None:
     """Whether PostgreSQL committed before the connection was lost is found out, at each commit."""

@@ -51,7 +51,7 @@ def survivors(seeds: range) -> tuple[list[Image], dict[ZoneRef, ListedZone], set
 
 @pytest.mark.parametrize("start", [0, 4_000])
 async def test_whatever_was_read_is_stored_as_it_was_read(url: str, db: Any, start: int) -> None:
-    """PostgreSQL takes every row, zone and message out of fuzzed replies, and returns them unchanged.
+    """Every row, zone and message out of fuzzed replies is stored, and read again unchanged.
 
     One id stands in many of the replies: each is a look at it, with all that changes between.
     """
