@@ -47,6 +47,10 @@ lint: $(READY) ## ruff, mypy, import rules, migrations
 	$(BIN)/syncer db upgrade --sql | \
 	  $(BIN)/squawk --pg-version 15 -e prefer-robust-stmts -e require-timeout-settings -e prefer-bigint-over-int -e prefer-text-field
 
+.PHONY: schema
+schema: $(READY) ## Write migrations/schema.sql: what all migrations come to
+	$(BIN)/python -m tests.store.schema_sql
+
 .PHONY: build
 build: $(READY) ## The wheel and the source archive, in dist/
 	$(BIN)/python -m hatchling build

@@ -15,7 +15,6 @@ from syncer import log
 from syncer.core import page, paging
 from syncer.core.model import TRACKED
 from syncer.simulator import World
-from syncer.store import planning
 from syncer.zenlayer.sources import SOURCES
 
 FIELDS = dict(zip(SOURCES["vm"].fields, TRACKED, strict=True))
@@ -30,8 +29,7 @@ class Done(NamedTuple):
 def call_large(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let zones of more images than so many be large, and compared in parts of half as many."""
     monkeypatch.setattr(paging, "LARGE", images)
-    for module in (page, planning):
-        monkeypatch.setattr(module, "PART", images // 2)
+    monkeypatch.setattr(page, "PART", images // 2)
 
 
 def open_files() -> set[tuple[str, str]]:

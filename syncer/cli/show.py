@@ -24,7 +24,7 @@ from syncer.core.moment import Moment, moment
 
 if TYPE_CHECKING:
     from syncer.config.settings import Settings
-    from syncer.store.reading import Answer, Reader, Store
+    from syncer.store.reading import Answer, Reader, ReadSession
 
 F = TypeVar("F", bound=Callable[..., Any])
 Derive = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -112,16 +112,16 @@ def moment_type(*, runs: bool = False) -> Callable[..., Moment | None]:
 
 
 @contextlib.asynccontextmanager
-async def store(loaded: Settings | None = None) -> AsyncIterator[Store]:
+async def store(loaded: Settings | None = None) -> AsyncIterator[ReadSession]:
     """Open the store for reading."""
     from syncer.store.open import open_store  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.reading import reading  # noqa: PLC0415
+    from syncer.store.reading import read_session  # noqa: PLC0415
 
     command = click.get_current_context(silent=True)
     name = f"syncer {command.info_name if command else 'read'}"
     async with (
         open_store((loaded or settings()).database) as server,
-        reading(server, name=name) as opened,
+        read_session(server, name=name) as opened,
     ):
         yield opened
 

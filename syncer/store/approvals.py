@@ -1,4 +1,4 @@
-"""A person lets withheld removals of a zone through: once, and at most so many."""
+"""Approvals: a person allows withheld removals of a zone, once, up to a number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def approve(
     max_removals: int,
     by: str,
 ) -> Approved:
-    """Approve at most so many removals at the zone's next whole look.
+    """Approve up to ``max_removals`` removals at the zone's next whole look.
 
     Replaces an approval that is pending. Raises ConfigError where the zone is not one.
     """

@@ -19,7 +19,7 @@ class Clock:
 
 
 async def read_clock(connection: Connection) -> Clock:
-    """Ask the database for the time; half of the round trip is taken for the way back."""
+    """Ask the database for the time; half of the round trip counts as the way back."""
     asked = time.monotonic()
     seconds: float = await connection.fetchval(sql("run/clock"))
     return Clock(seconds + (time.monotonic() - asked) / 2)

@@ -76,8 +76,19 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     prune: float = 600.0
     """For one transaction of a prune: a server that falls silent must not hold the daemon."""
     vacuum: float = 3600.0
+    """For VACUUM after a prune, which reads whole tables."""
     migrate: float = 60.0
     """For another migrator to end."""
+    lock: float = 30.0
+    """For a lock that a transaction of another session holds: less than ``begin``."""
+    poll: float = 0.1
+    """Between two attempts to get a lock that another session holds."""
+    lock_attempts: int = 50
+    """How often a run asks for its lock (``poll`` between) while a session that was ended goes."""
+    answer: float = 5.0
+    """For a session that may be dead to answer, or to be closed."""
+    idle_transaction: float = 60.0
+    """For a writer that is frozen in a transaction, before the server ends it with its locks."""
 
     def grace(self, run_timeout: float) -> float:
         """Return the seconds past a run's time in which what was read is still written.
@@ -256,16 +267,16 @@ class Server:
     @contextlib.asynccontextmanager
     async def pool(self, *, size: int, name: str) -> AsyncIterator[asyncpg.Pool[Any]]:
         """Open a pool of at most ``size`` connections and close it at the end."""
+        idle = f"{self.timing.idle_transaction * 1000:.0f}"
         with named_errors(self.where):
             pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
                 self.url,
                 min_size=0,
                 max_size=size,
                 timeout=self.timing.connect,
-                # A transaction of ours leaves nothing behind; to make sure costs one more question.
+                # A transaction of ours leaves nothing behind; a reset costs one more round trip.
                 reset=_leave_as_it_is,
-                # A writer that is frozen in a transaction must not hold its locks for ever.
-                server_settings=_session(name) | {"idle_in_transaction_session_timeout": "60s"},
+                server_settings=_session(name) | {"idle_in_transaction_session_timeout": idle},
             )
         try:
             yield pool

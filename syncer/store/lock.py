@@ -1,7 +1,7 @@
-"""The run lock of an account: taken, taken over, taken again.
+"""The run lock of an account: taken, taken over, restored.
 
-A session advisory lock, so it goes with its connection: with the process, the machine, or the
-network between. That it went hurts nobody: see the fence in ``ledger``.
+A session advisory lock: it is lost with its connection, be it by the process, the machine, or the
+network between. That does no harm: see the fence, in ``runs``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ import anyio
 import asyncpg
 
 from syncer.core.errors import LockHeld, Superseded
-from syncer.store.connection import Server, named_errors, sql
+from syncer.store.connection import Connection, Server, Timing, named_errors, sql
 
-_ATTEMPTS: Final = 50
-_POLL: Final = 0.1
-_ANSWER_TIMEOUT: Final = 5.0
 _LOST: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -37,11 +34,17 @@ def session_name(run_id: int, account: str) -> str:
     return f"syncer sync run {run_id} of {account}"
 
 
+async def limit_lock_waits(connection: Connection, timing: Timing) -> None:
+    """Let no statement of the transaction wait for a lock longer than ``Timing.lock``."""
+    await connection.execute(sql("run/lock_timeout"), f"{timing.lock * 1000:.0f}")
+
+
 class Lock:
     """The lock and the session that holds it. Use ``session``."""
 
     def __init__(self, server: Server, account: str, connection: asyncpg.Connection[Any]) -> None:
         self._server = server
+        self._timing = server.timing
         self._account = account
         self._key = lock_key("run", account)
         self._run_id = 0
@@ -49,8 +52,8 @@ class Lock:
         self._backend = connection.get_server_pid()
         self.connection = connection
 
-    async def name(self, run_id: int) -> None:
-        """Say in pg_stat_activity which run this is, and whose."""
+    async def rename(self, run_id: int) -> None:
+        """Say in pg_stat_activity which run this session is of."""
         self._run_id = run_id
         await self.connection.execute(sql("run/session_name"), self._name())
 
@@ -58,7 +61,7 @@ class Lock:
         who = f"on {socket.gethostname()[:16]} pid {os.getpid()}"
         return f"{session_name(self._run_id, self._account)[: 62 - len(who)]} {who}"
 
-    async def regain(self, lost: set[int]) -> None:
+    async def restore(self, lost: set[int]) -> None:
         """Make sure that the lock is held, and end the backends whose connections were ``lost``.
 
         A backend that does not know yet that its client is gone keeps its transaction and its
@@ -72,12 +75,12 @@ class Lock:
                 self.connection = await self._server.connect(name=self._name())
                 self._backend = self.connection.get_server_pid()
             with named_errors(self._server.where, self.connection):
-                for _ in range(_ATTEMPTS):
+                for _ in range(self._timing.lock_attempts):
                     await end_sessions(self.connection, self._run_id, only=lost)
                     if held or await self.connection.fetchval(sql("run/lock_try"), self._key):
                         lost.clear()
                         return
-                    await anyio.sleep(_POLL)
+                    await anyio.sleep(self._timing.poll)
         raise Superseded(
             f"the connection and with it the lock was lost, and another run of account "
             f"{self._account!r} took it"
@@ -87,19 +90,19 @@ class Lock:
         """Return whether the session, and with it the lock, is still there."""
         if self.connection.is_closed() or self.connection.is_in_transaction():
             return False  # a transaction that was given up, and may still go on in the server
-        with contextlib.suppress(*_LOST), anyio.move_on_after(_ANSWER_TIMEOUT):
+        with contextlib.suppress(*_LOST), anyio.move_on_after(self._timing.answer):
             await self.connection.execute(sql("run/clock"))
             return True
         return False
 
     async def close(self) -> None:
-        """Let the lock go."""
+        """Close the session, and with it release the lock."""
         with (
             anyio.CancelScope(shield=True),
-            anyio.move_on_after(_ANSWER_TIMEOUT),
+            anyio.move_on_after(self._timing.answer),
             contextlib.suppress(*_LOST),
         ):
-            await self.connection.close(timeout=_ANSWER_TIMEOUT / 2)
+            await self.connection.close(timeout=self._timing.answer / 2)
 
 
 @contextlib.asynccontextmanager
@@ -121,13 +124,13 @@ async def end_sessions(
     await connection.fetch(sql("run/sessions_end"), session_name(run_id, ""), pids)
 
 
-async def take(connection: asyncpg.Connection[Any], account: str) -> None:
-    """Take the run lock; take it over from a run that is past its deadline. Raises LockHeld.
+async def take_over(connection: asyncpg.Connection[Any], account: str, timing: Timing) -> None:
+    """Take the run lock, if need be from a run that is past its deadline. Raises LockHeld.
 
-    A run that has no lock any more, or no time, is ended: what it was about to write is read anew.
+    A run without a lock, or past its time, is ended: what it was about to write is read anew.
     """
     keys = [lock_key("run", account), lock_key("fence", account)]
-    for _ in range(_ATTEMPTS):
+    for _ in range(timing.lock_attempts):
         taken = await connection.fetchval(sql("run/lock_try"), keys[0])
         newest = await connection.fetchrow(sql("run/newest"), account)
         running = newest is not None and newest["status"] == "running"
@@ -144,7 +147,7 @@ async def take(connection: asyncpg.Connection[Any], account: str) -> None:
         for holder in holders:
             if holder["backend_start"] <= newest["started_at"]:
                 await connection.fetchval(sql("run/backend_end"), holder["pid"])
-        await anyio.sleep(_POLL)
+        await anyio.sleep(timing.poll)
     raise LockHeld(f"the run that holds the lock of account {account!r} cannot be ended")
 
 

@@ -19,7 +19,6 @@ from syncer.store.schema import installed_revision, migrations_root, revisions
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_POLL: Final = 0.1
 _LOCK: Final = lock_key("migrate", "*")
 
 
@@ -32,7 +31,7 @@ async def upgrade(server: Server) -> tuple[str | None, str]:
         locked = False
         with anyio.move_on_after(server.timing.migrate):
             while not (locked := await connection.fetchval(sql("run/lock_try"), _LOCK)):  # noqa: ASYNC110  (the lock is the database's)
-                await anyio.sleep(_POLL)
+                await anyio.sleep(server.timing.poll)
         if not locked:
             raise ConfigError(
                 f"another 'syncer db upgrade' has been at work on {server.where} for "

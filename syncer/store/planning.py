@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from struct import Struct
 from typing import Any, Final
+from zlib import crc32
 
 import asyncpg
 import msgspec
@@ -16,15 +17,21 @@ import msgspec
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import PARSER, PART, Known
+from syncer.core.page import PARSER, Known
 from syncer.core.paging import Look, Snapshot
 from syncer.store.connection import Connection, sql
+
+_PARSER: Final = (PARSER << 32) + crc32(",".join(TRACKED).encode())
+"""How images are read and which columns they come to. What was read in another way is not known."""
+
+_AT_ONCE: Final = 10_000
+"""Rows fetched at once of what is stored of a zone, which may be too much to be held."""
 
 _PAGE: Final = Struct(">32sI")
 """A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
 
 
-class Zone(msgspec.Struct, kw_only=True):
+class StoredZone(msgspec.Struct, kw_only=True):
     """A zone as it is stored."""
 
     key: int
@@ -41,7 +48,7 @@ class Zone(msgspec.Struct, kw_only=True):
     """The most removals that a pending approval allows at the zone's next whole look."""
 
     @classmethod
-    def unstored(cls, listed: ListedZone) -> Zone:
+    def unstored(cls, listed: ListedZone) -> StoredZone:
         """Return a zone of which nothing is stored: a dry run writes none."""
         return cls(
             key=0,
@@ -55,10 +62,10 @@ class Zone(msgspec.Struct, kw_only=True):
         )
 
 
-async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zone]:
+async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, StoredZone]:
     """Return every zone of an account as it is stored."""
     return {
-        ZoneRef(row["service"], row["zone_id"]): Zone(
+        ZoneRef(row["service"], row["zone_id"]): StoredZone(
             key=row["zone_key"],
             ref=ZoneRef(row["service"], row["zone_id"]),
             name=row["zone_name"],
@@ -70,7 +77,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zon
             before=_look_of(row),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zone/known"), account, PARSER)
+        for row in await connection.fetch(sql("zone/known"), account, _PARSER)
     }
 
 
@@ -85,8 +92,8 @@ class Plan(msgspec.Struct, frozen=True):
     unseen: int = 0
 
 
-async def plans(
-    connection: Connection, zone: Zone, snapshot: Snapshot, *, full: bool
+async def plan_snapshot(
+    connection: Connection, zone: StoredZone, snapshot: Snapshot, *, full: bool
 ) -> AsyncIterator[Plan]:
     """Yield what a whole look at a zone changes, part by part: each is to be written at once.
 
@@ -101,20 +108,22 @@ async def plans(
     for block in offered.blocks(known):
         part = Plan({}, Diff(block))
         if held["rows"]:
-            part = await plan(connection, zone, block, full=full)
+            part = await plan_images(connection, zone, block, full=full)
         fresh += len(block)
         present += sum(image.present for image in part.stored.values())
         yield part
     unseen = len(offered) - fresh
     if held["present"] != unseen + present:  # not all that is stored as present is listed
         ids = offered.ids
-        rows = connection.cursor(sql("image/stored_present"), zone.key, prefetch=PART)
+        rows = connection.cursor(sql("image/stored_present"), zone.key, prefetch=_AT_ONCE)
         found = [row async for row in rows if row["image_id"] not in ids]
         yield Plan(_stored(found))
     yield Plan({}, unseen=unseen)
 
 
-async def plan(connection: Connection, zone: Zone, block: Block, *, full: bool = False) -> Plan:
+async def plan_images(
+    connection: Connection, zone: StoredZone, block: Block, *, full: bool = False
+) -> Plan:
     """Return what seeing images of a zone changes."""
     ids = block.ids()
     rows = await _stored_rows(connection, zone, ids)
@@ -134,16 +143,16 @@ async def plan(connection: Connection, zone: Zone, block: Block, *, full: bool =
 
 
 async def stored_images(
-    connection: Connection, zone: Zone, ids: Iterable[str]
+    connection: Connection, zone: StoredZone, ids: Iterable[str]
 ) -> dict[str, Stored]:
     """Return what is stored of some images of a zone, by id."""
     return _stored(await _stored_rows(connection, zone, ids))
 
 
 async def _stored_rows(
-    connection: Connection, zone: Zone, ids: Iterable[str]
+    connection: Connection, zone: StoredZone, ids: Iterable[str]
 ) -> list[asyncpg.Record]:
-    return await connection.fetch(sql("image/stored_some"), zone.key, list(ids))
+    return await connection.fetch(sql("image/stored_by_id"), zone.key, list(ids))
 
 
 def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:
@@ -176,7 +185,7 @@ async def keep_look(
         await connection.execute(
             sql("zone/look_keep"),
             zone_key,
-            PARSER,
+            _PARSER,
             look.asked,
             look.total,
             look.images,

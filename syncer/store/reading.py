@@ -68,7 +68,7 @@ class Reader:
         return row["moment"], row["account"]
 
 
-class Store:
+class ReadSession:
     """A session in which snapshots are read, one after another."""
 
     def __init__(self, connection: asyncpg.Connection[Any]) -> None:
@@ -89,7 +89,7 @@ class Store:
 
 
 @contextlib.asynccontextmanager
-async def reading(server: Server, *, name: str) -> AsyncIterator[Store]:
+async def read_session(server: Server, *, name: str) -> AsyncIterator[ReadSession]:
     """Open a session for reading."""
     async with server.session(name=name) as connection:
-        yield Store(connection)
+        yield ReadSession(connection)

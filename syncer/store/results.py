@@ -10,7 +10,7 @@ from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged
 from syncer.core.model import Failed, Fault, Gone, Image, Incomplete
 from syncer.core.paging import Look, Snapshot, Unchanged
-from syncer.store.planning import Plan, Zone
+from syncer.store.planning import Plan, StoredZone
 
 Outcome = Snapshot | Incomplete | Failed | Gone
 """What came of reading a zone, but for a whole look that read what is stored."""
@@ -23,7 +23,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     the images of every zone.
     """
 
-    zone: Zone
+    zone: StoredZone
     status: str
     images: int = 0
     pages: int = 0
@@ -38,7 +38,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one zone's candidates for removal."""
 
-    zone: Zone
+    zone: StoredZone
     tally: Tally = Tally()
     removed: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def seen_again(plan: Plan) -> int:
     return sum(plan.stored[image.image_id].withheld for image in seen)
 
 
-def unread(zone: Zone, outcome: Failed | Gone) -> Written:
+def unread(zone: StoredZone, outcome: Failed | Gone) -> Written:
     """Return what becomes of a zone that was not read."""
     return Written(
         zone=zone,
@@ -105,7 +105,7 @@ def unread(zone: Zone, outcome: Failed | Gone) -> Written:
 
 
 def written(
-    zone: Zone,
+    zone: StoredZone,
     outcome: Snapshot | Incomplete,
     compared: Comparison,
     approved: int | None,
@@ -141,7 +141,7 @@ def written(
     )
 
 
-def unchanged(zone: Zone, outcome: Unchanged) -> Written:
+def unchanged(zone: StoredZone, outcome: Unchanged) -> Written:
     """Return what became of a zone that read what is stored."""
     looked = outcome.looked
     return Written(

@@ -1,10 +1,10 @@
-"""What is older than is to be kept goes, in short transactions that harm no run beside them.
+"""Deleting what is older than is to be kept, in short transactions that harm no run beside them.
 
 Age is counted from the last look that read a zone, not from now: where syncer was switched off, or
 a zone is gone or fails, nothing grows old. Every answer about the kept time stays what it was, to
 the microsecond; before it everything is unknown, never absent (``retention.kept_from``, set before
-anything goes). Only rows that no run reads or writes are touched, so no lock of a run is needed;
-what was begun may be ended at any time, and is finished by the next prune.
+anything is deleted). Only rows that no run reads or writes are touched, so no lock of a run is
+needed; what was begun may be ended at any time, and is finished by the next prune.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import structlog
 
 from syncer.core.errors import ConfigError, LockHeld
 from syncer.store.connection import Server, in_time, sql
-from syncer.store.lock import lock_key
+from syncer.store.lock import limit_lock_waits, lock_key
 
 THIN_AFTER: Final = timedelta(days=30)
-"""Scans are left as they are for so long, for those who watch the crawling itself."""
+"""Age from which scans are thinned: until then each is there for those who watch the crawling."""
 BATCH: Final = 5000
-"""Rows that a transaction looks at."""
+"""Rows that one transaction looks at: its locks are held for tenths of a second."""
 Cursor = tuple[object, ...]
 _START: Final[Cursor] = ("", datetime.fromtimestamp(0, UTC))
 """Before every version: no id is empty."""
@@ -35,7 +35,7 @@ _log = structlog.get_logger()
 
 
 class Pruned(msgspec.Struct, kw_only=True):
-    """How many rows went, or would go. ``stopped``: it was told to stop before all were done."""
+    """How many rows were deleted, or would be; ``stopped`` before all were looked at."""
 
     versions: int = 0
     scans: int = 0
@@ -63,18 +63,20 @@ async def prune(
     LockHeld where another prune of the account is at work, ConfigError, DatabaseError.
     """
     pruned = Pruned()
-    limit = partial(in_time, server.where, server.timing.prune)
     async with server.session(name="syncer prune") as connection:
-        with limit():
+        task = partial(
+            _AccountPrune,
+            server=server,
+            connection=connection,
+            batch=batch,
+            dry_run=dry_run,
+            stopped=stopped,
+            pruned=pruned,
+        )
+        with in_time(server.where, server.timing.prune):
             names = await _accounts(connection, account)
         for name in names:
-            if not dry_run:
-                with limit():
-                    alone = await connection.fetchval(sql("run/lock_try"), lock_key("prune", name))
-                if not alone:
-                    raise LockHeld(f"another prune of account {name!r} is at work; try again later")
-            task = _Task(connection, name, batch, pruned, stopped, limit=limit, dry_run=dry_run)
-            await task.work(keep, thin_after)
+            await task(account=name).work(keep, thin_after)
             if pruned.stopped:
                 return pruned
         if vacuum and not dry_run and any(msgspec.structs.astuple(pruned)):
@@ -92,75 +94,74 @@ async def _accounts(connection: asyncpg.Connection[Any], account: str | None) ->
     raise ConfigError(f"nothing is stored of account {account!r}: known are {', '.join(known)}")
 
 
-class _Task:
-    """Prunes one account; what went is added to ``pruned``."""
+class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
+    """Prunes one account; the rows that are deleted are added to ``pruned``."""
 
-    def __init__(
-        self,
-        connection: asyncpg.Connection[Any],
-        account: str,
-        batch: int,
-        pruned: Pruned,
-        stopped: Callable[[], bool],
-        *,
-        limit: Callable[[], AbstractContextManager[None]],
-        dry_run: bool,
-    ) -> None:
-        self._connection = connection
-        self._limit = limit
-        self._account = account
-        self._batch = batch
-        self._pruned = pruned
-        self._stopped = stopped
-        self._dry_run = dry_run
+    server: Server
+    connection: asyncpg.Connection[Any]
+    account: str
+    batch: int
+    dry_run: bool
+    stopped: Callable[[], bool]
+    pruned: Pruned
+
+    def _limit(self) -> AbstractContextManager[None]:
+        return in_time(self.server.where, self.server.timing.prune)
 
     async def work(self, keep: timedelta, thin_after: timedelta) -> None:
-        """Do all steps. Each leaves every answer about the kept time as it was."""
+        """Do all steps; each leaves every answer about the kept time as it was. Raises LockHeld."""
         began = time.monotonic()
-        account, before = self._account, msgspec.structs.asdict(self._pruned)
+        account, before = self.account, msgspec.structs.asdict(self.pruned)
+        if not self.dry_run:
+            with self._limit():
+                alone = await self.connection.fetchval(
+                    sql("run/lock_try"), lock_key("prune", account)
+                )
+            if not alone:
+                raise LockHeld(f"another prune of account {account!r} is at work; try again later")
         with self._limit():
-            bounds = await self._connection.fetchrow(sql("prune/bounds"), account, keep, thin_after)
+            bounds = await self.connection.fetchrow(sql("prune/bounds"), account, keep, thin_after)
             assert bounds is not None  # noqa: S101  (an account is known by its runs)
             newest, old_before, thin_to = bounds
-            rows = await self._connection.fetch(sql("prune/zones"), account, keep)
+            rows = await self.connection.fetch(sql("prune/zones"), account, keep)
             keys, kept_from, first_runs = ([row[n] for row in rows] for n in range(3))
-            if not self._dry_run:
-                await self._connection.execute(sql("prune/mark"), keys, kept_from)
-        pruned = self._pruned
+            if not self.dry_run:
+                await self.connection.execute(sql("prune/mark"), keys, kept_from)
+        pruned = self.pruned
         for key, kept, first_run, _ in rows:
             if kept is not None:
                 pruned.versions += await self._sweep("prune/versions", key, kept, after=_START)
                 pruned.scans += await self._sweep("prune/scans", key, first_run)
         zones = (keys, kept_from, first_runs)
         pruned.runs += await self._sweep("prune/runs", account, old_before, newest, *zones)
-        # The last, so that a dry run counts as many runs: the scans of these are still there.
+        # Last, so that a dry run counts the same runs: their scans are still there.
         for key, _, first_run, thinned_to in rows:
-            after = (max(thinned_to, first_run - 1),)
-            pruned.thinned += await self._sweep("prune/thin", key, thin_to, after=after)
-        went = msgspec.structs.asdict(pruned)
+            cursor = (max(thinned_to, first_run - 1),)
+            pruned.thinned += await self._sweep("prune/thin", key, thin_to, after=cursor)
+        after = msgspec.structs.asdict(pruned)
         _log.info(
             "history.pruned",
             account=account,
-            dry_run=self._dry_run,
-            stopped=went.pop("stopped"),
+            dry_run=self.dry_run,
+            stopped=after.pop("stopped"),
             seconds=round(time.monotonic() - began, 3),
-            **{name: count - before[name] for name, count in went.items()},
+            **{name: count - before[name] for name, count in after.items()},
         )
 
     async def _sweep(
         self, statement: str, what: object, bound: object, *more: object, after: Cursor = (0,)
     ) -> int:
-        """Do a statement for so many rows at a time, each in a transaction; return what went."""
+        """Do a statement batch by batch, each in a transaction; return how many rows it deleted."""
         rows = 0
-        while not self._pruned.stopped:
-            if self._stopped():
-                self._pruned.stopped = True
+        while not self.pruned.stopped:
+            if self.stopped():
+                self.pruned.stopped = True
                 break
             with self._limit():
-                async with self._connection.transaction():
-                    await self._connection.execute(sql("run/lock_timeout"))
-                    row = await self._connection.fetchrow(
-                        sql(statement), what, bound, self._batch, self._dry_run, *after, *more
+                async with self.connection.transaction():
+                    await limit_lock_waits(self.connection, self.server.timing)
+                    row = await self.connection.fetchrow(
+                        sql(statement), what, bound, self.batch, self.dry_run, *after, *more
                     )
             assert row is not None  # noqa: S101  (each returns its count and where to go on)
             rows += row[0]

@@ -1,7 +1,33 @@
-"""The runs of an account: one at a time (lock), fenced, recorded, ended even after a crash.
+"""The runs of an account: one at a time, fenced, recorded, ended even after a crash.
 
-The fence is what keeps a process that lost its lock from writing: see ``Run.writing``. What is to
-be written is written though the database goes away and comes back: see ``Run.commit``.
+Theory of operation
+-------------------
+Three things keep two runs of an account from writing into each other.
+
+The lock. A run holds a session advisory lock (``lock``) from its beginning to its end, so that a
+second run of the account is refused at once. It is only a courtesy: it goes with its connection,
+and a process that lost its connection, or was frozen for an hour, does not know that it lost it.
+
+The fence. So every writing transaction of a run (``Run.transaction``) takes the account's fence,
+a transaction advisory lock, shared, and then checks that no newer run has a row in ``runs``: in
+this order, in two statements, so that the check sees all that was committed before the fence was
+taken. A run inserts its row (``begin``) while it holds the fence exclusively. Hence, when a run
+has begun, no transaction of an older one is under way, and none can commit any more: whatever
+wakes up finds a newer run and raises Superseded. This holds without the lock and without clocks.
+
+The deadline. Each row in ``runs`` says until when its run may be at work. A newcomer that finds
+the lock held by a run past its deadline ends the sessions of that run and takes the lock over; a
+run whose lock is free and whose row says ``running`` crashed, and its row says so from then on.
+
+Two rules more keep what is written complete though connections break.
+
+A transaction whose COMMIT got no answer is done or not done. The next try (``Run.commit``) takes
+the fence exclusively: it waits for the end of the one before, and then sees in ``zone_scans``
+whether that step was recorded. So it is done once, whatever was lost.
+
+Changes get their numbers in the feed at the end of their run (``Run.finish``), under one more lock
+and with the fence held exclusively: what was committed is numbered, and nothing is committed later
+below a number that a reader of the feed has already seen.
 """
 
 from __future__ import annotations
@@ -28,17 +54,19 @@ from syncer.store.clock import Clock, read_clock
 from syncer.store.connection import (
     Connection,
     Server,
+    Timing,
     acquired,
     in_time,
     is_lost,
     named_errors,
     sql,
 )
-from syncer.store.lock import lock_key
+from syncer.store.lock import limit_lock_waits, lock_key
 from syncer.store.schema import check_schema
 
 T = TypeVar("T")
 FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)
+"""The advisory lock under which changes get their numbers, one run of any account at a time."""
 _RECONNECT: Final = Backoff(first=0.1)
 _log = structlog.get_logger()
 
@@ -73,6 +101,82 @@ class Step(msgspec.Struct, frozen=True):
     amends: bool
 
 
+class Basis(msgspec.Struct, frozen=True):
+    """What a run begins with: the database's clock, and what is known of the API's rate limit."""
+
+    clock: Clock
+    learnt: Learnt | None
+
+
+@contextlib.asynccontextmanager
+async def begin(
+    server: Server, account: str, *, run_timeout: float, selection: dict[str, Any]
+) -> AsyncIterator[tuple[Run, Basis]]:
+    """Begin a run: take the lock, end what crashed, insert the row.
+
+    Raises LockHeld (naming the holder), DatabaseError, ConfigError.
+    """
+    async with lock.session(server, account) as held:
+        connection = held.connection
+        with in_time(server.where, server.timing.begin), named_errors(server.where, connection):
+            await check_schema(connection, server.where)
+            await lock.take_over(connection, account, server.timing)
+            basis = await _read_basis(connection, account)
+            seconds = run_timeout + 2 * server.timing.grace(run_timeout)
+            run_id = await _insert(connection, account, seconds, selection, server.timing)
+            await held.rename(run_id)
+        yield Run(held, server, account, run_id, run_timeout), basis
+
+
+async def begin_dry_run(server: Server, account: str) -> Basis:
+    """Make sure that what is stored can be read: all that a dry run needs. It leaves no row.
+
+    Raises DatabaseError or ConfigError.
+    """
+    async with server.session(name="syncer dry run", within=server.timing.begin) as connection:
+        await check_schema(connection, server.where)
+        return await _read_basis(connection, account)
+
+
+async def _read_basis(connection: Connection, account: str) -> Basis:
+    rate = await connection.fetchval(sql("run/rate_limit"), account)
+    learnt = None if rate is None else Learnt(rate=rate)
+    return Basis(await read_clock(connection), learnt)
+
+
+async def _insert(
+    connection: asyncpg.Connection[Any],
+    account: str,
+    seconds: float,
+    selection: dict[str, Any],
+    timing: Timing,
+) -> int:
+    """Insert the run's row, which may be at work for some ``seconds``; return its number.
+
+    The fence is held exclusively meanwhile: no transaction of an older run can be under way.
+    """
+    try:
+        async with connection.transaction():
+            await limit_lock_waits(connection, timing)
+            await connection.execute(sql("run/fence_exclusive"), lock_key("fence", account))
+            await connection.execute(sql("run/feed_lock"), FEED_KEY)
+            for row in await connection.fetch(sql("run/end_crashed"), account):
+                _log.warning("run.crashed", run_id=row["run_id"], account=account)
+            run_id: int = await connection.fetchval(
+                sql("run/insert"),
+                account,
+                timedelta(seconds=seconds),
+                __version__,
+                msgspec.json.encode(selection).decode(),
+            )
+    except asyncpg.LockNotAvailableError as error:
+        raise LockHeld(
+            f"a transaction of an older run of account {account!r} is still under way; "
+            "try again when it ended"
+        ) from error
+    return run_id
+
+
 class Run:
     """A run that holds the lock of its account."""
 
@@ -81,53 +185,54 @@ class Run:
     ) -> None:
         self._lock = held
         self._server = server
-        self._where = server.where
         self._timing = server.timing
         self._lost: set[int] = set()
         self._deadline = time.monotonic() + run_timeout + server.timing.grace(run_timeout)
-        self._tries: set[anyio.CancelScope] = set()
+        self._attempts: set[anyio.CancelScope] = set()
         self.account = account
         self.run_id = run_id
         self.last_change = 0
         self.extra_names: dict[str, set[str]] = {}
 
-    def number(self, changes: int) -> int:
+    def reserve_ordinals(self, changes: int) -> int:
         """Reserve ordinals for changes; return the one before the first."""
         before = self.last_change
         self.last_change += changes
         return before
 
-    def hurry(self) -> None:
-        """Wait no longer than a few seconds for a database that went away: the run is to end."""
+    def shorten_waits(self) -> None:
+        """Wait from now on ``Timing.recover`` at most for the database: the run is to end."""
         seconds = self._timing.recover
         self._deadline = min(self._deadline, time.monotonic() + seconds)
-        for scope in self._tries:
+        for scope in self._attempts:
             scope.deadline = min(scope.deadline, anyio.current_time() + seconds)
 
     @contextlib.asynccontextmanager
-    async def writing(
-        self, pool: asyncpg.Pool[Any], *, alone: bool = False
+    async def transaction(
+        self, pool: asyncpg.Pool[Any], *, exclusive: bool = False
     ) -> AsyncIterator[Connection]:
-        """A transaction that only the newest run of the account can enter. Raises Superseded.
+        """Open a transaction that only the newest run of the account can enter.
 
-        ``alone`` waits until no other transaction of the account is under way.
+        ``exclusive`` waits until no other transaction of the account is under way. Raises
+        Superseded, ConfigError, DatabaseError.
         """
         async with acquired(pool, self._server) as connection:
             backend = connection.get_server_pid()
             try:
                 async with connection.transaction():
-                    await self._enter(connection, alone=alone)
+                    await self._pass_fence(connection, exclusive=exclusive)
                     yield connection
             except BaseException as error:
                 if is_lost(connection) or not isinstance(error, Exception):
                     self._lost.add(backend)
                 raise
 
-    async def _enter(self, connection: Connection, *, alone: bool) -> None:
+    async def _pass_fence(self, connection: Connection, *, exclusive: bool) -> None:
         key = lock_key("fence", self.account)
-        if alone:
-            await connection.execute(sql("run/lock_timeout"))
-        await connection.execute(sql("run/fence_exclusive" if alone else "run/fence_shared"), key)
+        if exclusive:
+            await limit_lock_waits(connection, self._timing)
+        fence = "run/fence_exclusive" if exclusive else "run/fence_shared"
+        await connection.execute(sql(fence), key)
         if not await connection.fetchval(sql("run/fence_check"), self.account, self.run_id):
             raise Superseded(
                 f"a newer run of account {self.account!r} began; run {self.run_id} "
@@ -148,33 +253,33 @@ class Run:
         """
         done: list[T] = []
 
-        async def once(failures: int) -> T:
-            async with self.writing(pool, alone=failures > 0) as connection:
-                if done and step is not None and await self._recorded(connection, step):
-                    return done[-1]
-                done.append(await work(connection))
+        async def attempt(failures: int) -> T:
+            async with self.transaction(pool, exclusive=failures > 0) as connection:
+                recorded = (
+                    bool(done)
+                    and step is not None
+                    and await connection.fetchval(
+                        sql("zone/step_recorded"), step.zone_key, self.run_id, step.amends
+                    )
+                )
+                if not recorded:
+                    done.append(await work(connection))
             return done[-1]
 
-        return await self._until_done(once)
+        return await self._repeat(attempt)
 
-    async def _recorded(self, connection: Connection, step: Step) -> bool:
-        recorded: bool = await connection.fetchval(
-            sql("zone/step_recorded"), step.zone_key, self.run_id, step.amends
-        )
-        return recorded
-
-    async def _until_done(self, once: Callable[[int], Awaitable[T]]) -> T:
-        """Do something ``once`` more, given the number of failures, until it is done."""
+    async def _repeat(self, attempt: Callable[[int], Awaitable[T]]) -> T:
+        """Call ``attempt`` with the number of failures before it, until one succeeds."""
         failures = 0
         while True:
             try:
-                result = await self._try(once, failures)
+                result = await self._limited(attempt, failures)
             except DatabaseError as error:
                 failures += 1
-                self.extra_names.clear()  # what a lost transaction announced
+                self.extra_names.clear()  # what a lost transaction recorded
                 wait = _RECONNECT.delay(failures, random=random.random())  # noqa: S311
-                tries = _RECONNECT.attempts if isinstance(error, TransactionFailed) else None
-                if failures == tries or time.monotonic() + wait > self._deadline:
+                attempts = _RECONNECT.attempts if isinstance(error, TransactionFailed) else None
+                if failures == attempts or time.monotonic() + wait > self._deadline:
                     raise
                 _log.warning(
                     "database.lost",
@@ -189,18 +294,22 @@ class Run:
                     _log.info("database.regained", account=self.account, run_id=self.run_id)
                 return result
 
-    async def _try(self, once: Callable[[int], Awaitable[T]], failures: int) -> T:
+    async def _limited(self, attempt: Callable[[int], Awaitable[T]], failures: int) -> T:
+        """Make one attempt; after a failure, first make sure that the lock is held.
+
+        Raises DatabaseGone where it takes too long.
+        """
         left = max(1.0, self._deadline - time.monotonic())
         limit = min(left, self._timing.transaction * (failures + 1))
         with anyio.move_on_after(limit) as scope:
-            self._tries.add(scope)
+            self._attempts.add(scope)
             try:
                 if failures:
-                    await self._lock.regain(self._lost)
-                return await once(failures)
+                    await self._lock.restore(self._lost)
+                return await attempt(failures)
             finally:
-                self._tries.discard(scope)
-        raise DatabaseGone(f"the database at {self._where} does not answer")
+                self._attempts.discard(scope)
+        raise DatabaseGone(f"the database at {self._server.where} does not answer")
 
     async def finish(
         self,
@@ -217,13 +326,13 @@ class Run:
         reason = (fault.code, fault.message) if fault else (None, None)
         values = (status, *msgspec.structs.astuple(counts), *reason, self.last_change)
 
-        async def once(failures: int) -> None:
+        async def attempt(failures: int) -> None:
             connection = self._lock.connection
-            with named_errors(self._where, connection):
+            with named_errors(self._server.where, connection):
                 async with connection.transaction():
-                    # Alone: a commit of this run that is still under way must be seen before its
-                    # changes are numbered, or the feed would skip them.
-                    await self._enter(connection, alone=True)
+                    # Exclusive: a commit of this run that is still under way must be seen before
+                    # its changes are numbered, or the feed would skip them.
+                    await self._pass_fence(connection, exclusive=True)
                     await connection.execute(sql("run/feed_lock"), FEED_KEY)
                     ended = await connection.fetchval(sql("run/finish"), self.run_id, *values)
                     if ended is None and not failures:
@@ -234,87 +343,4 @@ class Run:
                         )
 
         self._deadline = max(self._deadline, time.monotonic() + self._timing.recover)
-        await self._until_done(once)
-
-
-_log = structlog.get_logger()
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What a run begins with: the database's clock, and what is known of the API's rate limit."""
-
-    clock: Clock
-    learnt: Learnt | None
-
-
-@contextlib.asynccontextmanager
-async def begin(
-    server: Server, account: str, *, run_timeout: float, selection: dict[str, Any]
-) -> AsyncIterator[tuple[Run, Known]]:
-    """Begin a run: take the lock, end what crashed, insert the row.
-
-    Raises LockHeld (naming the holder), DatabaseError, ConfigError.
-    """
-    async with lock.session(server, account) as held:
-        connection = held.connection
-        with in_time(server.where, server.timing.begin), named_errors(server.where, connection):
-            await check_schema(connection, server.where)
-            await lock.take(connection, account)
-            known = await _known(connection, account)
-            deadline = run_timeout + 2 * server.timing.grace(run_timeout)
-            run_id = await _start(connection, account, deadline, selection)
-            await held.name(run_id)
-        yield Run(held, server, account, run_id, run_timeout), known
-
-
-async def look(server: Server, account: str) -> Known:
-    """Make sure that a dry run can read what is stored. Raises DatabaseError or ConfigError."""
-    async with server.session(name="syncer dry run", within=server.timing.begin) as connection:
-        await check_schema(connection, server.where)
-        return await _known(connection, account)
-
-
-async def _known(connection: Connection, account: str) -> Known:
-    rate = await connection.fetchval(sql("run/rate_limit"), account)
-    learnt = None if rate is None else Learnt(rate=rate)
-    return Known(await read_clock(connection), learnt)
-
-
-async def _start(
-    connection: asyncpg.Connection[Any],
-    account: str,
-    deadline: float,
-    selection: dict[str, Any],
-) -> int:
-    """Insert the run's row while no transaction of an older run can be under way."""
-    try:
-        return await _insert(connection, account, deadline, selection)
-    except asyncpg.LockNotAvailableError as error:
-        raise LockHeld(
-            f"a transaction of an older run of account {account!r} is still under way; "
-            "try again when it ended"
-        ) from error
-
-
-async def _insert(
-    connection: asyncpg.Connection[Any],
-    account: str,
-    deadline: float,
-    selection: dict[str, Any],
-) -> int:
-    async with connection.transaction():
-        await connection.execute(sql("run/lock_timeout"))
-        await connection.execute(sql("run/fence_exclusive"), lock_key("fence", account))
-        await connection.execute(sql("run/feed_lock"), FEED_KEY)
-        for row in await connection.fetch(sql("run/crashed"), account):
-            _log.warning("run.crashed", run_id=row["run_id"], account=account)
-        row = await connection.fetchrow(
-            sql("run/start"),
-            account,
-            timedelta(seconds=deadline),
-            __version__,
-            msgspec.json.encode(selection).decode(),
-        )
-        assert row is not None  # noqa: S101  (insert ... returning)
-        run_id: int = row["run_id"]
-        return run_id
+        await self._repeat(attempt)

@@ -14,7 +14,7 @@ from syncer.core.guard import Judged
 from syncer.core.line import NULL, Block
 from syncer.core.model import TRACKED, Fault, ListedZone, Looked
 from syncer.store.connection import Connection, sql
-from syncer.store.planning import Zone
+from syncer.store.planning import StoredZone
 from syncer.store.runs import Run
 
 COPIED: Final = (
@@ -30,6 +30,7 @@ COPIED: Final = (
 )
 """The columns that ``Block.rows`` fills."""
 _COPIED_AT_ONCE: Final = 1000
+"""Rows a chunk of COPY: large enough that chunks cost little, small enough to be held twice."""
 _log = structlog.get_logger()
 
 
@@ -45,12 +46,12 @@ async def describe_zones(connection: Connection, account: str, zones: Sequence[L
     )
 
 
-async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int:
+async def write_diff(connection: Connection, run: Run, zone: StoredZone, diff: Diff) -> int:
     """Write a diff in sets; return the ordinal of its last change."""
     if diff.appeared:
-        await _add(connection, run, zone, diff.appeared)
+        await _copy_appeared(connection, run, zone, diff.appeared)
     if diff.changes:
-        before = run.number(len(diff.changes))
+        before = run.reserve_ordinals(len(diff.changes))
         images = [change.image for change in diff.changes]
         await connection.execute(
             sql("image/change"),
@@ -76,13 +77,13 @@ async def write(connection: Connection, run: Run, zone: Zone, diff: Diff) -> int
             [image.extra_digest for image in diff.refreshed],
         )
     if diff:
-        await announce(connection, run, zone.ref.service, diff)
+        await record_new_names(connection, run, zone.ref.service, diff)
     return run.last_change if diff.appeared or diff.changes else 0
 
 
-async def _add(connection: Connection, run: Run, zone: Zone, block: Block) -> None:
+async def _copy_appeared(connection: Connection, run: Run, zone: StoredZone, block: Block) -> None:
     """Copy images that were never stored."""
-    before = run.number(len(block))
+    before = run.reserve_ordinals(len(block))
     whole = zone.last_complete_at
     rows = block.rows(
         f"{zone.key}", f"{run.run_id}\t{whole.isoformat() if whole else NULL}", before + 1
@@ -97,7 +98,7 @@ async def _add(connection: Connection, run: Run, zone: Zone, block: Block) -> No
     )
 
 
-async def announce(connection: Connection, run: Run, service: str, diff: Diff) -> None:
+async def record_new_names(connection: Connection, run: Run, service: str, diff: Diff) -> None:
     """Record and log names in ``extra`` that this account's service never sent before."""
     written = (*(change.image for change in diff.changes), *diff.refreshed)
     extras = diff.appeared.extras().union(image.extra for image in written if image.extra)
@@ -115,24 +116,24 @@ async def announce(connection: Connection, run: Run, service: str, diff: Diff) -
         _log.info("field.appeared", account=run.account, service=service, names=names)
 
 
-async def count(
+async def adjust_counts(
     connection: Connection,
-    zone: Zone,
+    zone: StoredZone,
     *,
     present: int = 0,
     withheld: int = 0,
     gone: bool = False,
     back: bool = False,
 ) -> None:
-    """Keep a zone's counts in step with its images, and note that it went or came back."""
+    """Add to a zone's counts of images; note that it is gone, or back."""
     if present or withheld or gone or back:
         await connection.execute(sql("zone/update"), zone.key, present, withheld, gone, back)
 
 
-async def record(
+async def record_scan(
     connection: Connection,
     run: Run,
-    zone: Zone,
+    zone: StoredZone,
     looked: Looked,
     *,
     status: str,
@@ -165,7 +166,7 @@ async def record(
 
 
 async def record_unchanged(
-    connection: Connection, run: Run, seen: Sequence[tuple[Zone, Looked, int]]
+    connection: Connection, run: Run, seen: Sequence[tuple[StoredZone, Looked, int]]
 ) -> None:
     """Record whole looks that read what is stored: for each its zone, look, number of images."""
     scans = [
@@ -185,8 +186,10 @@ async def record_unchanged(
     )
 
 
-async def decide(connection: Connection, run: Run, zone: Zone, judged: Judged) -> None:
-    """Use up the zone's approval and say what came of it."""
+async def decide_approval(
+    connection: Connection, run: Run, zone: StoredZone, judged: Judged
+) -> None:
+    """Use up the zone's pending approval, and log what became of it."""
     candidates = len(judged.candidates.image_ids)
     row = await connection.fetchrow(
         sql("zone/approval_decide"), zone.key, judged.approval, run.run_id, candidates

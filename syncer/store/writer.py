@@ -1,6 +1,6 @@
 """The transactions of a run: each done whole or not at all, and again where the database goes away.
 
-What is written in them is told in ``zone``: functions that take a transaction.
+What they write of a zone stands in ``zone``: functions that take a transaction.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from syncer.core.normalise import same_json
 from syncer.core.paging import Snapshot, Unchanged
 from syncer.store import planning, results, tables
 from syncer.store.connection import Connection, Server, acquired
-from syncer.store.planning import Zone
+from syncer.store.planning import StoredZone
 from syncer.store.results import Written
 from syncer.store.runs import Run, Step
 from syncer.store.zone import Transaction, record_look
@@ -46,7 +46,7 @@ class Writer:
         self._run = run
         self._account = account
         self._full = full
-        self._zones: dict[ZoneRef, Zone] = {}
+        self._zones: dict[ZoneRef, StoredZone] = {}
         # What is stored of a large zone is held in digests while it is compared: one at a time.
         self._large = anyio.Lock()
 
@@ -54,7 +54,7 @@ class Writer:
         """Read which zones are known."""
         self._zones = await self._do(partial(planning.known_zones, account=self._account))
 
-    async def describe_zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, Zone]:
+    async def describe_zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, StoredZone]:
         """Store zones that are new or described anew; return every zone that is known."""
         changed = [
             zone
@@ -64,14 +64,14 @@ class Writer:
             or not same_json(old.attributes, zone.attributes)
         ]
 
-        async def describe(connection: Connection) -> dict[ZoneRef, Zone]:
+        async def describe(connection: Connection) -> dict[ZoneRef, StoredZone]:
             await tables.describe_zones(connection, self._account, changed)
             return await planning.known_zones(connection, self._account)
 
         if self._run is not None and changed:
             self._zones = await self._do(describe)
         for zone in changed:
-            self._zones.setdefault(zone.ref, Zone.unstored(zone))
+            self._zones.setdefault(zone.ref, StoredZone.unstored(zone))
         return self._zones
 
     async def record(self, outcome: results.Outcome) -> Written:

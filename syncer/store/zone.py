@@ -16,7 +16,7 @@ from syncer.core.model import Failed, Fault, Gone, Incomplete
 from syncer.core.paging import Candidates, Snapshot
 from syncer.store import planning, results, tables
 from syncer.store.connection import Connection, sql
-from syncer.store.planning import Zone
+from syncer.store.planning import StoredZone
 from syncer.store.results import Outcome, Removed, Written
 from syncer.store.runs import Run
 
@@ -29,7 +29,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
     connection: Connection
     run: Run | None
-    zone: Zone
+    zone: StoredZone
     full: bool
 
 
@@ -46,7 +46,7 @@ async def record_look(tx: Transaction, outcome: Outcome) -> Written:
         compared.add(plan)
         if tx.run is not None:
             last_change = (
-                await tables.write(tx.connection, tx.run, tx.zone, plan.diff) or last_change
+                await tables.write_diff(tx.connection, tx.run, tx.zone, plan.diff) or last_change
             )
     approved = tx.zone.approved
     if approved is not None and tx.run is not None:
@@ -71,10 +71,10 @@ async def record_look(tx: Transaction, outcome: Outcome) -> Written:
 
 async def _plans(tx: Transaction, outcome: Snapshot | Incomplete) -> AsyncIterator[planning.Plan]:
     if isinstance(outcome, Snapshot):
-        async for plan in planning.plans(tx.connection, tx.zone, outcome, full=tx.full):
+        async for plan in planning.plan_snapshot(tx.connection, tx.zone, outcome, full=tx.full):
             yield plan
     else:
-        yield await planning.plan(tx.connection, tx.zone, Block.of(outcome.images.values()))
+        yield await planning.plan_images(tx.connection, tx.zone, Block.of(outcome.images.values()))
 
 
 async def _record(
@@ -90,7 +90,7 @@ async def _record(
     if tx.run is None:
         return
     zone, tally = tx.zone, written.tally
-    await tables.count(
+    await tables.adjust_counts(
         tx.connection,
         zone,
         present=present + tally.appeared + tally.returned,
@@ -98,7 +98,7 @@ async def _record(
         gone=isinstance(outcome, Gone),
         back=isinstance(outcome, Snapshot) and zone.gone,
     )
-    await tables.record(
+    await tables.record_scan(
         tx.connection,
         tx.run,
         zone,
@@ -111,7 +111,7 @@ async def _record(
         fault=written.fault,
     )
     if written.judged is not None and written.judged.approval is not None:
-        await tables.decide(tx.connection, tx.run, zone, written.judged)
+        await tables.decide_approval(tx.connection, tx.run, zone, written.judged)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
         look = results.look_to_keep(written, outcome)
         await planning.keep_look(tx.connection, zone.key, zone.before, look)
@@ -127,7 +127,7 @@ async def withhold(tx: Transaction, candidates: Candidates) -> Removed:
         await tx.connection.execute(
             sql("image/unlisted"), tx.zone.key, ids, tx.zone.last_complete_at, "withheld"
         )
-        await tables.count(tx.connection, tx.zone, withheld=newly)
+        await tables.adjust_counts(tx.connection, tx.zone, withheld=newly)
         await _amend(tx, result, status="guarded")
     return result
 
@@ -135,7 +135,7 @@ async def withhold(tx: Transaction, candidates: Candidates) -> Removed:
 async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Removed:
     """Remove what the API, asked by id, did not return; store what it did return."""
     connection, zone, removal = tx.connection, tx.zone, answers.removal()
-    plan = await planning.plan(connection, zone, Block.of(answers.returned.values()))
+    plan = await planning.plan_images(connection, zone, Block.of(answers.returned.values()))
     diff = plan.diff
     asked = (*removal.image_ids, *answers.unanswered)
     stored = await planning.stored_images(connection, zone, asked)
@@ -149,15 +149,15 @@ async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Remo
         fault=fault,
     )
     if (run := tx.run) is not None:
-        await tables.write(connection, run, zone, diff)
-        before = run.number(len(gone))
+        await tables.write_diff(connection, run, zone, diff)
+        before = run.reserve_ordinals(len(gone))
         listed_at = zone.last_complete_at
         await connection.execute(sql("image/remove"), zone.key, run.run_id, before, gone, listed_at)
         await connection.execute(
             sql("image/unlisted"), zone.key, unanswered, listed_at, "unconfirmed"
         )
         released = sum(stored[i].withheld for i in (*gone, *unanswered))
-        await tables.count(
+        await tables.adjust_counts(
             connection,
             zone,
             present=result.tally.returned - len(gone),
@@ -168,10 +168,10 @@ async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Remo
 
 
 async def mark_gone(tx: Transaction, fault: Fault | None) -> Removed:
-    """Note that a zone went between its look and the question by id: nothing is removed."""
+    """Note that a zone was gone when its candidates were asked for by id: nothing is removed."""
     result = Removed(zone=tx.zone, zone_gone=True)
     if tx.run is not None:
-        await tables.count(tx.connection, tx.zone, gone=True)
+        await tables.adjust_counts(tx.connection, tx.zone, gone=True)
         await _amend(tx, msgspec.structs.replace(result, fault=fault), status="gone")
     return result
 

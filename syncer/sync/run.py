@@ -22,7 +22,7 @@ from syncer.core.model import Fault
 from syncer.secrets import redacted
 from syncer.store.connection import Server
 from syncer.store.lock import session_name
-from syncer.store.runs import Known, Run, begin, look
+from syncer.store.runs import Basis, Run, begin, begin_dry_run
 from syncer.store.writer import Writer
 from syncer.sync.crawl import WRITERS, Crawl, Listings, Progress
 from syncer.sync.options import RunOptions
@@ -64,8 +64,8 @@ async def run_once(
         listings = Listings(client, options.selection, stop)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(listings.ask)  # meanwhile the database is made ready
-        run, known = await _begin(options, server, stop, stack)
-        client.learn(known.learnt)
+        run, basis = await _begin(options, server, stop, stack)
+        client.learn(basis.learnt)
         report = Report(account=options.account, run_id=run.run_id if run else None)
         stack.enter_context(bound_contextvars(run_id=report.run_id))
         run_span.tell({"syncer.run_id": report.run_id})
@@ -78,7 +78,7 @@ async def run_once(
                 client=client,
                 listings=listings,
                 writer=writer,
-                clock=known.clock,
+                clock=basis.clock,
                 report=report,
                 stop=stop,
                 progress=progress,
@@ -89,11 +89,11 @@ async def run_once(
 
 async def _begin(
     options: RunOptions, server: Server, stop: Stop, stack: contextlib.AsyncExitStack
-) -> tuple[Run | None, Known]:
+) -> tuple[Run | None, Basis]:
     """Begin the run, unless it is told to stop while it waits for locks; a dry run only looks."""
     if options.dry_run:
-        return None, await look(server, options.account)
-    begun: list[tuple[Run, Known]] = []
+        return None, await begin_dry_run(server, options.account)
+    begun: list[tuple[Run, Basis]] = []
 
     async def enter() -> None:
         selection = msgspec.to_builtins(options.selection)
@@ -102,9 +102,9 @@ async def _begin(
 
     if not await stop.guard(enter):
         raise Interrupted("told to stop before the run began; nothing was done")
-    ((run, known),) = begun
-    stop.listeners.append(lambda reason: run.hurry() if reason.code == STOPPED else None)
-    return run, known
+    ((run, basis),) = begun
+    stop.listeners.append(lambda reason: run.shorten_waits() if reason.code == STOPPED else None)
+    return run, basis
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ import msgspec
 
 from syncer.core.glob import matches
 from syncer.core.model import ZoneRef
-from syncer.store.planning import Zone
+from syncer.store.planning import StoredZone
 from syncer.sync.zones import Target
 
 
@@ -29,7 +29,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(
     listed: set[ZoneRef],
-    known: dict[ZoneRef, Zone],
+    known: dict[ZoneRef, StoredZone],
     selection: Selection,
     unreliable: set[str],
 ) -> tuple[list[Target], list[ZoneRef]]:

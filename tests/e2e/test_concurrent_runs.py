@@ -1,4 +1,4 @@
-"""Locks, fencing, crashes, and runs that are told to stop."""
+"""Locks, fencing, crashes, and runs that are stopped."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.core.model import Fault
 from syncer.simulator import Simulator, World
 from syncer.store import lock
-from syncer.store.connection import Server
+from syncer.store.connection import Server, Timing
 from syncer.store.runs import Counts, Run, begin
 from syncer.sync.report import Report
 from syncer.sync.stop import Stop
 from tests.support import assert_exact
 
-TOLD = Fault(code="STOPPED", message="told to stop")
+STOPPED = Fault(code="STOPPED", message="told to stop")
 
 
 @contextlib.asynccontextmanager
@@ -71,7 +71,7 @@ async def test_a_run_past_its_deadline_is_taken_over_and_cannot_write(
         assert 0 == (await sync()).exit_code
 
         with pytest.raises(Superseded, match="newer run"):
-            async with frozen.writing(pool) as connection:
+            async with frozen.transaction(pool) as connection:
                 await connection.execute("delete from syncer_store.zone_scans")
     assert ["crashed", "succeeded"] == [
         row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
@@ -92,7 +92,7 @@ async def test_a_run_that_lost_its_lock_cannot_write_over_a_newer_one(
         )
         assert 0 == (await sync()).exit_code
         with pytest.raises(Superseded):
-            async with old.writing(pool):
+            async with old.transaction(pool):
                 pass
         await late.__aexit__(None, None, None)
 
@@ -103,7 +103,7 @@ async def test_a_newer_run_waits_for_a_transaction_under_way(url: str, db: Any) 
     async with Server(url).pool(size=1, name="old") as pool:
         old = run(url)
         first = await old.__aenter__()
-        async with anyio.create_task_group() as tasks, first.writing(pool):
+        async with anyio.create_task_group() as tasks, first.transaction(pool):
             await db.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity "
                 "where application_name like 'syncer sync%'"
@@ -128,7 +128,7 @@ async def test_changes_are_numbered_in_the_order_in_which_runs_end(
 ) -> None:
     """A run that began first and ends last has the later change ids: no cursor skips it."""
     async with run(url, "slow") as slow:
-        slow.number(3)
+        slow.reserve_ordinals(3)
         await sync(SYNCER_ACCOUNT="fast")
         await slow.finish("succeeded", Counts())
     rows = await db.fetch("select account, change_base from syncer_store.runs")
@@ -138,7 +138,7 @@ async def test_changes_are_numbered_in_the_order_in_which_runs_end(
 async def test_a_stopped_run_keeps_what_was_read(
     environment: dict[str, str], sync: Any, db: Any
 ) -> None:
-    """Told to stop, a run asks no more, writes what it read, removes nothing, and exits 3."""
+    """A run that is stopped asks no more, writes what it read, removes nothing, and exits 3."""
     world = World.generate(seed=9, zones=6, images=10)
     async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
@@ -150,7 +150,7 @@ async def test_a_stopped_run_keeps_what_was_read(
 
         def stop_at_the_fourth(_call: Any) -> None:
             if len(simulator.calls) == 4:
-                stop.now(TOLD)
+                stop.now(STOPPED)
 
         simulator.on_call = stop_at_the_fourth
         report = await sync(stop=stop, SYNCER_MAX_CONCURRENCY="1")
@@ -268,7 +268,7 @@ async def test_a_newcomer_does_not_end_a_newcomer(url: str, sync: Any, db: Any) 
     await sync()
     await overdue(db)
     async with lock.session(Server(url), "default") as quicker:
-        await lock.take(quicker.connection, "default")
+        await lock.take_over(quicker.connection, "default", Timing())
         with pytest.raises(LockHeld):
             await sync()
         assert 1 == await quicker.connection.fetchval("select 1")
@@ -292,7 +292,7 @@ async def test_a_run_frozen_in_a_transaction_holds_up_no_other(
             )
 
         async def write() -> None:
-            async with frozen.writing(pool) as connection:
+            async with frozen.transaction(pool) as connection:
                 assert 0 == (await sync()).exit_code
                 await connection.execute("delete from syncer_store.zone_scans")
 

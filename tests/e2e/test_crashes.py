@@ -1,6 +1,6 @@
-"""Processes killed, frozen, robbed of their connections and told to stop, at any moment.
+"""Processes killed, frozen, robbed of their connections and stopped, at any moment.
 
-``SYNCER_TEST_KILLS=200 pytest tests/e2e/test_crashes.py -k killed`` kills so many runs.
+``SYNCER_TEST_KILLS=200 pytest tests/e2e/test_crashes.py -k killed`` kills 200 runs.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ async def kill_one(proxy: Proxy, simulator: Simulator, start: Start, random: Ran
 
 
 async def how_far(db: Any, runs: int) -> str:
-    """How far the run came that was begun after so many."""
+    """How far the run came that was begun after that number of runs."""
     row = await db.fetchrow(
         "select status, change_base, (select count(*) from syncer.zone_scans as s "
         "where s.run_id = r.run_id) as zones from syncer_store.runs as r order by run_id offset $1",
@@ -284,7 +284,7 @@ async def test_of_two_processes_one_works(  # noqa: PLR0917
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("phase", ["beginning", "listing", "reading", "writing", "asking by id"])
-async def test_a_run_that_is_told_to_stop_ends_with_what_it_has(  # noqa: PLR0917
+async def test_a_run_that_is_stopped_ends_with_what_it_has(  # noqa: PLR0917
     phase: str,
     number: signal.Signals,
     proxy: Proxy,
@@ -310,7 +310,7 @@ async def test_a_run_that_is_told_to_stop_ends_with_what_it_has(  # noqa: PLR091
             await db.execute("lock table syncer_store.runs in access exclusive mode")
         if phase == "writing":
             hold_at(proxy, 4, COMMIT)
-        told = await start()
+        stopping = await start()
         hit = {
             "listing": lambda: any(call.faults for call in simulator.calls),
             "writing": lambda: held(proxy),
@@ -327,18 +327,18 @@ async def test_a_run_that_is_told_to_stop_ends_with_what_it_has(  # noqa: PLR091
                 await anyio.lowlevel.checkpoint()
         else:
             await until(hit[phase])
-        told.signal(number)
+        stopping.signal(number)
         if phase == "writing":
             proxy.hook = lambda _message: None
             proxy.gate.set()
-        await told.wait()
-    assert 3 == told.code, told.err
+        await stopping.wait()
+    assert 3 == stopping.code, stopping.err
     if phase == "beginning":
-        assert "told to stop before the run began" in told.err
+        assert "told to stop before the run began" in stopping.err
     else:
         row = await db.fetchrow("select status, error_code from syncer.runs order by run_id desc")
         assert ("partial", "STOPPED") == tuple(row)
-        assert "told to stop" in told.err
+        assert "told to stop" in stopping.err
     assert gone in (await stored_ids(db))
     await check(db, {})
     simulator.clear_faults()
@@ -351,17 +351,17 @@ async def stored_ids(db: Any) -> set[str]:
     return {row[0] for row in rows}
 
 
-async def test_told_twice_a_run_gives_up_at_once(
+async def test_a_run_that_is_stopped_twice_gives_up_at_once(
     proxy: Proxy, start: Start, sync: Any, world: World, db: Any
 ) -> None:
     """The second signal does not wait for the database: exit 3, and the next run has all."""
     hold_at(proxy, 4, COMMIT)
-    told = await start()
+    stopping = await start()
     await until(lambda: held(proxy))
-    told.signal(signal.SIGTERM)
-    told.signal(signal.SIGINT)
-    await told.wait()
-    assert (3, True) == (told.code, "told twice" in told.err)
+    stopping.signal(signal.SIGTERM)
+    stopping.signal(signal.SIGINT)
+    await stopping.wait()
+    assert (3, True) == (stopping.code, "told twice" in stopping.err)
     proxy.hook = lambda _message: None
     proxy.gate.set()
     assert 0 == (await sync()).exit_code

@@ -105,7 +105,7 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
     assert 0 == (await sync()).exit_code
     short = Timing(read=0.3, prune=0.3, close=1.0)
     async with Proxy(url) as proxy:
-        proxy.hook = lambda message: "hush" if b"as metrics tell of them" in message else None
+        proxy.hook = lambda message: "hush" if b"as metrics show them" in message else None
         with anyio.fail_after(20):
             assert await metrics.stored_zones(Server(proxy.url, timing=short), "default") is None
     for statement in ("prune/accounts", "run/lock_try", "prune/zones", "prune/runs", "prune/thin"):
@@ -121,7 +121,7 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
 
 
 async def test_a_session_that_cannot_be_closed_is_no_error(url: str, timing: Timing) -> None:
-    """What was asked was answered: that the server says nothing to the farewell is told nobody."""
+    """What was asked was answered: a server that does not answer the closing is not reported."""
     async with Proxy(url) as proxy:
         with anyio.fail_after(20):
             async with Server(proxy.url, timing=timing).session() as connection:

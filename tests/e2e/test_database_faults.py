@@ -109,10 +109,10 @@ async def scans(db: Any) -> int:
 
 @pytest.mark.parametrize("number", range(1, 13))
 @pytest.mark.parametrize("verdict", ["before", "after"])
-async def test_a_commit_that_was_not_heard_of_is_done_once(  # noqa: PLR0917
+async def test_a_commit_without_an_answer_is_done_once(  # noqa: PLR0917
     number: int, verdict: str, proxy: Proxy, sync: Any, world: World, db: Any
 ) -> None:
-    """Whether PostgreSQL did what it was told last is found out, whatever it was told."""
+    """Whether PostgreSQL committed before the connection was lost is found out, at each commit."""
     await messages(proxy, sync, world)
     drift(world, 1)
     for image_id in sorted(world.images("SEL-A"))[:15]:  # more than the guard lets pass

@@ -11,7 +11,7 @@ import pytest
 from syncer.core.model import Learnt
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server
-from syncer.store.runs import look
+from syncer.store.runs import begin_dry_run
 from tests.invariants import check
 from tests.support import assert_exact, rows, stored
 
@@ -229,5 +229,5 @@ async def test_what_is_learnt_of_a_rate_limit_is_kept(
     assert report.run_id == limit["run_id"]
     assert 2 < limit["calls_per_second"] < 200
     server = Server(environment["SYNCER_DATABASE_URL"])
-    known = await look(server, "limited")
+    known = await begin_dry_run(server, "limited")
     assert known.learnt == Learnt(rate=limit["calls_per_second"])

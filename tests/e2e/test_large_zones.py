@@ -157,7 +157,7 @@ async def stored(db: Any) -> Any:
     }
 
 
-async def test_a_zone_that_is_large_indeed(simulator: Simulator, sync: Any, db: Any) -> None:
+async def test_a_zone_of_twenty_thousand_images(simulator: Simulator, sync: Any, db: Any) -> None:
     """Twenty thousand images and some: stored, seen again, 1 % changed, some removed; no leak."""
     world = simulator.world = World.generate(seed=3, zones=0, sizes={A: 20_500})
     before = open_files()

@@ -22,7 +22,7 @@ Look = tuple[datetime, list[Any]]
 
 
 async def age(db: Any, **by: int) -> None:
-    """Let everything that is stored have happened so much earlier."""
+    """Move everything that is stored into the past by an interval."""
     (interval,) = (f"interval '{number} {unit}'" for unit, number in by.items())
     columns = await db.fetch("""
         select table_name, string_agg(column_name, ' ') from information_schema.columns
@@ -43,7 +43,7 @@ async def age(db: Any, **by: int) -> None:
 
 @pytest.fixture
 def past(sync: Any, world: World, db: Any) -> Callable[[int], Awaitable[None]]:
-    """Do so many runs, five days apart, with drift between most of them."""
+    """Do runs, five days apart, with drift between most of them."""
     seeds = itertools.count()
 
     async def made(runs: int) -> None:
@@ -61,7 +61,7 @@ async def remembered(db: Any, days: int) -> Look:
     return at, await db.fetch(ASOF, at)
 
 
-def went(done: Done) -> dict[tuple[str, str], int]:
+def pruned(done: Done) -> dict[tuple[str, str], int]:
     assert 0 == done.code, done.err
     return {(row["table"], row["why"]): row["rows"] for row in rows(done)}
 
@@ -74,16 +74,16 @@ async def test_what_is_older_goes_and_what_is_kept_says_the_same(
     at, there = await remembered(db, 15)
     assert "baseline" in (await syncer("baseline", "save", "b")).out
     images, changes = rows(await syncer("images")), rows(await syncer("changes"))
-    would = went(await syncer("prune", "--keep", "17d", "--dry-run"))
+    would = pruned(await syncer("prune", "--keep", "17d", "--dry-run"))
     versions = await db.fetchval("select count(*) from syncer_store.image_history")
 
-    assert would == went(await syncer("prune", SYNCER_KEEP="17d"))
+    assert would == pruned(await syncer("prune", SYNCER_KEEP="17d"))
     for gone in (("image_history", "older"), ("zone_scans", "older"), ("runs", "older")):
         assert would[gone] > 0, would
     assert versions - would["image_history", "older"] == await db.fetchval(
         "select count(*) from syncer_store.image_history"
     )
-    assert {0} == set(went(await syncer("prune", "--keep", "17d")).values())
+    assert {0} == set(pruned(await syncer("prune", "--keep", "17d")).values())
 
     assert images == rows(await syncer("images"))
     assert there == await db.fetch(ASOF, at)
@@ -120,8 +120,8 @@ async def test_a_crawler_that_was_off_loses_nothing(
     await past(6)
     await age(db, days=365)
     at, there = await remembered(db, 365 + 6)
-    before = went(await syncer("prune", "--keep", "20d", "--dry-run"))
-    assert before == went(await syncer("prune", "--keep", "20d"))
+    before = pruned(await syncer("prune", "--keep", "20d", "--dry-run"))
+    assert before == pruned(await syncer("prune", "--keep", "20d"))
     kept = await db.fetch("select now() - kept_from from syncer.zones")
     assert {385} == {row[0].days for row in kept}
     assert there
@@ -129,7 +129,7 @@ async def test_a_crawler_that_was_off_loses_nothing(
 
     middle, known = await remembered(db, 100)
     await sync()
-    assert went(await syncer("prune", "--keep", "200d"))["zone_scans", "older"] > 0
+    assert pruned(await syncer("prune", "--keep", "200d"))["zone_scans", "older"] > 0
     assert known == await db.fetch(ASOF, middle)
     assert {365} == {(middle - row["observed_at"]).days + 100 for row in known}
     assert [] == await db.fetch(ASOF, at)
@@ -153,7 +153,7 @@ async def test_looks_that_found_nothing_new_are_thinned(
         "WENT",
         *["image_history", "older", "0", "zone_scans", "older", "0"],
     ] == (shown.split()[:9])
-    thinned = went(await syncer("prune", "--keep", "400d", "--thin-after", "0"))
+    thinned = pruned(await syncer("prune", "--keep", "400d", "--thin-after", "0"))
     assert thinned["zone_scans", "thinned"] in {3 * 6, 2 * 6, 6}  # midnight may be between
     assert there == await db.fetch(ASOF, at)
     assert 7 * 6 == await db.fetchval("select sum(looks) from syncer.zone_scans")
@@ -186,12 +186,12 @@ async def test_a_prune_and_a_run_do_not_wait_for_each_other(
     async with (
         begin(Server(url), "default", run_timeout=60, selection={}) as (run, _),
         Server(url).pool(size=1, name="t") as pool,
-        run.writing(pool) as connection,
+        run.transaction(pool) as connection,
     ):
         assert isinstance(run, Run)
         await connection.execute("update syncer_store.zones set present = present")
         await connection.execute("update syncer_store.images set extra = extra")
-        assert went(await syncer("prune", "--keep", "20d"))["zone_scans", "older"] > 0
+        assert pruned(await syncer("prune", "--keep", "20d"))["zone_scans", "older"] > 0
     await past(2)
     async with db.transaction():
         for statement in (
@@ -207,12 +207,12 @@ async def test_a_prune_and_a_run_do_not_wait_for_each_other(
     await assert_exact(db, world)
 
 
-async def test_told_to_stop_it_ends_with_what_it_did(
+async def test_a_prune_that_is_stopped_ends_with_what_it_did(
     syncer: Any, past: Any, environment: dict[str, str], db: Any
 ) -> None:
     """SIGTERM: the set in hand is finished, exit 3, and the next prune does the rest."""
     await past(4)
-    would = went(await syncer("prune", "--keep", "9d", "--dry-run"))
+    would = pruned(await syncer("prune", "--keep", "9d", "--dry-run"))
     async with db.transaction():
         await db.execute("lock table syncer_store.image_history in share mode")
         pruning = await anyio.open_process(
@@ -226,6 +226,6 @@ async def test_told_to_stop_it_ends_with_what_it_did(
     out = b"".join([chunk async for chunk in pruning.stdout]).decode()
     err = b"".join([chunk async for chunk in pruning.stderr]).decode()
     assert (3, True) == (await pruning.wait(), "the rest goes at the next prune" in err), err
-    done, rest = went(Done(0, out, err)), went(await syncer("prune", "--keep", "9d"))
+    done, rest = pruned(Done(0, out, err)), pruned(await syncer("prune", "--keep", "9d"))
     assert sum(done.values()) < sum(would.values())
     assert would == {key: done[key] + rest[key] for key in would}

@@ -40,7 +40,7 @@ async def test_what_a_run_reads_grows_with_what_is_stored(
         world.change_image(zone, image_id, imageVersion="2", imageStatus="CREATING")
     assert IMAGES == (await sync()).counts.changed
     rows = updated = 0
-    while updated < IMAGES:  # a session that ends tells its numbers soon, not at once
+    while updated < IMAGES:  # a session that ends reports its numbers soon, not at once
         await db.execute("select pg_stat_clear_snapshot()")
         rows, updated = await db.fetchrow(READ)
     assert IMAGES <= rows <= 40 * IMAGES

@@ -1,6 +1,6 @@
 """Retention: answers about the kept time stay what they were, and before it nothing is claimed.
 
-``SYNCER_TEST_WORLDS=300 pytest tests/store/test_retention.py`` tries so many pasts;
+``SYNCER_TEST_WORLDS=300 pytest tests/store/test_retention.py`` tries 300 pasts;
 ``SYNCER_TEST_YEAR=1 pytest -s tests/store/test_retention.py -k long`` prunes a year, and shows it.
 """
 
@@ -121,7 +121,7 @@ async def test_no_answer_about_the_kept_time_changes(url: str, db: Any) -> None:
 
     In the kept time it is what it was, before it unknown, and what is there now is not touched.
     """
-    server, went = Server(url), Pruned()
+    server, pruned = Server(url), Pruned()
     for seed in range(WORLDS):
         random = Random(seed)  # noqa: S311
         await db.execute(f"truncate {', '.join(f'syncer_store.{t}' for t in TABLES)} cascade")
@@ -147,7 +147,7 @@ async def test_no_answer_about_the_kept_time_changes(url: str, db: Any) -> None:
             unchanged(before, await answers(db, asked), await kept_from(db))
             done = added(done, part)
         assert would == done
-        went, kept = added(went, done), await kept_from(db)
+        pruned, kept = added(pruned, done), await kept_from(db)
 
         assert now == await now_known(db)
         assert all(start in {None, read.get(zone)} for zone, start in kept.items())
@@ -159,7 +159,7 @@ async def test_no_answer_about_the_kept_time_changes(url: str, db: Any) -> None:
         again = await prune(server, **options)  # runs whose last scan was thinned
         assert (Pruned(runs=again.runs), Pruned()) == (again, await prune(server, **options))
         await nothing_old_is_left(db)
-    assert all(msgspec.structs.astuple(went)[:4]), went
+    assert all(msgspec.structs.astuple(pruned)[:4]), pruned
 
 
 def added(before: Pruned, part: Pruned) -> Pruned:
@@ -207,11 +207,11 @@ async def test_each_scan_that_is_thinned_is_still_counted(url: str, db: Any, pas
     count = f"select count(*) from syncer.zone_scans where {whole}"
     looks = f"select sum(looks) from syncer.zone_scans where {whole}"
     changed = "select * from syncer_store.zone_scans where last_change > 0 order by 1, 2"
-    before, told = await db.fetchval(count), await db.fetch(changed)
-    went = await prune(Server(url), keep=3650 * DAY, thin_after=timedelta())
+    before, shown = await db.fetchval(count), await db.fetch(changed)
+    pruned = await prune(Server(url), keep=3650 * DAY, thin_after=timedelta())
     assert before == await db.fetchval(looks) > await db.fetchval(count)
-    assert 0 < before - await db.fetchval(count) <= went.thinned
-    assert told == await db.fetch(changed)
+    assert 0 < before - await db.fetchval(count) <= pruned.thinned
+    assert shown == await db.fetch(changed)
 
 
 async def test_accounts_are_pruned_apart(url: str, db: Any, past: Past) -> None:
@@ -255,7 +255,7 @@ async def test_the_writer_may_prune(url: str, db: Any, past: Past) -> None:
 
 
 async def test_the_room_is_freed_where_no_autovacuum_does(url: str, db: Any, past: Past) -> None:
-    """With vacuum, what went leaves room for what comes."""
+    """With vacuum, the space of deleted rows is used again."""
     visible = "select sum(relallvisible) from pg_class where relname in ('runs', 'zone_scans')"
     before = await db.fetchval(visible)
     assert (await prune(Server(url), keep=DAY, vacuum=True)).scans
@@ -272,8 +272,8 @@ async def test_what_0004_stored_is_answered_alike_and_pruned(empty_url: str) -> 
     before, changes = await answers(db, asked), await feed(db)
     assert ("0004", revisions()[-1]) == await upgrade(Server(empty_url))
     assert (before, changes) == (await answers(db, asked), await feed(db))
-    went = await prune(Server(empty_url), keep=5 * DAY, thin_after=timedelta())
-    assert all(msgspec.structs.astuple(went)[:4]), went
+    pruned = await prune(Server(empty_url), keep=5 * DAY, thin_after=timedelta())
+    assert all(msgspec.structs.astuple(pruned)[:4]), pruned
     unchanged(before, await answers(db, asked), await kept_from(db))
     await db.close()
 
@@ -291,7 +291,7 @@ SAID = """
 
 @pytest.mark.timeout(900 if A_YEAR else 60)
 async def test_a_long_past_is_pruned_and_answers_alike(url: str, db: Any) -> None:
-    """Runs every 15 minutes: most scans go, what they told of the kept time stays."""
+    """Runs every 15 minutes: most scans are deleted, the answers about the kept time stay."""
     size = seeding.YEAR if A_YEAR else seeding.WEEKS
     await seeding.seed(db, size)
     kept = size.days // 2
@@ -305,11 +305,11 @@ async def test_a_long_past_is_pruned_and_answers_alike(url: str, db: Any) -> Non
         where finished_at > date_trunc('day', now(), 'UTC') - $1 * interval '1 day'
           and status in ('unchanged', 'changed', 'guarded')"""
     looks = await db.fetchval(whole, kept - 1)
-    went = await prune(Server(url), keep=kept * DAY, thin_after=timedelta(days=size.days // 12))
+    pruned = await prune(Server(url), keep=kept * DAY, thin_after=timedelta(days=size.days // 12))
     await db.execute("vacuum (full, analyze) syncer_store.zone_scans")
     after = await db.fetchrow(SIZES)
     assert said == [await db.fetchrow(SAID, t) for t in instants]
     assert looks == await db.fetchval(whole, kept - 1)
-    assert after["count"] == before["count"] - went.scans - went.thinned < before["count"] / 2
+    assert after["count"] == before["count"] - pruned.scans - pruned.thinned < before["count"] / 2
     if A_YEAR:
-        print(f"\n{went}\nscans, MiB, MiB of stretches: {tuple(before)} -> {tuple(after)}")  # noqa: T201
+        print(f"\n{pruned}\nscans, MiB, MiB of stretches: {tuple(before)} -> {tuple(after)}")  # noqa: T201

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from syncer.core.model import TRACKED
 from syncer.core.normalise import size_key
+from syncer.embedded import EmbeddedPostgres, find_binaries
 from syncer.store.connection import Server, sql
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import installed_revision, migrations_root, revisions
+from tests.store import schema_sql
 
 SQL = Path(__file__).parents[2] / "syncer/store/sql"
 STATEMENTS = sorted(
@@ -53,12 +55,58 @@ async def test_every_statement_fits_the_schema(name: str, db: Any) -> None:
     await db.prepare(sql(name))
 
 
-def test_no_statement_spells_the_tracked_columns() -> None:
-    """They stand in ``core.model.TRACKED``: a statement names the few that it is about, at most."""
-    for path in SQL.rglob("*.sql"):
-        named = {name for name in TRACKED if re.search(rf"\b{name}\b", path.read_text())}
-        assert named <= {"image_name", "image_size", "image_status", "image_version"}, path
-    assert sql("image/stored_some").count("os_type") == 1
+ASKED_BY_NAME = "images are asked for by id or name, and shown under it"
+NAMED = {
+    "baseline/images_add": ASKED_BY_NAME,
+    "read/asof": ASKED_BY_NAME,
+    "read/changes": ASKED_BY_NAME,
+    "read/diff": ASKED_BY_NAME,
+    "read/feed": ASKED_BY_NAME,
+    "read/history": ASKED_BY_NAME,
+    "read/images": ASKED_BY_NAME,
+    "read/spread": "a row is a name that zones do not offer alike",
+}
+"""The statements that name ``image_name`` themselves, and why."""
+
+
+def test_the_tracked_columns_stand_in_one_place() -> None:
+    """No statement and no module of the store names one, but for the name where it is asked for."""
+    texts = {name: (SQL / f"{name}.sql").read_text() for name in STATEMENTS}
+    texts |= {path.name: path.read_text() for path in SQL.parent.glob("*.py")}
+    named = {
+        name: {column for column in TRACKED if re.search(rf"\b{column}\b", text)}
+        for name, text in texts.items()
+    }
+    assert {name: {"image_name"} for name in NAMED} == {n: c for n, c in named.items() if c}
+
+
+def test_a_statement_is_filled_with_the_tracked_columns() -> None:
+    """Their list, a pattern for each, and parameters that are counted from a number."""
+    statement = sql("image/change")
+    assert "{" not in statement
+    assert f"zone_key, image_id, {', '.join(TRACKED)},\n" in statement
+    assert f"set {', '.join(f'{name} = t.{name}' for name in TRACKED)}," in statement
+    last = 10 + len(TRACKED)
+    assert ", ".join(f"${number}::text[]" for number in range(11, last + 1)) + ")" in statement
+
+
+def test_every_statement_says_what_it_is_for() -> None:
+    """A file begins with a comment of whole sentences."""
+    for name in STATEMENTS:
+        comment = re.match(r"(-- .+\n)+", sql(name))
+        assert comment, name
+        assert comment[0].rstrip().endswith((".", ")")), name
+
+
+async def test_schema_sql_is_what_the_migrations_come_to(
+    postgres: EmbeddedPostgres, template: str, pg_bin: str | None
+) -> None:
+    """Somebody who reads migrations/schema.sql reads today's schema; if not: make schema."""
+    programs = find_binaries(pg_bin)
+    if programs.major != schema_sql.MAJOR or not (programs.directory / "pg_dump").exists():
+        pytest.skip(f"schema.sql is made by pg_dump {schema_sql.MAJOR}")
+    written = schema_sql.FILE.read_text()
+    assert written == schema_sql.schema_of(postgres.dsn(template), programs.directory)
 
 
 async def test_versions_of_an_image_never_overlap(db: Any, zone_key: int) -> None:
@@ -97,7 +145,7 @@ async def test_no_closed_version_reaches_into_the_latest(db: Any, zone_key: int)
     ],
 )
 async def test_what_must_never_be_is_refused(statement: str, db: Any, zone_key: int) -> None:
-    """PostgreSQL itself refuses a state that would be a lie, whoever writes it."""
+    """PostgreSQL itself refuses a state that cannot be true, whoever writes it."""
     assert zone_key
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         await db.execute(statement)

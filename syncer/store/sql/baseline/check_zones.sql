@@ -1,4 +1,4 @@
--- The zones of pinned images, and how long ago each was wholly seen, by the database's clock.
+-- The zones of pinned images, and how long ago each was read whole, by the database's clock.
 select account, service, zone_id, gone_at, last_complete_at, now() - last_complete_at as age
 from syncer.zones
 where ($1::text is null or account = $1)

@@ -1,4 +1,4 @@
--- From now on nothing is said of zones as they were before: then what is older may go, in any order.
+-- From now on everything before kept_from is unknown: then older rows may be deleted in any order.
 insert into syncer_store.retention as k (zone_key, kept_from)
 select zone_key, kept_from
 from unnest($1::integer[], $2::timestamptz[]) as t (zone_key, kept_from)

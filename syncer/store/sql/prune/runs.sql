@@ -11,7 +11,7 @@ with zone as materialized (
     where account = $1 and run_id > $5 and run_id < $6 and started_at < $2 and status <> 'running'
     order by run_id
     limit $3
-), telling as materialized (
+), changing as materialized (
     select run_id from part where changes > 0
 ), needed as materialized (
     select s.run_id
@@ -26,26 +26,26 @@ with zone as materialized (
     select run_id from syncer_store.approvals where run_id in (select run_id from part)
     union all
     select i.opened_run_id from syncer_store.images as i join zone using (zone_key)
-    where i.opened_run_id in (select run_id from telling)
+    where i.opened_run_id in (select run_id from changing)
     union all
     select i.removed_run_id from syncer_store.images as i join zone using (zone_key)
-    where i.removed_run_id in (select run_id from telling)
+    where i.removed_run_id in (select run_id from changing)
     union all
-    select told.run_id
+    select referring.run_id
     from (
         select zone_key, image_id, valid_from, opened_run_id as run_id
-        from syncer_store.image_history where opened_run_id in (select run_id from telling)
+        from syncer_store.image_history where opened_run_id in (select run_id from changing)
         union all
         select zone_key, image_id, valid_from, removed_run_id
-        from syncer_store.image_history where removed_run_id in (select run_id from telling)
-    ) as told
+        from syncer_store.image_history where removed_run_id in (select run_id from changing)
+    ) as referring
     join zone using (zone_key)
     left join lateral (
         select image_id, valid_from from syncer_store.image_history as h
-        where h.zone_key = told.zone_key
-          and (h.image_id, h.valid_from) > (told.image_id, told.valid_from)
+        where h.zone_key = referring.zone_key
+          and (h.image_id, h.valid_from) > (referring.image_id, referring.valid_from)
         order by h.image_id, h.valid_from limit 1) as next on true
-    where (next.image_id = told.image_id and next.valid_from <= zone.kept_from) is not true
+    where (next.image_id = referring.image_id and next.valid_from <= zone.kept_from) is not true
 ), old as materialized (
     select place from part
     where not exists (select from needed where needed.run_id = part.run_id)

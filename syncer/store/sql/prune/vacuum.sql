@@ -1,3 +1,3 @@
--- Free the room of what went. (Where autovacuum is at work, it is left to that.)
+-- Free the space of deleted rows, where no autovacuum does it.
 vacuum (analyze, skip_locked) syncer_store.image_history, syncer_store.zone_scans,
     syncer_store.stretches, syncer_store.runs

@@ -1,4 +1,4 @@
--- The zones of an account that are there, as metrics tell of them (Unix times; 0: never).
+-- The zones of an account that are there, as metrics show them (Unix times; 0: never).
 select account, service, zone_id, present_images, withheld_removals,
        coalesce(extract(epoch from last_complete_at), 0)::double precision as last_complete,
        extract(epoch from first_seen_at)::double precision as first_seen

@@ -1,0 +1,1195 @@
+-- The schema as it is after all migrations. Made by `make schema`, for reading: it is never run.
+-- syncer holds the contract (see README.md), syncer_store the tables behind it.
+
+-- schema syncer
+
+CREATE SCHEMA syncer;
+
+COMMENT ON SCHEMA syncer IS 'Zenlayer image inventory: the views to query';
+
+-- schema syncer_store
+
+CREATE SCHEMA syncer_store;
+
+COMMENT ON SCHEMA syncer_store IS 'Internal tables of syncer: query schema syncer';
+
+-- type syncer_store.opening
+
+CREATE TYPE syncer_store.opening AS ENUM (
+    'appeared',
+    'changed',
+    'returned'
+);
+
+-- table syncer_store.image_history
+
+CREATE TABLE syncer_store.image_history (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    image_name text,
+    image_type text,
+    image_size text,
+    image_description text,
+    image_version text,
+    image_status text,
+    category text,
+    os_type text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_to timestamp with time zone NOT NULL,
+    opened_kind syncer_store.opening NOT NULL,
+    opened_run_id bigint NOT NULL,
+    opened_ordinal integer NOT NULL,
+    opened_not_before timestamp with time zone,
+    changed_fields text[],
+    removed_run_id bigint,
+    removed_ordinal integer,
+    removed_not_before timestamp with time zone,
+    CONSTRAINT image_history_is_an_interval CHECK ((valid_from < valid_to)),
+    CONSTRAINT image_history_removed_by_a_run CHECK (((removed_run_id IS NULL) = (removed_ordinal IS NULL)))
+);
+
+-- table syncer_store.images
+
+CREATE TABLE syncer_store.images (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    image_name text,
+    image_type text,
+    image_size text,
+    image_description text,
+    image_version text,
+    image_status text,
+    category text,
+    os_type text,
+    extra jsonb,
+    fingerprint bytea NOT NULL,
+    extra_digest bytea,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    opened_kind syncer_store.opening DEFAULT 'appeared'::syncer_store.opening NOT NULL,
+    opened_run_id bigint NOT NULL,
+    opened_ordinal integer NOT NULL,
+    opened_not_before timestamp with time zone,
+    changed_fields text[],
+    removed_at timestamp with time zone,
+    removed_run_id bigint,
+    removed_ordinal integer,
+    removed_not_before timestamp with time zone,
+    unlisted_after timestamp with time zone,
+    withheld_since timestamp with time zone,
+    CONSTRAINT images_removed_after_seen CHECK ((removed_at > valid_from)),
+    CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL)))),
+    CONSTRAINT images_withheld_are_present CHECK (((withheld_since IS NULL) OR (removed_at IS NULL)))
+);
+
+COMMENT ON COLUMN syncer_store.images.unlisted_after IS 'The last whole look that listed the image, where a later one did not (else null)';
+
+-- table syncer_store.retention
+
+CREATE TABLE syncer_store.retention (
+    zone_key integer NOT NULL,
+    kept_from timestamp with time zone,
+    thinned_to bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE syncer_store.retention IS 'What prune left of a zone: all from kept_from on, thinned scans up to run thinned_to';
+
+-- table syncer_store.runs
+
+CREATE TABLE syncer_store.runs (
+    run_id bigint NOT NULL,
+    account text NOT NULL COLLATE pg_catalog."C",
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    deadline_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'running'::text NOT NULL,
+    syncer_version text NOT NULL,
+    selection jsonb DEFAULT '{}'::jsonb NOT NULL,
+    zones integer DEFAULT 0 NOT NULL,
+    zones_unchanged integer DEFAULT 0 NOT NULL,
+    zones_changed integer DEFAULT 0 NOT NULL,
+    zones_incomplete integer DEFAULT 0 NOT NULL,
+    zones_failed integer DEFAULT 0 NOT NULL,
+    zones_guarded integer DEFAULT 0 NOT NULL,
+    zones_gone integer DEFAULT 0 NOT NULL,
+    pages integer DEFAULT 0 NOT NULL,
+    images integer DEFAULT 0 NOT NULL,
+    appeared integer DEFAULT 0 NOT NULL,
+    changed integer DEFAULT 0 NOT NULL,
+    removed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    withheld integer DEFAULT 0 NOT NULL,
+    rejected integer DEFAULT 0 NOT NULL,
+    rereads integer DEFAULT 0 NOT NULL,
+    calls integer DEFAULT 0 NOT NULL,
+    retries integer DEFAULT 0 NOT NULL,
+    error_code text,
+    error_message text,
+    change_base bigint,
+    changes integer DEFAULT 0 NOT NULL,
+    CONSTRAINT runs_finished_when_ended CHECK (((status = 'running'::text) = (finished_at IS NULL))),
+    CONSTRAINT runs_numbered_when_ended CHECK (((status = 'running'::text) = (change_base IS NULL))),
+    CONSTRAINT runs_status CHECK ((status = ANY (ARRAY['running'::text, 'succeeded'::text, 'partial'::text, 'failed'::text, 'crashed'::text])))
+);
+
+-- table syncer_store.zone_scans
+
+CREATE TABLE syncer_store.zone_scans (
+    zone_key integer NOT NULL,
+    run_id bigint NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    status text NOT NULL,
+    listed boolean NOT NULL,
+    pages integer DEFAULT 0 NOT NULL,
+    images integer DEFAULT 0 NOT NULL,
+    appeared integer DEFAULT 0 NOT NULL,
+    changed integer DEFAULT 0 NOT NULL,
+    removed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    withheld integer DEFAULT 0 NOT NULL,
+    rejected integer DEFAULT 0 NOT NULL,
+    rereads integer DEFAULT 0 NOT NULL,
+    last_change integer DEFAULT 0 NOT NULL,
+    error_code text,
+    error_message text,
+    request_id text,
+    amended boolean DEFAULT false NOT NULL,
+    CONSTRAINT zone_scans_status CHECK ((status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'incomplete'::text, 'failed'::text, 'guarded'::text, 'gone'::text])))
+);
+
+-- table syncer_store.zones
+
+CREATE TABLE syncer_store.zones (
+    zone_key integer NOT NULL,
+    account text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    zone_id text NOT NULL COLLATE pg_catalog."C",
+    zone_name text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    gone_at timestamp with time zone,
+    present integer DEFAULT 0 NOT NULL,
+    withheld integer DEFAULT 0 NOT NULL,
+    CONSTRAINT zones_counts CHECK (((present >= 0) AND ((withheld >= 0) AND (withheld <= present))))
+);
+
+-- function syncer.image_presence(text, text, text, text, timestamp with time zone)
+
+CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    RETURN COALESCE((SELECT CASE WHEN ((image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM (((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT s.status FROM syncer_store.zone_scans s WHERE ((s.zone_key = z.zone_key) AND (s.run_id <= b.run_id) AND (s.finished_at <= image_presence.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s.run_id DESC LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
+
+-- table syncer_store.stretches
+
+CREATE TABLE syncer_store.stretches (
+    zone_key integer NOT NULL,
+    run_id bigint NOT NULL,
+    run_ids bigint[] NOT NULL,
+    observed timestamp with time zone[] NOT NULL,
+    finished timestamp with time zone[] NOT NULL,
+    CONSTRAINT stretches_are_of_looks CHECK (((cardinality(run_ids) > 0) AND (cardinality(run_ids) = cardinality(observed)) AND (cardinality(run_ids) = cardinality(finished))))
+);
+
+COMMENT ON TABLE syncer_store.stretches IS 'The times of scans that came to the same as the row of run_id, and the row after them';
+
+-- function syncer.zone_coverage(timestamp with time zone)
+
+CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT z.account,
+     z.service,
+     z.zone_id,
+     COALESCE(inside.observed_at, whole.observed_at) AS "coalesce",
+     COALESCE(beyond.observed_at, later.observed_at) AS "coalesce",
+         CASE
+             WHEN (look.status <> 'gone'::text) THEN 'known'::text
+             ELSE 'unknown'::text
+         END AS "case",
+         CASE
+             WHEN ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)) THEN COALESCE((look.status = 'gone'::text), false)
+             ELSE NULL::boolean
+         END AS "case",
+     COALESCE(inside.run_id, whole.run_id) AS "coalesce"
+    FROM (((((((syncer_store.zones z
+      LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key)))
+      LEFT JOIN LATERAL ( SELECT r.run_id
+            FROM syncer_store.runs r
+           WHERE ((r.account = z.account) AND (r.started_at <= zone_coverage.at) AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)))
+           ORDER BY r.started_at DESC
+          LIMIT 1) b ON (true))
+      LEFT JOIN LATERAL ( SELECT s.status
+            FROM syncer_store.zone_scans s
+           WHERE ((s.zone_key = z.zone_key) AND (s.run_id <= b.run_id) AND (s.finished_at <= zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text])))
+           ORDER BY s.run_id DESC
+          LIMIT 1) look ON (true))
+      LEFT JOIN LATERAL ( SELECT s.observed_at,
+             s.run_id
+            FROM syncer_store.zone_scans s
+           WHERE ((s.zone_key = z.zone_key) AND (s.run_id <= b.run_id) AND (s.finished_at <= zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+           ORDER BY s.run_id DESC
+          LIMIT 1) whole ON (true))
+      LEFT JOIN LATERAL ( SELECT u.observed_at,
+             u.run_id
+            FROM syncer_store.stretches t,
+             LATERAL UNNEST(t.run_ids, t.observed, t.finished) u(run_id, observed_at, finished_at)
+           WHERE ((t.zone_key = z.zone_key) AND (t.run_id = whole.run_id) AND (u.run_id <= b.run_id) AND (u.finished_at <= zone_coverage.at))
+           ORDER BY u.run_id DESC
+          LIMIT 1) inside ON (true))
+      LEFT JOIN LATERAL ( SELECT u.observed_at
+            FROM syncer_store.stretches t,
+             LATERAL UNNEST(t.run_ids, t.observed, t.finished) u(run_id, observed_at, finished_at)
+           WHERE ((t.zone_key = z.zone_key) AND (t.run_id = whole.run_id) AND (u.run_id >= b.run_id) AND (u.finished_at > zone_coverage.at))
+           ORDER BY u.run_id
+          LIMIT 1) beyond ON (true))
+      LEFT JOIN LATERAL ( SELECT s.observed_at
+            FROM syncer_store.zone_scans s
+           WHERE ((s.zone_key = z.zone_key) AND (s.run_id >= COALESCE(b.run_id, (0)::bigint)) AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)) AND (s.finished_at > zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+           ORDER BY s.run_id
+          LIMIT 1) later ON (true));
+END;
+
+-- function syncer_store.size_gib(text)
+
+CREATE FUNCTION syncer_store.size_gib(size text) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (size ~ '^[ \t\n\r\f\v]*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?[ \t\n\r\f\v]*$'::text) THEN (size)::numeric ELSE NULL::numeric END;
+
+-- view syncer.image_versions
+
+CREATE VIEW syncer.image_versions AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    v.image_id,
+    v.image_name,
+    v.image_type,
+    v.image_size,
+    v.image_description,
+    v.image_version,
+    v.image_status,
+    v.category,
+    v.os_type,
+    syncer_store.size_gib(v.image_size) AS image_size_gib,
+    v.valid_from,
+    v.valid_to,
+    v.run_id,
+    v.last_listed_at
+   FROM (( SELECT images.zone_key,
+            images.image_id,
+            images.image_name,
+            images.image_type,
+            images.image_size,
+            images.image_description,
+            images.image_version,
+            images.image_status,
+            images.category,
+            images.os_type,
+            images.valid_from,
+            images.removed_at AS valid_to,
+            images.opened_run_id AS run_id,
+            COALESCE(images.unlisted_after, images.removed_not_before) AS last_listed_at
+           FROM syncer_store.images
+        UNION ALL
+         SELECT image_history.zone_key,
+            image_history.image_id,
+            image_history.image_name,
+            image_history.image_type,
+            image_history.image_size,
+            image_history.image_description,
+            image_history.image_version,
+            image_history.image_status,
+            image_history.category,
+            image_history.os_type,
+            image_history.valid_from,
+            image_history.valid_to,
+            image_history.opened_run_id,
+            image_history.removed_not_before
+           FROM syncer_store.image_history) v
+     JOIN syncer_store.zones z USING (zone_key));
+
+COMMENT ON COLUMN syncer.image_versions.last_listed_at IS 'The last whole look that listed the image, where a later one did not (else null)';
+
+-- view syncer.zone_scans
+
+CREATE VIEW syncer.zone_scans AS
+ SELECT s.run_id,
+    z.account,
+    z.service,
+    z.zone_id,
+    s.started_at,
+    s.observed_at,
+    s.finished_at,
+    s.status,
+    s.pages,
+    s.images,
+    s.appeared,
+    s.changed,
+    s.removed,
+    s.returned,
+    s.withheld,
+    s.rejected,
+    s.rereads,
+    s.error_code,
+    s.error_message,
+    s.request_id,
+    (1 + COALESCE(cardinality(t.run_ids), 0)) AS looks
+   FROM ((syncer_store.zone_scans s
+     JOIN syncer_store.zones z USING (zone_key))
+     LEFT JOIN syncer_store.stretches t ON (((t.zone_key = s.zone_key) AND (t.run_id = s.run_id))));
+
+COMMENT ON COLUMN syncer.zone_scans.looks IS 'The scans that this row stands for: its own, and those after it that came to the same';
+
+-- function syncer.images_asof(timestamp with time zone)
+
+CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, image_id text, image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text, valid_from timestamp with time zone, observed_at timestamp with time zone)
+    LANGUAGE sql STABLE ROWS 10000
+    BEGIN ATOMIC
+ SELECT v.account,
+     v.service,
+     v.zone_id,
+     v.image_id,
+     v.image_name,
+     v.image_type,
+     v.image_size,
+     v.image_description,
+     v.image_version,
+     v.image_status,
+     v.category,
+     v.os_type,
+     v.valid_from,
+     LEAST(v.last_listed_at,
+         CASE
+             WHEN (v.run_id <= c.last_complete_run_id) THEN c.last_complete_at
+             ELSE COALESCE(( SELECT s.observed_at
+                FROM syncer.zone_scans s
+               WHERE ((s.account = v.account) AND (s.service = v.service) AND (s.zone_id = v.zone_id) AND (s.run_id = v.run_id))), v.valid_from)
+         END) AS "least"
+    FROM (syncer.image_versions v
+      JOIN syncer.zone_coverage(images_asof.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id) USING (account, service, zone_id))
+   WHERE ((tstzrange(v.valid_from, v.valid_to) @> images_asof.at) AND (NOT c.gone));
+END;
+
+-- function syncer_store.all_equal(text[])
+
+CREATE FUNCTION syncer_store.all_equal(texts text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (texts = array_fill((texts)[1], ARRAY[cardinality(texts)]));
+
+-- function syncer_store.check_history_is_past()
+
+CREATE FUNCTION syncer_store.check_history_is_past() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        declare
+            astray text;
+        begin
+            select w.image_id into astray
+            from written as w
+            cross join lateral (
+                select i.valid_from from syncer_store.images as i
+                where i.zone_key = w.zone_key and i.image_id = w.image_id limit 1) as latest
+            where w.valid_to > latest.valid_from
+            limit 1;
+            if found then
+                raise exception using
+                    message = 'a closed version of image ' || astray
+                        || ' reaches past its latest version',
+                    errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
+            end if;
+            return null;
+        end $$;
+
+-- function syncer_store.check_latest_is_last()
+
+CREATE FUNCTION syncer_store.check_latest_is_last() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        declare
+            astray text;
+        begin
+            select w.image_id into astray
+            from written as w
+            cross join lateral (
+                select h.zone_key, h.image_id, h.valid_to from syncer_store.image_history as h
+                where (h.zone_key, h.image_id, h.valid_from)
+                      <= (w.zone_key, w.image_id, 'infinity'::timestamptz)
+                order by h.zone_key desc, h.image_id desc, h.valid_from desc limit 1) as closed
+            where closed.zone_key = w.zone_key and closed.image_id = w.image_id
+              and closed.valid_to > w.valid_from
+            limit 1;
+            if found then
+                raise exception using
+                    message = 'a closed version of image ' || astray
+                        || ' reaches past its latest version',
+                    errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
+            end if;
+            return null;
+        end $$;
+
+-- function syncer_store.check_zones_exist()
+
+CREATE FUNCTION syncer_store.check_zones_exist() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        begin
+            if exists (
+                select from (select distinct zone_key from added) as a
+                where not exists (
+                    select from syncer_store.zones as z where z.zone_key = a.zone_key)
+            ) then
+                raise exception 'images of a zone that does not exist'
+                    using errcode = 'foreign_key_violation', constraint = 'images_have_a_zone';
+            end if;
+            return null;
+        end $$;
+
+-- function syncer_store.plain_size(text)
+
+CREATE FUNCTION syncer_store.plain_size(size text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((trim_scale(syncer_store.size_gib(size)))::text, size);
+
+-- function syncer_store.refuse_zone_change()
+
+CREATE FUNCTION syncer_store.refuse_zone_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        begin
+            raise exception 'zones are kept for ever: images and scans hang on zone_key'
+                using errcode = 'restrict_violation', constraint = 'zones_are_kept';
+        end $$;
+
+-- function syncer_store.tracked_json(text, text, text, text, text, text, text, text)
+
+CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN jsonb_build_object('image_name', image_name, 'image_type', image_type, 'image_size', image_size, 'image_description', image_description, 'image_version', image_version, 'image_status', image_status, 'category', category, 'os_type', os_type);
+
+-- table syncer_store.approvals
+
+CREATE TABLE syncer_store.approvals (
+    approval_id bigint NOT NULL,
+    zone_key integer NOT NULL,
+    max_removals integer NOT NULL,
+    approved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    approved_by text NOT NULL,
+    outcome text,
+    decided_at timestamp with time zone,
+    run_id bigint,
+    candidates integer,
+    CONSTRAINT approvals_allow_some CHECK ((max_removals > 0)),
+    CONSTRAINT approvals_decided CHECK (((outcome IS NULL) = (decided_at IS NULL))),
+    CONSTRAINT approvals_decided_by_a_run CHECK ((((run_id IS NULL) = ((outcome IS NULL) OR (outcome = 'replaced'::text))) AND ((candidates IS NULL) = (run_id IS NULL)))),
+    CONSTRAINT approvals_outcome CHECK ((outcome = ANY (ARRAY['applied'::text, 'exceeded'::text, 'not_needed'::text, 'replaced'::text])))
+);
+
+-- view syncer.approvals
+
+CREATE VIEW syncer.approvals AS
+ SELECT a.approval_id,
+    z.account,
+    z.service,
+    z.zone_id,
+    a.max_removals,
+    a.approved_at,
+    a.approved_by,
+    COALESCE(a.outcome, 'pending'::text) AS outcome,
+    a.decided_at,
+    a.run_id,
+    a.candidates
+   FROM (syncer_store.approvals a
+     JOIN syncer_store.zones z USING (zone_key));
+
+-- table syncer_store.baseline_images
+
+CREATE TABLE syncer_store.baseline_images (
+    baseline_id bigint NOT NULL,
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    image_name text,
+    image_type text,
+    image_size text,
+    image_description text,
+    image_version text,
+    image_status text,
+    category text,
+    os_type text
+);
+
+-- table syncer_store.baselines
+
+CREATE TABLE syncer_store.baselines (
+    baseline_id bigint NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    as_of timestamp with time zone NOT NULL,
+    saved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    saved_by text NOT NULL,
+    filters jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+-- view syncer.baseline_images
+
+CREATE VIEW syncer.baseline_images AS
+ SELECT b.name,
+    z.account,
+    z.service,
+    z.zone_id,
+    i.image_id,
+    i.image_name,
+    i.image_type,
+    i.image_size,
+    i.image_description,
+    i.image_version,
+    i.image_status,
+    i.category,
+    i.os_type
+   FROM ((syncer_store.baselines b
+     JOIN syncer_store.baseline_images i USING (baseline_id))
+     JOIN syncer_store.zones z USING (zone_key));
+
+-- view syncer.baselines
+
+CREATE VIEW syncer.baselines AS
+ SELECT name,
+    as_of,
+    saved_at,
+    saved_by,
+    filters,
+    ( SELECT count(*) AS count
+           FROM syncer_store.baseline_images i
+          WHERE (i.baseline_id = b.baseline_id)) AS images
+   FROM syncer_store.baselines b;
+
+-- view syncer.image_changes
+
+CREATE VIEW syncer.image_changes AS
+ SELECT (r.change_base + c.ordinal) AS change_id,
+    c.changed_at,
+    c.not_before,
+    c.kind,
+    z.account,
+    z.service,
+    z.zone_id,
+    c.image_id,
+    c.image_name,
+    c.changed_fields,
+    c.before,
+    c.after,
+    c.run_id
+   FROM (((( SELECT v.zone_key,
+            v.image_id,
+            v.image_name,
+            v.opened_run_id AS run_id,
+            v.opened_ordinal AS ordinal,
+            v.valid_from AS changed_at,
+            v.opened_not_before AS not_before,
+            (v.opened_kind)::text AS kind,
+            COALESCE(v.changed_fields, '{}'::text[]) AS changed_fields,
+                CASE
+                    WHEN (v.opened_kind <> 'appeared'::syncer_store.opening) THEN ( SELECT syncer_store.tracked_json(p.image_name, p.image_type, p.image_size, p.image_description, p.image_version, p.image_status, p.category, p.os_type) AS tracked_json
+                       FROM syncer_store.image_history p
+                      WHERE ((p.zone_key = v.zone_key) AND (p.image_id = v.image_id) AND (p.valid_from < v.valid_from))
+                      ORDER BY p.valid_from DESC
+                     LIMIT 1)
+                    ELSE NULL::jsonb
+                END AS before,
+            syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) AS after
+           FROM ( SELECT images.zone_key,
+                    images.image_id,
+                    images.image_name,
+                    images.image_type,
+                    images.image_size,
+                    images.image_description,
+                    images.image_version,
+                    images.image_status,
+                    images.category,
+                    images.os_type,
+                    images.valid_from,
+                    images.opened_kind,
+                    images.opened_run_id,
+                    images.opened_ordinal,
+                    images.opened_not_before,
+                    images.changed_fields
+                   FROM syncer_store.images
+                UNION ALL
+                 SELECT image_history.zone_key,
+                    image_history.image_id,
+                    image_history.image_name,
+                    image_history.image_type,
+                    image_history.image_size,
+                    image_history.image_description,
+                    image_history.image_version,
+                    image_history.image_status,
+                    image_history.category,
+                    image_history.os_type,
+                    image_history.valid_from,
+                    image_history.opened_kind,
+                    image_history.opened_run_id,
+                    image_history.opened_ordinal,
+                    image_history.opened_not_before,
+                    image_history.changed_fields
+                   FROM syncer_store.image_history) v
+        UNION ALL
+         SELECT v.zone_key,
+            v.image_id,
+            v.image_name,
+            v.removed_run_id,
+            v.removed_ordinal,
+            v.removed_at,
+            v.removed_not_before,
+            'removed'::text,
+            '{}'::text[],
+            syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) AS tracked_json,
+            NULL::jsonb
+           FROM ( SELECT images.zone_key,
+                    images.image_id,
+                    images.image_name,
+                    images.image_type,
+                    images.image_size,
+                    images.image_description,
+                    images.image_version,
+                    images.image_status,
+                    images.category,
+                    images.os_type,
+                    images.removed_run_id,
+                    images.removed_ordinal,
+                    images.removed_not_before,
+                    images.removed_at
+                   FROM syncer_store.images
+                  WHERE (images.removed_run_id IS NOT NULL)
+                UNION ALL
+                 SELECT image_history.zone_key,
+                    image_history.image_id,
+                    image_history.image_name,
+                    image_history.image_type,
+                    image_history.image_size,
+                    image_history.image_description,
+                    image_history.image_version,
+                    image_history.image_status,
+                    image_history.category,
+                    image_history.os_type,
+                    image_history.removed_run_id,
+                    image_history.removed_ordinal,
+                    image_history.removed_not_before,
+                    image_history.valid_to
+                   FROM syncer_store.image_history
+                  WHERE (image_history.removed_run_id IS NOT NULL)) v) c
+     JOIN syncer_store.zones z USING (zone_key))
+     JOIN syncer_store.runs r ON (((r.run_id = c.run_id) AND (r.change_base IS NOT NULL))))
+     LEFT JOIN syncer_store.retention k ON ((k.zone_key = c.zone_key)))
+  WHERE ((k.kept_from IS NULL) OR (c.changed_at > k.kept_from) OR (c.kind = ANY (ARRAY['appeared'::text, 'removed'::text])) OR (EXISTS ( SELECT
+           FROM syncer_store.image_history p
+          WHERE ((p.zone_key = c.zone_key) AND (p.image_id = c.image_id) AND (p.valid_from < c.changed_at)))));
+
+-- view syncer.image_field_changes
+
+CREATE VIEW syncer.image_field_changes AS
+ SELECT c.change_id,
+    c.changed_at,
+    c.account,
+    c.service,
+    c.zone_id,
+    c.image_id,
+    c.image_name,
+    f.field,
+    (c.before ->> f.field) AS old_value,
+    (c.after ->> f.field) AS new_value,
+    c.run_id
+   FROM (syncer.image_changes c
+     CROSS JOIN LATERAL unnest(c.changed_fields) f(field));
+
+-- view syncer_store.comparable_zones
+
+CREATE VIEW syncer_store.comparable_zones AS
+ SELECT zone_key,
+    account,
+    service,
+    zone_id,
+    kind,
+    whole,
+    set_bit(((repeat('0'::text, zones))::bit varying)::"bit", (place - 1), 1) AS mark
+   FROM ( SELECT z.zone_key,
+            z.account,
+            z.service,
+            z.zone_id,
+            (whole.run_id IS NOT NULL) AS whole,
+            min(z.zone_key) OVER alike AS kind,
+            (count(*) OVER alike)::integer AS zones,
+            (row_number() OVER alike)::integer AS place
+           FROM (syncer_store.zones z
+             LEFT JOIN LATERAL ( SELECT s.run_id
+                   FROM syncer_store.zone_scans s
+                  WHERE ((s.zone_key = z.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+                  ORDER BY s.run_id DESC
+                 LIMIT 1) whole ON (true))
+          WHERE (z.gone_at IS NULL)
+          WINDOW alike AS (PARTITION BY z.account, z.service)) listed;
+
+-- view syncer.image_spread
+
+CREATE VIEW syncer.image_spread AS
+ SELECT account,
+    service,
+    (image_name COLLATE "default") AS image_name,
+    differs,
+    ARRAY( SELECT DISTINCT z.zone_id
+           FROM unnest(c.zone_ids) z(zone_id)
+          ORDER BY z.zone_id) AS zones,
+    ARRAY( SELECT z.zone_id
+           FROM unnest(c.whole_zones) z(zone_id)
+          WHERE (z.zone_id <> ALL (c.zone_ids))
+          ORDER BY z.zone_id) AS missing_zones,
+    ARRAY( SELECT DISTINCT v.version
+           FROM unnest(c.versions) v(version)
+          ORDER BY v.version) AS image_versions,
+    ARRAY( SELECT DISTINCT syncer_store.plain_size(s.size) AS plain
+           FROM ( SELECT DISTINCT unnest(c.sizes) AS unnest) s(size)
+          ORDER BY (syncer_store.plain_size(s.size))) AS image_sizes,
+    ARRAY( SELECT DISTINCT s.status
+           FROM unnest(c.statuses) s(status)
+          ORDER BY s.status) AS image_statuses,
+    ARRAY( SELECT DISTINCT i.id
+           FROM unnest(c.ids) i(id)
+          ORDER BY i.id) AS image_ids,
+    ( SELECT jsonb_agg(jsonb_build_object('zone_id', o.zone_id, 'image_id', o.id, 'image_version', o.version, 'image_size', o.size, 'image_status', o.status) ORDER BY o.zone_id, o.id) AS jsonb_agg
+           FROM UNNEST(c.zone_ids, c.ids, c.versions, c.sizes, c.statuses) o(zone_id, id, version, size, status)) AS offers,
+    (bit_count(marks))::integer AS zone_count,
+    (bit_count((whole_marks & (~ marks))))::integer AS missing_count
+   FROM ( SELECT k.account,
+            k.service,
+            k.whole_zones,
+            k.marks AS whole_marks,
+            n.kind,
+            n.image_name,
+            n.marks,
+            n.zone_ids,
+            n.ids,
+            n.versions,
+            n.sizes,
+            n.statuses,
+            d.differs
+           FROM ((( SELECT z.kind,
+                    (i.image_name COLLATE "C") AS image_name,
+                    bit_or(z.mark) AS marks,
+                    array_agg(z.zone_id) AS zone_ids,
+                    array_agg(i.image_id) AS ids,
+                    array_agg(i.image_version) AS versions,
+                    array_agg(i.image_size) AS sizes,
+                    array_agg(i.image_status) AS statuses
+                   FROM (syncer_store.images i
+                     JOIN syncer_store.comparable_zones z USING (zone_key))
+                  WHERE ((i.removed_at IS NULL) AND (i.image_name IS NOT NULL))
+                  GROUP BY z.kind, (i.image_name COLLATE "C")) n
+             JOIN ( SELECT comparable_zones.kind,
+                    comparable_zones.account,
+                    comparable_zones.service,
+                    array_agg(comparable_zones.zone_id) FILTER (WHERE comparable_zones.whole) AS whole_zones,
+                    bit_or(
+                        CASE
+                            WHEN comparable_zones.whole THEN comparable_zones.mark
+                            ELSE (comparable_zones.mark & (~ comparable_zones.mark))
+                        END) AS marks
+                   FROM syncer_store.comparable_zones
+                  GROUP BY comparable_zones.kind, comparable_zones.account, comparable_zones.service) k USING (kind))
+             CROSS JOIN LATERAL ( SELECT array_remove(ARRAY[
+                        CASE
+                            WHEN ((n.marks & k.marks) <> k.marks) THEN 'zones'::text
+                            ELSE NULL::text
+                        END,
+                        CASE
+                            WHEN ((NOT syncer_store.all_equal(n.versions)) AND ((cardinality(n.zone_ids) = bit_count(n.marks)) OR ( SELECT (count(DISTINCT s.ones) > 1)
+                               FROM ( SELECT array_agg(DISTINCT t.one) AS ones
+                                       FROM UNNEST(n.zone_ids, n.versions) t(zone_id, one)
+                                      GROUP BY t.zone_id) s))) THEN 'image_version'::text
+                            ELSE NULL::text
+                        END,
+                        CASE
+                            WHEN ((NOT syncer_store.all_equal(n.sizes)) AND (cardinality(ARRAY( SELECT DISTINCT syncer_store.plain_size(t.one) AS plain_size
+                               FROM ( SELECT DISTINCT unnest(n.sizes) AS unnest) t(one))) > 1) AND ((cardinality(n.zone_ids) = bit_count(n.marks)) OR ( SELECT (count(DISTINCT s.ones) > 1)
+                               FROM ( SELECT array_agg(DISTINCT syncer_store.plain_size(t.one)) AS ones
+                                       FROM UNNEST(n.zone_ids, n.sizes) t(zone_id, one)
+                                      GROUP BY t.zone_id) s))) THEN 'image_size'::text
+                            ELSE NULL::text
+                        END,
+                        CASE
+                            WHEN ((NOT syncer_store.all_equal(n.statuses)) AND ((cardinality(n.zone_ids) = bit_count(n.marks)) OR ( SELECT (count(DISTINCT s.ones) > 1)
+                               FROM ( SELECT array_agg(DISTINCT t.one) AS ones
+                                       FROM UNNEST(n.zone_ids, n.statuses) t(zone_id, one)
+                                      GROUP BY t.zone_id) s))) THEN 'image_status'::text
+                            ELSE NULL::text
+                        END], NULL::text) AS differs
+                 OFFSET 0) d)
+          WHERE (((n.marks & k.marks) <> k.marks) OR (NOT syncer_store.all_equal(n.versions)) OR (NOT syncer_store.all_equal(n.sizes)) OR (NOT syncer_store.all_equal(n.statuses)))) c
+  WHERE (differs <> '{}'::text[]);
+
+COMMENT ON COLUMN syncer.image_spread.missing_count IS 'How many zones do not offer the name, as far as they were ever read whole';
+
+-- view syncer.images
+
+CREATE VIEW syncer.images AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    i.image_id,
+    i.image_name,
+    i.image_type,
+    i.image_size,
+    i.image_description,
+    i.image_version,
+    i.image_status,
+    i.category,
+    i.os_type,
+    syncer_store.size_gib(i.image_size) AS image_size_gib,
+    COALESCE(i.extra, '{}'::jsonb) AS extra,
+    i.fingerprint,
+        CASE
+            WHEN (z.gone_at IS NOT NULL) THEN 'unknown'::text
+            WHEN (i.removed_at IS NULL) THEN 'present'::text
+            ELSE 'absent'::text
+        END AS presence,
+    i.first_seen_at,
+    COALESCE(i.removed_at, i.valid_from) AS changed_at,
+    i.removed_at,
+    i.withheld_since
+   FROM (syncer_store.images i
+     JOIN syncer_store.zones z USING (zone_key));
+
+-- table syncer_store.rate_limits
+
+CREATE TABLE syncer_store.rate_limits (
+    account text NOT NULL COLLATE pg_catalog."C",
+    rate double precision NOT NULL,
+    run_id bigint NOT NULL,
+    learnt_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT rate_limits_are_rates CHECK (((rate > (0)::double precision) AND (rate < 'Infinity'::double precision)))
+);
+
+-- view syncer.rate_limits
+
+CREATE VIEW syncer.rate_limits AS
+ SELECT account,
+    rate AS calls_per_second,
+    learnt_at,
+    run_id
+   FROM syncer_store.rate_limits;
+
+COMMENT ON VIEW syncer.rate_limits IS 'The rate at which the API took the calls of an account, where it ever refused some';
+
+-- view syncer.runs
+
+CREATE VIEW syncer.runs AS
+ SELECT run_id,
+    account,
+    started_at,
+    finished_at,
+    deadline_at,
+    status,
+    zones,
+    zones_unchanged,
+    zones_changed,
+    zones_incomplete,
+    zones_failed,
+    zones_guarded,
+    zones_gone,
+    pages,
+    images,
+    appeared,
+    changed,
+    removed,
+    returned,
+    withheld,
+    rejected,
+    rereads,
+    calls,
+    retries,
+    error_code,
+    error_message,
+    selection,
+    syncer_version,
+    (change_base + changes) AS last_change_id
+   FROM syncer_store.runs;
+
+-- view syncer.schema_version
+
+CREATE VIEW syncer.schema_version AS
+ SELECT version_num AS revision
+   FROM syncer_store.alembic_version;
+
+-- view syncer.zones
+
+CREATE VIEW syncer.zones AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    z.zone_name,
+    z.attributes,
+    z.first_seen_at,
+    seen.observed_at AS last_seen_at,
+    z.gone_at,
+    whole.observed_at AS last_complete_at,
+    last.observed_at AS last_attempt_at,
+    last.status AS last_status,
+    z.present AS present_images,
+    z.withheld AS withheld_removals,
+    a.max_removals AS approved_removals,
+    k.kept_from
+   FROM (((((syncer_store.zones z
+     LEFT JOIN syncer_store.approvals a ON (((a.zone_key = z.zone_key) AND (a.outcome IS NULL))))
+     LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key)))
+     LEFT JOIN LATERAL ( SELECT s.observed_at,
+            s.status
+           FROM syncer_store.zone_scans s
+          WHERE (s.zone_key = z.zone_key)
+          ORDER BY s.run_id DESC
+         LIMIT 1) last ON (true))
+     LEFT JOIN LATERAL ( SELECT s.observed_at
+           FROM syncer_store.zone_scans s
+          WHERE ((s.zone_key = z.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+          ORDER BY s.run_id DESC
+         LIMIT 1) whole ON (true))
+     LEFT JOIN LATERAL ( SELECT s.observed_at
+           FROM syncer_store.zone_scans s
+          WHERE ((s.zone_key = z.zone_key) AND (s.listed OR (s.status <> ALL (ARRAY['failed'::text, 'gone'::text]))))
+          ORDER BY s.run_id DESC
+         LIMIT 1) seen ON (true));
+
+COMMENT ON COLUMN syncer.zones.kept_from IS 'Before it nothing is known of the zone any more: see syncer prune (null: all is kept)';
+
+-- sequence syncer_store.approvals_approval_id_seq
+
+ALTER TABLE syncer_store.approvals ALTER COLUMN approval_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME syncer_store.approvals_approval_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+-- sequence syncer_store.baselines_baseline_id_seq
+
+ALTER TABLE syncer_store.baselines ALTER COLUMN baseline_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME syncer_store.baselines_baseline_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+-- table syncer_store.extra_names
+
+CREATE TABLE syncer_store.extra_names (
+    account text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL COLLATE pg_catalog."C",
+    run_id bigint NOT NULL
+);
+
+-- sequence syncer_store.runs_run_id_seq
+
+ALTER TABLE syncer_store.runs ALTER COLUMN run_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME syncer_store.runs_run_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+-- table syncer_store.zone_digests
+
+CREATE TABLE syncer_store.zone_digests (
+    zone_key integer NOT NULL,
+    parser bigint NOT NULL,
+    asked integer NOT NULL,
+    total bigint,
+    images integer NOT NULL,
+    pages bytea NOT NULL,
+    content bytea NOT NULL
+);
+
+COMMENT ON TABLE syncer_store.zone_digests IS 'A cache: after editing images by hand, delete from it or run syncer sync --full';
+
+-- sequence syncer_store.zones_zone_key_seq
+
+ALTER TABLE syncer_store.zones ALTER COLUMN zone_key ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME syncer_store.zones_zone_key_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+-- constraint syncer_store.approvals approvals_pkey
+
+ALTER TABLE ONLY syncer_store.approvals
+    ADD CONSTRAINT approvals_pkey PRIMARY KEY (approval_id);
+
+-- constraint syncer_store.baseline_images baseline_images_pkey
+
+ALTER TABLE ONLY syncer_store.baseline_images
+    ADD CONSTRAINT baseline_images_pkey PRIMARY KEY (baseline_id, zone_key, image_id);
+
+-- constraint syncer_store.baselines baselines_are_named
+
+ALTER TABLE ONLY syncer_store.baselines
+    ADD CONSTRAINT baselines_are_named UNIQUE (name);
+
+-- constraint syncer_store.baselines baselines_pkey
+
+ALTER TABLE ONLY syncer_store.baselines
+    ADD CONSTRAINT baselines_pkey PRIMARY KEY (baseline_id);
+
+-- constraint syncer_store.extra_names extra_names_pkey
+
+ALTER TABLE ONLY syncer_store.extra_names
+    ADD CONSTRAINT extra_names_pkey PRIMARY KEY (account, service, name);
+
+-- constraint syncer_store.image_history image_history_never_overlaps
+
+ALTER TABLE ONLY syncer_store.image_history
+    ADD CONSTRAINT image_history_never_overlaps EXCLUDE USING gist (zone_key WITH =, hashtextextended(image_id, (0)::bigint) WITH =, tstzrange(valid_from, valid_to) WITH &&, (('='::text || image_id)) WITH =);
+
+-- constraint syncer_store.image_history image_history_pkey
+
+ALTER TABLE ONLY syncer_store.image_history
+    ADD CONSTRAINT image_history_pkey PRIMARY KEY (zone_key, image_id, valid_from);
+
+-- constraint syncer_store.images images_pkey
+
+ALTER TABLE ONLY syncer_store.images
+    ADD CONSTRAINT images_pkey PRIMARY KEY (zone_key, image_id);
+
+-- constraint syncer_store.rate_limits rate_limits_pkey
+
+ALTER TABLE ONLY syncer_store.rate_limits
+    ADD CONSTRAINT rate_limits_pkey PRIMARY KEY (account);
+
+-- constraint syncer_store.retention retention_pkey
+
+ALTER TABLE ONLY syncer_store.retention
+    ADD CONSTRAINT retention_pkey PRIMARY KEY (zone_key);
+
+-- constraint syncer_store.runs runs_pkey
+
+ALTER TABLE ONLY syncer_store.runs
+    ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
+
+-- constraint syncer_store.stretches stretches_pkey
+
+ALTER TABLE ONLY syncer_store.stretches
+    ADD CONSTRAINT stretches_pkey PRIMARY KEY (zone_key, run_id);
+
+-- constraint syncer_store.zone_digests zone_digests_pkey
+
+ALTER TABLE ONLY syncer_store.zone_digests
+    ADD CONSTRAINT zone_digests_pkey PRIMARY KEY (zone_key);
+
+-- constraint syncer_store.zone_scans zone_scans_pkey
+
+ALTER TABLE ONLY syncer_store.zone_scans
+    ADD CONSTRAINT zone_scans_pkey PRIMARY KEY (zone_key, run_id);
+
+-- constraint syncer_store.zones zones_are_named
+
+ALTER TABLE ONLY syncer_store.zones
+    ADD CONSTRAINT zones_are_named UNIQUE (account, service, zone_id);
+
+-- constraint syncer_store.zones zones_pkey
+
+ALTER TABLE ONLY syncer_store.zones
+    ADD CONSTRAINT zones_pkey PRIMARY KEY (zone_key);
+
+-- index syncer_store.approvals_pending
+
+CREATE UNIQUE INDEX approvals_pending ON syncer_store.approvals USING btree (zone_key) WHERE (outcome IS NULL);
+
+-- index syncer_store.image_history_began
+
+CREATE INDEX image_history_began ON syncer_store.image_history USING btree (valid_from);
+
+-- index syncer_store.image_history_ended
+
+CREATE INDEX image_history_ended ON syncer_store.image_history USING btree (valid_to);
+
+-- index syncer_store.image_history_opened
+
+CREATE INDEX image_history_opened ON syncer_store.image_history USING btree (opened_run_id);
+
+-- index syncer_store.image_history_removed
+
+CREATE INDEX image_history_removed ON syncer_store.image_history USING btree (removed_run_id) WHERE (removed_run_id IS NOT NULL);
+
+-- index syncer_store.images_opened
+
+CREATE INDEX images_opened ON syncer_store.images USING btree (opened_run_id) WHERE (opened_not_before IS NOT NULL);
+
+-- index syncer_store.images_removed
+
+CREATE INDEX images_removed ON syncer_store.images USING btree (removed_run_id) WHERE (removed_run_id IS NOT NULL);
+
+-- index syncer_store.runs_by_time
+
+CREATE INDEX runs_by_time ON syncer_store.runs USING btree (started_at);
+
+-- index syncer_store.runs_feed
+
+CREATE INDEX runs_feed ON syncer_store.runs USING btree (change_base, changes);
+
+-- index syncer_store.runs_newest
+
+CREATE INDEX runs_newest ON syncer_store.runs USING btree (account, run_id DESC);
+
+-- index syncer_store.runs_started
+
+CREATE INDEX runs_started ON syncer_store.runs USING btree (account, started_at DESC);
+
+-- statistics syncer_store.image_history_of_an_image
+
+CREATE STATISTICS syncer_store.image_history_of_an_image (dependencies) ON zone_key, image_id FROM syncer_store.image_history;
+
+-- trigger syncer_store.image_history image_history_is_past
+
+CREATE TRIGGER image_history_is_past AFTER INSERT ON syncer_store.image_history REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION syncer_store.check_history_is_past();
+
+-- trigger syncer_store.image_history image_history_stays_past
+
+CREATE TRIGGER image_history_stays_past AFTER UPDATE ON syncer_store.image_history REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION syncer_store.check_history_is_past();
+
+-- trigger syncer_store.images images_have_a_zone
+
+CREATE TRIGGER images_have_a_zone AFTER INSERT ON syncer_store.images REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION syncer_store.check_zones_exist();
+
+-- trigger syncer_store.images images_latest_is_last
+
+CREATE TRIGGER images_latest_is_last AFTER UPDATE ON syncer_store.images REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION syncer_store.check_latest_is_last();
+
+-- trigger syncer_store.zones zones_are_kept
+
+CREATE TRIGGER zones_are_kept BEFORE DELETE OR UPDATE OF zone_key ON syncer_store.zones FOR EACH ROW EXECUTE FUNCTION syncer_store.refuse_zone_change();
+
+-- fk constraint syncer_store.approvals approvals_zone_key_fkey
+
+ALTER TABLE ONLY syncer_store.approvals
+    ADD CONSTRAINT approvals_zone_key_fkey FOREIGN KEY (zone_key) REFERENCES syncer_store.zones(zone_key);
+
+-- fk constraint syncer_store.baseline_images baseline_images_baseline_id_fkey
+
+ALTER TABLE ONLY syncer_store.baseline_images
+    ADD CONSTRAINT baseline_images_baseline_id_fkey FOREIGN KEY (baseline_id) REFERENCES syncer_store.baselines(baseline_id) ON DELETE CASCADE;
+
+-- fk constraint syncer_store.image_history image_history_of_an_image
+
+ALTER TABLE ONLY syncer_store.image_history
+    ADD CONSTRAINT image_history_of_an_image FOREIGN KEY (zone_key, image_id) REFERENCES syncer_store.images(zone_key, image_id);
