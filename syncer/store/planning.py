@@ -16,7 +16,7 @@ import msgspec
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import PARSER, PART, Known
+from syncer.core.page import PARSER_VERSION, PART, KnownPage
 from syncer.core.paging import Look, Snapshot
 from syncer.store.connection import Connection, sql
 
@@ -70,7 +70,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Zon
             before=_look_of(row),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zone/known"), account, PARSER)
+        for row in await connection.fetch(sql("zone/known"), account, PARSER_VERSION)
     }
 
 
@@ -160,7 +160,9 @@ def _look_of(row: Mapping[str, Any]) -> Look | None:
         asked=row["asked"],
         total=row["total"],
         images=row["images"],
-        pages=tuple(Known(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])),
+        pages=tuple(
+            KnownPage(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])
+        ),
         content=row["content"],
     )
 
@@ -176,7 +178,7 @@ async def keep_look(
         await connection.execute(
             sql("zone/look_keep"),
             zone_key,
-            PARSER,
+            PARSER_VERSION,
             look.asked,
             look.total,
             look.images,

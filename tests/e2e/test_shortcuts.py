@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from syncer.core.model import TRACKED, ListedZone, Looked, ZoneRef
-from syncer.core.page import PARSER
+from syncer.core.page import PARSER_VERSION
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
 from syncer.simulator import Simulator, World
 from syncer.store import planning
@@ -20,6 +20,7 @@ from syncer.store.approvals import approve
 from syncer.store.connection import Server
 from syncer.store.runs import begin
 from syncer.store.writer import Writer
+from syncer.zenlayer.rows import read_page
 from syncer.zenlayer.sources import SOURCES
 from tests.support import FIELDS, assert_exact, call_large
 
@@ -72,7 +73,7 @@ async def test_exactly_the_change_is_found_and_recorded(
             await sync(SYNCER_PAGE_SIZE=page_size)
 
     await check()
-    for column, api in zip(TRACKED, FIELDS, strict=True):
+    for api, column in FIELDS.items():
         world.change_image(A, second, **{str(api): f"other {column}"})
         await check((A, second, "changed", (column,)))
     world.change_image(A, last, imageVersion=None, osType="x")
@@ -276,7 +277,7 @@ async def test_another_parser_looks_into_every_zone_once(
     await sync()
     assert set() == await looked_into(case)
     for module in (planning,):
-        monkeypatch.setattr(module, "PARSER", PARSER + 1)
+        monkeypatch.setattr(module, "PARSER_VERSION", PARSER_VERSION + 1)
     await sync()
     await assert_exact(db, world)
     assert set() == await looked_into(case)
@@ -305,7 +306,7 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
         walk = Walk(10, before=before)
         rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
         body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
-        walk.take(1, SOURCES["vm"].read_images(body, walk.known(1)))
+        walk.take(1, read_page(SOURCES["vm"], body))
         result = walk.finish(Looked(zone=ref, started_at=1.0, observed_at=2.0, listed=True))
         assert isinstance(result, Snapshot | Unchanged)
         return result
