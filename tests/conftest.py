@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import asyncpg
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -25,13 +26,16 @@ from syncer.embedded import EmbeddedPostgres
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server, Timing
 from syncer.store.migrate import upgrade
+from syncer.sync.options import RunOptions
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.stop import Stop
+from syncer.zenlayer import credentials
 from tests.support import Done
 
 KEY, SECRET = "test-key", "test-secret"
-QUICK = Backoff(first=0.001, last=0.002, challenge=0.01)
+QUICK = credentials.Timing(challenge=0.01, retry=Backoff(first=0.001, last=0.002))
+"""How long runs wait for the API."""
 _UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _numbers = itertools.count(1)
 
@@ -145,6 +149,12 @@ def environment(simulator: Simulator, url: str, tmp_path: Path) -> dict[str, str
     }
 
 
+def quick(options: RunOptions) -> RunOptions:
+    """The same run with short waits for the API."""
+    api = msgspec.structs.replace(options.api, timing=QUICK)
+    return msgspec.structs.replace(options, api=api)
+
+
 @pytest.fixture
 def timing() -> Timing:
     """How long runs wait for the database; a file whose database goes away has its own."""
@@ -166,13 +176,12 @@ def sync(environment: dict[str, str], timing: Timing) -> Sync:
     ) -> Report:
         settings: Settings = load(environment={**environment, **env})
         return await run_once(
-            run_options(settings, zones=zones, full=full, dry_run=dry_run),
+            quick(run_options(settings, zones=zones, full=full, dry_run=dry_run)),
             Server(
                 settings.database.url.reveal() if settings.database.url else None,
                 timing=wait or timing,
             ),
             stop=stop or Stop(),
-            policy=QUICK,
         )
 
     return run

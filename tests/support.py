@@ -13,11 +13,17 @@ import pytest
 
 from syncer import log
 from syncer.core import page, paging
-from syncer.core.model import TRACKED
+from syncer.core.model import TRACKED, Tracked
 from syncer.simulator import World
 from syncer.zenlayer.sources import SOURCES
 
-FIELDS = dict(zip(SOURCES["vm"].fields, TRACKED, strict=True))
+FIELDS = {api: column for column, api in SOURCES["vm"].fields.items()}
+
+
+def tracked(**values: str | None) -> Tracked:
+    """The tracked columns of an image; those that are not given are null."""
+    assert values.keys() <= set(TRACKED)
+    return tuple(map(values.get, TRACKED))
 
 
 class Done(NamedTuple):
@@ -46,7 +52,7 @@ async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict
     """The images of each zone as SQL sees them, in the API's spelling."""
     zones: dict[str, dict[str, Any]] = {}
     for row in await db.fetch(f"select * from syncer.images where {where}"):
-        served = {api: row[column] for api, column in FIELDS.items() if api}
+        served = {api: row[column] for api, column in FIELDS.items()}
         served |= {"imageId": row["image_id"], **json.loads(row["extra"])}
         zones.setdefault(row["zone_id"], {})[row["image_id"]] = served
     return zones

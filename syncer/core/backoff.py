@@ -1,4 +1,4 @@
-"""How long to wait before a call is made again, and when to give up (DESIGN §6)."""
+"""How long to wait before something is tried again, and when to give up."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Final
 import msgspec
 
 MIN_BUDGET: Final = 50
+"""The retries that a run may make however few calls it plans."""
 
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a call is made, and how long is waited between (seconds).
-
-    ``challenge`` is how long everything pauses when the protection layer asks for a browser.
-    """
+    """How often something is tried, and how long is waited between (seconds)."""
 
     attempts: int = 7
+    """Tries in all: with the waits below, the last begins 6 to 13 s after the first failed."""
     first: float = 0.25
+    """The longest wait after the first failure; it doubles with each further one."""
     last: float = 5.0
-    challenge: float = 10.0
+    """The longest wait there is."""
 
     def delay(self, attempt: int, *, random: float, after: float | None = None) -> float:
         """Return the seconds to wait after failed attempt number ``attempt`` (1 is the first).
@@ -43,7 +43,7 @@ class RetryBudget:
 
     @property
     def left(self) -> int:
-        """Return how many retries there still may be."""
+        """How many retries are left."""
         return max(MIN_BUDGET, self.planned) - self.spent
 
     def spend(self) -> bool:

@@ -1,7 +1,9 @@
-"""The question by id that comes before a removal: is an unlisted image really gone (DESIGN §3).
+"""The question by id that comes before a removal: whether an unlisted image is really gone.
 
-Absent is only what a reply that counts did not return. A reply counts if its distinct ids equal
-its totalCount and each was asked for.
+The API is asked for the candidates by their ids. Absent is only what a reply that *counts* did not
+return, or a single id that the API says does not exist. A reply counts if as many distinct ids were
+returned as its totalCount says, each was asked for, and no row was rejected. An id whose reply does
+not count stays a candidate for the next run; one that is returned is seen.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from typing import Final, final
 
 from syncer.core.guard import Cleared
 from syncer.core.model import Image, ZoneRef
-from syncer.core.page import Page, merge
+from syncer.core.page import Page, images_by_id
 
 BATCH: Final = 100
+"""The most ids that one call may name."""
 _SEAL: Final = object()
 
 
@@ -46,7 +49,7 @@ class Question:
 
     @property
     def next_page(self) -> int | None:
-        """The page to ask for next, or None when there is no more to learn."""
+        """The page to ask for next, or None where no further page is needed."""
         if self.torn:
             return None
         if not self._pages:
@@ -57,16 +60,16 @@ class Question:
             return len(self._pages) + 1 if self._pages[-1].served else None
         return len(self._pages) + 1 if served < total else None
 
-    def take(self, rows: Page) -> None:
+    def take(self, page: Page) -> None:
         """Take the next page of the reply."""
-        self._pages.append(rows)
-        if rows.total is None and self._counted:
+        self._pages.append(page)
+        if page.total is None and self._counted:
             self.torn = "it has no totalCount"
-        elif rows.total != self._pages[0].total:
+        elif page.total != self._pages[0].total:
             self.torn = "totalCount changed between pages"
         elif len(self._pages) == 1:
-            self.page_size = rows.served or self.page_size
-        elif rows.served == 0 and rows.total is not None:
+            self.page_size = page.served or self.page_size
+        elif page.served == 0 and page.total is not None:
             self.torn = "a page was empty before totalCount was reached"
         if len(self._pages) > len(self.image_ids) + 1:
             self.torn = "the pages do not end"
@@ -75,7 +78,7 @@ class Question:
         """Return the images of a reply that counts, by id; None where it does not count."""
         if self.torn or not self._pages:
             return None
-        images, rejected = merge(page.rows for page in self._pages)
+        images, rejected = images_by_id(page.rows for page in self._pages)
         total = self._pages[0].total
         agrees = total is None or len(images) == total
         if rejected or not agrees or not images.keys() <= set(self.image_ids):
@@ -84,7 +87,7 @@ class Question:
 
     def sightings(self) -> dict[str, Image]:
         """Return the images asked for that any page returned, by id."""
-        images, _ = merge(page.rows for page in self._pages)
+        images, _ = images_by_id(page.rows for page in self._pages)
         return {i: image for i, image in images.items() if i in self.image_ids}
 
 
@@ -103,7 +106,7 @@ class Answers:
             yield ids[start : start + BATCH]
 
     def replied(self, question: Question) -> bool:
-        """Take a reply; return False where it does not count."""
+        """Take a reply that is complete; return False where it does not count."""
         images = question.returned()
         if images is None:
             return False
@@ -112,7 +115,7 @@ class Answers:
         return True
 
     def sighted(self, question: Question) -> None:
-        """Keep what an unfinished reply returned: seen is seen, though the reply counts not."""
+        """Take what a reply returned that does not count: an image that was returned is seen."""
         self.returned.update(question.sightings())
 
     def not_found(self, image_id: str) -> None:

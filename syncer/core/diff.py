@@ -1,4 +1,4 @@
-"""What a look at a zone changes in what is stored (DESIGN §4)."""
+"""What a look at a zone changes in what is stored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,24 @@
-"""Which removals may go on, and which are withheld until a person looks (DESIGN §3).
+"""The removal guard: which candidates may go on, and which are withheld until a person looks.
 
-Only removals are withheld. The guard latches: once images of a zone are withheld, further
-candidates of that zone join them.
+A look can be whole and still wrong: a key that may no longer see some images, an outage that lists
+nothing, a service that republished its catalogue under new ids. What all of these have in common is
+that very much is missing at once, so the guard judges numbers, after the last zone was read:
+
+- **A zone's** candidates are withheld when they are more than ``zone_count`` and more than
+  ``zone_percent`` of the images it had; also when it lists nothing though it had images, and when
+  images of it are withheld already.
+- **A run's** candidates are withheld, all of them, when they are more than ``RUN_COUNT`` and more
+  than ``run_percent`` of the images of the zones that were read.
+- **An approval** of a person lets a zone's candidates pass against every rule, all or none of them.
+
+Both the number and the share must be exceeded: of a small zone half may go, and of a large one a
+hundred images. Images that are withheld already count neither above nor below the line.
+
+It is a latch: a withheld image stays withheld until it is seen again or a person approves, and new
+candidates of its zone join it. So nothing slips through on a later day, when less is missing. Only
+removals are withheld; what appeared or changed is stored in any case.
+
+What passes is ``Cleared``, which only ``judge`` makes: the API is still asked for each id.
 """
 
 from __future__ import annotations
@@ -14,27 +31,32 @@ import msgspec
 from syncer.core.paging import Candidates
 
 RUN_COUNT: Final = 10
-"""A run's removals are never withheld as a whole when they are this many or fewer."""
+"""A run's candidates are not withheld as a whole where they are no more than these."""
+
 _SEAL: Final = object()
 
 Threshold = int | None
-"""A limit; 0 withholds every removal, None switches the guard off."""
+"""A number or a percentage that may be reached but not exceeded. 0 withholds every removal, None
+switches the rule off."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The configured limits of the removal guard."""
 
     zone_count: Threshold = 10
+    """Candidates of one zone; fewer are an everyday clean-up."""
     zone_percent: Threshold = 25
+    """Candidates of one zone in percent of the images it had."""
     run_percent: Threshold = 50
+    """Candidates of a run in percent of the images of the zones that were read."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard has to know of one zone that was read whole.
 
-    ``present`` counts the images present before the run, ``withheld`` those of them that are
-    still withheld from an earlier run after this look; ``candidates`` include the withheld.
-    ``approved`` is the most removals that a person approved for this look (None: not asked).
+    ``present`` counts the images that were present before the run. ``candidates`` include the
+    ``withheld``: those that an earlier run withheld and this look did not list either. ``approved``
+    is the most removals that a person approved for this look (None: nobody did).
     """
 
     candidates: Candidates
@@ -44,7 +66,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def approval(self) -> Literal["applied", "exceeded", "not_needed"] | None:
-        """What comes of the approval: all of the candidates pass, or none for its sake."""
+        """What the approval does: it lifts the guard for all candidates, or for none."""
         if self.approved is None:
             return None
         count = len(self.candidates.image_ids)
@@ -60,7 +82,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Cleared:
-    """Candidates that the guard let pass; the API is still to be asked for each by id."""
+    """Candidates that the guard let pass. Only ``judge`` makes them; see ``confirm``."""
 
     __slots__ = ("image_ids", "zone")
 
@@ -72,32 +94,33 @@ class Cleared:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What may be asked for by id, and per zone what is withheld (the newly withheld included)."""
+    """What the API may be asked for by id, and what is withheld: one value a zone."""
 
     cleared: tuple[Cleared, ...]
     withheld: tuple[Candidates, ...]
 
 
 def judge(zones: Sequence[Judged], limits: Limits) -> Verdict:
-    """Judge the candidates of a run: first each zone by itself, then the run as a whole.
+    """Judge the candidates of a run, zone by zone and all together.
 
-    An approval lifts all guards for its zone, whose removals do not count in the run's.
+    Candidates that an approval lets pass do not count in the run's.
     """
     fresh = sum(len(zone.fresh) for zone in zones if zone.approval != "applied")
     base = sum(zone.present - len(zone.withheld) for zone in zones)
-    run_trips = _exceeds(fresh, base, RUN_COUNT, limits.run_percent)
+    run_exceeds = _exceeds(fresh, base, count=RUN_COUNT, percent=limits.run_percent)
     cleared, withheld = [], []
     for zone in zones:
         if not zone.candidates.image_ids:
             continue
-        if zone.approval == "applied" or not (run_trips or _zone_trips(zone, limits)):
+        if zone.approval == "applied" or not (run_exceeds or _zone_exceeds(zone, limits)):
             cleared.append(Cleared(_SEAL, zone.candidates))
         else:
             withheld.append(zone.candidates)
     return Verdict(tuple(cleared), tuple(withheld))
 
 
-def _zone_trips(zone: Judged, limits: Limits) -> bool:
+def _zone_exceeds(zone: Judged, limits: Limits) -> bool:
+    """Return whether the candidates of a zone are withheld for its own sake."""
     if zone.withheld:
         return True
     fresh = len(zone.fresh)
@@ -107,13 +130,16 @@ def _zone_trips(zone: Judged, limits: Limits) -> bool:
         return False
     if zone.candidates.emptied:
         return fresh > 0
-    return _exceeds(fresh, zone.present, limits.zone_count, limits.zone_percent)
+    return _exceeds(fresh, zone.present, count=limits.zone_count, percent=limits.zone_percent)
 
 
-def _exceeds(count: int, of: int, more_than: int, percent: Threshold) -> bool:
-    """Return whether ``count`` is above both the number and the share (whole numbers only)."""
+def _exceeds(candidates: int, present: int, *, count: int, percent: Threshold) -> bool:
+    """Return whether candidates are more than ``count`` and more than ``percent`` of the present.
+
+    Whole numbers only: exactly the percentage is not more.
+    """
     if percent is None:
         return False
     if percent == 0:
-        return count > 0
-    return count > more_than and count * 100 > percent * of
+        return candidates > 0
+    return candidates > count and candidates * 100 > percent * present

@@ -1,4 +1,4 @@
-"""The vocabulary: images, zones and what came of reading a zone."""
+"""The vocabulary: images, zones and the outcomes of reading a zone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ TRACKED: Final = (
     "category",
     "os_type",
 )
-"""The columns whose change opens a version, in the order they are stored (DESIGN §4)."""
+"""The columns whose change opens a version, in the order in which they are stored.
+
+This is the one place that lists them: a source maps each to the API's name of it, statements and
+everything else derive from it.
+"""
 
 WHOLE_ZONE: Final = "*"
 """The zone id of a service whose images belong to no zone (bmc)."""
@@ -29,8 +33,8 @@ Tracked = tuple[str | None, ...]
 class Image(msgspec.Struct, frozen=True, gc=False):
     """One image as a zone offers it, normalised.
 
-    ``tracked`` holds the values of ``TRACKED`` in that order, ``extra`` everything else the API
-    sent as canonical JSON text (None: nothing else). Both digests are 16 bytes.
+    ``extra`` is everything else the API sent, as canonical JSON text (None: nothing else). Both
+    digests are 16 bytes: of id and tracked columns, and of ``extra``.
     """
 
     image_id: str
@@ -80,7 +84,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incomplete(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone of which rows were read, but not wholly or not consistently: upserts only."""
+    """A zone that was read in part, or not consistently: its rows are upserted, none is removed."""
 
     looked: Looked
     images: Mapping[str, Image]
@@ -103,6 +107,9 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Learnt(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run found out about the server: the next starts from it."""
+    """What one run found out about the API, for the next to start from.
+
+    ``rate`` is the API's limit in calls a second.
+    """
 
     rate: float

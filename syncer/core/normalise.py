@@ -1,4 +1,4 @@
-"""From what the API sent to what is stored: text, canonical JSON, digests (DESIGN §4).
+"""From what the API sent to what is stored: text, canonical JSON, sizes.
 
 Everything that JSON can carry comes out as something PostgreSQL can hold, and equal input gives
 equal output whatever the order of keys.
@@ -22,6 +22,8 @@ MAX_DEPTH: Final = 32
 _MAX_DIGITS: Final = 100
 """Longer numbers are kept as text: ``1e999`` is five characters, and a thousand in jsonb's text."""
 
+REPLACEMENT: Final = "\ufffd"
+"""What stands where a character cannot be stored: NUL, a lone surrogate."""
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 _EXACT: Final = Context(prec=60)
@@ -30,10 +32,10 @@ _json: Final = msgspec.json.Encoder(decimal_format="number", order="deterministi
 
 
 def clean(value: str) -> str:
-    """Return the text with NUL and lone surrogates, which PostgreSQL refuses, as U+FFFD."""
+    """Return the text with ``REPLACEMENT`` for what PostgreSQL refuses: NUL, lone surrogates."""
     if value.isascii() and "\x00" not in value:
         return value
-    return _UNSTORABLE.sub("\ufffd", value)
+    return _UNSTORABLE.sub(REPLACEMENT, value)
 
 
 def text(value: Any) -> str | None:

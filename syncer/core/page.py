@@ -1,4 +1,10 @@
-"""A page of images as it was served, and what pages come to together."""
+"""A page of images as it was served, and the images of several pages together.
+
+Rows stay lines of text (see ``line``) for as long as they can: a zone that did not change is
+compared by digests, and no ``Image`` is made of it. The rows of a page are in one of three states:
+not read yet (its bytes are those of an earlier look), in memory (``Rows``), or written to a
+temporary file and read again when they are needed (``SpooledRows``).
+"""
 
 from __future__ import annotations
 
@@ -13,18 +19,22 @@ import msgspec
 from syncer.core.line import DIGEST_BYTES, Block, digests_of, image_of, line_of
 from syncer.core.model import Image
 
+PARSER_VERSION: Final = 2
+"""Counted up whenever the same bytes are read as other images: known pages and digests are void."""
+
 Total = int | None
-"""totalCount as served; None where the reply has none; ``LYING`` where it is no count."""
-LYING: Final = -1
+"""``totalCount`` as served: None where it is absent, ``INVALID_TOTAL`` where it is no count."""
+INVALID_TOTAL: Final = -1
+
 PART: Final = 10_000
-"""About so many images are looked into at a time, where there are too many to be held."""
+"""About as many images as are compared at a time in a zone that is too large to be held."""
 
-Put = Callable[[bytes | memoryview], Callable[[], bytes]]
-"""Keeps bytes outside of memory, and returns how to get them back."""
+Spooler = Callable[[bytes | memoryview], Callable[[], bytes]]
+"""Writes bytes to somewhere outside of memory; returns the function that reads them back."""
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What a page held in an earlier whole look: the digest of its bytes, and how many rows."""
+class KnownPage(msgspec.Struct, frozen=True):
+    """What a page held in an earlier whole look: the digest of its bytes, and its rows."""
 
     digest: bytes
     served: int
@@ -32,9 +42,10 @@ class Known(msgspec.Struct, frozen=True):
 
 @final
 class Rows:
-    """The rows of a page: ``lines`` and ``ids`` of those that can be kept; how many cannot.
+    """The rows of a page, in memory.
 
-    ``plain`` is whether each line is (see ``line.digests_of``).
+    ``lines`` and ``ids`` are of those that can be kept, ``rejected`` counts the others. ``plain``
+    is whether no line has ``extra`` and each size is written as it is compared.
     """
 
     __slots__ = ("ids", "lines", "plain", "rejected")
@@ -60,8 +71,8 @@ class Rows:
 
 
 @final
-class Aside:
-    """Rows that were put aside: but for ids and digests they are read again when asked for."""
+class SpooledRows:
+    """The rows of a page, outside of memory but for ids and digests; ``read`` reads them again."""
 
     __slots__ = ("_digests", "_read", "ids", "rejected")
 
@@ -97,11 +108,11 @@ class Aside:
 class Page:
     """One page as it was served: ``served`` rows of ``total``.
 
-    ``digest`` is that of the bytes. Where they are the known ones the rows are not read (``read``,
-    from ``raw``) until they are asked for; where nothing changed, nobody asks.
+    ``digest`` is that of the bytes of the rows, ``raw``. Where ``rows`` are not given, as the bytes
+    are known, ``read`` makes them when they are asked for: where nothing changed, they never are.
     """
 
-    __slots__ = ("_back", "_raw", "_read", "_rows", "digest", "served", "total")
+    __slots__ = ("_raw", "_read", "_rows", "_unspool", "digest", "served", "total")
 
     def __init__(
         self,
@@ -116,10 +127,10 @@ class Page:
         self.served = served
         self.total = total
         self.digest = digest
-        self._rows: Rows | Aside | None = rows
+        self._rows: Rows | SpooledRows | None = rows
         self._raw = raw
         self._read = read
-        self._back: Callable[[], bytes] | None = None
+        self._unspool: Callable[[], bytes] | None = None
 
     @classmethod
     def of(cls, images: Iterable[Image], total: Total, *, rejected: int = 0) -> Page:
@@ -131,37 +142,38 @@ class Page:
         return cls(len(rows), total, digest, rows=rows)
 
     @property
-    def rows(self) -> Rows | Aside:
-        """The rows."""
+    def rows(self) -> Rows | SpooledRows:
+        """The rows, read now if they were not yet."""
         if self._rows is None:
             assert self._read is not None  # noqa: S101  (or the rows were given)
-            if self._back is None:
+            if self._unspool is None:
                 self._rows = self._read(self._raw)
             else:
-                again = partial(_reread, self._read, self._back)
-                self._rows = Aside(again(), again)
-            self.keep(None)
+                again = partial(_reread, self._read, self._unspool)
+                self._rows = SpooledRows(again(), again)
+            self.release()
         return self._rows
 
-    def keep(self, put: Put | None) -> None:
-        """Keep no more in memory than is needed; with ``put``, the rows are put aside."""
-        if put is not None and self._read is not None and self._back is None:
-            self._back, self._raw = put(self._raw), b""
+    def release(self, spooler: Spooler | None = None) -> None:
+        """Free the memory that is not needed; with a ``spooler``, that of the rows too."""
+        if spooler is not None and self._read is not None and self._unspool is None:
+            self._unspool, self._raw = spooler(self._raw), b""
             if isinstance(self._rows, Rows):
-                self._rows = Aside(self._rows, partial(_reread, self._read, self._back))
+                again = partial(_reread, self._read, self._unspool)
+                self._rows = SpooledRows(self._rows, again)
         elif self._rows is not None:
             self._raw = b""
 
 
-def _reread(read: Callable[[bytes | memoryview], Rows], back: Callable[[], bytes]) -> Rows:
-    """Read rows that were put aside (not the page's: the two would keep each other, and a file)."""
-    return read(back())
+def _reread(read: Callable[[bytes | memoryview], Rows], unspool: Callable[[], bytes]) -> Rows:
+    """Read spooled rows. No method: page and rows would refer to each other, and keep the file."""
+    return read(unspool())
 
 
-def merge(parts: Iterable[Rows | Aside]) -> tuple[dict[str, Image], int]:
-    """Return the images of the rows of pages by id, and how many rows were rejected.
+def images_by_id(parts: Iterable[Rows | SpooledRows]) -> tuple[dict[str, Image], int]:
+    """Return the images of the rows of several pages by id, and how many rows were rejected.
 
-    The same id with equal content is one image; with other content neither is kept.
+    The same id with equal content is one image; with different content neither is kept.
     """
     images: dict[str, Image] = {}
     conflicting: dict[str, int] = {}
@@ -170,7 +182,7 @@ def merge(parts: Iterable[Rows | Aside]) -> tuple[dict[str, Image], int]:
         rejected += rows.rejected
         for image in rows.images():
             known = images.setdefault(image.image_id, image)
-            if known is not image and not same(known, image):
+            if known is not image and not same_content(known, image):
                 conflicting[image.image_id] = conflicting.get(image.image_id, 1) + 1
     for image_id, times in conflicting.items():
         del images[image_id]
@@ -178,17 +190,17 @@ def merge(parts: Iterable[Rows | Aside]) -> tuple[dict[str, Image], int]:
     return images, rejected
 
 
-def same(one: Image, other: Image) -> bool:
+def same_content(one: Image, other: Image) -> bool:
     """Return whether two rows of one id have equal content."""
     return one.fingerprint == other.fingerprint and one.extra_digest == other.extra_digest
 
 
 @final
 class Offered:
-    """What a whole look listed, in lines: most of its images are never made."""
+    """The images that a whole look listed, as lines: of most no ``Image`` is ever made."""
 
     def __init__(self, pages: Sequence[Page]) -> None:
-        """Take pages; in what is stored no id comes twice (see ``distinct``)."""
+        """Take pages; what is stored is ``distinct()``, in which no id comes twice."""
         self._parts = [page.rows for page in pages]
 
     @cached_property
@@ -205,10 +217,10 @@ class Offered:
         return sum(rows.rejected for rows in self._parts)
 
     def distinct(self) -> Offered:
-        """Return the same where no id comes twice (see ``merge``)."""
+        """Return the same with each id once (see ``images_by_id``)."""
         if len(self) == sum(len(rows.ids) for rows in self._parts):
             return self
-        images, rejected = merge(self._parts)
+        images, rejected = images_by_id(self._parts)
         return Offered([Page.of(images.values(), None, rejected=rejected)])
 
     def images(self) -> dict[str, Image]:
@@ -217,15 +229,15 @@ class Offered:
 
     @cached_property
     def content(self) -> bytes:
-        """The digest of all rows that can be kept, in whatever order they came."""
-        if self._are_aside:
+        """The digest of all rows that can be kept, whatever order they came in."""
+        if self._are_spooled:
             digests = sorted(chain.from_iterable(rows.digests() for rows in self._parts))
             return sha256(b"".join(digests)).digest()
         return sha256("\n".join(self._sorted).encode()).digest()
 
     def blocks(self, known: Collection[bytes] = ()) -> Iterator[Block]:
         """Yield the images whose digests are not among the ``known``, part by part."""
-        if not self._are_aside:
+        if not self._are_spooled:
             lines = self._sorted
             plain = all(rows.plain for rows in self._parts if isinstance(rows, Rows))
             block = Block(lines, digests_of(lines, plain=plain))
@@ -241,8 +253,8 @@ class Offered:
             yield block.sorted()
 
     @property
-    def _are_aside(self) -> bool:
-        return any(isinstance(rows, Aside) for rows in self._parts)
+    def _are_spooled(self) -> bool:
+        return any(isinstance(rows, SpooledRows) for rows in self._parts)
 
     @cached_property
     def _sorted(self) -> list[str]:
@@ -250,16 +262,12 @@ class Offered:
         return sorted(chain.from_iterable(parts))
 
 
-def _block(rows: Rows | Aside, known: Collection[bytes]) -> Block:
+def _block(rows: Rows | SpooledRows, known: Collection[bytes]) -> Block:
     digests = rows.digests()
-    if isinstance(rows, Aside):
+    if isinstance(rows, SpooledRows):
         return rows.block(_others(digests, known))
     return Block(rows.lines, digests).pick(_others(digests, known))
 
 
 def _others(digests: Sequence[bytes], known: Collection[bytes]) -> Sequence[int]:
     return [n for n, digest in enumerate(digests) if digest not in known]
-
-
-PARSER: Final = 2
-"""Counts up whenever the same bytes are read as other images: what is known of pages is void."""

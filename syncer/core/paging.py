@@ -1,46 +1,75 @@
-"""Which pages of a zone remain, and whether what was read is a whole look (DESIGN §3).
+"""Reading a zone page by page: which pages remain, and whether what was read is a whole look.
+
+The API has no snapshot of a zone: a listing is read page by page, at different moments, while
+images come and go. An image that slips past the reader between two pages looks exactly like one
+that was deleted. So a reading either proves that it saw everything, or it may remove nothing:
+
+- **whole**: every page was read, ``totalCount`` was the same on every page, as many distinct ids
+  were read as it says, and no row was rejected. Where a service sends no ``totalCount``, pages are
+  read until one is empty. The same id twice with equal content is one image.
+- **torn**: anything else. ``Torn`` says why. The zone is read again, at most ``MAX_REREADS`` times;
+  after that its rows are stored as an ``Incomplete`` look: they are upserted, nothing is removed.
+- A service that is not paged lists everything on its one page.
+- A server may serve fewer rows to a page than were asked for. On page 1 that is its cap, and the
+  other pages are planned by the size really served; a shorter page in the middle tears the walk,
+  and the next walk asks for that size (which uses up no re-read).
 
 ``Walk`` is one reading of a zone: it says which pages to ask for and takes them in any order.
-``Walk.finish`` makes a ``Snapshot`` or says why it cannot. Only a Snapshot names images that the
-zone no longer lists, so nothing else can lead to a removal.
+``ZoneRead`` is all the walks of a zone in one run. ``Walk.finish`` is the only maker of a
+``Snapshot`` (its constructor refuses anybody else), and only a Snapshot names images that the zone
+no longer lists. From there each type is made from the one before and by one maker only:
+``Snapshot.unlisted`` makes ``Candidates``, ``guard.judge`` makes ``Cleared``, ``confirm.Answers``
+makes a ``Removal``. So nothing that skips the proof can lead to a removal, and there is no flag
+that could be forgotten.
+
+A whole look leaves a ``Look`` behind, its digests. A later walk with the same page size, total and
+page digests, or the same rows in another order, is ``Unchanged``: whole as well, and lists the same
+images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, final
 
 import msgspec
 
 from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
 from syncer.core.page import (
-    LYING,
+    INVALID_TOTAL,
     PART,
-    Known,
+    KnownPage,
     Offered,
     Page,
-    Put,
+    Spooler,
     Total,
-    merge,
+    images_by_id,
 )
 
 MAX_IMAGES: Final = 10_000_000
-"""A totalCount beyond this is taken for a lie, not for a plan."""
+"""A larger totalCount is treated as invalid: it is ten times what the program is made for."""
 
 MAX_PAGES: Final = 20_000
-"""More pages than this are not asked for: a lie, or pages of next to nothing."""
+"""More pages are not asked for: totalCount is invalid, or the pages hold next to nothing."""
+
+MAX_REREADS: Final = 2
+"""How often a zone is read again in a run. What is torn three times changes faster than we read."""
+
+MAX_WALKS: Final = 8
+"""The most walks of one zone in a run, with those for ever smaller pages."""
 
 LARGE: Final = 2 * PART
-"""The pages of a zone of more images are put aside while it is read."""
+"""The pages of a zone of more images are spooled while it is read."""
 
 _SEAL: Final = object()
 
 
 @final
 class Snapshot:
-    """A zone that was read whole and consistently. Only ``Walk.finish`` can make one.
+    """A zone that was read whole. Only ``Walk.finish`` can make one.
 
-    ``look`` is what was read, in digests.
+    ``offered`` are its images, ``look`` the digests of what was read.
     """
 
     __slots__ = ("look", "looked", "offered")
@@ -54,7 +83,7 @@ class Snapshot:
 
     @property
     def is_large(self) -> bool:
-        """Whether its pages were put aside while it was read."""
+        """Whether its pages were spooled while it was read."""
         return len(self.offered) > LARGE
 
     def unlisted(self, present: Iterable[str]) -> Candidates:
@@ -65,7 +94,10 @@ class Snapshot:
 
 @final
 class Candidates:
-    """Images that a whole look did not list. They are not removed yet: see ``guard``."""
+    """Images that a whole look did not list, for the guard to judge.
+
+    ``emptied`` is whether the look listed no image at all.
+    """
 
     __slots__ = ("emptied", "image_ids", "zone")
 
@@ -80,22 +112,22 @@ class Candidates:
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What a whole look read, in digests: what reads the same again need not be looked into.
+    """The digests of a whole look: what reads the same again need not be compared.
 
     ``asked`` is the page size that was asked for, ``images`` how many there were, ``content`` the
-    digest of the rows in whatever order.
+    digest of the rows, whatever order they came in.
     """
 
     asked: int
     total: Total
     images: int
-    pages: tuple[Known, ...]
+    pages: tuple[KnownPage, ...]
     content: bytes
 
 
 @final
 class Unchanged:
-    """A whole look that read what an earlier one did. Only ``Walk.finish`` can make one."""
+    """A whole look that read the same as an earlier one. Only ``Walk.finish`` can make one."""
 
     __slots__ = ("images", "looked")
 
@@ -111,7 +143,7 @@ class Unchanged:
 
 
 class Torn(msgspec.Struct, frozen=True):
-    """The reading was not consistent; ``page_size`` is set where a smaller one was served."""
+    """Why a walk is no whole look; ``page_size`` is set where a smaller one was served."""
 
     reason: str
     page_size: int | None = None
@@ -123,6 +155,8 @@ class Walk:
     Ask for page 1; ``take`` it; then ask for every number in ``remaining()``, in any order and
     concurrently; ``take`` each; until ``remaining()`` is empty; then ``finish``. Where the API
     sends no totalCount, ``remaining()`` names one page at a time until an empty one was served.
+
+    ``before`` is the last whole look at the zone, ``spooler`` where the pages of a large zone go.
     """
 
     def __init__(
@@ -131,11 +165,11 @@ class Walk:
         *,
         paged: bool = True,
         before: Look | None = None,
-        put: Put | None = None,
+        spooler: Spooler | None = None,
     ) -> None:
         self.page_size = page_size
         self.paged = paged
-        self._put = put
+        self._spooler = spooler
         self.pages: dict[int, Page] = {}
         self._asked = page_size
         self._before = before if before is not None and before.asked == page_size else None
@@ -155,31 +189,31 @@ class Walk:
         count = -(-first.total // self.page_size)
         return tuple(number for number in range(2, count + 1) if number not in self.pages)
 
-    def known(self, number: int) -> Known | None:
+    def known(self, number: int) -> KnownPage | None:
         """Return what a page held in the whole look before."""
         if self._before is None or number > len(self._before.pages):
             return None
         return self._before.pages[number - 1]
 
-    def take(self, number: int, rows: Page) -> None:
-        """Take a page that was read; what does not fit the others tears the walk."""
-        self.pages[number] = rows
+    def take(self, number: int, page: Page) -> None:
+        """Take a page that was read; one that does not fit the others tears the walk."""
+        self.pages[number] = page
         first = self.pages[1]
-        rows.keep(self._put if (first.total or 0) > LARGE else None)
+        page.release(self._spooler if (first.total or 0) > LARGE else None)
         if number == 1:
             if self.paged:
-                self._begin(rows)
-        elif rows.total != first.total:
-            self._tear(f"totalCount changed from {first.total} to {rows.total} between pages")
+                self._take_first(page)
+        elif page.total != first.total:
+            self._tear(f"totalCount changed from {first.total} to {page.total} between pages")
         elif first.total is None:
-            self._take_uncounted(number, rows)
-        elif 0 < rows.served < self.page_size and number * self.page_size < first.total:
-            self._tear(f"page {number} held {rows.served} of {self.page_size} rows", rows.served)
-        elif rows.served == 0:
+            self._take_uncounted(number, page)
+        elif 0 < page.served < self.page_size and number * self.page_size < first.total:
+            self._tear(f"page {number} held {page.served} of {self.page_size} rows", page.served)
+        elif page.served == 0:
             self._tear(f"page {number} was empty although totalCount is {first.total}")
 
-    def _begin(self, first: Page) -> None:
-        if first.total == LYING or (first.total or 0) > MAX_IMAGES:
+    def _take_first(self, first: Page) -> None:
+        if first.total == INVALID_TOTAL or (first.total or 0) > MAX_IMAGES:
             self._tear("totalCount is not a usable number")
         elif first.total is None:
             self.page_size = first.served or self.page_size
@@ -192,32 +226,33 @@ class Walk:
         if first.total is not None and first.total > self.page_size * MAX_PAGES:
             self._tear(f"totalCount is {first.total}, {first.served} rows to a page")
 
-    def _take_uncounted(self, number: int, rows: Page) -> None:
+    def _take_uncounted(self, number: int, page: Page) -> None:
         before = self.pages[number - 1].served
         known = len(self._uncounted_ids)
-        self._uncounted_ids.update(rows.rows.ids)
-        if rows.served and before < self.page_size:
+        self._uncounted_ids.update(page.rows.ids)
+        if page.served and before < self.page_size:
             self._tear(f"page {number - 1} held {before} of {self.page_size} rows", before)
-        elif rows.served and len(self._uncounted_ids) == known:
+        elif page.served and len(self._uncounted_ids) == known:
             self._tear(f"page {number} held nothing new")
         elif number * self.page_size > MAX_IMAGES:
             self._tear("the pages do not end")
 
     def _tear(self, reason: str, page_size: int | None = None) -> None:
+        """Tear the walk; of several reasons the first counts, or that with the smallest page."""
         if self.torn is None or (page_size or self.page_size) < (
             self.torn.page_size or self.page_size
         ):
             self.torn = Torn(reason, page_size)
 
     def finish(self, looked: Looked) -> Snapshot | Unchanged | Torn:
-        """Return the whole look, or why this reading is none."""
+        """Return the whole look, or why this walk is none."""
         if self.torn is not None:
             return self.torn
         if missing := self.remaining():
             return Torn(f"page {missing[0]} was not read")
         pages = [self.pages[number] for number in sorted(self.pages)]
         total = self.pages[1].total
-        known = tuple(Known(page.digest, page.served) for page in pages)
+        known = tuple(KnownPage(page.digest, page.served) for page in pages)
         before = self._before if self._before and self._before.total == total else None
         if before is not None and known == before.pages:
             return Unchanged(_SEAL, looked, before.images)
@@ -240,20 +275,14 @@ class Walk:
 
     def salvage(self) -> tuple[dict[str, Image], int]:
         """Return the images that were read, by id, and the number of rows that cannot be kept."""
-        return merge([self.pages[number].rows for number in sorted(self.pages)])
+        return images_by_id([self.pages[number].rows for number in sorted(self.pages)])
 
 
-MAX_REREADS: Final = 2
+class ZoneRead:
+    """All the walks of one zone in one run: how often it is read, and what came of it.
 
-
-MAX_WALKS: Final = 8
-"""The most readings of one zone in a run, those with ever smaller pages included."""
-
-
-class Reading:
-    """The readings of one zone in one run.
-
-    ``next_walk`` returns the walk to do, or None when there is nothing left to try.
+    Do each ``next_walk()`` and hand it to ``done``, or to ``abandon`` where a call failed, until
+    ``done`` returns a whole look or no walk is left; then ``incomplete`` is the outcome.
     """
 
     def __init__(
@@ -262,12 +291,10 @@ class Reading:
         *,
         paged: bool = True,
         before: Look | None = None,
-        put: Put | None = None,
+        spooler: Spooler | None = None,
     ) -> None:
         self._page_size = page_size
-        self._before = before
-        self._put = put
-        self._paged = paged
+        self._walk = partial(Walk, paged=paged, before=before, spooler=spooler)
         self._seen: dict[str, Image] = {}
         self._rejected = 0
         self._torn_walks = 0
@@ -276,21 +303,21 @@ class Reading:
         self.pages = 0
 
     def next_walk(self) -> Walk | None:
-        """Return the walk to do next; a smaller page size does not use up a re-read."""
+        """Return the walk to do, or None where no further one may help."""
         if self._torn_walks > MAX_REREADS or self.walks >= MAX_WALKS:
             return None
         self.walks += 1
-        return Walk(self._page_size, paged=self._paged, before=self._before, put=self._put)
+        return self._walk(self._page_size)
 
     def done(self, walk: Walk, looked: Looked) -> Snapshot | Unchanged | None:
-        """Take a finished walk; return the snapshot if it is one."""
+        """Take a finished walk; return its look if it is a whole one."""
         self.pages += len(walk.pages)
         looked = msgspec.structs.replace(looked, pages=self.pages, rereads=self.walks - 1)
         result = walk.finish(looked)
         if isinstance(result, Snapshot | Unchanged):
             return result
         self._last = result
-        if result.page_size is not None and result.page_size < self._page_size:
+        if result.page_size is not None and result.page_size < self._page_size:  # no re-read
             self._page_size = result.page_size
         else:
             self._torn_walks += 1
@@ -298,7 +325,7 @@ class Reading:
         return None
 
     def abandon(self, walk: Walk) -> None:
-        """Keep what a walk read that could not be ended."""
+        """Keep what a walk read before a call failed."""
         self._torn_walks += 1
         self.pages += len(walk.pages)
         self._keep(walk)
@@ -308,7 +335,7 @@ class Reading:
         self._seen.update(images)
 
     def incomplete(self, looked: Looked, fault: Fault | None = None) -> Incomplete:
-        """Return what was read without being whole; ``fault`` is why, if a call failed."""
+        """Return what was read, which is no whole look; ``fault`` is why, if a call failed."""
         if fault is None:
             reason = self._last.reason if self._last else "no page was read"
             fault = Fault(

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
+import msgspec
 
 from syncer.config.settings import NO_CREDENTIALS, Loaded
 from syncer.core.backoff import Backoff
@@ -19,11 +20,11 @@ from syncer.doctor.finding import Finding, failed, ok
 from syncer.secrets import mask
 from syncer.zenlayer import wire
 from syncer.zenlayer.client import open_client
-from syncer.zenlayer.credentials import KeyPair
+from syncer.zenlayer.credentials import KeyPair, Timing
 from syncer.zenlayer.sources import SOURCES
 from syncer.zenlayer.transport import UNTRUSTED, greet
 
-_POLICY: Final = Backoff(attempts=1, challenge=0.0)
+_TIMING: Final = Timing(challenge=0.0, retry=Backoff(attempts=1))
 _PATIENCE: Final = 9.0
 
 
@@ -105,9 +106,8 @@ class _Api:
             return [failed("credentials", "there are none", NO_CREDENTIALS)]
         zones: dict[str, int] = {}
         try:
-            async with open_client(
-                settings.api, run_timeout=settings.run_timeout, policy=_POLICY
-            ) as client:
+            access = msgspec.structs.replace(settings.api, timing=_TIMING)
+            async with open_client(access, run_timeout=settings.run_timeout) as client:
                 for service in settings.services:
                     listed, _ = await client.zones(SOURCES[service])
                     zones[service] = len(listed)

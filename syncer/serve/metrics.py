@@ -190,15 +190,15 @@ class _Pace(Collector):
         flying = GaugeMetricFamily(
             "syncer_calls_in_flight", "Calls of the API under way.", labels=["account"]
         )
-        flying.add_metric([account], client.in_flight if client else 0)
+        flying.add_metric([account], client.calls.in_flight if client else 0)
         yield flying
         pace = GaugeMetricFamily(
             "syncer_call_rate_per_second",
             "Calls a second that are allowed (absent: no limit is known).",
             labels=["account"],
         )
-        if client is not None and client.rate is not None:
-            pace.add_metric([account], client.rate)
+        if client is not None and client.calls.rate is not None:
+            pace.add_metric([account], client.calls.rate)
         yield pace
 
 

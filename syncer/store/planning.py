@@ -17,11 +17,11 @@ import msgspec
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import PARSER, Known
+from syncer.core.page import PARSER_VERSION, KnownPage
 from syncer.core.paging import Look, Snapshot
 from syncer.store.connection import Connection, sql
 
-_PARSER: Final = (PARSER << 32) + crc32(",".join(TRACKED).encode())
+_READER: Final = (PARSER_VERSION << 32) + crc32(",".join(TRACKED).encode())
 """How images are read and which columns they come to. What was read in another way is not known."""
 
 _AT_ONCE: Final = 10_000
@@ -77,7 +77,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Sto
             before=_look_of(row),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zone/known"), account, _PARSER)
+        for row in await connection.fetch(sql("zone/known"), account, _READER)
     }
 
 
@@ -169,7 +169,9 @@ def _look_of(row: Mapping[str, Any]) -> Look | None:
         asked=row["asked"],
         total=row["total"],
         images=row["images"],
-        pages=tuple(Known(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])),
+        pages=tuple(
+            KnownPage(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])
+        ),
         content=row["content"],
     )
 
@@ -185,7 +187,7 @@ async def keep_look(
         await connection.execute(
             sql("zone/look_keep"),
             zone_key,
-            _PARSER,
+            _READER,
             look.asked,
             look.total,
             look.images,

@@ -16,7 +16,6 @@ import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from syncer.core.backoff import Backoff
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.secrets import redacted
@@ -31,7 +30,6 @@ from syncer.sync.stop import STOPPED, Stop
 from syncer.tracing import Span, span
 from syncer.zenlayer.client import Client, Observer, open_client
 
-_POLICY: Final = Backoff()
 _ABORT_TIMEOUT: Final = 1.0
 """Seconds that a run which is told twice to stop takes to record its end."""
 _log = structlog.get_logger()
@@ -43,7 +41,6 @@ async def run_once(
     *,
     stop: Stop,
     progress: Progress | None = None,
-    policy: Backoff = _POLICY,
     observer: Observer | None = None,
 ) -> Report:
     """Do one run and return what it came to.
@@ -57,15 +54,13 @@ async def run_once(
         run_span = stack.enter_context(span("run", {"syncer.account": options.account}))
         stack.enter_context(unwrapped())
         client = await stack.enter_async_context(
-            open_client(
-                options.api, run_timeout=options.run_timeout, policy=policy, observer=observer
-            )
+            open_client(options.api, run_timeout=options.run_timeout, observer=observer)
         )
         listings = Listings(client, options.selection, stop)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(listings.ask)  # meanwhile the database is made ready
         run, basis = await _begin(options, server, stop, stack)
-        client.learn(basis.learnt)
+        client.calls.learn(basis.learnt)
         report = Report(account=options.account, run_id=run.run_id if run else None)
         stack.enter_context(bound_contextvars(run_id=report.run_id))
         run_span.tell({"syncer.run_id": report.run_id})
@@ -134,8 +129,8 @@ async def _concluded(  # noqa: PLR0917  (one caller, above)
         raise
     finally:
         report.conclude(
-            calls=client.calls,
-            retries=client.retries,
+            calls=client.calls.made,
+            retries=client.calls.retries,
             stopped=stop.reason if stop.cut else None,
             seconds=time.monotonic() - started,
         )
@@ -144,7 +139,7 @@ async def _concluded(  # noqa: PLR0917  (one caller, above)
         if run is not None:
             with anyio.move_on_after(record_timeout, shield=True):
                 await run.finish(
-                    report.status, report.counts, fault=report.fault, learnt=client.learnt
+                    report.status, report.counts, fault=report.fault, learnt=client.calls.learnt
                 )
         _log.info("run.finished", **report.wide())
 

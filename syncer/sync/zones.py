@@ -14,7 +14,7 @@ import msgspec
 
 from syncer.core.errors import ApiError, Denied, ZoneNotFound
 from syncer.core.model import Failed, Fault, Gone, Incomplete, ListedZone, Looked, ZoneRef
-from syncer.core.paging import Look, Reading, Snapshot, Unchanged, Walk
+from syncer.core.paging import Look, Snapshot, Unchanged, Walk, ZoneRead
 from syncer.sync.spool import Spool
 from syncer.sync.stop import Stop
 from syncer.tracing import span, told_by
@@ -126,11 +126,11 @@ async def read_zone(
     source = SOURCES[target.ref.service]
     started = now()
     looked = Looked(zone=target.ref, started_at=started, observed_at=started, listed=target.listed)
-    reading = Reading(
+    reading = ZoneRead(
         min(page_size, source.max_page_size),
         paged=source.paged,
         before=target.before,
-        put=Spool().put,
+        spooler=Spool().put,
     )
     error: ApiError | None = None
     while walk := reading.next_walk():

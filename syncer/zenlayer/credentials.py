@@ -1,9 +1,10 @@
-"""Who calls the API, where it is, and how much it may be asked."""
+"""Who calls the API, where it is, how much it may be asked, and how long is waited for it."""
 
 from __future__ import annotations
 
 import msgspec
 
+from syncer.core.backoff import Backoff
 from syncer.secrets import Secret
 
 
@@ -20,17 +21,32 @@ class KeyPair(msgspec.Struct, frozen=True):
     secret: Secret
 
 
-class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """How the API is called for one account. Without ``credentials`` nothing is signed.
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How long is waited for the API, in seconds, and how often a call is made again."""
 
-    ``proxy`` is a URL. ``max_concurrency`` counts calls under way, ``max_rate`` calls a second
-    (None: the API's own limit is found); ``request_timeout`` is seconds for one call, its body
-    included.
-    """
+    connect: float = 10.0
+    """For a connection, where a whole call may take longer."""
+    keep_alive: float = 60.0
+    """For the next call, before a connection is closed."""
+    challenge: float = 10.0
+    """All calls pause for as long when the protection layer asks for a browser, once a run."""
+    retry: Backoff = Backoff()
+    """Between the attempts of one call."""
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """How the API is called for one account."""
 
     endpoint: str
+    """Its URL, without a path."""
     credentials: KeyPair | Token | None = None
+    """Without them nothing is signed."""
     proxy: Secret | None = None
+    """A URL."""
     max_concurrency: int = 16
+    """Calls under way."""
     max_rate: float | None = None
+    """Calls a second (None: the API's own limit is found)."""
     request_timeout: float = 30.0
+    """Seconds for one call, its body included."""
+    timing: Timing = Timing()

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+import structlog
 
 from syncer import __version__
-from syncer.core.errors import ApiError, Refused, TornRead, Unreachable
+from syncer.core.errors import Refused, TornRead, Unreachable
 from syncer.secrets import redacted
 from syncer.zenlayer import wire
 from syncer.zenlayer.credentials import Access, Token
@@ -24,16 +25,15 @@ from syncer.zenlayer.sources import Source
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """The most that one reply may hold, after decompression."""
-CONNECT_TIMEOUT: Final = 10.0
 TIMED_OUT: Final = "TIMED_OUT"
+"""The code of a call that was not answered in time."""
 UNTRUSTED: Final = "UNTRUSTED"
+"""The code of a call to a server whose certificate is not trusted."""
+_log = structlog.get_logger()
 
 
 class Transport:
-    """Posts to the API for one account. Use ``open_transport``.
-
-    ``clock_offset`` is how many seconds the server's clock is ahead of ours, for signing.
-    """
+    """Posts to the API for one account. Use ``open_transport``."""
 
     def __init__(self, access: Access, session: aiohttp.ClientSession) -> None:
         self._endpoint = access.endpoint
@@ -42,7 +42,7 @@ class Transport:
         self._session = session
         self._proxy = _proxy(access)
         self._timeout = _timeout(access)
-        self.clock_offset = 0.0
+        self._clock_offset = 0.0  # seconds that the server's clock is ahead of ours
 
     async def post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
         """Return status, headers (without regard to case) and body. Raises ApiError."""
@@ -57,17 +57,14 @@ class Transport:
             ) as response:
                 return response.status, response.headers, await _read(response)
 
-    @staticmethod
-    @contextlib.contextmanager
-    def masked() -> Iterator[None]:
-        """Take secrets out of what an error repeats of the server's words."""
-        try:
-            yield
-        except ApiError as error:
-            error.code, error.message = redacted(error.code), redacted(error.message)
-            error.request_id = error.request_id and redacted(error.request_id)
-            error.args = (error.message,)
-            raise
+    def follow_clock(self, server_time: float) -> None:
+        """Sign by the server's clock from now on; ``server_time`` is seconds since 1970."""
+        self._clock_offset = server_time - time.time()
+        _log.warning(
+            "clock.differed",
+            seconds=round(self._clock_offset),
+            advice="set this machine's clock; signing by the server's until then",
+        )
 
     def _headers(self, source: Source, action: str, body: bytes) -> dict[str, str]:
         if isinstance(self._credentials, Token):
@@ -80,10 +77,10 @@ class Transport:
                 secret=self._credentials.secret.reveal(),
                 host=self._host,
                 content_type=wire.CONTENT_TYPE,
-                timestamp=int(time.time() + self.clock_offset),
+                timestamp=int(time.time() + self._clock_offset),
                 body=body,
             )
-        return {**_named(self._host, source, action), **proof}
+        return {**_action_headers(self._host, source, action), **proof}
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +95,8 @@ class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Mapping[str, Any] | None
 
 
-class _Presenting(aiohttp.ClientResponse):
-    """Keeps the certificate: a short reply gives its connection back before it can be asked."""
+class _WithCertificate(aiohttp.ClientResponse):
+    """Keeps the certificate: a short reply returns its connection before it can be asked for it."""
 
     certificate: Mapping[str, Any] | None = None
 
@@ -113,17 +110,17 @@ async def greet(access: Access, source: Source) -> Greeting:
     """Call the API without credentials: is it there, and what does it show? Raises ApiError."""
     host, action = _host(access.endpoint), "DescribeZones"
     timeout = _timeout(access)
-    async with _session(access, response_class=_Presenting) as session:
+    async with _session(access, response_class=_WithCertificate) as session:
         with _named_errors(host, timeout):
             async with session.post(
                 f"{access.endpoint}/api/v2/{source.service}",
                 data=source.zones_request(),
-                headers=_named(host, source, action),
+                headers=_action_headers(host, source, action),
                 allow_redirects=False,
                 timeout=timeout,
                 proxy=_proxy(access),
             ) as response:
-                assert isinstance(response, _Presenting)  # noqa: S101  (the session's class)
+                assert isinstance(response, _WithCertificate)  # noqa: S101  (the session's class)
                 return Greeting(
                     status=response.status,
                     headers=response.headers,
@@ -174,7 +171,7 @@ def _named_errors(host: str, timeout: aiohttp.ClientTimeout) -> Iterator[None]:
         ) from error
 
 
-def _named(host: str, source: Source, action: str) -> dict[str, str]:
+def _action_headers(host: str, source: Source, action: str) -> dict[str, str]:
     """Return the headers that say what is asked for."""
     return {
         "Host": host,
@@ -205,7 +202,7 @@ def _proxy(access: Access) -> str | None:
 def _timeout(access: Access) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
         total=access.request_timeout,
-        sock_connect=min(CONNECT_TIMEOUT, access.request_timeout),
+        sock_connect=min(access.timing.connect, access.request_timeout),
     )
 
 
@@ -224,7 +221,9 @@ def _session(
     secure = any(url.startswith("https:") for url in (access.endpoint, _proxy(access) or ""))
     tls: ssl.SSLContext | bool = ssl.create_default_context() if secure else True
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=access.max_concurrency, keepalive_timeout=60, ssl=tls),
+        connector=aiohttp.TCPConnector(
+            limit=access.max_concurrency, keepalive_timeout=access.timing.keep_alive, ssl=tls
+        ),
         headers={"User-Agent": f"syncer/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
         response_class=response_class,

@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextlib
 import hmac
 import re
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from functools import cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -24,17 +22,17 @@ from syncer.core.errors import (
     Denied,
     ImageNotFound,
     Refused,
+    Retryable,
     SignatureExpired,
     Throttled,
     Unreachable,
     ZoneNotFound,
 )
 from syncer.core.jsontext import decode
-from syncer.core.model import ListedZone
-from syncer.core.normalise import text
-from syncer.core.page import Known, Page
-from syncer.zenlayer.sources import Source
+from syncer.core.normalise import REPLACEMENT, text
+from syncer.secrets import redacted
 
+T = TypeVar("T")
 ALGORITHM: Final = "ZC2-HMAC-SHA256"
 CONTENT_TYPE: Final = "application/json"
 _SIGNED_HEADERS: Final = "content-type;host"
@@ -109,42 +107,44 @@ def read(*, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     Raises the ApiError that says what can be done about a failure: Throttled, Unreachable and
     TornRead may be retried, Denied ends the run, anything else fails the zone.
     """
-    if status == _OK:
-        envelope = decode(_envelope, body)
-        if envelope.code is None and envelope.response is not msgspec.UNSET:
-            return Reply(bytes(envelope.response), _text(envelope.requestId))
-        if envelope.code is None:
+    with error_context():
+        envelope = decode(_envelope, body) if status == _OK else _error_envelope(body)
+    request_id = _text(envelope.requestId)
+    with error_context(request_id):
+        if status != _OK or envelope.code is not None:
+            code = _text(text(envelope.code), _MAX_CODE) or ""
+            message = _text(envelope.message)
+            raise _error(_Failure(status=status, headers=headers, code=code, message=message))
+        if envelope.response is msgspec.UNSET:
             raise BadPayload(
-                "the reply has neither a response nor an error code",
-                code="BAD_PAYLOAD",
-                request_id=_text(envelope.requestId),
+                "the reply has neither a response nor an error code", code="BAD_PAYLOAD"
             )
-    else:
-        envelope = _error_envelope(body)
-    raise _error(status, headers, envelope)
+    return Reply(bytes(envelope.response), request_id)
 
 
-MARK: Final = b'"%s"' % secrets.token_hex(16).encode()
-"""What stands for the rows of a reply that were set aside: no reply can hold it by itself."""
+def read_response(
+    read_content: Callable[[bytes], T], *, status: int, headers: Mapping[str, str], body: bytes
+) -> T:
+    """Read a reply, and its ``response`` member with ``read_content``. Raises ApiError."""
+    reply = read(status=status, headers=headers, body=body)
+    with error_context(reply.request_id):
+        return read_content(reply.response)
 
 
-def set_aside(body: bytes, name: str) -> tuple[bytes, memoryview] | None:
-    """Return a reply with ``MARK`` for its list ``name``, and that list: the rest is small.
+@contextlib.contextmanager
+def error_context(request_id: str | None = None) -> Iterator[None]:
+    """Complete errors about a reply: with the request's id, and without our secrets.
 
-    A guess by the bytes. It is right if the rest, parsed, has the mark as that member, and the
-    list is one: then the whole would be parsed to the same.
+    The API may repeat in its words what it was sent.
     """
-    found = _beginning(name).search(body)
-    if found is None:
-        return None
-    start, end = found.end() - 1, body.rfind(b"]") + 1
-    return body[:start] + MARK + body[end:], memoryview(body)[start:end]
-
-
-@cache
-def _beginning(name: str) -> re.Pattern[bytes]:
-    """Return what the beginning of a list of that name looks like."""
-    return re.compile(rb'"%s"\s*:\s*\[' % re.escape(name.encode()))
+    try:
+        yield
+    except ApiError as error:
+        error.code, error.message = redacted(error.code), redacted(error.message)
+        request_id = error.request_id or request_id
+        error.request_id = request_id and redacted(request_id)
+        error.args = (error.message,)
+        raise
 
 
 def _error_envelope(body: bytes) -> _Envelope:
@@ -158,7 +158,7 @@ def _error_envelope(body: bytes) -> _Envelope:
 def _text(value: Any, most: int = _MAX_MESSAGE) -> str | None:
     """Return the beginning of a text as one line that a log and a terminal can show.
 
-    It is not cut within a word (of ASCII): nobody could tell half a secret for what it is.
+    It is not cut within a word (of ASCII): half a secret would not be recognised and masked.
     """
     if not isinstance(value, str):
         return None
@@ -166,82 +166,125 @@ def _text(value: Any, most: int = _MAX_MESSAGE) -> str | None:
     line = " ".join(whole.split())
     if line.isprintable():  # as nearly all are
         return line
-    return "".join(c if c.isprintable() else "\ufffd" for c in line)
+    return "".join(c if c.isprintable() else REPLACEMENT for c in line)
 
 
-_EXPIRED: Final = "AUTHFAILURE_SIGNATURE_EXPIRED"
-_BY_CODE: Final[Mapping[str, type[Refused]]] = {
-    "INVALID_ZONE_NOT_FOUND": ZoneNotFound,
-    "INVALID_IMAGE_NOT_FOUND": ImageNotFound,
-    "OPERATION_FAILED_RESOURCE_NOT_FOUND": ImageNotFound,
-}
-_RETRYABLE_CODES: Final = frozenset(
-    {"INTERNAL_SERVER_ERROR", "SERVICE_TEMPORARY_UNAVAILABLE", "REQUEST_TIMED_OUT"}
+class _Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reply says of a failed call, fit to be shown."""
+
+    status: int
+    headers: Mapping[str, str]
+    code: str
+    message: str | None
+
+    @property
+    def name(self) -> str:
+        """The API's code, or the status where a proxy answered."""
+        return self.code or f"HTTP_{self.status}"
+
+    @property
+    def detail(self) -> str:
+        said = f": {self.message}" if self.message else ""
+        return f"{self.name} (HTTP {self.status}){said}"
+
+
+class _Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What a status or a code means. ``text`` is the message; ``code`` replaces the API's."""
+
+    error: type[ApiError]
+    text: str
+    statuses: Container[int] = ()
+    codes: Container[str] = ()
+    prefix: str | None = None
+    """Codes that begin so mean the same."""
+    challenge: bool = False
+    """Only where the protection layer (Cloudflare) says so in a header."""
+    code: str | None = None
+
+    def applies(self, failure: _Failure) -> bool:
+        if self.challenge and not _is_challenge(failure.headers):
+            return False
+        return (
+            failure.status in self.statuses
+            or failure.code in self.codes
+            or (self.prefix is not None and failure.code.startswith(self.prefix))
+        )
+
+
+_RULES: Final = (
+    _Rule(
+        error=Challenged,
+        statuses={403},
+        challenge=True,
+        code="SECURITY_CHALLENGE",
+        text="the API's protection layer asks for a browser challenge; wait, lower "
+        "SYNCER_MAX_RATE, or ask Zenlayer to allow this address",
+    ),
+    _Rule(
+        error=Denied,
+        statuses={451},
+        code="REQUEST_BLOCKED",
+        text="the API blocked this address by policy (HTTP 451); ask Zenlayer to allow it",
+    ),
+    _Rule(
+        error=Throttled,
+        statuses={429},
+        codes={"REQUEST_LIMIT_EXCEEDED"},
+        text="the API asks for fewer calls: {detail}",
+    ),
+    _Rule(
+        error=SignatureExpired,
+        codes={"AUTHFAILURE_SIGNATURE_EXPIRED"},
+        text="the API answered {detail}; set this machine's clock, it differs by minutes",
+    ),
+    _Rule(
+        error=ZoneNotFound,
+        codes={"INVALID_ZONE_NOT_FOUND"},
+        text="the API answered {detail}",
+    ),
+    _Rule(
+        error=ImageNotFound,
+        codes={"INVALID_IMAGE_NOT_FOUND", "OPERATION_FAILED_RESOURCE_NOT_FOUND"},
+        text="the API answered {detail}",
+    ),
+    _Rule(
+        error=Denied,
+        statuses={401},
+        prefix="AUTHFAILURE",
+        text="the API refused the credentials: {detail}; check the access key or token",
+    ),
+    _Rule(
+        error=Unreachable,
+        statuses={500, 502, 503, 504},
+        codes={"INTERNAL_SERVER_ERROR", "SERVICE_TEMPORARY_UNAVAILABLE", "REQUEST_TIMED_OUT"},
+        text="the API failed: {detail}",
+    ),
+    _Rule(
+        error=Refused,
+        statuses=range(300, 400),
+        text="the endpoint answered with a redirect (HTTP {status}), which is never followed; "
+        "check ZENLAYER_ENDPOINT",
+    ),
 )
-_RETRYABLE_STATUS: Final = frozenset({500, 502, 503, 504})
-_THROTTLED: Final = 429
-_BLOCKED: Final = 451
-_UNAUTHORIZED: Final = 401
-_FORBIDDEN: Final = 403
-_REDIRECT: Final = range(300, 400)
+"""What each failure means: the first rule that applies, of which several may."""
+
+_ANY_OTHER: Final = _Rule(error=Refused, text="the API refused the request: {detail}")
 
 
-def _error(status: int, headers: Mapping[str, str], envelope: _Envelope) -> ApiError:
-    code = _text(text(envelope.code), _MAX_CODE) or ""
-    said = _text(envelope.message)
-    request_id = _text(envelope.requestId)
-    named = code or f"HTTP_{status}"
-    detail = f"{named} (HTTP {status})" + (f": {said}" if said else "")
+def _error(failure: _Failure) -> ApiError:
+    """Return the error that says what can be done about a failure."""
+    rule = next((rule for rule in _RULES if rule.applies(failure)), _ANY_OTHER)
+    text = rule.text.format(detail=failure.detail, status=failure.status)
+    error = rule.error(text, code=rule.code or failure.name)
+    if isinstance(error, Retryable):
+        error.after = retry_after(failure.headers)
+    elif isinstance(error, SignatureExpired):
+        error.server_time = server_time(failure.headers)
+    return error
 
-    if status == _FORBIDDEN and "challenge" in headers.get("cf-mitigated", "").lower():
-        return Challenged(
-            "the API's protection layer asks for a browser challenge; wait, lower "
-            "SYNCER_MAX_RATE, or ask Zenlayer to allow this address",
-            code="SECURITY_CHALLENGE",
-            request_id=request_id,
-        )
-    if status == _BLOCKED:
-        return Denied(
-            "the API blocked this address by policy (HTTP 451); ask Zenlayer to allow it",
-            code="REQUEST_BLOCKED",
-            request_id=request_id,
-        )
-    if status == _THROTTLED or code == "REQUEST_LIMIT_EXCEEDED":
-        return Throttled(
-            f"the API asks for fewer calls: {detail}",
-            code=named,
-            request_id=request_id,
-            after=retry_after(headers),
-        )
-    if code == _EXPIRED:
-        return SignatureExpired(
-            f"the API answered {detail}; set this machine's clock, it differs by minutes",
-            code=code,
-            request_id=request_id,
-            server_time=server_time(headers),
-        )
-    if code in _BY_CODE:
-        return _BY_CODE[code](f"the API answered {detail}", code=code, request_id=request_id)
-    if status == _UNAUTHORIZED or code.startswith("AUTHFAILURE"):
-        return Denied(
-            f"the API refused the credentials: {detail}; check the access key or token",
-            code=named,
-            request_id=request_id,
-        )
-    if status in _RETRYABLE_STATUS or code in _RETRYABLE_CODES:
-        return Unreachable(
-            f"the API failed: {detail}",
-            code=named,
-            request_id=request_id,
-            after=retry_after(headers),
-        )
-    if status in _REDIRECT:
-        return Refused(
-            f"the endpoint answered with a redirect (HTTP {status}), which is never followed; "
-            "check ZENLAYER_ENDPOINT",
-            code=named,
-        )
-    return Refused(f"the API refused the request: {detail}", code=named, request_id=request_id)
+
+def _is_challenge(headers: Mapping[str, str]) -> bool:
+    return "challenge" in headers.get("cf-mitigated", "").lower()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -256,46 +299,3 @@ def server_time(headers: Mapping[str, str]) -> float | None:
         return parsedate_to_datetime(headers.get("Date", "")).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def read_zones(
-    source: Source, *, status: int, headers: Mapping[str, str], body: bytes
-) -> tuple[list[ListedZone], int]:
-    """Return the zones of a DescribeZones reply, and its rows without an id. Raises ApiError."""
-    reply = read(status=status, headers=headers, body=body)
-    with _told(reply):
-        return source.read_zones(reply.response)
-
-
-def read_page(
-    source: Source,
-    known: Known | None,
-    *,
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-) -> Page:
-    """Return the page of a DescribeImages reply; ``known`` is what it once held.
-
-    Raises ApiError. Most of a reply are its rows: set aside, they are looked at once, and only
-    for their digest where they are the known ones. Whatever is amiss is decided the long way.
-    """
-    if apart := set_aside(body, source.rows):
-        rest, rows = apart
-        with contextlib.suppress(ApiError):
-            reply = read(status=status, headers=headers, body=rest)
-            if page := source.read_images_apart(reply.response, MARK, rows, known):
-                return page
-    reply = read(status=status, headers=headers, body=body)
-    with _told(reply):
-        return source.read_images(reply.response, known)
-
-
-@contextlib.contextmanager
-def _told(reply: Reply) -> Iterator[None]:
-    """Name the request in an error about what its reply holds."""
-    try:
-        yield
-    except ApiError as error:
-        error.request_id = error.request_id or reply.request_id
-        raise

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from syncer.core.confirm import BATCH, Answers, Question, Removal
 from syncer.core.guard import Cleared, Judged, Limits, judge
 from syncer.core.line import image as made
-from syncer.core.model import Image, Looked, Tracked, ZoneRef
+from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
+from tests.support import tracked
 
 ZONE = ZoneRef("vm", "HKG-A")
 OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
 
 
 def image(image_id: str, name: str = "n") -> Image:
-    tracked: Tracked = (name, None, None, None, None, None, None, None)
-    return made(image_id, tracked)
+    return made(image_id, tracked(image_name=name))
 
 
 def rows(ids: Sequence[str], total: int | None, rejected: int = 0) -> Page:
@@ -49,11 +49,11 @@ def ask(question: Question, serve: Callable[[int, int], Page]) -> list[int]:
 
 
 def paged(ids: Sequence[str], *, cap: int = 1000, total: int | None = -2) -> Callable[..., Page]:
-    told = len(ids) if total == -2 else total
+    count = len(ids) if total == -2 else total
 
     def serve(page: int, size: int) -> Page:
         size = min(size, cap)
-        return rows(ids[(page - 1) * size : page * size], told)
+        return rows(ids[(page - 1) * size : page * size], count)
 
     return serve
 
@@ -109,8 +109,8 @@ def test_nothing_returned_and_a_total_of_nought_is_an_answer() -> None:
     ids=[
         "total too small",
         "one too many",
-        "a lie",
-        "a lie about nothing",
+        "invalid",
+        "invalid and empty",
         "an id not asked for",
         "only an id not asked for",
         "one twice",
@@ -159,7 +159,7 @@ def test_a_short_reply_that_does_not_go_on_does_not_count() -> None:
 
 
 def test_a_total_that_changes_between_pages_does_not_count() -> None:
-    """Two pages of one reply must tell the same total."""
+    """Two pages of one reply must have the same total."""
     question = Question(("a", "b", "c"))
     question.take(rows(["a"], 2))
     question.take(rows(["b"], 3))

@@ -6,10 +6,11 @@ from syncer.core.diff import Change, Diff, Stored, Tally, compare, differing, ne
 from syncer.core.line import image as made
 from syncer.core.model import Image, Tracked
 from syncer.core.page import Offered, Page
+from tests.support import tracked
 
-BASE: Tracked = ("Ubuntu", "PUBLIC_IMAGE", "30", None, "18.04", "AVAILABLE", "Ubuntu", "linux")
-RESIZED: Tracked = ("Ubuntu", "PUBLIC_IMAGE", "30.0", None, "18.04", "AVAILABLE", "Ubuntu", "linux")
-RENAMED: Tracked = ("Renamed", "PUBLIC_IMAGE", "30", None, "18.04", "AVAILABLE", "Ubuntu", "bsd")
+BASE = tracked(image_name="Ubuntu", image_size="30", image_version="18.04", os_type="linux")
+RESIZED = tracked(image_name="Ubuntu", image_size="30.0", image_version="18.04", os_type="linux")
+RENAMED = tracked(image_name="Renamed", image_size="30", image_version="18.04", os_type="bsd")
 
 
 def image(image_id: str = "a", tracked: Tracked = BASE, extra: str | None = None) -> Image:
@@ -88,8 +89,8 @@ def test_extra_alone_is_refreshed_in_place() -> None:
 
 def test_an_image_that_is_back_has_returned() -> None:
     """A stored image that was removed returns, with or without another state."""
-    for tracked, fields in ((BASE, ()), (RENAMED, ("image_name", "os_type"))):
-        images = {"a": image(tracked=tracked)}
+    for values, fields in ((BASE, ()), (RENAMED, ("image_name", "os_type"))):
+        images = {"a": image(tracked=values)}
         known = {"a": stored(image(), present=False)}
         assert differing(images, known) == ["a"]
         diff = compare(images, known, {"a": BASE})

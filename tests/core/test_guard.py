@@ -11,14 +11,14 @@ from syncer.core.line import image as made
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
+from tests.support import tracked
 
 DEFAULT = Limits()
 OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
 
 
 def image(image_id: str) -> Image:
-    tracked = (None,) * 8
-    return made(image_id, tracked)
+    return made(image_id, tracked())
 
 
 def zone(

@@ -18,7 +18,8 @@ from syncer.core.line import (
     lines_of,
     split,
 )
-from syncer.core.model import Tracked
+from syncer.core.model import TRACKED, Tracked
+from tests.support import tracked
 
 texts = st.text(
     st.characters(codec="utf-8", exclude_characters="\0"), max_size=5
@@ -26,7 +27,7 @@ texts = st.text(
     ["\\N", "\\", "\\t", "\t", "\n", "\r", "\\\\N", "", "30", "30.0", "\u2028", "\x85", "\x0b"]
 )
 values = texts | st.none()
-tracked_values: st.SearchStrategy[Tracked] = st.tuples(*[values] * 8)
+tracked_values: st.SearchStrategy[Tracked] = st.tuples(*[values for _ in TRACKED])
 extras = st.none() | texts
 rows = st.tuples(texts, tracked_values, extras)
 
@@ -49,7 +50,7 @@ def test_equal_lines_are_equal_images(
     assert (line_of(*one) == line_of(*other)) == (one == other)
 
 
-@given(st.lists(st.tuples(texts, *[values] * 8)))
+@given(st.lists(st.tuples(texts, *[values for _ in TRACKED])))
 def test_rows_without_escapes_are_made_lines_at_once(rows: list[tuple[str | None, ...]]) -> None:
     """The quick way gives the lines of the slow one."""
     plain = [row for row in rows if not any(set(value or "") & set("\\\t\n\r") for value in row)]
@@ -58,8 +59,8 @@ def test_rows_without_escapes_are_made_lines_at_once(rows: list[tuple[str | None
 
 def test_digests_tell_ids_columns_and_extra_apart() -> None:
     """16 bytes of id and columns, then 16 of extra: each differs where its part does."""
-    base: Tracked = ("a", None, "30", None, None, None, None, None)
-    moved: Tracked = (None, "a", "30", None, None, None, None, None)
+    base = tracked(image_name="a", image_size="30")
+    moved = tracked(image_type="a", image_size="30")
     made = [image("x", base), image("y", base), image("x", moved)]
     assert all(
         one.fingerprint != other.fingerprint for one, other in itertools.combinations(made, 2)
@@ -75,7 +76,7 @@ def test_sizes_that_compare_equal_have_equal_digests() -> None:
     """And another number another one; plain lines are digested as the others."""
 
     def line(size: str | None) -> str:
-        return line_of("x", (None, None, size, None, None, None, None, None))
+        return line_of("x", tracked(image_size=size))
 
     assert digest_of(line("30")) == digest_of(line("30.0")) == digest_of(line(" 3e1 "))
     assert len({digest_of(line(size)) for size in ("30", "31", "30GB", "", None)}) == 5

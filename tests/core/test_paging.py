@@ -10,9 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from syncer.core.line import image as made
-from syncer.core.model import Fault, Image, Looked, Tracked, ZoneRef
+from syncer.core.model import Fault, Image, Looked, ZoneRef
 from syncer.core.page import Offered, Page
-from syncer.core.paging import MAX_WALKS, Candidates, Look, Reading, Snapshot, Torn, Walk
+from syncer.core.paging import MAX_WALKS, Candidates, Look, Snapshot, Torn, Walk, ZoneRead
+from tests.support import tracked
 
 ZONE = ZoneRef("vm", "HKG-A")
 LOOKED = Looked(zone=ZONE, started_at=1.0, observed_at=2.0, listed=True)
@@ -21,8 +22,7 @@ orders = st.randoms(use_true_random=False)
 
 
 def image(image_id: str, *, name: str = "n", extra: str | None = None) -> Image:
-    tracked: Tracked = (name, None, "30", None, None, None, None, None)
-    return made(image_id, tracked, extra)
+    return made(image_id, tracked(image_name=name, image_size="30"), extra)
 
 
 def images(count: int) -> list[Image]:
@@ -37,11 +37,11 @@ def listing(
     offered: Sequence[Image], *, counted: bool = True, cap: int = 10**6, total: int | None = None
 ) -> Server:
     """Return a server that pages through a fixed list."""
-    told = (len(offered) if total is None else total) if counted else None
+    count = (len(offered) if total is None else total) if counted else None
 
     def serve(page: int, page_size: int) -> Page:
         size = min(page_size, cap)
-        return rows(offered[(page - 1) * size : page * size], told)
+        return rows(offered[(page - 1) * size : page * size], count)
 
     return serve
 
@@ -58,8 +58,8 @@ def walk_through(walk: Walk, server: Server, order: random.Random | None = None)
             walk.take(number, server(number, walk.page_size))
 
 
-def read(server: Server, page_size: int) -> tuple[Snapshot | None, Reading]:
-    reading = Reading(page_size)
+def read(server: Server, page_size: int) -> tuple[Snapshot | None, ZoneRead]:
+    reading = ZoneRead(page_size)
     while walk := reading.next_walk():
         walk_through(walk, server)
         if snapshot := reading.done(walk, LOOKED):
@@ -239,16 +239,16 @@ def test_a_total_that_differs_on_any_page_tears_the_walk(
     count, page_size = shape
     honest = listing(images(count))
     odd = data.draw(st.integers(1, -(-count // page_size)))
-    told = data.draw(st.sampled_from([count - 1, count + 1, -1, None, 10**9]))
+    odd_total = data.draw(st.sampled_from([count - 1, count + 1, -1, None, 10**9]))
 
     def serve(number: int, size: int) -> Page:
         page = honest(number, size)
-        return rows(page.rows.images(), told if number == odd else count)
+        return rows(page.rows.images(), odd_total if number == odd else count)
 
     walk = Walk(page_size)
     walk_through(walk, serve, order)
     assert len({page.total for page in walk.pages.values()}) == 2 or len(walk.pages) == 1
-    if len(walk.pages) > 1 or told != page_size:
+    if len(walk.pages) > 1 or odd_total != page_size:
         assert isinstance(walk.finish(LOOKED), Torn)
 
 
@@ -304,7 +304,7 @@ def test_a_rejected_row_is_never_a_whole_look(
     ("served", "total"), [(3, -1), (3, 10_000_001), (3, 10**400), (0, 3), (3, 0), (3, 2), (0, -1)]
 )
 def test_a_total_that_cannot_be_true_is_not_planned_by(served: int, total: int) -> None:
-    """A total that is a lie, absurd, or not what page 1 held, asks for no flood of pages."""
+    """A total that is invalid, absurd, or not what page 1 held, asks for no flood of pages."""
     walk = Walk(10)
     walk.take(1, rows(images(served), total))
     assert walk.remaining() == ()
@@ -346,7 +346,7 @@ def test_a_list_that_moves_while_it_is_read_is_only_whole_if_its_count_agrees(
         served.append(listing(offered)(number, size))
         return served[-1]
 
-    reading = Reading(page_size)
+    reading = ZoneRead(page_size)
     while walk := reading.next_walk():
         served.clear()
         walk_through(walk, serve)
@@ -435,7 +435,7 @@ def test_a_smaller_page_size_uses_up_no_re_read() -> None:
 
 def test_an_abandoned_walk_keeps_what_it_read() -> None:
     """A call that failed leaves the pages before it as an incomplete look, with the fault."""
-    reading = Reading(2)
+    reading = ZoneRead(2)
     walk = reading.next_walk()
     assert walk is not None
     walk.take(1, rows(images(2), 4, rejected=0))

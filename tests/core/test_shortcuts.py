@@ -1,7 +1,7 @@
-"""What a zone is known to have read may save work; it may never hide a change (DESIGN §8).
+"""What a zone is known to have read may save work; it may never hide a change.
 
 Whole replies go through the real reader, with what the look before left behind: digests of pages,
-of the rows together, of each row; the pages held in memory or put aside.
+of the rows together, of each row; the pages held in memory or spooled.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from syncer.core.model import Image, Looked, ZoneRef
-from syncer.core.page import Known, Page
+from syncer.core.page import KnownPage, Page
 from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
 from syncer.sync.spool import Spool
+from syncer.zenlayer.rows import read_rows
+from syncer.zenlayer.shortcuts import read_documented, read_page
 from syncer.zenlayer.sources.vm import VM
-from syncer.zenlayer.wire import read_page
 from tests.support import call_large, open_files
 
 LOOKED = Looked(zone=ZoneRef("vm", "HKG-A"), started_at=1.0, observed_at=2.0, listed=True)
-NAMES = [name for name in VM.fields if name]
+NAMES = list(VM.fields.values())
 IDS = [f"img-{number}" for number in range(6)]
 Row = dict[str, Any]
 SHARED = [HealthCheck.function_scoped_fixture]  # what is large stays so for all examples
@@ -110,7 +111,7 @@ written = st.builds(
 )
 
 
-def read(body: bytes, known: Known | None) -> Page:
+def read(body: bytes, known: KnownPage | None) -> Page:
     return read_page(VM, known, status=200, headers={}, body=body)
 
 
@@ -118,7 +119,7 @@ def look(
     rows: Sequence[Row], how: Written, before: Look | None = None, *, total: int | None = None
 ) -> Snapshot | Unchanged | Torn:
     """Read a zone with what the look before left behind."""
-    walk = Walk(how.size, before=before, put=Spool().put)
+    walk = Walk(how.size, before=before, spooler=Spool().put)
     bodies = list(how.replies(rows, len(rows) if total is None else total))
     while remaining := walk.remaining():
         for number in reversed(remaining):
@@ -128,10 +129,10 @@ def look(
 
 
 def truth(rows: Sequence[Row]) -> dict[str, list[Image]]:
-    """What the rows say, each read alone and by the long way."""
+    """What the rows say, each read alone and the plain way."""
     found: dict[str, list[Image]] = {}
     for row in rows:
-        for image in VM._rows(json.dumps([row]).encode()).images():
+        for image in read_rows(VM, json.dumps([row]).encode()).images():
             found.setdefault(image.image_id, []).append(image)
     return found
 
@@ -145,13 +146,13 @@ def one_each(rows: Sequence[Row]) -> dict[str, Image]:
     return {image_id: images[0] for image_id, images in truth(rows).items()}
 
 
-@pytest.fixture(params=["in memory", "aside"])
+@pytest.fixture(params=["in memory", "spooled"])
 def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether zones of more than two images are large, and compared two images at a time."""
-    aside: bool = request.param == "aside"
-    if aside:
+    spooled: bool = request.param == "spooled"
+    if spooled:
         call_large(2, monkeypatch)
-    return aside
+    return spooled
 
 
 @given(data=st.data(), rows=listings(), then=written, now=written)
@@ -172,7 +173,7 @@ def test_no_digest_ever_hides_a_change(
     if data.draw(st.booleans()):
         now.size, now.counted = then.size, then.counted
     total = data.draw(st.sampled_from([len(after), len(truth(after))]))
-    if now.counted:  # who tells of fewer rows than there are is not asked for the others
+    if now.counted:  # who counts fewer rows than there are is not asked for the others
         after = after[: -(-total // now.size) * now.size or None]
 
     second = look(after, now, first.look, total=total)
@@ -261,12 +262,12 @@ def test_each_field_is_looked_into_by_itself(more: Row, large: bool) -> None:
 
 
 def documented_alike(*rows: Row) -> bool:
-    return 1 == len({VM._documented(json.dumps([row]).encode()) is None for row in rows})
+    return 1 == len({read_documented(VM, json.dumps([row]).encode()) is None for row in rows})
 
 
 @pytest.mark.parametrize("total", [4, 6, None])
 def test_known_pages_with_another_total_are_no_whole_look(total: int | None, large: bool) -> None:
-    """The bytes of each page are known, but totalCount tells of more images, of fewer, or none."""
+    """The bytes of each page are known, but totalCount counts more or fewer, or is absent."""
     how = Written(5, 0)
     first = look(FIRST, how)
     assert isinstance(first, Snapshot)
@@ -275,7 +276,7 @@ def test_known_pages_with_another_total_are_no_whole_look(total: int | None, lar
     assert isinstance(look(FIRST, how, first.look, total=total), Torn if total else Snapshot)
 
 
-def test_what_was_put_aside_goes_with_the_last_who_can_ask_for_it(large: bool) -> None:
+def test_spooled_rows_keep_no_file_open_after_the_look(large: bool) -> None:
     """No open file outlives the look, even if no garbage is ever collected."""
     how, before = Written(2, 0), None
     gc.collect()

@@ -39,7 +39,7 @@ from syncer.store.schema import revisions
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.stop import Stop
-from tests.conftest import QUICK
+from tests.conftest import quick
 from tests.support import assert_exact
 
 HOURS = int(os.environ.get("SYNCER_TEST_HOURS", "24"))
@@ -373,8 +373,7 @@ async def test_hours_of_serving_with_faults_leaks_nothing(
         world.change_image("FRA-A", sorted(world.images("FRA-A"))[0], imageVersion=str(number))
         clock[0] += 5.0
         return await run_once(
-            run_options(settings), server, stop=stop,
-            policy=QUICK, observer=metrics,
+            quick(run_options(settings)), server, stop=stop, observer=metrics,
         )  # fmt: skip
 
     async def between() -> None:

@@ -18,6 +18,7 @@ from syncer.store.approvals import approve
 from syncer.store.connection import Server
 from syncer.store.runs import begin
 from syncer.store.writer import Writer
+from syncer.zenlayer.rows import read_page
 from syncer.zenlayer.sources import SOURCES
 from tests.support import FIELDS, assert_exact, call_large
 
@@ -70,7 +71,7 @@ async def test_exactly_the_change_is_found_and_recorded(
             await sync(SYNCER_PAGE_SIZE=page_size)
 
     await check()
-    for column, api in zip(TRACKED, FIELDS, strict=True):
+    for api, column in FIELDS.items():
         world.change_image(A, second, **{str(api): f"other {column}"})
         await check((A, second, "changed", (column,)))
     world.change_image(A, last, imageVersion=None, osType="x")
@@ -302,7 +303,7 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
         walk = Walk(10, before=before)
         rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
         body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
-        walk.take(1, SOURCES["vm"].read_images(body, walk.known(1)))
+        walk.take(1, read_page(SOURCES["vm"], body))
         result = walk.finish(Looked(zone=ref, started_at=1.0, observed_at=2.0, listed=True))
         assert isinstance(result, Snapshot | Unchanged)
         return result

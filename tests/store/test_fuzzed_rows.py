@@ -15,6 +15,7 @@ from syncer.store import planning, tables
 from syncer.store.connection import Server
 from syncer.store.runs import begin
 from syncer.zenlayer import wire
+from syncer.zenlayer.rows import read_page, read_zones
 from syncer.zenlayer.sources import SOURCES
 from tests.zenlayer.fuzzing import fuzzed
 
@@ -43,9 +44,9 @@ def survivors(seeds: range) -> tuple[list[Image], dict[ZoneRef, ListedZone], set
             continue
         for source in SOURCES.values():
             with suppress(ApiError):
-                zones |= {zone.ref: zone for zone in source.read_zones(answer.response)[0]}
+                zones |= {zone.ref: zone for zone in read_zones(source, answer.response)[0]}
             with suppress(ApiError):
-                images += source.read_images(answer.response).rows.images()
+                images += read_page(source, answer.response).rows.images()
     return images, zones, said
 
 

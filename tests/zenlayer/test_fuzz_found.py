@@ -10,10 +10,10 @@ import pytest
 from syncer.core.diff import new_names
 from syncer.core.errors import ApiError
 from syncer.core.normalise import same_json
-from syncer.core.page import LYING
+from syncer.core.page import INVALID_TOTAL
 from syncer.zenlayer import wire
+from syncer.zenlayer.rows import MAX_JSON, read_page, read_zones
 from syncer.zenlayer.sources import SOURCES
-from syncer.zenlayer.sources.base import MAX_JSON
 
 VM = SOURCES["vm"]
 
@@ -46,16 +46,16 @@ def test_a_request_id_is_shown_as_it_may_be() -> None:
     assert "T\ufffd1" == wire.read(status=200, headers={}, body=body).request_id
 
 
-def test_a_total_of_any_length_is_a_lie() -> None:
-    """A totalCount of thousands of digits is no number to be told about in a message."""
+def test_a_total_of_any_length_is_invalid() -> None:
+    """A totalCount of thousands of digits is no number to be shown in a message."""
     body = b'{"dataSet":[],"totalCount":' + b"9" * 4300 + b"}"
-    assert LYING == VM.read_images(body).total
+    assert INVALID_TOTAL == read_page(VM, body).total
 
 
 def test_a_name_that_no_index_takes_is_known_by_its_beginning() -> None:
     """A new field whose name is longer than an index takes does not fail its zone."""
     body = json.dumps({"dataSet": [{"imageId": "a", "\U0001f600" * 10_000: 1}]}).encode()
-    extras = [image.extra or "" for image in VM.read_images(body).rows.images()]
+    extras = [image.extra or "" for image in read_page(VM, body).rows.images()]
     [name] = new_names((), extras)
     assert "\U0001f600" * 200 == name
     assert not new_names((name,), extras)
@@ -65,10 +65,10 @@ def test_a_row_of_more_than_jsonb_gives_back_is_rejected() -> None:
     """A row with over sixteen million characters of untracked fields is rejected."""
     for length, rejected in ((MAX_JSON - 8, 0), (MAX_JSON - 7, 1)):
         row = {"imageId": "a", "x": "y" * length}
-        rows = VM.read_images(json.dumps({"dataSet": [row, {"imageId": "b"}]}).encode())
+        rows = read_page(VM, json.dumps({"dataSet": [row, {"imageId": "b"}]}).encode())
         assert (2, rejected) == (rows.served, rows.rows.rejected)
         zones = {"zoneSet": [{"zoneId": "a", "x": "y" * length}, {"zoneId": "b"}]}
-        assert rejected == VM.read_zones(json.dumps(zones).encode())[1]
+        assert rejected == read_zones(VM, json.dumps(zones).encode())[1]
 
 
 @pytest.mark.parametrize(

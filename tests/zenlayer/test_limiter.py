@@ -7,13 +7,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from statistics import mean
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer.core.model import Learnt
-from syncer.zenlayer.limiter import FLOOR, HEADROOM, Pacer
+from syncer.zenlayer.limiter import TUNING, Pacer
 from tests.zenlayer.throttling import (
     Always,
     Bucket,
@@ -37,15 +38,12 @@ def runs(
     *,
     seeds: int = 6,
     learnt: float | None = None,
-    **world: float | None,
+    **world: Any,
 ) -> list[Run]:
     """Runs of a client that knows ``learnt`` against a limit that is made anew for each seed."""
     known = None if learnt is None else Learnt(rate=learnt)
     world = {"calls": CALLS, "jitter": 0.2, "late": LATE, **world}
-    return [
-        simulate(Pacer(learnt=known), limit(seed), seed=seed, **world)  # type: ignore[arg-type]
-        for seed in range(seeds)
-    ]
+    return [simulate(limit(seed), learnt=known, seed=seed, **world) for seed in range(seeds)]
 
 
 def random(seed: int) -> Random:
@@ -73,7 +71,7 @@ def in_seconds(moments: list[float], first: float, last: float) -> int:
 @pytest.mark.parametrize("latency", [0.02, 0.05, 0.1, 0.2, 0.3])
 @pytest.mark.parametrize("concurrency", [8, 16])
 def test_an_unknown_limit_is_found(concurrency: int, latency: float, jitter: float) -> None:
-    """20 a second, told by nobody: 97 % of it is used, and one call in twenty refused."""
+    """20 a second, named by nobody: 97 % of it is used, and one call in twenty refused."""
     seen = runs(twenty, concurrency=concurrency, latency=latency, jitter=jitter, cost=COST)
     speeds = [used(run, rate=20, burst=20, latency=latency) for run in seen]
     # The longer an answer may take, the later a refusal is known and a call is made again.
@@ -103,20 +101,19 @@ def test_many_calls_at_once_are_refused_once(latency: float) -> None:
 def test_without_a_limit_the_pacer_costs_nothing() -> None:
     """61 calls, 32 at once, take three round trips and at most a twentieth more (G6)."""
     for late in (0.0, LATE):
-        run = simulate(Pacer(), Unlimited(), calls=61, concurrency=32, latency=0.2, late=late)
+        run = simulate(Unlimited(), calls=61, concurrency=32, latency=0.2, late=late)
         assert 0.2 * 3 * 1.05 >= run.seconds
-    assert Pacer().learnt is None
+        assert run.learnt is None
 
 
 @pytest.mark.parametrize(("concurrency", "latency"), [(32, 0.05), (16, 0.1), (8, 0.3)])
 def test_jitter_costs_nothing_either(concurrency: int, latency: float) -> None:
     """Calls that end at different times are hardly kept waiting for one another."""
-    free = Pacer(ceiling=1e9)  # as good as none, and a ceiling has no rounds
     seen, fastest = (
         mean(
             simulate(
-                pacer or Pacer(),
                 Unlimited(),
+                ceiling=ceiling,
                 calls=CALLS,
                 concurrency=concurrency,
                 latency=latency,
@@ -125,7 +122,7 @@ def test_jitter_costs_nothing_either(concurrency: int, latency: float) -> None:
             ).seconds
             for seed in range(6)
         )
-        for pacer in (None, free)
+        for ceiling in (None, 1e9)  # the second is as good as none, and has no rounds
     )
     assert 1.03 * fastest >= seen
 
@@ -135,7 +132,7 @@ def test_at_a_known_limit_nothing_is_refused(burst: int) -> None:
     """The configured rate is kept to evenly: no refusal and 93 % of it, even without a bucket."""
     for late in (0.0, LATE):
         limit = Bucket((0, 20), burst=burst)
-        run = simulate(Pacer(ceiling=20), limit, calls=CALLS, late=late)
+        run = simulate(limit, ceiling=20, calls=CALLS, late=late)
         assert [] == run.refused
         assert 0.93 <= CALLS / 20 / run.seconds
         assert 1 / 20 <= min(after - before for before, after in pairwise(run.starts)) + 1e-9
@@ -143,7 +140,7 @@ def test_at_a_known_limit_nothing_is_refused(burst: int) -> None:
 
 def test_a_ceiling_above_the_limit_leaves_the_pacer_to_find_it() -> None:
     """Below its ceiling the rate adapts as ever."""
-    run = simulate(Pacer(ceiling=60), twenty(0), calls=CALLS, late=LATE)
+    run = simulate(twenty(0), ceiling=60, calls=CALLS, late=LATE)
     assert 0.95 <= used(run, rate=20, burst=20)
     assert 0.05 >= refused(run)
 
@@ -176,8 +173,7 @@ def test_a_halved_limit_is_kept_within_two_seconds() -> None:
 @pytest.mark.parametrize("latency", [0.02, 0.1, 0.2, 0.3])
 def test_the_next_run_starts_near_the_limit(latency: float) -> None:
     """What one run learnt saves the next its first refusals: 2 % at the most."""
-    first = Pacer()
-    simulate(first, twenty(0), calls=CALLS, late=LATE)
+    first = simulate(twenty(0), calls=CALLS, late=LATE)
     assert first.learnt is not None
     assert 20 == pytest.approx(first.learnt.rate, rel=0.12)
     seen = runs(twenty, learnt=first.learnt.rate, latency=latency)
@@ -200,10 +196,9 @@ def test_learnt_saves_do_not_rely_on_a_full_bucket() -> None:
 
 def test_what_was_learnt_is_kept_and_raised() -> None:
     """A run that meets no limit forgets none; one that could go faster says so."""
-    idle, busy = Pacer(learnt=Learnt(rate=20)), Pacer(learnt=Learnt(rate=20))
-    simulate(idle, Unlimited(), calls=2)
-    assert Learnt(rate=20) == idle.learnt
-    simulate(busy, Bucket((0, 200), burst=200), calls=CALLS)
+    known = Learnt(rate=20)
+    assert known == simulate(Unlimited(), learnt=known, calls=2).learnt
+    busy = simulate(Bucket((0, 200), burst=200), learnt=known, calls=CALLS)
     assert busy.learnt is not None
     assert 30 <= busy.learnt.rate
 
@@ -285,8 +280,8 @@ def test_retry_after_pauses_every_call() -> None:
     for run in runs(twenty, after=1.0, jitter=0):
         assert 0.88 <= used(run, rate=20, burst=20)
         assert 0.05 >= refused(run)
-        for told in (start + 0.1 for start in run.refused):
-            assert 0 == in_seconds(run.starts, told + 1e-9, told + 1 - 1e-9)
+        for answered in (start + 0.1 for start in run.refused):
+            assert 0 == in_seconds(run.starts, answered + 1e-9, answered + 1 - 1e-9)
 
 
 def test_a_shorter_pause_ends_no_longer_one() -> None:
@@ -308,7 +303,7 @@ def test_refusals_by_mistake_do_not_bring_the_rate_down() -> None:
 
 def test_a_server_that_refuses_everything_meets_no_storm() -> None:
     """From full speed to one call in two seconds, within two."""
-    run = simulate(Pacer(), Always(since=5), calls=3000, give_up=120)
+    run = simulate(Always(since=5), calls=3000, give_up=120)
     assert 100 <= in_seconds(run.starts, 4, 5)
     assert 50 >= in_seconds(run.starts, 5, 7)
     assert 0.6 * 100 >= in_seconds(run.starts, 8, 108)
@@ -317,7 +312,7 @@ def test_a_server_that_refuses_everything_meets_no_storm() -> None:
 
 def test_a_server_that_never_accepted_meets_no_storm_either() -> None:
     """Refusals from the very first call on: nothing is divided by nothing."""
-    run = simulate(Pacer(), Always(), calls=CALLS, alone=0, give_up=60)
+    run = simulate(Always(), calls=CALLS, alone=0, give_up=60)
     assert 60 >= len(run.starts)
     assert [] == run.accepted
 
@@ -395,7 +390,7 @@ def test_whatever_happens_the_rules_hold(
     now, paused_until = 1000.0, 0.0
     flying: list[float] = []
     starts: list[float] = []
-    longest = max(1 / FLOOR, 0.0 if ceiling is None else 1 / (ceiling * HEADROOM))
+    longest = max(1 / TUNING.floor, 0.0 if ceiling is None else 1 / (ceiling * TUNING.headroom))
     for what, step, chance, after in happenings:
         now += step
         if what == "take":
@@ -416,9 +411,11 @@ def test_whatever_happens_the_rules_hold(
             elif what == "throttled":
                 pacer.throttled(started=started, now=now, after=after)
                 paused_until = max(paused_until, now + (after or 0.0))
-        assert min(FLOOR, ceiling * HEADROOM if ceiling else FLOOR) <= pacer.rate
+        assert (
+            min(TUNING.floor, ceiling * TUNING.headroom if ceiling else TUNING.floor) <= pacer.rate
+        )
         assert (math.inf if ceiling is None else ceiling) >= pacer.rate
-        assert pacer.learnt is None or FLOOR <= pacer.learnt.rate < math.inf
+        assert pacer.learnt is None or TUNING.floor <= pacer.learnt.rate < math.inf
     if ceiling is not None:
         gaps = [after - before for before, after in pairwise(starts)]
         assert 1 / ceiling * 0.999 - 1e-9 <= min(gaps, default=math.inf)

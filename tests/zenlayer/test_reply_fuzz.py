@@ -28,8 +28,9 @@ from syncer.core.errors import ApiError
 from syncer.core.model import Image, Looked, ZoneRef
 from syncer.core.normalise import changed_fields, same_json
 from syncer.core.page import Page
-from syncer.core.paging import MAX_PAGES, Reading, Snapshot, Torn
+from syncer.core.paging import MAX_PAGES, Snapshot, Torn, ZoneRead
 from syncer.zenlayer import wire
+from syncer.zenlayer.rows import read_page, read_zones
 from syncer.zenlayer.sources import SOURCES, Source
 from tests.zenlayer.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest
 
@@ -149,7 +150,7 @@ def assert_rows(rows: Page) -> None:
 def assert_walk(rows: Page, *, paged: bool) -> Iterable[str]:
     """The reply as page 1, as page 2 of an honest walk and as the only page there is."""
     for first in (rows, BEGUN):
-        reading = Reading(1000, paged=paged)
+        reading = ZoneRead(1000, paged=paged)
         walk = reading.next_walk()
         assert walk is not None
         walk.take(1, first)
@@ -185,7 +186,7 @@ def assert_question(rows: Page) -> Iterable[str]:
 
 def assert_source(source: Source, response: bytes) -> Iterable[str]:
     try:
-        zones, unusable = source.read_zones(response)
+        zones, unusable = read_zones(source, response)
     except ApiError as error:
         assert_error(error)
     else:
@@ -198,7 +199,7 @@ def assert_source(source: Source, response: bytes) -> Iterable[str]:
             assert_text(zone.name or "")
             assert_jsonb(zone.attributes)
     try:
-        rows = source.read_images(response)
+        rows = read_page(source, response)
     except ApiError as error:
         assert_error(error)
         yield f"rows: {type(error).__name__}"
@@ -212,7 +213,7 @@ def assert_source(source: Source, response: bytes) -> Iterable[str]:
 
 
 def follow(reply: Fuzzed) -> Iterable[str]:
-    """Take a reply all its way; tell what it came to. Whatever is raised is a defect."""
+    """Take a reply all its way; yield what it came to. Whatever is raised is a defect."""
     headers = CIMultiDict(reply.headers)
     stamp = wire.server_time(headers)
     assert stamp is None or math.isfinite(stamp)

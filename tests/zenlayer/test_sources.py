@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from syncer.core.errors import ApiError, BadPayload
 from syncer.core.model import TRACKED, ZoneRef
 from syncer.core.page import Page
+from syncer.zenlayer.rows import read_page, read_zones
 from syncer.zenlayer.sources import SOURCES
 
 VM = SOURCES["vm"]
+COLUMNS = {api: column for column, api in VM.fields.items()}
 FULL = {
     "imageId": "img-1",
     "imageName": "Ubuntu",
@@ -27,7 +29,7 @@ FULL = {
     "category": "Ubuntu",
     "osType": "linux",
 }
-EMPTY = (None,) * 8
+EMPTY = (None,) * len(TRACKED)
 
 
 def listing(*rows: Any) -> bytes:
@@ -35,7 +37,7 @@ def listing(*rows: Any) -> bytes:
 
 
 def one(row: Any) -> Page:
-    return VM.read_images(listing(row))
+    return read_page(VM, listing(row))
 
 
 def test_a_row_of_the_documents_is_read() -> None:
@@ -73,7 +75,7 @@ def test_a_field_of_any_type_is_kept_as_text(field: str, value: Any, stored: str
     rows = one({**FULL, field: value})
     assert rows.rows.rejected == 0
     [image] = rows.rows.images()
-    assert image.tracked[VM.fields.index(field)] == stored
+    assert dict(zip(TRACKED, image.tracked, strict=True))[COLUMNS[field]] == stored
 
 
 @pytest.mark.parametrize("field", sorted(FULL.keys() - {"imageId"}))
@@ -102,7 +104,7 @@ def test_unknown_fields_go_to_extra() -> None:
 def test_numbers_in_extra_are_kept_exactly() -> None:
     """A number keeps every digit it came with."""
     body = b'{"dataSet":[{"imageId":"a","n":1.10,"big":123456789012345678901234567890}]}'
-    [image] = VM.read_images(body).rows.images()
+    [image] = read_page(VM, body).rows.images()
     assert image.extra == '{"big":123456789012345678901234567890,"n":1.10}'
 
 
@@ -110,7 +112,7 @@ def test_numbers_in_extra_are_kept_exactly() -> None:
 @pytest.mark.parametrize("name", [b"x", b"imageName", b"imageId"])
 def test_a_number_beyond_decimal_is_kept_as_text(literal: bytes, name: bytes) -> None:
     """An absurd exponent in one row harms neither the row nor its zone."""
-    rows = VM.read_images(b'{"dataSet":[{"imageId":"a","' + name + b'":' + literal + b"}]}")
+    rows = read_page(VM, b'{"dataSet":[{"imageId":"a","' + name + b'":' + literal + b"}]}")
     assert (rows.served, rows.rows.rejected) == (1, 0)
 
 
@@ -141,7 +143,7 @@ def test_a_number_beyond_decimal_is_kept_as_text(literal: bytes, name: bytes) ->
 )
 def test_a_row_that_cannot_be_kept_is_rejected_alone(row: Any) -> None:
     """A row without a usable id is counted; the rows beside it are read."""
-    rows = VM.read_images(listing(FULL, row, {"imageId": "last"}))
+    rows = read_page(VM, listing(FULL, row, {"imageId": "last"}))
     assert [image.image_id for image in rows.rows.images()] == ["img-1", "last"]
     assert (rows.served, rows.rows.rejected, rows.total) == (3, 1, 3)
 
@@ -186,22 +188,22 @@ def test_any_other_id_is_kept_as_it_is(value: Any, image_id: str) -> None:
         ("{}", -1),
     ],
 )
-def test_a_total_is_a_count_absent_or_a_lie(literal: str, total: int | None) -> None:
-    """TotalCount counts where it is a whole number in any spelling; anything else is a lie."""
-    rows = VM.read_images(f'{{"dataSet":[{{"imageId":"a"}}],"totalCount":{literal}}}'.encode())
+def test_a_total_is_a_count_absent_or_invalid(literal: str, total: int | None) -> None:
+    """TotalCount counts where it is a whole number in any spelling; anything else is invalid."""
+    rows = read_page(VM, f'{{"dataSet":[{{"imageId":"a"}}],"totalCount":{literal}}}'.encode())
     assert rows.total == total
     assert rows.served == 1
 
 
 def test_a_total_that_is_not_sent_is_absent() -> None:
-    """Without totalCount the pages are read until one is empty; that is no lie."""
-    assert VM.read_images(b'{"dataSet":[]}').total is None
+    """Without totalCount the pages are read until one is empty; that is not invalid."""
+    assert read_page(VM, b'{"dataSet":[]}').total is None
 
 
 @pytest.mark.parametrize("body", [b'{"dataSet":null,"totalCount":0}', b'{"totalCount":0}'])
 def test_no_rows_may_be_said_in_three_ways(body: bytes) -> None:
     """An empty list, null and nothing at all are all no rows, where a total is sent."""
-    read = VM.read_images(body)
+    read = read_page(VM, body)
     assert ([], 0, 0, 0) == (read.rows.images(), read.served, read.rows.rejected, read.total)
 
 
@@ -222,7 +224,7 @@ def test_no_rows_may_be_said_in_three_ways(body: bytes) -> None:
 def test_another_shape_is_a_bad_payload(body: bytes) -> None:
     """A reply without rows and total, or with rows that are no list, is not guessed at."""
     with pytest.raises(BadPayload):
-        VM.read_images(body)
+        read_page(VM, body)
 
 
 json_values = st.recursive(
@@ -248,7 +250,7 @@ def test_any_json_is_rows_or_a_named_error(value: Any) -> None:
     """Whatever stands in the response, each row served is an image or is counted as rejected."""
     body = json.dumps(value).encode()
     try:
-        rows = VM.read_images(body)
+        rows = read_page(VM, body)
     except ApiError:
         return
     assert rows.served == len(rows.rows.images()) + rows.rows.rejected
@@ -289,7 +291,7 @@ def test_zones_are_read_with_all_they_say() -> None:
             ]
         }
     ).encode()
-    zones, unusable = VM.read_zones(body)
+    zones, unusable = read_zones(VM, body)
     assert [(zone.ref, zone.name, zone.attributes) for zone in zones] == [
         (ZoneRef("vm", "HKG-A"), "Hong Kong", '{"a":{"x":1,"y":2},"b":1}'),
         (ZoneRef("vm", "SEL-A"), None, "{}"),
@@ -301,10 +303,10 @@ def test_zones_are_read_with_all_they_say() -> None:
 def test_zones_of_another_shape_are_a_bad_payload(body: bytes) -> None:
     """No list of zones is not an empty list of zones."""
     with pytest.raises(BadPayload):
-        VM.read_zones(body)
+        read_zones(VM, body)
 
 
 def test_a_zone_listed_twice_is_one_zone() -> None:
     """A repeated zone is scanned once."""
-    zones, _ = VM.read_zones(b'{"zoneSet":[{"zoneId":"A"},{"zoneId":"A","zoneName":"n"}]}')
+    zones, _ = read_zones(VM, b'{"zoneSet":[{"zoneId":"A"},{"zoneId":"A","zoneName":"n"}]}')
     assert [zone.ref.zone_id for zone in zones] == ["A"]

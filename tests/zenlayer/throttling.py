@@ -1,22 +1,25 @@
 """Runs of the client against rate-limited servers, in virtual time: no clock, no socket.
 
-The client is modelled as it is in syncer/zenlayer/client.py: slots, a turn in FIFO order, one
-pacer, and a backoff outside of the slots. A quarter of a latency is the way there.
+The calls are made by the client's own ``Calls``, on an event loop whose clock jumps to whatever
+comes next. Only network, server and the slowness of a machine are made up here.
 """
 
 from __future__ import annotations
 
-import heapq
+import asyncio
+import contextlib
 import math
+import selectors
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from syncer.core.backoff import Backoff
-from syncer.zenlayer.limiter import Pacer
+from syncer.core.errors import Throttled
+from syncer.core.model import Learnt
+from syncer.zenlayer.calls import Calls, Sending
+from syncer.zenlayer.credentials import Timing
 
 _ROUNDING = 1e-9  # of adding up fractions of a token
 
@@ -128,118 +131,116 @@ class Run:
     """What happened: the starts of all calls, of those accepted and of those refused."""
 
     seconds: float = 0.0
+    learnt: Learnt | None = None
     starts: list[float] = field(default_factory=list)
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
 
 
-def simulate(
-    pacer: Pacer, limit: Limit, *, calls: int, give_up: float = math.inf, **world: float | None
-) -> Run:
-    """Make ``calls`` calls and return what happened; see ``_World`` for how the world may be."""
-    simulated = _World(pacer, limit, todo=calls, **world)  # type: ignore[arg-type]
-    simulated.begin()
-    return simulated.run_until(calls, give_up)
-
-
 @dataclass(kw_only=True)
-class _World:
-    """The client, the network and the clock.
+class World:
+    """The network, the server and the machine.
 
-    ``jitter`` is the share by which latencies differ; ``late`` the most that a timer oversleeps,
-    ``cost`` the client's own time for a call, ``after`` the Retry-After (all in seconds); the first
-    ``alone`` calls are made one by one.
+    ``latency`` is seconds from a call to its answer, ``jitter`` the share by which it differs;
+    ``late`` the most that a timer oversleeps, ``cost`` the machine's own time for a call, ``after``
+    the Retry-After (all in seconds). A quarter of a latency is the way to the server.
     """
 
-    pacer: Pacer = field(kw_only=False)
-    limit: Limit = field(kw_only=False)
-    todo: int
+    limit: Limit
     seed: int = 0
-    concurrency: int = 16
     latency: float = 0.1
     jitter: float = 0.0
     after: float | None = None
     late: float = 0.0
     cost: float = 0.0
-    alone: int = 1
 
     def __post_init__(self) -> None:
         self.run = Run()
         self.random = Random(self.seed)  # noqa: S311  (no secret)
-        self.events: list[tuple[float, int, Callable[[float], None]]] = []
-        self.order = count()
-        self.queue: deque[int] = deque()  # of calls, as their attempts so far
-        self.free = self.concurrency
-        self.asleep = False  # whether someone holds the turn and waits for the pacer
+        self.clock = VirtualLoop()
 
-    def run_until(self, calls: int, give_up: float) -> Run:
-        while self.events and len(self.run.accepted) < calls:
-            now, _, action = heapq.heappop(self.events)
-            if now > give_up:
-                break
-            action(now)
-        return self.run
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds + self.late * self.random.random())
 
-    def begin(self) -> None:
-        self._ask(1 if self.alone else self.todo)
-        self._at(0.0, self._turn)
-
-    def _at(self, moment: float, action: Callable[[float], None]) -> None:
-        heapq.heappush(self.events, (moment, next(self.order), action))
-
-    def _ask(self, calls: int) -> None:
-        self.queue.extend([0] * calls)
-        self.todo -= calls
-
-    def _turn(self, now: float) -> None:
-        while self.queue and self.free and not self.asleep:
-            wait = self.pacer.wait(now)
-            busy = self.run.starts[-1] + self.cost - now if self.run.starts else 0.0
-            if wait > 0:
-                self._sleep(now + wait + self.late * self.random.random())
-            elif busy > _ROUNDING:
-                self._sleep(now + busy)
-            else:
-                self.pacer.take(now)
-                self.free -= 1
-                self._start(now, self.queue.popleft() + 1)
-
-    def _sleep(self, until: float) -> None:
-        def wake(now: float) -> None:
-            self.asleep = False
-            self._turn(now)
-
-        self.asleep = True
-        self._at(until, wake)
-
-    def _start(self, started: float, attempt: int) -> None:
-        def arrive(now: float) -> None:
-            answer = self._refused if self.limit.refuse(now) else self._accepted
-            self._at(now + self._way(3 / 4), lambda now: answer(started, now, attempt))
-
-        self.run.starts.append(started)
-        self._at(started + self._way(1 / 4), arrive)
+    async def send(self, sending: Sending) -> None:
+        self.run.starts.append(sending.started)
+        self.clock.work(self.cost)
+        await asyncio.sleep(self._way(1 / 4))
+        refused = self.limit.refuse(self.clock.time())
+        await asyncio.sleep(self._way(3 / 4))
+        if refused:
+            self.run.refused.append(sending.started)
+            raise Throttled("slower", code="REQUEST_LIMIT_EXCEEDED", after=self.after)
+        self.run.accepted.append(sending.started)
+        self.run.seconds = self.clock.time()
 
     def _way(self, share: float) -> float:
         return self.latency * share * (1 + self.jitter * self.random.uniform(-1, 1))
 
-    def _accepted(self, started: float, now: float, _: int) -> None:
-        self.pacer.passed(started=started, now=now)
-        self.run.accepted.append(started)
-        self.run.seconds = now
-        if self.todo:
-            self._ask(1 if len(self.run.accepted) < self.alone else self.todo)
-        self.free += 1
-        self._turn(now)
 
-    def _refused(self, started: float, now: float, attempt: int) -> None:
-        def again(now: float) -> None:
-            self.queue.append(attempt)
-            self._turn(now)
+def simulate(
+    limit: Limit,
+    *,
+    calls: int,
+    concurrency: int = 16,
+    ceiling: float | None = None,
+    learnt: Learnt | None = None,
+    alone: int = 1,
+    give_up: float = math.inf,
+    **world: Any,
+) -> Run:
+    """Make calls, the first ``alone`` one by one, and return what happened by ``give_up``."""
+    simulated = World(limit=limit, **world)
+    run, clock = simulated.run, simulated.clock
 
-        self.pacer.throttled(started=started, now=now, after=self.after)
-        self.run.refused.append(started)
-        wait = Backoff().delay(min(attempt, 7), random=self.random.random(), after=self.after)
-        self._at(now + wait, again)
-        self.free += 1
-        self._turn(now)
+    async def work() -> None:
+        made = Calls(
+            max_concurrency=concurrency,
+            max_rate=ceiling,
+            timing=Timing(retry=PATIENT),
+            now=clock.time,
+            sleep=simulated.sleep,
+            random=simulated.random.random,
+        )
+        made.budget.plan(10**9)
+        made.learn(learnt)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(give_up), asyncio.TaskGroup() as tasks:
+                for _ in range(alone):
+                    await made.make(simulated.send)
+                for _ in range(calls - alone):
+                    tasks.create_task(made.make(simulated.send))
+        run.learnt = made.learnt
+
+    with asyncio.Runner(loop_factory=lambda: clock) as runner:
+        runner.run(work())
+    return run
+
+
+PATIENT = Backoff(attempts=10**9)
+"""Calls are made again for as long as a run is watched."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that never waits: where nothing is to be done, its clock jumps."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        super().__init__(_NoWait(self))
+
+    def time(self) -> float:
+        return self._now
+
+    def work(self, seconds: float) -> None:
+        """Be busy for a while."""
+        self._now += seconds
+
+
+class _NoWait(selectors.SelectSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self._loop.work(timeout or 0.0)
+        return []
