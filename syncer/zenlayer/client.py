@@ -206,11 +206,11 @@ class Client:
         self.in_flight += 1
         result = "cancelled"
         try:
-            with call.span(self._endpoint, waited) as told:
+            with call.span(self._endpoint, waited) as current:
                 status, headers, content = await self._transport.post(
                     call.source, call.action, call.body
                 )
-                told.tell({"http.response.status_code": status})
+                current.set_attributes({"http.response.status_code": status})
                 with self._transport.masked():
                     reply = call.read(status=status, headers=headers, body=content)
             result = "ok"
