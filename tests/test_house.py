@@ -27,7 +27,6 @@ TO_BE_CUT = {
     "syncer/cli/compare.py:diff",
     "syncer/cli/simulate.py:simulate",
     "syncer/zenlayer/wire.py:_error",
-    "syncer/serve/service.py:serve",
 }
 
 
