@@ -46,7 +46,7 @@ def run_options(
 async def sync(
     settings: Settings, options: RunOptions, *, progress: Progress | None = None
 ) -> Report:
-    """Do one run. SIGTERM and SIGINT stop the asking; what was read is still written.
+    """Do one run. After SIGTERM or SIGINT it makes no more calls; what was read is still written.
 
     A second signal gives up at once.
     """
@@ -73,7 +73,7 @@ async def sync(
 async def serve(settings: Settings, *, jitter: float | None = None) -> None:
     """Run every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
 
-    Raises ConfigError for what must be mended before any run can succeed.
+    Raises ConfigError for what must be fixed before any run can succeed.
     """
     from syncer.serve import service  # noqa: PLC0415  (start-up: aiohttp's server, metrics)
 
@@ -86,7 +86,7 @@ async def serve(settings: Settings, *, jitter: float | None = None) -> None:
 async def prune(
     settings: Settings, *, all_accounts: bool, thin_after: float, dry_run: bool
 ) -> retention.Pruned:
-    """Let go what is older than ``settings.keep``; SIGTERM and SIGINT end it between two sets."""
+    """Delete history older than ``settings.keep``; SIGTERM and SIGINT end it between two sets."""
     keep = settings.require_keep()
 
     async def work(stop: Stop) -> retention.Pruned:
@@ -105,7 +105,7 @@ async def prune(
 
 
 async def _until_stopped(work: Callable[[Stop], Awaitable[T]]) -> T:
-    """Do something that can be stopped by a signal, and is given up at the second."""
+    """Do work that the first signal stops and the second gives up. Raises Interrupted."""
     stop = Stop()
     results: list[T] = []
     with unwrapped():
@@ -113,7 +113,7 @@ async def _until_stopped(work: Callable[[Stop], Awaitable[T]]) -> T:
             tasks.start_soon(_stop_on_signal, stop, tasks.cancel_scope)
             results.append(await work(stop))
             tasks.cancel_scope.cancel()
-    if not results:  # told twice to end: the task group was cancelled
+    if not results:  # the second signal cancelled the task group
         raise Interrupted("told twice to end: gave up at once; what was stored is whole")
     return results[0]
 
@@ -132,7 +132,7 @@ async def _stop_on_signal(stop: Stop, scope: anyio.CancelScope) -> None:
 
 @contextlib.contextmanager
 def traced(settings: Settings) -> Iterator[None]:
-    """Send traces where they are asked for. Not to have them is nothing to fail for."""
+    """Send traces where they are asked for; where that cannot be done, only warn."""
     with contextlib.ExitStack() as stack:
         if settings.traces:
             try:

@@ -12,20 +12,21 @@ from syncer.secrets import STARS, redacted
 
 
 @contextlib.contextmanager
-def _left_out(module: str) -> Iterator[None]:
-    """Let nobody import a module meanwhile, unless it was imported before."""
+def _without(module: str) -> Iterator[None]:
+    """Make a module look as if it were not installed, unless it was imported before."""
     if module in sys.modules:
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment]  # what import takes for not installed
+    sys.modules[module] = None  # type: ignore[assignment]  # import raises ImportError
     try:
         yield
     finally:
         del sys.modules[module]
 
 
-# It would load rich, which takes 50 ms, for tracebacks that are prettier than ours may be.
-with _left_out("rich"):
+# structlog imports rich wherever it is installed, and has no switch against it. That takes 50 ms of
+# each command, for tracebacks that we never print: they show local variables, which may be secret.
+with _without("rich"):
     import structlog
 
 _SECRET_NAMES: Final = ("secret", "token", "password", "authorization", "dsn", "url", "credential")
@@ -45,7 +46,7 @@ def configure(log_format: str, level: str) -> None:
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
             pad_event_to=0,
-            # Nothing prettier: that would show local variables, which may hold secrets.
+            # Not rich's: it shows local variables, which may be secret.
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
@@ -63,7 +64,7 @@ def configure(log_format: str, level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # Libraries speak through the standard library; what they warn of is seen, no more.
+    # Libraries log through the standard library: only their warnings and errors are shown.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -88,11 +89,11 @@ def _redact(
 
 
 def _clean(value: object) -> object:
-    """Star what is secret in a value, and in what it holds."""
+    """Star what is secret in a value and, where it is a collection, in its items."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {name: _clean(held) for name, held in value.items()}
+        return {name: _clean(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(held) for held in value]
+        return [_clean(item) for item in value]
     return redacted(value if isinstance(value, str) else repr(value))

@@ -1,7 +1,10 @@
-"""Secrets that are known are starred in whatever leaves the program, whosever words it is.
+"""Secrets are starred in every text that leaves the program, whoever wrote it.
 
 Servers, proxies and libraries repeat in their errors what they were given: a header, a URL, a
 DSN. So every secret of the settings is known here by its value, in each of its spellings.
+
+The known secrets are process-wide on purpose: a text is starred whichever run, account or library
+it comes from.
 """
 
 from __future__ import annotations
@@ -15,15 +18,15 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 STARS: Final = "***"
 _NO_SECRET: Final = re.compile(r".{0,5}|[a-z]{0,8}", re.DOTALL | re.IGNORECASE)
-"""To look for so short a text, or for a plain word, would star sentences and hide nothing."""
+"""Too short or too plain to be searched for: that would star ordinary sentences."""
 _spellings: set[str] = set()
 _known: re.Pattern[str] | None = None
 
 
 def remember(secret: str) -> None:
-    """Star this text from now on; not where it is too short or plain to be told from others."""
-    global _known  # noqa: PLW0603  (what is secret in this process)
-    new = {s for s in _spelt(secret) if not _NO_SECRET.fullmatch(s)}
+    """Star this text from now on, unless it is too short or too plain to be searched for."""
+    global _known  # noqa: PLW0603  (process-wide, see above)
+    new = {s for s in _spellings_of(secret) if not _NO_SECRET.fullmatch(s)}
     if not _NO_SECRET.fullmatch(secret) and not new <= _spellings:
         _spellings.update(new)
         longest_first = sorted(_spellings, key=len, reverse=True)
@@ -31,19 +34,19 @@ def remember(secret: str) -> None:
 
 
 def redacted(text: str) -> str:
-    """Return a text with every secret that is known starred."""
+    """Return a text with every known secret starred."""
     return _known.sub(STARS, text) if _known else text
 
 
-def _spelt(secret: str) -> Iterator[str]:
-    """Yield what a secret looks like in a URL, in JSON, in a repr, and in base64."""
+def _spellings_of(secret: str) -> Iterator[str]:
+    """Yield how a secret is spelled in a URL, in JSON, in a repr, and in base64."""
     raw = secret.encode(errors="surrogateescape")
     yield from (secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(raw)[2:-1])
     for to_ascii in (True, False):
         in_json = json.dumps(secret, ensure_ascii=to_ascii)[1:-1]
         yield from (in_json, in_json.replace("/", r"\/"))
     yield from (quote(raw), quote(raw, safe=""), quote_plus(raw))
-    for before in range(3):  # as a part of something longer it can stand at any of three places
+    for before in range(3):  # within something longer, base64 spells it in one of three ways
         encoded = base64.b64encode(bytes(before) + raw).decode()
         inner = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
         yield from (inner, inner.translate({ord("+"): "-", ord("/"): "_"}))
@@ -52,7 +55,8 @@ def _spelt(secret: str) -> Iterator[str]:
 class Secret:
     """A text that never shows: not in a repr, a log, an error or a pickle.
 
-    Once it was made it is starred in what others say too (see ``redact``); of a URL its passwords.
+    From its creation on it is starred in other texts too (see ``redacted``); of a URL only the
+    passwords are.
     """
 
     __slots__ = ("_value",)
@@ -63,21 +67,21 @@ class Secret:
             remember(text)
 
     def reveal(self) -> str:
-        """Return the text itself; call it only where it leaves the program."""
+        """Return the text itself, to hand it to whom it is meant for."""
         return self._value
 
     def __repr__(self) -> str:
         return "Secret('***')"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not written down")
+        raise TypeError("a secret cannot be pickled")
 
 
 _SECRET_PARAMETERS: Final = frozenset({"password", "sslpassword", "passfile"})
 
 
 def _passwords(url: str) -> Iterator[str]:
-    """Yield the passwords in a URL, as they stand there and as they are."""
+    """Yield the passwords in a URL, quoted and unquoted."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -90,7 +94,7 @@ def _passwords(url: str) -> Iterator[str]:
             yield value
 
 
-def _starred(parameter: re.Match[str]) -> str:
+def _mask_parameter(parameter: re.Match[str]) -> str:
     sign, name, value = parameter.groups()
     secret = unquote(name).lower() in _SECRET_PARAMETERS
     return f"{sign}{name}={STARS if secret else value}"
@@ -99,10 +103,10 @@ def _starred(parameter: re.Match[str]) -> str:
 def mask(url: str) -> str:
     """Return a database URL with its password starred, for showing.
 
-    Also of a URL that is broken, by its password perhaps: all up to the last ``@`` is taken for
-    the name and password.
+    The URL may be broken, perhaps by its password: everything up to the last ``@`` is treated as
+    name and password.
     """
-    url = re.sub(r"([?&])([^=&]*)=([^&]*)", _starred, url)
+    url = re.sub(r"([?&])([^=&]*)=([^&]*)", _mask_parameter, url)
     scheme, slashes, rest = url.partition("://")
     login, at, address = rest.rpartition("@")
     if at:

@@ -1,8 +1,10 @@
 """Spans of a run for OpenTelemetry, where they are asked for; else nothing is done, nor loaded.
 
 Attributes have the names of OpenTelemetry's semantic conventions where there are such, else names
-that begin with ``syncer.``. The account, run, service and zone of a span are also told by every
-span that begins inside of it.
+that begin with ``syncer.``. A span has the account, run, service and zone of the span around it.
+
+There is one collector for the process (OpenTelemetry's variables name one), so what records spans
+is process-wide; which span is around another is not: runs side by side are separate trees.
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ class Span:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """An error that goes through a span is told by it."""
+        """End the span; an error that passes through is recorded as its fault."""
 
-    def tell(self, attributes: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         """Add attributes; those that are None are left out."""
 
-    def failed(self, fault: Fault | ApiError | None) -> None:
-        """Say why that part of the run did not succeed, if so."""
+    def set_fault(self, fault: Fault | ApiError | None) -> None:
+        """Record why this part of the run did not succeed (None: it did)."""
 
 
 _unrecorded: Final = Span()
@@ -53,22 +55,22 @@ def span(
 ) -> Span:
     """Return a span to be entered; a ``remote`` one waits for the API or PostgreSQL.
 
-    Attributes that take work are given as what makes them, which is called if they are recorded.
+    Attributes that are costly are given as a function, which is called only if spans are recorded.
     """
     if _begin is None:
         return _unrecorded
     return _begin(name, attributes() if callable(attributes) else attributes, remote)
 
 
-def told_by(zone: ZoneRef) -> dict[str, Value]:
-    """Return the attributes that say which zone a span is about."""
+def zone_attributes(zone: ZoneRef) -> dict[str, Value]:
+    """Return the attributes of a span that is about a zone."""
     return {"syncer.service": zone.service, "syncer.zone": zone.zone_id}
 
 
 @contextlib.contextmanager
 def recorded(begin: Callable[[str, Attributes, bool], Span]) -> Iterator[None]:
-    """Have spans made by ``begin`` inside of this."""
-    global _begin  # noqa: PLW0603  (there is one collector for the process)
+    """Record every span that is made within, by ``begin(name, attributes, remote)``."""
+    global _begin  # noqa: PLW0603  (one collector for the process, see above)
     _begin = begin
     try:
         yield

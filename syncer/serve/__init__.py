@@ -1,1 +1,1 @@
-"""What an operator watches: metrics, health over HTTP, word to systemd."""
+"""What runs for long: the daemon, its health and metrics over HTTP or as a file, and traces."""

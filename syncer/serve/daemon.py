@@ -7,118 +7,118 @@ import time
 from collections.abc import Awaitable, Callable
 
 import anyio
+import msgspec
 import structlog
 
-from syncer.core.errors import (
-    ConfigError,
-    Interrupted,
-    LockHeld,
-    SyncerError,
-)
+from syncer.core.errors import ConfigError, Interrupted, LockHeld, SyncerError
 from syncer.core.model import Fault
-from syncer.serve.http import State
+from syncer.serve.health import Health
 from syncer.serve.metrics import Metrics, ended_by
 from syncer.serve.schedule import Ended, Schedule
-from syncer.serve.systemd import Notify
+from syncer.serve.systemd import Notifier
 from syncer.sync.report import Report
 from syncer.sync.stop import STOPPED, Stop
 
 _log = structlog.get_logger()
 
 
-class Daemon:
-    """Does runs (``once``) by a schedule.
+class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended: its status (``held``: another run was at work), and ``result``, one line."""
 
-    ``between`` is done after a run. ``limit`` is how long a run may take before it is stuck.
-    ``now`` and ``sleep`` are the clock, in seconds.
+    status: str
+    exit_code: int
+    ended: Ended
+    result: str
+    report: Report | None = None
+
+
+class Monitor(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that shows how the daemon is: health over HTTP, metrics, systemd."""
+
+    health: Health
+    metrics: Metrics
+    systemd: Notifier
+
+    def run_ended(self, end: RunEnd, *, seconds: float) -> None:
+        """Show how a run ended, and how long it took."""
+        self.health.ended(end.result, succeeded=end.status == "succeeded")
+        self.metrics.run_ended(
+            end.status, exit_code=end.exit_code, seconds=seconds, report=end.report
+        )
+        self.systemd.status(end.result)
+
+
+class Daemon:
+    """Does runs (``once``) by a schedule, and between two of them what ``between`` does.
+
+    ``between`` is given a function that returns whether the daemon is to end. ``now`` and ``sleep``
+    are the clock, in seconds.
     """
 
     def __init__(
         self,
         once: Callable[[Stop], Awaitable[Report]],
-        between: Callable[[], Awaitable[None]],
+        between: Callable[[Callable[[], bool]], Awaitable[None]],
         *,
         schedule: Schedule,
-        limit: float,
-        state: State,
-        metrics: Metrics,
-        notify: Notify,
+        monitor: Monitor,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._once = once
         self._between = between
         self._schedule = schedule
-        self._limit = limit
-        self._state = state
-        self._metrics = metrics
-        self._notify = notify
+        self._monitor = monitor
         self._now = now
         self._sleep = sleep
         self._stop: Stop | None = None
-        self.ending = False
+        self._ending = False
         self._wake = anyio.Event()
 
     def run_now(self) -> None:
-        """Do the next run at once, or as soon as the one that is on has ended."""
+        """Do the next run at once, or as soon as the one that is under way has ended."""
         self._wake.set()
 
     def end(self, why: str) -> None:
-        """Ask no more, store what was read, and end."""
-        self.ending = True
+        """Make no more calls, store what was read, and end."""
+        self._ending = True
         self._wake.set()
         if self._stop is not None:
             self._stop.now(Fault(code=STOPPED, message=f"the daemon was told to stop ({why})"))
 
     async def work(self) -> None:
-        """Do runs until told to end. Raises ConfigError: what must be mended before any run.
+        """Do runs until told to end. Raises ConfigError: what must be fixed before any run.
 
-        Once a run succeeded it is tried again as well: a password that is being changed, or a
-        database that is being restored, must not end a daemon that nobody restarts (exit code 2).
+        Once a run has succeeded, such an error is retried as well: a password that is being
+        changed, or a database that is being restored, must not end a daemon that nobody restarts
+        (exit code 2).
         """
-        while not self.ending:
-            ended = await self._run()
-            if not self.ending:
-                await self._between()
-            due = self._schedule.after(self._now(), ended, random=random.random())  # noqa: S311
+        while not self._ending:
+            end = await self._run()
+            if not self._ending:
+                await self._between(lambda: self._ending)
+            due = self._schedule.after(self._now(), end.ended, random=random.random())  # noqa: S311
             await self._wait(due)
 
-    async def _run(self) -> Ended:
+    async def _run(self) -> RunEnd:
         self._wake = anyio.Event()
         self._stop = stop = Stop()
-        self._state.stuck_at = time.monotonic() + self._limit
-        started = time.monotonic()
-        report: Report | None = None
+        started = self._now()
         try:
-            report = await self._once(stop)
-            status, result, code = report.status, _summary(report), report.exit_code
-            ended: Ended = "refused" if report.refused else _ended(report.status)
-        except LockHeld as error:  # another run does our work
-            (status, code), result, ended = ended_by(error), str(error), "done"
-            _log.warning("run.left_out", error_message=result)
-        except Interrupted as error:  # we were told to end before the run began
-            (status, code), result, ended = ended_by(error), str(error), "done"
-            _log.info("run.left_out", error_message=result)
+            with self._monitor.health.running():
+                end = _of_report(await self._once(stop))
         except SyncerError as error:
-            if isinstance(error, ConfigError) and self._state.last_success is None:
+            if isinstance(error, ConfigError) and not self._monitor.health.has_succeeded:
                 raise
-            (status, code), result, ended = ended_by(error), str(error), "failed"
-            _log.error("run.failed", error_message=result)
+            end = _of_error(error)
         finally:
             self._stop = None
-            self._state.stuck_at = None
-        if status == "succeeded":
-            self._state.last_success = time.monotonic()
-        self._state.last_result = result
-        self._metrics.ended(
-            status, exit_code=code, seconds=time.monotonic() - started, report=report
-        )
-        self._notify.status(result)
-        return ended
+        self._monitor.run_ended(end, seconds=self._now() - started)
+        return end
 
     async def _wait(self, due: float) -> None:
         """Wait until a moment, or until told to run or to end."""
-        if self.ending:
+        if self._ending:
             return
         wait = max(0.0, due - self._now())
         _log.info("run.scheduled", seconds=round(wait))
@@ -133,8 +133,29 @@ class Daemon:
             tasks.cancel_scope.cancel()
 
 
-def _ended(status: str) -> Ended:
-    return "failed" if status == "failed" else "done"
+def _of_report(report: Report) -> RunEnd:
+    ended: Ended = "failed" if report.status == "failed" else "done"
+    return RunEnd(
+        status=report.status,
+        exit_code=report.exit_code,
+        ended="refused" if report.refused else ended,
+        result=_summary(report),
+        report=report,
+    )
+
+
+def _of_error(error: SyncerError) -> RunEnd:
+    result = str(error)
+    ended: Ended = "done"
+    if isinstance(error, LockHeld):  # another run does our work
+        _log.warning("run.left_out", error_message=result)
+    elif isinstance(error, Interrupted):  # we were told to end before the run began
+        _log.info("run.left_out", error_message=result)
+    else:
+        ended = "failed"
+        _log.error("run.failed", error_message=result)
+    status, exit_code = ended_by(error)
+    return RunEnd(status=status, exit_code=exit_code, ended=ended, result=result)
 
 
 def _summary(report: Report) -> str:
@@ -150,17 +171,17 @@ def _summary(report: Report) -> str:
 
 
 async def keep_alive(
-    notify: Notify,
-    state: State,
+    systemd: Notifier,
+    health: Health,
     interval: float | None,
     *,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> None:
-    """Tell systemd every ``interval`` seconds that the daemon makes progress, while it does.
+    """Notify systemd's watchdog every ``interval`` seconds (None: never) while health is alive.
 
-    A loop that is stuck cannot send; a run that is past all its time is not told as progress.
+    A loop that is stuck notifies nobody; nor does one whose run should have ended long ago.
     """
     while interval is not None:
-        if state.alive:
-            notify.alive()
+        if health.alive:
+            systemd.alive()
         await sleep(interval)

@@ -1,14 +1,14 @@
 """Metrics for Prometheus, of a daemon that is scraped or of a run that leaves a file.
 
-Names after prometheus.io/docs/practices/naming. Labels are of what the API lists (zones that are
-gone are dropped) and of words of our own, so none grows without bound.
+Names follow prometheus.io/docs/practices/naming. Label values are names that the API lists (zones
+that are gone are dropped) and words of our own, so their number does not grow without bound.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter as Tallies
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from syncer import __version__
-from syncer.core.errors import LockHeld, SyncerError
+from syncer.core.errors import Interrupted, LockHeld, SyncerError
 from syncer.store.connection import Server, sql
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
@@ -24,7 +24,7 @@ from syncer.zenlayer.client import Client
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
 _ZONE: Final = ("account", "service", "zone")
-_OF_ZONES: Final = (
+_ZONE_GAUGES: Final = (
     ("present_images", "images_present", "Images that are present."),
     ("withheld_removals", "removals_withheld", "Removals that the guard withholds."),
     (
@@ -33,19 +33,23 @@ _OF_ZONES: Final = (
         "When the zone was last wholly seen (Unix time; 0: never).",
     ),
 )
+"""Of each zone: its column in ``metrics_zones``, the metric's name, and its help."""
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
     """What is counted and measured of one account's runs; an ``Observer`` of their calls."""
 
-    def __init__(self, account: str, *, live: bool) -> None:
-        """``live`` metrics are read whenever they are asked for, so they can tell ages."""
+    def __init__(self, account: str, *, live: bool, now: Callable[[], float] = time.time) -> None:
+        """``live`` metrics are read whenever they are asked for, so they can show ages.
+
+        ``now`` is a clock in seconds since 1970.
+        """
         self.registry = CollectorRegistry()
         self.account = account
-        self._live = live
-        self._client: Client | None = None
-        self._zones: Sequence[Mapping[str, Any]] | None = None
+        self._now = now
+        self._zones = _Zones(live=live, now=now)
+        self._pace = _Pace(account)
         self._succeeded = False
         self._gauge(
             "build_info", "The program's version, as a label (always 1).", "version"
@@ -85,8 +89,8 @@ class Metrics:
             "When a run last ended with all done (Unix time).",
             "account",
         )
-        self.registry.register(_Zones(self))
-        self.registry.register(_Pace(self))
+        self.registry.register(self._zones)
+        self.registry.register(self._pace)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"syncer_{name}", text, ["account", *labels], registry=self.registry)
@@ -95,25 +99,27 @@ class Metrics:
         return Gauge(f"syncer_{name}", text, [label], registry=self.registry)
 
     def began(self, client: Client) -> None:
-        """A run begins; its client tells the pace."""
-        self._client = client
+        """A run begins; the pace of its calls is its client's."""
+        self._pace.client = client
 
     def called(self, action: str, result: str, seconds: float) -> None:
         """A call was made."""
         self._calls.labels(self.account, action, result).inc()
         self._seconds.labels(self.account, action).observe(seconds)
 
-    def ended(self, status: str, *, exit_code: int, seconds: float, report: Report | None) -> None:
-        """A run ended."""
-        self._client = None
+    def run_ended(
+        self, status: str, *, exit_code: int, seconds: float, report: Report | None
+    ) -> None:
+        """Count a run that ended; ``report`` is None where an error ended it."""
+        self._pace.client = None
         account = self.account
         self._runs.labels(account, status).inc()
-        self._last_run.labels(account).set(time.time())
+        self._last_run.labels(account).set(self._now())
         self._last_seconds.labels(account).set(seconds)
         self._last_code.labels(account).set(exit_code)
         if status == "succeeded":
             self._succeeded = True
-            self._last_success.labels(account).set(time.time())
+            self._last_success.labels(account).set(self._now())
         if report is not None:
             self._count(report)
 
@@ -135,58 +141,61 @@ class Metrics:
             self._rejected.labels(self.account, service).inc(written.rejected)
             self._rereads.labels(self.account, service).inc(written.rereads)
 
-    def know(self, zones: Sequence[Mapping[str, Any]] | None) -> None:
+    def set_zones(self, zones: Sequence[Mapping[str, Any]] | None) -> None:
         """Take what is stored of zones that are not gone: rows of ``metrics_zones``.
 
-        None: the database does not answer. What was known stands, so that zones go on growing old.
+        None: the database does not answer. What was known stays, so that zones go on growing old.
         """
         if zones is not None:
-            self._zones = zones
+            self._zones.rows = zones
 
     @property
-    def untold(self) -> frozenset[str]:
-        """The names of gauges of which nothing is known; what was told before still stands."""
+    def unknown(self) -> frozenset[str]:
+        """The names of gauges of which nothing is known here: an earlier value still holds."""
         names = set() if self._succeeded else {"syncer_last_success_timestamp_seconds"}
-        if self._zones is None:
-            names |= {f"syncer_{name}" for _, name, _ in _OF_ZONES}
+        if self._zones.rows is None:
+            names |= {f"syncer_{name}" for _, name, _ in _ZONE_GAUGES}
         return frozenset(names)
 
 
 class _Zones(Collector):
-    """What is stored of each zone, as of the last run."""
+    """What is stored of each zone, as of the last run (None: it is not known)."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, *, live: bool, now: Callable[[], float]) -> None:
+        self.rows: Sequence[Mapping[str, Any]] | None = None
+        self._live = live
+        self._now = now
 
     def collect(self) -> Iterable[Metric]:
         families = {
             column: GaugeMetricFamily(f"syncer_{name}", text, labels=_ZONE)
-            for column, name, text in _OF_ZONES
+            for column, name, text in _ZONE_GAUGES
         }
         ages = GaugeMetricFamily(
             "syncer_zone_seconds_since_complete",
             "Seconds since the zone was last wholly seen (never: since it was first listed).",
             labels=_ZONE,
         )
-        for row in self._metrics._zones or ():  # noqa: SLF001  (one class in two parts)
+        for row in self.rows or ():
             labels = [row["account"], row["service"], row["zone_id"]]
             for column, family in families.items():
                 family.add_metric(labels, row[column])
             since = row["last_complete"] or row["first_seen"]
-            ages.add_metric(labels, max(0.0, time.time() - since))
+            ages.add_metric(labels, max(0.0, self._now() - since))
         yield from families.values()
-        if self._metrics._live:  # noqa: SLF001
+        if self._live:
             yield ages
 
 
 class _Pace(Collector):
-    """How fast calls are made, while a run is on."""
+    """How fast calls are made, while a run is under way."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, account: str) -> None:
+        self.client: Client | None = None
+        self._account = account
 
     def collect(self) -> Iterable[Metric]:
-        client, account = self._metrics._client, self._metrics.account  # noqa: SLF001
+        client, account = self.client, self._account
         flying = GaugeMetricFamily(
             "syncer_calls_in_flight", "Calls of the API under way.", labels=["account"]
         )
@@ -213,6 +222,6 @@ async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] 
 
 def ended_by(error: BaseException) -> tuple[str, int]:
     """Return the status and the exit code of a run that an error (or being given up) ended."""
-    status = "held" if isinstance(error, LockHeld) else "failed"
-    otherwise = 1 if isinstance(error, Exception) else 3
-    return status, getattr(error, "exit_code", otherwise)
+    if isinstance(error, SyncerError):
+        return "held" if isinstance(error, LockHeld) else "failed", error.exit_code
+    return "failed", 1 if isinstance(error, Exception) else Interrupted.exit_code

@@ -1,6 +1,6 @@
-"""What records spans: the only importer of OpenTelemetry, loaded only where traces are asked for.
+"""Recording spans: the only importer of OpenTelemetry, loaded only where traces are asked for.
 
-OpenTelemetry reads its variables by itself: where the collector is, headers, sampling, batches.
+OpenTelemetry itself reads its variables: where the collector is, headers, sampling, batches.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from syncer import __version__
 from syncer.core.errors import ApiError
 from syncer.core.model import Fault
 from syncer.secrets import redacted
+from syncer.serve.timing import Timing
 from syncer.tracing import Attributes, Span, recorded
 
-_LAST_SPANS: Final = 2.0
-"""Seconds that the end of the program waits at most for a collector."""
-_SHARED: Final = frozenset({"syncer.account", "syncer.run_id", "syncer.service", "syncer.zone"})
-_shared: ContextVar[dict[str, str | int | float | bool]] = ContextVar("shared")
+_INHERITED: Final = frozenset({"syncer.account", "syncer.run_id", "syncer.service", "syncer.zone"})
+"""The attributes that a span has from the span around it."""
+_inherited: ContextVar[dict[str, str | int | float | bool]] = ContextVar("inherited")
 _log = structlog.get_logger()
 
 
 @contextlib.contextmanager
-def exporting() -> Iterator[None]:
-    """Record spans and send them to the collector. Raises ValueError, RuntimeError: no such can be.
+def exporting(timing: Timing = Timing()) -> Iterator[None]:  # noqa: B008  (frozen)
+    """Record spans and send them to the collector.
 
-    A collector that does not answer costs the end of the program two seconds, and nothing else.
+    A collector that does not answer delays the end of the program by ``timing.last_spans``, and
+    nothing else. Raises ValueError or RuntimeError where one of the variables is wrong.
     """
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # see _Exporter
     ours = Resource.create({"service.name": "syncer", "service.version": __version__})
@@ -51,33 +52,33 @@ def exporting() -> Iterator[None]:
         with recorded(partial(_Recorded, provider.get_tracer("syncer", __version__))):
             yield
     finally:
-        # It has no limit of its own that holds, and would wait half a minute for a dead collector.
+        # Its own timeouts do not hold: it would wait half a minute for a dead collector.
         last = threading.Thread(target=provider.shutdown, daemon=True)
         last.start()
-        last.join(_LAST_SPANS)
+        last.join(timing.last_spans)
         if last.is_alive():
             exporter.lost()
 
 
 class _Exporter(SpanExporter):
-    """Warns once when the collector does not take spans, and again when it did in between."""
+    """Warns when the collector stops taking spans: once, until it has taken some again."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self._well = True
+        self._taken = True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
-            self._well = True
+            self._taken = True
         else:
             self.lost()
         return result
 
     def lost(self) -> None:
         """Warn that spans were lost."""
-        if self._well:
-            self._well = False
+        if self._taken:
+            self._taken = False
             advice = "see to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, or unset it"
             _log.warning("traces.lost", advice=advice)
 
@@ -86,9 +87,9 @@ class _Exporter(SpanExporter):
 
 
 class _Recorded(Span):
-    """A span that is recorded; the log lines inside of it bear the trace's id."""
+    """A span that is recorded; log lines within it have the id of the trace."""
 
-    __slots__ = ("_attributes", "_name", "_remote", "_span", "_stack", "_told", "_tracer")
+    __slots__ = ("_attributes", "_inherits", "_name", "_remote", "_span", "_stack", "_tracer")
 
     def __init__(self, tracer: Tracer, name: str, attributes: Attributes, remote: bool) -> None:  # noqa: FBT001
         self._tracer = tracer
@@ -97,17 +98,17 @@ class _Recorded(Span):
         self._remote = remote
 
     def __enter__(self) -> Self:
-        self._told = dict(_shared.get({}))
+        self._inherits = dict(_inherited.get({}))
         with contextlib.ExitStack() as stack:
-            token = _shared.set(self._told)
-            stack.callback(_shared.reset, token)
+            token = _inherited.set(self._inherits)
+            stack.callback(_inherited.reset, token)
             first = not get_current_span().get_span_context().is_valid
             self._span = stack.enter_context(
                 self._tracer.start_as_current_span(
                     self._name,
                     kind=SpanKind.CLIENT if self._remote else SpanKind.INTERNAL,
-                    attributes=self._told,
-                    record_exception=False,  # a traceback says nothing here, and may say too much
+                    attributes=self._inherits,
+                    record_exception=False,  # a traceback may show secrets
                     set_status_on_exception=False,
                 )
             )
@@ -115,7 +116,7 @@ class _Recorded(Span):
                 trace_id = f"{self._span.get_span_context().trace_id:032x}"
                 stack.enter_context(structlog.contextvars.bound_contextvars(trace_id=trace_id))
             self._stack = stack.pop_all()
-        self.tell(self._attributes)
+        self.set_attributes(self._attributes)
         return self
 
     def __exit__(
@@ -125,22 +126,22 @@ class _Recorded(Span):
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, ApiError):
-            self.failed(error)
+            self.set_fault(error)
         elif error is not None:
-            self.failed(Fault(code=type(error).__name__, message=str(error)))
+            self.set_fault(Fault(code=type(error).__name__, message=str(error)))
         self._stack.close()
 
-    def tell(self, attributes: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         """Add attributes; those that are None are left out."""
         for name, value in attributes.items():
             if value is not None:
                 safe = redacted(value) if isinstance(value, str) else value
                 self._span.set_attribute(name, safe)
-                if name in _SHARED:
-                    self._told[name] = safe
+                if name in _INHERITED:
+                    self._inherits[name] = safe
 
-    def failed(self, fault: Fault | ApiError | None) -> None:
-        """Say why that part of the run did not succeed, if so."""
+    def set_fault(self, fault: Fault | ApiError | None) -> None:
+        """Record why this part of the run did not succeed (None: it did)."""
         if fault is not None:
-            self.tell({"error.type": fault.code, "syncer.request_id": fault.request_id})
+            self.set_attributes({"error.type": fault.code, "syncer.request_id": fault.request_id})
             self._span.set_status(Status(StatusCode.ERROR, redacted(fault.message)[:500]))

@@ -1,12 +1,11 @@
-"""The wiring of the daemon: its server, its signals, its runs, and what it tells of them."""
+"""The wiring of the daemon: its server, its signals, its runs, and what shows how it is."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
 import structlog
@@ -15,100 +14,118 @@ from structlog.contextvars import bound_contextvars
 from syncer.config.machine import supervisor
 from syncer.config.settings import Settings
 from syncer.core.errors import SyncerError, unwrapped
-from syncer.serve import http as health
-from syncer.serve.daemon import Daemon, keep_alive
+from syncer.serve.daemon import Daemon, Monitor, keep_alive
+from syncer.serve.health import Health
+from syncer.serve.http import listening
 from syncer.serve.metrics import Metrics, stored_zones
 from syncer.serve.schedule import Schedule
-from syncer.serve.systemd import Notify
+from syncer.serve.systemd import Notifier
+from syncer.serve.timing import Timing
 from syncer.store import retention
 from syncer.store.connection import Server
 from syncer.store.open import open_server
 from syncer.sync.report import Report
 from syncer.sync.stop import Stop
 
-_DAY: Final = 86_400.0
 _log = structlog.get_logger()
 
 
 async def serve(
-    settings: Settings, run: Callable[..., Awaitable[Report]], *, jitter: float | None = None
+    settings: Settings,
+    run: Callable[..., Awaitable[Report]],
+    *,
+    jitter: float | None = None,
+    timing: Timing = Timing(),  # noqa: B008  (frozen)
 ) -> None:
     """Do a ``run`` every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
 
     ``run`` takes a server, and ``stop`` and ``observer`` by name (see ``run_once``). Raises
-    ConfigError for what must be mended before any run can succeed.
+    ConfigError for what must be fixed before any run can succeed.
     """
-    every, told = settings.every, supervisor()
-    state, notify = health.State(every=every), Notify(told.socket)
-    metrics = Metrics(settings.account, live=True)
-    with unwrapped():
-        async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(bound_contextvars(account=settings.account))
-            server = await stack.enter_async_context(open_server(settings.database))
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-
-            async def once(stop: Stop) -> Report:
-                await server.revive()
-                return await run(server, stop=stop, observer=metrics)
-
-            async def between() -> None:
-                metrics.know(await stored_zones(server, settings.account))
-                await pruning.when_due(lambda: daemon.ending)
-
-            pruning = _Pruning(settings, server)
-            daemon = Daemon(
-                once,
-                between,
-                schedule=Schedule(
-                    every=every,
-                    jitter=min(60.0, every / 10) if jitter is None else jitter,
-                    start=time.monotonic(),
-                ),
-                limit=settings.run_timeout + 3 * server.timing.grace(settings.run_timeout),
-                state=state,
-                metrics=metrics,
-                notify=notify,
+    every, systemd = settings.every, supervisor()
+    if jitter is None:
+        jitter = min(timing.jitter, every / 10)
+    schedule = Schedule(every=every, jitter=jitter, start=time.monotonic(), timing=timing)
+    with unwrapped(), bound_contextvars(account=settings.account):
+        async with open_server(settings.database) as server:
+            limit = settings.run_timeout + 3 * server.timing.grace(settings.run_timeout)
+            monitor = Monitor(
+                health=Health(every=every, limit=limit),
+                metrics=Metrics(settings.account, live=True),
+                systemd=Notifier(systemd.socket),
             )
-            if settings.http is not None:
-                url = await stack.enter_async_context(
-                    health.serve(settings.http, server, state, metrics)
-                )
-                _log.info("http.listening", address=url)
-            tasks.start_soon(_heed_signals, daemon, tasks.cancel_scope)
-            tasks.start_soon(keep_alive, notify, state, told.watchdog and told.watchdog / 2)
-            metrics.know(await stored_zones(server, settings.account))
-            notify.ready()
-            await daemon.work()
-            notify.stopping()
-            tasks.cancel_scope.cancel()
+            account = _Account(settings, server, run, monitor.metrics, timing)
+            daemon = Daemon(account.run, account.between_runs, schedule=schedule, monitor=monitor)
+            watchdog = systemd.watchdog and systemd.watchdog / 2
+            async with _http(settings, server, monitor), anyio.create_task_group() as tasks:
+                tasks.start_soon(_handle_signals, daemon, tasks.cancel_scope)
+                tasks.start_soon(keep_alive, monitor.systemd, monitor.health, watchdog)
+                await account.update_metrics()
+                monitor.systemd.ready()
+                await daemon.work()
+                monitor.systemd.stopping()
+                tasks.cancel_scope.cancel()
 
 
-async def _heed_signals(daemon: Daemon, scope: anyio.CancelScope) -> None:
+@contextlib.asynccontextmanager
+async def _http(settings: Settings, server: Server, monitor: Monitor) -> AsyncIterator[None]:
+    if settings.http is None:
+        yield
+        return
+    async with listening(settings.http, server, monitor.health, monitor.metrics) as url:
+        _log.info("http.listening", address=url)
+        yield
+
+
+async def _handle_signals(daemon: Daemon, scope: anyio.CancelScope) -> None:
     """SIGHUP: run now. SIGTERM, SIGINT: end when what was read is stored; twice: at once."""
-    told = False
+    ending = False
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             if number == signal.SIGHUP:
                 daemon.run_now()
-            elif told:
+            elif ending:
                 scope.cancel()
             else:
-                told = True
+                ending = True
                 daemon.end(signal.Signals(number).name)
 
 
-class _Pruning:
-    """Lets go what is older than is to be kept, once a day, between two runs."""
+class _Account:
+    """What the daemon does for its account: runs, and what is due between two of them."""
 
-    def __init__(self, settings: Settings, server: Server) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server: Server,
+        run: Callable[..., Awaitable[Report]],
+        metrics: Metrics,
+        timing: Timing,
+    ) -> None:
         self._settings = settings
         self._server = server
-        self._due = time.monotonic()
+        self._run = run
+        self._metrics = metrics
+        self._timing = timing
+        self._prune_due = time.monotonic()
 
-    async def when_due(self, stopped: Callable[[], bool]) -> None:
-        """Do it if it is due; what fails is tried again after the next run."""
-        if self._settings.keep is None or time.monotonic() < self._due:
-            return
+    async def run(self, stop: Stop) -> Report:
+        """Do a run; a server of ours that is gone is started again first."""
+        await self._server.revive()
+        return await self._run(self._server, stop=stop, observer=self._metrics)
+
+    async def between_runs(self, stopped: Callable[[], bool]) -> None:
+        """Update what metrics show of the zones; once a day, delete what is too old to be kept."""
+        await self.update_metrics()
+        if self._settings.keep is not None and time.monotonic() >= self._prune_due:
+            await self._prune(stopped)
+
+    async def update_metrics(self) -> None:
+        """Take what is stored of the zones into the metrics."""
+        self._metrics.set_zones(await stored_zones(self._server, self._settings.account))
+
+    async def _prune(self, stopped: Callable[[], bool]) -> None:
+        """Delete history that is too old; what fails is tried again after the next run."""
         try:
             await retention.prune(
                 self._server,
@@ -119,5 +136,5 @@ class _Pruning:
             )
         except SyncerError as error:
             _log.warning("history.not_pruned", error_message=str(error))
-            return
-        self._due = time.monotonic() + _DAY
+        else:
+            self._prune_due = time.monotonic() + self._timing.prune

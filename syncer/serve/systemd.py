@@ -1,31 +1,31 @@
-"""Word to systemd: ready, status, watchdog (sd_notify(3)); without systemd, nothing."""
+"""Notifications to systemd: ready, status, watchdog (sd_notify(3))."""
 
 from __future__ import annotations
 
 import socket
 
 
-class Notify:
-    """Sends to the socket that systemd named, if it named one."""
+class Notifier:
+    """Sends to systemd's socket at ``address``; without systemd (None) it does nothing."""
 
     def __init__(self, address: str | None) -> None:
         # "@" stands for the NUL byte that an abstract name begins with.
         self._address = address.replace("@", "\0", 1) if address else None
 
     def ready(self) -> None:
-        """The service is up."""
+        """Say that the service is up."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """What ``systemctl status`` shows; one line."""
+        """Set the line that ``systemctl status`` shows."""
         self._send(f"STATUS={' '.join(text.split())}")
 
     def alive(self) -> None:
-        """Keep the watchdog from ending us."""
+        """Keep the watchdog from ending the service."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """The service ends."""
+        """Say that the service is ending."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
@@ -35,5 +35,5 @@ class Notify:
             sender.settimeout(0)
             try:
                 sender.sendto(message.encode(), self._address)
-            except OSError:  # systemd is busy or gone: the watchdog's business, not ours
+            except OSError:  # systemd is busy or gone; if that lasts, its watchdog acts
                 return

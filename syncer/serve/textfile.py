@@ -1,8 +1,8 @@
 """Metrics of a run as a file for node_exporter's textfile collector.
 
-A cron job is a new process each time. What it counts goes on from what the file held before, so
-that counters count over runs as a daemon's do; and what a run that failed cannot tell (when one
-last succeeded, how old the zones are) stands as it was told before.
+A cron job is a new process each time. Its counters go on from what the file held before, as a
+daemon's do from run to run; and what a run that failed does not know (when a run last succeeded,
+what is stored of the zones) stays as it was in the file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from syncer.serve.metrics import Metrics, ended_by, stored_zones
+from syncer.serve.timing import Timing
 from syncer.store.connection import Server
 from syncer.sync.report import Report
 
 _SUMMED: Final = {"counter", "histogram"}
-_ZONES_TIMEOUT: Final = 5.0
-"""Seconds that the metrics of a run wait at most for what is stored of the zones."""
 _log = structlog.get_logger()
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -34,18 +33,18 @@ _Key = tuple[str, tuple[tuple[str, str], ...]]
 def write(metrics: Metrics, path: Path) -> None:
     """Write the metrics over the file, atomically. Raises OSError.
 
-    A file that cannot be read as metrics is replaced: its counters begin anew. What is no file is
-    left alone: a device or a pipe might be read for ever, and root would put a file in its place.
+    A file that cannot be read as metrics is replaced: its counters begin anew. What is not a file
+    is left alone: a device or a pipe could be read for ever, and root would replace it by a file.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is there, and is no file", str(path))
     registry = CollectorRegistry()
-    registry.register(_Continued(metrics, _told(path)))
+    registry.register(_Continued(metrics, _read(path)))
     write_to_textfile(str(path), registry)
 
 
-def _told(path: Path) -> dict[_Key, Sample]:
-    """Return what a file holds."""
+def _read(path: Path) -> dict[_Key, Sample]:
+    """Return the samples that a file holds; none where it cannot be read as metrics."""
     try:
         families = list(text_string_to_metric_families(path.read_text()))
     except (FileNotFoundError, UnicodeDecodeError, ValueError, IndexError):
@@ -54,7 +53,7 @@ def _told(path: Path) -> dict[_Key, Sample]:
 
 
 class _Continued(Collector):
-    """Metrics whose counts go on from earlier ones; what they do not tell stands."""
+    """Metrics whose counters go on from earlier samples; a gauge that is unknown keeps its own."""
 
     def __init__(self, metrics: Metrics, before: dict[_Key, Sample]) -> None:
         self._metrics = metrics
@@ -63,8 +62,8 @@ class _Continued(Collector):
     def collect(self) -> Iterable[Metric]:
         for family in self._metrics.registry.collect():
             if family.type in _SUMMED:
-                self._go_on(family)
-            elif family.name in self._metrics.untold:
+                self._add_earlier(family)
+            elif family.name in self._metrics.unknown:
                 family.samples = [
                     sample
                     for sample in self._before.values()
@@ -73,7 +72,7 @@ class _Continued(Collector):
                 ]
             yield family
 
-    def _go_on(self, family: Metric) -> None:
+    def _add_earlier(self, family: Metric) -> None:
         new = {_key(sample): sample for sample in family.samples}
         old = {
             key: sample
@@ -91,9 +90,14 @@ def _key(sample: Sample) -> _Key:
 
 
 async def measured(
-    path: Path, account: str, server: Server, run: Callable[[Metrics], Awaitable[Report]]
+    path: Path,
+    account: str,
+    server: Server,
+    run: Callable[[Metrics], Awaitable[Report]],
+    *,
+    timing: Timing = Timing(),  # noqa: B008  (frozen)
 ) -> Report:
-    """Do a run and leave its metrics in a file, however it ends."""
+    """Do a run and write its metrics to a file, however it ends."""
     metrics = Metrics(account, live=False)
     started = anyio.current_time()
     report: Report | None = None
@@ -105,9 +109,10 @@ async def measured(
         status, code = ended_by(error)
         raise
     finally:
-        metrics.ended(status, exit_code=code, seconds=anyio.current_time() - started, report=report)
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_ZONES_TIMEOUT):
-            metrics.know(await stored_zones(server, account))
+        seconds = anyio.current_time() - started
+        metrics.run_ended(status, exit_code=code, seconds=seconds, report=report)
+        with anyio.CancelScope(shield=True), anyio.move_on_after(timing.zones):
+            metrics.set_zones(await stored_zones(server, account))
         try:
             write(metrics, path)
         except OSError as error:

@@ -9,8 +9,8 @@ from syncer.core.confirm import Answers, Question
 from syncer.core.errors import ApiError, Denied, ImageNotFound, ZoneNotFound
 from syncer.core.guard import Cleared
 from syncer.core.model import Fault
+from syncer.sync.report import fault_of
 from syncer.sync.stop import Stop
-from syncer.sync.zones import _fault
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES
 
@@ -25,54 +25,71 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
 
 async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
     """Ask the API by id for what a zone no longer lists. Raises Denied."""
-    source = SOURCES[cleared.zone.service]
-    answers = Answers(cleared)
-    faults: list[Fault] = []
-    gone: list[Fault] = []
+    asking = _Asking(client, cleared)
+    await stop.interruptible(asking.ask_all)
+    if asking.zone_gone is not None:  # its answers say nothing of the images
+        return Confirmation(answers=Answers(cleared), fault=asking.zone_gone, zone_gone=True)
+    fault = asking.fault or (stop.reason if asking.answers.unanswered else None)
+    return Confirmation(answers=asking.answers, fault=fault)
 
-    async def ask(image_ids: tuple[str, ...]) -> None:
-        question = Question(image_ids, counted=source.total is not None)
+
+class _Asking:
+    """The questions about one zone's candidates, all asked at once."""
+
+    def __init__(self, client: Client, cleared: Cleared) -> None:
+        self._client = client
+        self._source = SOURCES[cleared.zone.service]
+        self._zone_id = cleared.zone.zone_id
+        self.answers = Answers(cleared)
+        self.fault: Fault | None = None
+        self.zone_gone: Fault | None = None
+
+    async def ask_all(self) -> None:
+        """Ask for every candidate, batch by batch."""
+        async with anyio.create_task_group() as tasks:
+            for image_ids in self.answers.batches():
+                tasks.start_soon(self._ask, image_ids)
+
+    async def _ask(self, image_ids: tuple[str, ...]) -> None:
+        question = Question(image_ids, counted=self._source.total is not None)
         try:
-            while page := question.next_page:
-                question.take(
-                    await client.images(
-                        source,
-                        cleared.zone.zone_id,
-                        page=page,
-                        page_size=question.page_size,
-                        image_ids=image_ids,
-                    )
-                )
+            await self._read_reply(question)
         except Denied:
             raise
         except ZoneNotFound as error:
-            gone.append(_fault(error))
+            self.zone_gone = self.zone_gone or fault_of(error)
         except ImageNotFound:
-            answers.sighted(question)
-            if len(image_ids) == 1:
-                answers.not_found(image_ids[0])
-                return
-            async with anyio.create_task_group() as tasks:
-                for image_id in image_ids:
-                    tasks.start_soon(ask, (image_id,))
+            await self._ask_one_by_one(question)
         except ApiError as error:
-            answers.sighted(question)
-            faults.append(_fault(error))
+            self._does_not_count(question, fault_of(error))
         else:
-            if not answers.replied(question):
-                answers.sighted(question)
+            if not self.answers.replied(question):
                 reason = question.torn or "its ids and totalCount do not agree"
-                faults.append(
-                    Fault(code="UNCONFIRMED", message=f"the answer by id does not count: {reason}")
+                message = f"the answer by id does not count: {reason}"
+                self._does_not_count(question, Fault(code="UNCONFIRMED", message=message))
+
+    async def _read_reply(self, question: Question) -> None:
+        while page := question.next_page:
+            question.take(
+                await self._client.images(
+                    self._source,
+                    self._zone_id,
+                    page=page,
+                    page_size=question.page_size,
+                    image_ids=question.image_ids,
                 )
+            )
 
-    async def ask_all() -> None:
+    async def _ask_one_by_one(self, question: Question) -> None:
+        """One of the ids does not exist, and the API does not say which."""
+        self.answers.sighted(question)
+        if len(question.image_ids) == 1:
+            self.answers.not_found(question.image_ids[0])
+            return
         async with anyio.create_task_group() as tasks:
-            for image_ids in answers.batches():
-                tasks.start_soon(ask, image_ids)
+            for image_id in question.image_ids:
+                tasks.start_soon(self._ask, (image_id,))
 
-    await stop.guard(ask_all)
-    if gone:
-        return Confirmation(answers=Answers(cleared), fault=gone[0], zone_gone=True)
-    fault = faults[0] if faults else stop.reason if answers.unanswered else None
-    return Confirmation(answers=answers, fault=fault)
+    def _does_not_count(self, question: Question, fault: Fault) -> None:
+        self.answers.sighted(question)
+        self.fault = self.fault or fault

@@ -1,88 +1,57 @@
-"""The steps of one pass: list the zones, read and write them, remove what is really gone."""
+"""The steps of one pass: list the zones, read and write them, remove what is really gone.
+
+Between reading and writing stands a short queue: zones are read side by side, and a few writers
+store what was read while further zones are read. Zones that did not change need no writer: they
+are recorded together. Removals come last, as the guard judges those of all zones together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import msgspec
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from syncer.core.errors import ConfigError, Denied, unwrapped
-from syncer.core.guard import judge
+from syncer.core.errors import ConfigError
+from syncer.core.guard import Cleared, Judged, judge
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
-from syncer.core.paging import Unchanged
+from syncer.core.paging import Candidates, Unchanged
 from syncer.store.clock import Clock
 from syncer.store.results import Written
 from syncer.store.writer import Writer
 from syncer.store.zone import mark_gone, settle, withhold
 from syncer.sync.confirm import confirm
+from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
-from syncer.sync.report import Report, why, wide_zone
-from syncer.sync.selection import Selection, plan
+from syncer.sync.report import Report, fault_fields, zone_fields
+from syncer.sync.selection import plan
 from syncer.sync.stop import Stop
-from syncer.sync.zones import Listing, Outcome, Target, list_zones, read_zones
-from syncer.tracing import POSTGRESQL, span, told_by
+from syncer.sync.zones import Outcome, Target, ZoneReader
+from syncer.tracing import POSTGRESQL, span, zone_attributes
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES
 
-WRITERS: Final = 2
-_BACKLOG: Final = 2
-TOGETHER: Final = 64
-"""Zones without a change are recorded by so many at a time,"""
-_A_WHILE: Final = 1.0
-"""or as many as there are after so many seconds."""
 T = TypeVar("T")
+_Done = Callable[[Looked, Written], None]
 _log = structlog.get_logger()
 
 
 class Progress(Protocol):
-    """Is told how far a run is."""
+    """Shows how far a run is."""
 
     def planned(self, zones: int) -> None:
-        """So many zones are to be read."""
+        """The number of zones to read is known."""
 
     def done(self, written: Written) -> None:
         """A zone is done."""
 
 
-class Listings:
-    """The zones of every service, asked for while the database is made ready."""
-
-    def __init__(self, client: Client, selection: Selection, stop: Stop) -> None:
-        self._client = client
-        self._services = [name for name in selection.services if SOURCES[name].zoned]
-        self._stop = stop
-        self._told = anyio.Event()
-        self._listings: list[Listing] | None = None
-        self._denied: Denied | None = None
-
-    async def ask(self) -> None:
-        """Ask for them; what comes of it is kept."""
-
-        async def ask() -> None:
-            self._listings = await list_zones(self._client, self._services)
-
-        try:
-            with unwrapped():
-                await self._stop.guard(ask)
-        except Denied as error:
-            self._denied = error
-        self._told.set()
-
-    async def told(self) -> list[Listing] | None:
-        """Wait for them and return them; None where the run was stopped. Raises Denied."""
-        await self._told.wait()
-        if self._denied is not None:
-            raise self._denied
-        return self._listings
-
-
-class Crawl(msgspec.Struct, kw_only=True):
-    """One pass over everything asked for; what it comes to is added to ``report``."""
+class Crawl(msgspec.Struct, frozen=True, kw_only=True):
+    """One pass over everything asked for; what comes of each zone is added to ``report``."""
 
     options: RunOptions
     client: Client
@@ -100,8 +69,7 @@ class Crawl(msgspec.Struct, kw_only=True):
             targets, gone = await self._targets()
             if self.progress:
                 self.progress.planned(len(targets) + len(gone))
-            await self._crawl(targets, gone)
-            await self._remove()
+            await self._remove(await self._crawl(targets, gone))
             tasks.cancel_scope.cancel()
 
     async def _stop_in_time(self) -> None:
@@ -115,39 +83,37 @@ class Crawl(msgspec.Struct, kw_only=True):
         )
 
     async def _targets(self) -> tuple[list[Target], list[ZoneRef]]:
-        """Return the zones to read and those that went."""
+        """Return the zones to read, and those that the API no longer lists."""
         selection = self.options.selection
-        zoneless = [
+        await self.writer.read_zones()
+        listings = await self.listings.wait()
+        if listings is None:
+            return [], []
+        unreliable = set[str]()
+        listed = [
             ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
             for name in selection.services
             if not SOURCES[name].zoned
         ]
-        await self.writer.read_zones()
-        listings = await self.listings.told()
-        if listings is None:
-            return [], []
         for listing in listings:
+            listed.extend(listing.zones)
             if listing.fault is not None:
+                unreliable.add(listing.service)
                 self.report.fault = self.report.fault or listing.fault
                 _log.warning(
                     "zones.not_listed",
                     account=self.report.account,
                     service=listing.service,
-                    **why(listing.fault),
+                    **fault_fields(listing.fault),
                 )
-        listed = [
-            zone
-            for zone in (*(z for listing in listings for z in listing.zones), *zoneless)
-            if selection.holds(zone.ref)
-        ]
+        listed = [zone for zone in listed if selection.holds(zone.ref)]
         known = await self.writer.describe_zones(listed)
-        unreliable = {listing.service for listing in listings if listing.fault is not None}
         targets, gone = plan({zone.ref for zone in listed}, known, selection, unreliable)
-        asked = {target.ref for target in targets}
+        read = {target.ref for target in targets}
         self.report.latched = sum(
             zone.withheld
             for ref, zone in known.items()
-            if selection.holds(ref) and zone.gone and ref not in asked
+            if selection.holds(ref) and zone.gone and ref not in read
         )
         if selection.zones and not targets and not gone and not unreliable:
             raise ConfigError(
@@ -155,74 +121,84 @@ class Crawl(msgspec.Struct, kw_only=True):
             )
         return targets, gone
 
-    async def _crawl(self, targets: Sequence[Target], gone: Sequence[ZoneRef]) -> None:
-        send, receive = anyio.create_memory_object_stream[Outcome](_BACKLOG)
-        same, seen = anyio.create_memory_object_stream[Unchanged](TOGETHER)
+    async def _crawl(self, targets: Sequence[Target], gone: Sequence[ZoneRef]) -> list[Judged]:
+        """Read and write the zones; return what the guard is to judge of each whole look."""
+        judged: list[Judged] = []
+
+        def done(looked: Looked, written: Written) -> None:
+            self._done(looked, written)
+            if written.judged is not None:
+                judged.append(written.judged)
+
+        tuning = self.options.tuning
+        send, outcomes = anyio.create_memory_object_stream[Outcome](tuning.backlog)
+        send_same, same = anyio.create_memory_object_stream[Unchanged](tuning.batch)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._record, seen)
-            for _ in range(WRITERS):
-                tasks.start_soon(self._write, receive.clone(), same.clone())
-            receive.close()
-            same.close()
+            tasks.start_soon(self._record, same, done)
+            for _ in range(tuning.writers):
+                tasks.start_soon(self._write, outcomes.clone(), send_same.clone(), done)
+            outcomes.close()
+            send_same.close()
             async with send:
-                now = self.clock.now()
-                for ref in gone:
-                    looked = Looked(zone=ref, started_at=now, observed_at=now, listed=False)
-                    fault = Fault(code="NOT_LISTED", message="DescribeZones lists it no more")
-                    await self._into(send)(Gone(looked=looked, fault=fault))
-                await read_zones(
-                    self.client,
-                    targets,
-                    page_size=self.options.page_size,
-                    at_once=self.options.api.max_concurrency,
-                    now=self.clock.now,
-                    stop=self.stop,
-                    deliver=self._into(send),
-                )
+                await self._read(targets, gone, send)
+        return judged
 
-    @staticmethod
-    def _into(send: MemoryObjectSendStream[T]) -> Callable[[T], Awaitable[None]]:
-        async def deliver(outcome: T) -> None:
-            try:
-                await send.send(outcome)
-            except anyio.BrokenResourceError:
-                # The writers ended by an error, which is about to cancel this task too.
-                await anyio.sleep_forever()
-
-        return deliver
+    async def _read(
+        self,
+        targets: Sequence[Target],
+        gone: Sequence[ZoneRef],
+        outcomes: MemoryObjectSendStream[Outcome],
+    ) -> None:
+        now = self.clock.now()
+        for ref in gone:
+            looked = Looked(zone=ref, started_at=now, observed_at=now, listed=False)
+            fault = Fault(code="NOT_LISTED", message="DescribeZones no longer lists it")
+            await _send(outcomes, Gone(looked=looked, fault=fault))
+        reader = ZoneReader(
+            client=self.client,
+            page_size=self.options.page_size,
+            at_once=self.options.api.max_concurrency,
+            now=self.clock.now,
+            stop=self.stop,
+        )
+        await reader.read_all(targets, partial(_send, outcomes))
 
     async def _write(
         self,
         outcomes: MemoryObjectReceiveStream[Outcome],
         same: MemoryObjectSendStream[Unchanged],
+        done: _Done,
     ) -> None:
+        """Write zones one after the other; hand on those that did not change."""
         async with outcomes, same:
             async for outcome in outcomes:
                 if isinstance(outcome, Unchanged):
-                    await self._into(same)(outcome)
-                else:
-                    ref = outcome.looked.zone
-                    with span("zone.write", told_by(ref) | POSTGRESQL, remote=True) as told:
-                        written = await self.writer.record(outcome)
-                        told.tell({f"syncer.{name}": n for name, n in wide_zone(written).items()})
-                    self._done(outcome.looked, written)
+                    await _send(same, outcome)
+                    continue
+                attributes = zone_attributes(outcome.looked.zone) | POSTGRESQL
+                with span("zone.write", attributes, remote=True) as zone_span:
+                    written = await self.writer.record(outcome)
+                    fields = zone_fields(written)
+                    zone_span.set_attributes({f"syncer.{name}": fields[name] for name in fields})
+                done(outcome.looked, written)
 
-    async def _record(self, seen: MemoryObjectReceiveStream[Unchanged]) -> None:
-        """Record looks that read what is stored together: each alone would cost a transaction."""
-        async with seen:
-            async for first in seen:
+    async def _record(self, same: MemoryObjectReceiveStream[Unchanged], done: _Done) -> None:
+        """Record zones that did not change together: each alone would cost a transaction."""
+        tuning = self.options.tuning
+        async with same:
+            async for first in same:
                 outcomes = [first]
-                with anyio.move_on_after(_A_WHILE):
-                    while len(outcomes) < TOGETHER:
+                with anyio.move_on_after(tuning.batch_wait):
+                    while len(outcomes) < tuning.batch:
                         try:
-                            outcomes.append(await seen.receive())
+                            outcomes.append(await same.receive())
                         except anyio.EndOfStream:
                             break
                 zones = {"syncer.zones": len(outcomes)}
                 with span("zones.record", zones | POSTGRESQL, remote=True):
                     recorded = await self.writer.record_unchanged(outcomes)
                 for outcome, written in zip(outcomes, recorded, strict=True):
-                    self._done(outcome.looked, written)
+                    done(outcome.looked, written)
 
     def _done(self, looked: Looked, written: Written) -> None:
         self.report.zones.append(written)
@@ -230,50 +206,64 @@ class Crawl(msgspec.Struct, kw_only=True):
         (_log.warning if failed else _log.info)(
             "zone.failed" if failed else "zone.written",
             account=self.report.account,
-            **wide_zone(written),
+            **zone_fields(written),
             seconds=round(self.clock.now() - looked.started_at, 3),
         )
         if self.progress:
             self.progress.done(written)
 
-    async def _remove(self) -> None:
+    async def _remove(self, judged: Sequence[Judged]) -> None:
         """Judge what whole looks did not list; remove what passes and the API does not return."""
-        judged = [w.judged for w in self.report.zones if w.judged is not None]
         verdict = judge(judged, self.options.guard)
         for candidates in verdict.withheld:
-            with span("removals.withhold", told_by(candidates.zone) | POSTGRESQL, remote=True):
-                removed = await self.writer.commit(
-                    candidates.zone, partial(withhold, candidates=candidates), amends=True
-                )
-            self.report.removals.append(removed)
-            if removed.newly_withheld:
-                _log.warning(
-                    "removals.withheld",
-                    account=self.report.account,
-                    service=candidates.zone.service,
-                    zone=candidates.zone.zone_id,
-                    images=len(removed.withheld),
-                    advice=f"see 'syncer images --withheld'; if really gone: syncer approve "
-                    f"--account {self.report.account} --service {candidates.zone.service} "
-                    f"{candidates.zone.zone_id} --max {len(removed.withheld)}",
-                )
+            await self._withhold(candidates)
         for cleared in verdict.cleared:
-            with span("removals.confirm", told_by(cleared.zone)) as told:
-                answer = await confirm(self.client, cleared, self.stop)
-                told.failed(None if answer.zone_gone else answer.fault)
-            with span("removals.settle", told_by(cleared.zone) | POSTGRESQL, remote=True):
-                write = partial(settle, answers=answer.answers, fault=answer.fault)
-                if answer.zone_gone:
-                    write = partial(mark_gone, fault=answer.fault)
-                settled = await self.writer.commit(cleared.zone, write, amends=True)
-            self.report.removals.append(settled)
-            _log.info(
-                "removals.settled",
-                account=self.report.account,
-                service=cleared.zone.service,
-                zone=cleared.zone.zone_id,
-                removed=len(settled.removed),
-                alive=len(answer.answers.returned),
-                unanswered=settled.unanswered,
-                **why(settled.fault),
+            await self._settle(cleared)
+
+    async def _withhold(self, candidates: Candidates) -> None:
+        zone, account = candidates.zone, self.report.account
+        with span("removals.withhold", zone_attributes(zone) | POSTGRESQL, remote=True):
+            write = partial(withhold, candidates=candidates)
+            removed = await self.writer.commit(zone, write, amends=True)
+        self.report.removals.append(removed)
+        if removed.newly_withheld:
+            _log.warning(
+                "removals.withheld",
+                account=account,
+                service=zone.service,
+                zone=zone.zone_id,
+                images=len(removed.withheld),
+                advice=f"see 'syncer images --withheld'; if really gone: syncer approve "
+                f"--account {account} --service {zone.service} "
+                f"{zone.zone_id} --max {len(removed.withheld)}",
             )
+
+    async def _settle(self, cleared: Cleared) -> None:
+        zone = cleared.zone
+        with span("removals.confirm", zone_attributes(zone)) as zone_span:
+            answer = await confirm(self.client, cleared, self.stop)
+            zone_span.set_fault(None if answer.zone_gone else answer.fault)
+        with span("removals.settle", zone_attributes(zone) | POSTGRESQL, remote=True):
+            write = partial(settle, answers=answer.answers, fault=answer.fault)
+            if answer.zone_gone:
+                write = partial(mark_gone, fault=answer.fault)
+            settled = await self.writer.commit(zone, write, amends=True)
+        self.report.removals.append(settled)
+        _log.info(
+            "removals.settled",
+            account=self.report.account,
+            service=zone.service,
+            zone=zone.zone_id,
+            removed=len(settled.removed),
+            alive=len(answer.answers.returned),
+            unanswered=settled.unanswered,
+            **fault_fields(settled.fault),
+        )
+
+
+async def _send(stream: MemoryObjectSendStream[T], item: T) -> None:
+    try:
+        await stream.send(item)
+    except anyio.BrokenResourceError:
+        # Whoever receives ended by an error, which is about to cancel this task too.
+        await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""What a run came to: counted, judged, and put into the words of the log, the row and the exit."""
+"""What came of a run: its counts, status and exit code, and its fields in the log."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 
 from syncer.core.diff import Tally
-from syncer.core.model import Fault
+from syncer.core.errors import ApiError
+from syncer.core.model import Fault, ZoneRef
 from syncer.store.results import Removed, Written
 from syncer.store.runs import Counts
 from syncer.sync.stop import STOPPED
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What a run came to. ``status`` is as in ``runs``; ``fault`` is why it is not all done."""
+    """What came of a run. ``status`` is as in ``runs``; ``fault`` is why it is not all done."""
 
     account: str
     run_id: int | None
@@ -22,10 +23,10 @@ class Report(msgspec.Struct, kw_only=True):
     counts: Counts = msgspec.field(default_factory=Counts)
     fault: Fault | None = None
     refused: bool = False
-    """The API refused us: the same again would be refused too."""
+    """The API refused us: the next run would be refused too."""
     zones: list[Written] = msgspec.field(default_factory=list)
     latched: int = 0
-    """Removals still withheld in zones that went: their latch is not open either."""
+    """Removals that are still withheld in zones that are gone: their latch is closed too."""
     removals: list[Removed] = msgspec.field(default_factory=list)
     seconds: float = 0.0
 
@@ -38,15 +39,27 @@ class Report(msgspec.Struct, kw_only=True):
             return 3
         return 4 if self.counts.withheld or self.latched else 0
 
-    def fail(self, fault: Fault) -> None:
-        """The run ended before its time."""
+    def fail(self, fault: Fault, *, refused: bool = False) -> None:
+        """Note that the run was ended by a fault."""
         self.fault = fault
+        self.refused = refused
         self.status = "failed"
 
     def conclude(self, *, calls: int, retries: int, stopped: Fault | None, seconds: float) -> None:
-        """Count what was done and say what the run came to; ``stopped`` is why it was cut short."""
+        """Count what was done and set the status; ``stopped`` is why the run was cut short."""
         self.seconds = seconds
-        counts = self.counts = Counts(calls=calls, retries=retries)
+        self.counts = Counts(calls=calls, retries=retries)
+        statuses = self._count_zones() | self._count_removals()
+        for status in statuses.values():
+            name = f"zones_{status}"
+            setattr(self.counts, name, getattr(self.counts, name) + 1)
+        if self.status == "running":
+            self.fault = self.fault or self._first_fault() or stopped
+            self.status = self._status(stopped)
+
+    def _count_zones(self) -> dict[ZoneRef, str]:
+        """Count what was read; return the status of each zone."""
+        counts = self.counts
         for written in self.zones:
             counts.zones += 1
             counts.pages += written.pages
@@ -58,7 +71,11 @@ class Report(msgspec.Struct, kw_only=True):
             counts.returned += written.tally.returned
             if written.status == "gone":
                 self.latched += written.zone.withheld
-        statuses = {written.zone.ref: written.status for written in self.zones}
+        return {written.zone.ref: written.status for written in self.zones}
+
+    def _count_removals(self) -> dict[ZoneRef, str]:
+        """Count what was removed and withheld; return the status of each zone that it changes."""
+        counts, statuses = self.counts, dict[ZoneRef, str]()
         still = {w.zone.ref: len(w.judged.withheld) for w in self.zones if w.judged is not None}
         for removal in self.removals:
             counts.changed += removal.tally.changed
@@ -72,12 +89,7 @@ class Report(msgspec.Struct, kw_only=True):
                 statuses[removal.zone.ref] = "guarded"
             elif removal.removed or removal.tally != Tally():
                 statuses[removal.zone.ref] = "changed"
-        for status in statuses.values():
-            name = f"zones_{status}"
-            setattr(counts, name, getattr(counts, name) + 1)
-        if self.status == "running":
-            self.fault = self.fault or self._first_fault() or stopped
-            self.status = self._status(stopped)
+        return statuses
 
     def _status(self, stopped: Fault | None) -> str:
         if self.fault is None:
@@ -85,8 +97,8 @@ class Report(msgspec.Struct, kw_only=True):
         counts = self.counts
         read = counts.zones_unchanged + counts.zones_changed + counts.zones_guarded
         nothing = not read and not counts.images
-        told = stopped is not None and stopped.code == STOPPED
-        return "failed" if nothing and not told else "partial"
+        asked_to_stop = stopped is not None and stopped.code == STOPPED
+        return "failed" if nothing and not asked_to_stop else "partial"
 
     def _first_fault(self) -> Fault | None:
         """Return why the run is not all done; a zone that is gone is no failure."""
@@ -102,11 +114,16 @@ class Report(msgspec.Struct, kw_only=True):
             "status": self.status,
             "seconds": round(self.seconds, 3),
             **msgspec.structs.asdict(self.counts),
-            **why(self.fault),
+            **fault_fields(self.fault),
         }
 
 
-def why(fault: Fault | None) -> dict[str, Any]:
+def fault_of(error: ApiError) -> Fault:
+    """Return an error of the API as it is stored and shown."""
+    return Fault(code=error.code, message=error.message, request_id=error.request_id)
+
+
+def fault_fields(fault: Fault | None) -> dict[str, Any]:
     """Return a fault as the fields of a log line."""
     if fault is None:
         return {}
@@ -117,7 +134,7 @@ def why(fault: Fault | None) -> dict[str, Any]:
     }
 
 
-def wide_zone(written: Written) -> dict[str, Any]:
+def zone_fields(written: Written) -> dict[str, Any]:
     """Return a zone as one flat record, as it is logged."""
     return {
         "service": written.zone.ref.service,
@@ -130,5 +147,5 @@ def wide_zone(written: Written) -> dict[str, Any]:
         "returned": written.tally.returned,
         "rejected": written.rejected,
         "rereads": written.rereads,
-        **why(written.fault),
+        **fault_fields(written.fault),
     }

@@ -1,4 +1,4 @@
-"""What a run is asked to look at, and which zones that comes to."""
+"""What a run is asked to look at, and which zones that is."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def plan(
     selection: Selection,
     unreliable: set[str],
 ) -> tuple[list[Target], list[ZoneRef]]:
-    """Return the zones to read, and the known zones that the API does not list any more.
+    """Return the zones to read, and the known zones that the API no longer lists.
 
-    Where a service's list of zones is ``unreliable``, no zone is gone and the known are read.
+    Of a service whose list of zones is ``unreliable`` no zone is gone, and the known ones are read.
     """
     targets, gone = [], []
     for ref in sorted(listed | {ref for ref in known if selection.holds(ref)}):

@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 
 
 class Spool:
-    """Keeps bytes in a file of no name, which goes with the last of who can ask for them."""
+    """Keeps bytes in an unnamed file, which is closed when nothing refers to them any more."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
@@ -23,7 +23,7 @@ class Spool:
         self._full = False
 
     def put(self, data: bytes | memoryview) -> Callable[[], bytes]:
-        """Keep bytes and return how to get them back; where the disk has no room, in memory."""
+        """Keep bytes, in memory where the disk has no room; return the function that reads them."""
         if not self._full:
             try:
                 return self._write(data)
@@ -49,6 +49,6 @@ class Spool:
 
     def _read(self, file: IO[bytes], start: int, size: int) -> bytes:
         data = os.pread(file.fileno(), size, start)
-        if len(data) != size:  # nobody else has the file; a read of a regular file is not cut
-            raise OSError(f"{len(data)} of {size} bytes came back from a temporary file")
+        if len(data) != size:  # nobody else has the file, and reads of a file are not short
+            raise OSError(f"{len(data)} of {size} bytes were read back from a temporary file")
         return data

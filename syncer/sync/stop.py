@@ -1,4 +1,4 @@
-"""Ending a run early: what is under way is given up, what was read is kept."""
+"""Ending a run early: calls under way are given up, what was read is stored."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ STOPPED: Final = "STOPPED"
 
 
 class Stop:
-    """Ends a crawl early: calls under way are given up, what was read is kept."""
+    """Ends one run early, for the first ``reason`` that is given.
+
+    ``cut`` is whether anything was left undone because of it. ``listeners`` are called with each
+    reason.
+    """
 
     def __init__(self) -> None:
         self.reason: Fault | None = None
         self.cut = False
-        """Something was left undone because of it."""
         self.listeners: list[Callable[[Fault], None]] = []
         self._scopes: set[anyio.CancelScope] = set()
 
     def now(self, reason: Fault) -> None:
-        """Stop asking from now on."""
+        """Make no more calls from now on."""
         self.reason = self.reason or reason
         for scope in self._scopes:
             scope.cancel()
         for listener in self.listeners:
             listener(reason)
 
-    async def guard(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """Do the work unless and until the crawl is stopped; return whether it was done."""
+    async def interruptible(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do the work unless and until the run is stopped; return whether it was done."""
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:

@@ -140,7 +140,7 @@ class Client:
                 status, headers, body = await self._transport.post(
                     call.source, call.action, call.body
                 )
-                current.tell({"http.response.status_code": status})
+                current.set_attributes({"http.response.status_code": status})
                 reply = call.read(status=status, headers=headers, body=body)
             result = "ok"
         except ApiError as error:

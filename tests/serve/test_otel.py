@@ -220,7 +220,7 @@ async def test_no_secret_goes_to_a_collector(collector: Collector, recording: An
     """Not as an attribute, not in an error that went through a span."""
     remember(SECRET)
     with recording(), contextlib.suppress(ValueError), tracing.span("a") as outer:
-        outer.tell({"syncer.account": f"a {SECRET}"})
+        outer.set_attributes({"syncer.account": f"a {SECRET}"})
         with tracing.span("b", {"url.full": f"http://u:{SECRET}@h"}):
             raise ValueError(SECRET)
     assert ["a", "b"] == sorted(span.name for span in collector.spans)

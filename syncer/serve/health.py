@@ -1,0 +1,63 @@
+"""Whether the daemon makes progress, and whether what is stored is fresh."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+_FRESH_INTERVALS: Final = 3
+"""Intervals after which a success is no longer fresh: one run may fail, and one may be slow."""
+
+
+class Health:
+    """The health of a daemon that runs ``every`` so often; a run of ``limit`` seconds is stuck.
+
+    ``now`` is a clock in seconds that nobody can set, so that no clock that is set right makes old
+    data look fresh.
+    """
+
+    def __init__(
+        self, *, every: float, limit: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fresh = _FRESH_INTERVALS * every
+        self._limit = limit
+        self._now = now
+        self._stuck_at: float | None = None
+        self._last_success: float | None = None
+        self.last_result = "no run has ended yet"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Do a run within."""
+        self._stuck_at = self._now() + self._limit
+        try:
+            yield
+        finally:
+            self._stuck_at = None
+
+    def ended(self, result: str, *, succeeded: bool) -> None:
+        """Note how a run ended, in a line."""
+        self.last_result = result
+        if succeeded:
+            self._last_success = self._now()
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether any run has succeeded."""
+        return self._last_success is not None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the daemon makes progress: no run is under way that should have ended."""
+        return self._stuck_at is None or self._now() < self._stuck_at
+
+    def not_ready(self) -> str | None:
+        """Return why what is stored cannot be relied on to be fresh, or None."""
+        if self._last_success is None:
+            return f"no run has succeeded yet; {self.last_result}"
+        age = self._now() - self._last_success
+        if age > self._fresh:
+            return f"the last success was {age:.0f} s ago; {self.last_result}"
+        return None

@@ -1,0 +1,22 @@
+"""How long serving waits: one value for the room, passed in."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the daemon, metrics and traces wait, in seconds."""
+
+    first_retry: float = 15.0
+    """From a first failure to the next run; twice as long after each further one."""
+    longest_rest: float = 3600.0
+    """Between runs that are refused, at most (or the usual interval, where that is longer)."""
+    jitter: float = 60.0
+    """By which runs begin later, at most, unless asked otherwise (a tenth of a short interval)."""
+    prune: float = 86_400.0
+    """From one prune to the next."""
+    zones: float = 5.0
+    """For what is stored of the zones, where a run ends by writing its metrics to a file."""
+    last_spans: float = 2.0
+    """For a collector to take the last spans, at the end of the program."""
