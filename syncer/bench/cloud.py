@@ -6,13 +6,12 @@ import random
 from hashlib import md5, sha256
 from typing import Final, Literal
 
-from syncer.core.model import TRACKED
 from syncer.zenlayer.sources.vm import VM
 
 DriftKind = Literal["spread", "concentrated", "all"]
 FIELDS: Final[dict[str, str]] = {
     "image_id": "imageId",
-    **{column: name for column, name in zip(TRACKED, VM.fields, strict=True) if name is not None},
+    **VM.fields,
 }
 """The API's name of an image's id and of each tracked field, by column."""
 _SYSTEMS: Final = (
