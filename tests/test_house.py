@@ -25,7 +25,6 @@ _QUERIES = re.findall(
 
 TO_BE_CUT = {
     "syncer/cli/compare.py:diff",
-    "syncer/zenlayer/wire.py:_error",
 }
 
 
