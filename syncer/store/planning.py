@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
 from zlib import crc32
@@ -26,6 +27,10 @@ _READER: Final = (PARSER_VERSION << 32) + crc32(",".join(TRACKED).encode())
 
 _AT_ONCE: Final = 10_000
 """Rows fetched at once of what is stored of a zone, which may be too much to be held."""
+
+# By name, in whatever order a statement has its columns.
+_known_of: Final = itemgetter(*Stored.__struct_fields__)
+_tracked_of: Final = itemgetter(*TRACKED)
 
 _PAGE: Final = Struct(">32sI")
 """A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
@@ -135,7 +140,7 @@ async def plan_images(
     for row in rows:
         image_id = row["image_id"]
         if image_id in changed or full:
-            tracked = tuple(map(row.__getitem__, TRACKED))
+            tracked = _tracked_of(row)
             if image_id in changed or is_edited(images[image_id], tracked, row["extra"]):
                 columns[image_id] = tracked
     appeared = block.pick([n for n, image_id in enumerate(ids) if image_id not in stored])
@@ -156,13 +161,11 @@ async def _stored_rows(
 
 
 def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:
-    return {
-        row["image_id"]: Stored(*map(row.__getitem__, Stored.__struct_fields__)) for row in rows
-    }
+    return {row["image_id"]: Stored(*_known_of(row)) for row in rows}
 
 
 def _look_of(row: Mapping[str, Any]) -> Look | None:
-    """Return the look of a row of ``zones_known``, if it has one."""
+    """Return the look of a row of ``zone/known``, if it has one."""
     if row["pages"] is None:
         return None
     return Look(
