@@ -192,29 +192,6 @@ async def test_rows_that_cannot_be_kept_are_rejected_alone(
     assert ("nul \ufffd and \ufffd surrogate", "7") == (row["image_name"], row["image_version"])
 
 
-FAULTS = [
-    "status=500,zone=FRA-A",
-    "status=403,zone=FRA-A",
-    "garbage,zone=FRA-A",
-    "garbage=html,zone=FRA-A",
-    "error_in_200,zone=FRA-A",
-    "reset,zone=FRA-A",
-    "truncate,zone=FRA-A",
-    "status=503,zone=FRA-A,page=2",
-    "hang,zone=FRA-A,page=2",
-    "total=+5,zone=FRA-A",
-    "total=-5,zone=FRA-A",
-    "total=+1,zone=FRA-A,page=2",
-    "total=omitted,zone=FRA-A,page=2",
-    "total=null,zone=FRA-A,page=1",
-    "total=string,zone=FRA-A,page=1",
-    "duplicate=3,changed,zone=FRA-A",
-    "big_body=65,zone=FRA-A",
-    "gzip_bomb=200,zone=FRA-A",
-    "redirect,zone=FRA-A",
-]
-
-
 async def test_a_page_cap_is_followed(
     world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
@@ -363,21 +340,6 @@ async def test_nothing_read_is_a_failed_run(
 
     assert ("failed", 1) == (report.status, report.exit_code)
     assert ["failed"] == [r[0] for r in await db.fetch("select status from syncer.runs")]
-
-
-async def test_a_challenge_pauses_the_run_once(
-    simulator: Simulator, world: World, sync: Any, db: Any
-) -> None:
-    """A Cloudflare challenge that is over after a pause does no harm; a second one ends the run."""
-    simulator.add_fault("challenge,action=DescribeImages,times=2")
-    assert 0 == (await sync(SYNCER_MAX_CONCURRENCY="2")).exit_code
-    await assert_exact(db, world)
-
-    simulator.reset_stats()
-    simulator.add_fault("challenge,action=DescribeImages")
-    report = await sync(SYNCER_MAX_CONCURRENCY="2")
-    assert (1, "SECURITY_CHALLENGE") == (report.exit_code, report.fault.code)
-    assert len(simulator.calls) <= 1 + 2 + 2  # the zones, those before the pause, those after
 
 
 @pytest.mark.parametrize("fault", ["blocked", "status=401"])
