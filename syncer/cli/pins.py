@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from syncer.core.moment import Moment
-    from syncer.core.pins import Answer, Pin
+    from syncer.core.pins import Pin, PinAnswer
     from syncer.store.baselines import Saved
     from syncer.store.reading import Reader
 
@@ -143,7 +143,7 @@ _TABLE: Final = {
 }
 
 
-async def _print(answers: Iterable[Answer], output: str, limit: int | None) -> None:
+async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -> None:
     import msgspec  # noqa: PLC0415  (start-up: not for --help)
 
     from syncer.core.pins import COLUMNS  # noqa: PLC0415

@@ -39,7 +39,7 @@ class SyncerError(Exception):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What to tell the user, one line each."""
+        """What the user is shown, one line each."""
         return (str(self),)
 
 
@@ -109,7 +109,7 @@ class Challenged(Denied):
 class SignatureExpired(Denied):
     """Our clock and the server's differ by more than five minutes.
 
-    ``server_time`` is the server's, in seconds since 1970, if it told.
+    ``server_time`` is the server's, in seconds since 1970 (None: unknown).
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class TransactionFailed(DatabaseError):
 
 
 class ConfigError(SyncerError):
-    """Usage or configuration is wrong; ``faults`` holds one line for each thing to mend."""
+    """Usage or configuration is wrong; ``faults`` holds one line for each thing to fix."""
 
     exit_code: ClassVar[int] = 2
 
@@ -147,7 +147,7 @@ class ConfigError(SyncerError):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What to mend, one line each."""
+        """What to fix, one line each."""
         return self.faults
 
 

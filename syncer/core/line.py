@@ -32,7 +32,7 @@ def line_of(image_id: str, tracked: Sequence[str | None], extra: str | None = No
 
 
 def lines_of(rows: Sequence[Sequence[str | None]]) -> list[str]:
-    """Return the lines of rows of id and tracked values, none of which needs an escape."""
+    """Return the lines of rows of id and tracked values in which nothing needs an escape."""
     try:
         return list(map("\t".join, rows))  # type: ignore[arg-type]
     except TypeError:  # some are null
@@ -91,7 +91,7 @@ def digests_of(lines: Iterable[str], *, plain: bool) -> list[bytes]:
 
 
 def split(digests: bytes | None, parts: int) -> frozenset[bytes]:
-    """Return digests, of so many parts each, that stand one after the other."""
+    """Take joined digests apart; each is ``parts`` times ``DIGEST_BYTES`` long."""
     held, size = digests or b"", parts * DIGEST_BYTES
     return frozenset(held[n : n + size] for n in range(0, len(held), size))
 

@@ -31,7 +31,7 @@ Values = Mapping[str, Any]
 
 
 class _Faults:
-    """Collects what is wrong with a file, so that all of it is told at once."""
+    """Collects what is wrong with a file, so that all of it is shown at once."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -43,7 +43,7 @@ class _Faults:
         else:
             self.more += 1
 
-    def told(self, name: str) -> ConfigError:
+    def error(self, name: str) -> ConfigError:
         more = [f"{name}: and {self.more:,} more"] if self.more else []
         return ConfigError(*(f"{name}: {fault}" for fault in self.lines), *more)
 
@@ -64,7 +64,7 @@ def parse(body: bytes, name: str) -> list[Pin]:
     read = {"{": _json_lines, "[": _json_array}.get(first, _csv)
     pins = _pins(read(content, faults), faults)
     if faults.lines:
-        raise faults.told(name)
+        raise faults.error(name)
     if not pins:
         raise ConfigError(f"{name}: there is no pin in it")
     return pins

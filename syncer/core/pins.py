@@ -28,8 +28,8 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expected: dict[str, str | None]
 
 
-class Zone(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone as it is known; ``age`` is the time since its last whole look."""
+class KnownZone(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone of which something is stored; ``age`` is the time since its last whole look."""
 
     account: str
     service: str
@@ -39,12 +39,12 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     age: timedelta | None
 
 
-Zones = Mapping[tuple[str, str], Zone]
+Zones = Mapping[tuple[str, str], KnownZone]
 """The zones of one id, by account and service."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A stored image that a pin means."""
+    """A stored image with the zone id and image id of a pin."""
 
     account: str
     service: str
@@ -55,7 +55,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     withheld_since: datetime | None
 
 
-class Answer(msgspec.Struct, kw_only=True, gc=False):
+class PinAnswer(msgspec.Struct, kw_only=True, gc=False):
     """What became of a pin: a row of ``syncer check``."""
 
     status: str
@@ -75,7 +75,7 @@ class Answer(msgspec.Struct, kw_only=True, gc=False):
 
 
 STATUSES: Final = ("present", "changed", "removed", "unknown")
-COLUMNS: Final = Answer.__struct_fields__
+COLUMNS: Final = PinAnswer.__struct_fields__
 
 
 def exit_code(statuses: Iterable[str]) -> int:
@@ -107,9 +107,9 @@ def wanted(pin: Pin, found: Sequence[Found], images: Sequence[str]) -> bool:
     return any(name is not None and matches(glob, name) for glob in images for name in names)
 
 
-def judge(
+def check_pin(
     pin: Pin, found: Sequence[Found], zones: Zones, max_age: timedelta | None = None
-) -> list[Answer]:
+) -> list[PinAnswer]:
     """Return what became of a pin: an answer for each stored image that it means, or one.
 
     ``zones`` are the known ones of its zone id. A last whole look that is older than ``max_age``
@@ -125,8 +125,8 @@ def judge(
     return [_never_seen(pin, meant, max_age)]
 
 
-def _seen(pin: Pin, image: Found, zone: Zone, max_age: timedelta | None) -> Answer:
-    answer = Answer(
+def _seen(pin: Pin, image: Found, zone: KnownZone, max_age: timedelta | None) -> PinAnswer:
+    answer = PinAnswer(
         status="present",
         account=image.account,
         service=image.service,
@@ -164,7 +164,7 @@ def _changed(pin: Pin, image: Found) -> tuple[str, ...]:
     return changed_fields(msgspec.convert(expected, Tracked), image.tracked)
 
 
-def _never_seen(pin: Pin, zones: Sequence[Zone], max_age: timedelta | None) -> Answer:
+def _never_seen(pin: Pin, zones: Sequence[KnownZone], max_age: timedelta | None) -> PinAnswer:
     only = zones[0] if len(zones) == 1 else None
     looks = [zone.last_complete_at for zone in zones if zone.last_complete_at]
     status, reason = "removed", "never seen in this zone"
@@ -173,7 +173,7 @@ def _never_seen(pin: Pin, zones: Sequence[Zone], max_age: timedelta | None) -> A
     for zone in zones:
         if doubt := _doubt(zone, max_age):
             status, reason = "unknown", f"never seen, but {doubt}"
-    return Answer(
+    return PinAnswer(
         status=status,
         reason=reason,
         account=only.account if only else pin.account,
@@ -185,7 +185,7 @@ def _never_seen(pin: Pin, zones: Sequence[Zone], max_age: timedelta | None) -> A
     )
 
 
-def _doubt(zone: Zone, max_age: timedelta | None) -> str | None:
+def _doubt(zone: KnownZone, max_age: timedelta | None) -> str | None:
     """Return why an image that was never seen in this zone may be there all the same."""
     if zone.gone_at is not None:
         return _gone(zone)
@@ -194,14 +194,14 @@ def _doubt(zone: Zone, max_age: timedelta | None) -> str | None:
     return None if max_age is None else _too_old(zone, max_age)
 
 
-_UNSEEN: Final = "the zone was never wholly seen"
+_UNSEEN: Final = "the zone was never read whole"
 
 
-def _gone(zone: Zone) -> str:
+def _gone(zone: KnownZone) -> str:
     return f"the zone is gone since {_time(zone.gone_at)}"
 
 
-def _too_old(zone: Zone, max_age: timedelta) -> str | None:
+def _too_old(zone: KnownZone, max_age: timedelta) -> str | None:
     if zone.age is None:
         return _UNSEEN
     if zone.age <= max_age:
@@ -240,7 +240,7 @@ def _short(value: str | None) -> str:
     return value if len(value) <= _SHORT else f"{value[: _SHORT - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def summary(answers: Iterable[Answer]) -> str:
+def summary(answers: Iterable[PinAnswer]) -> str:
     """Return how many pins have which status, in one line."""
     counts: Counter[str] = Counter()
     withheld = 0

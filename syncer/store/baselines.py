@@ -14,7 +14,7 @@ import msgspec
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.core.moment import Moment
-from syncer.core.pins import Answer, Found, Pin, Zone, judge, wanted
+from syncer.core.pins import Found, KnownZone, Pin, PinAnswer, check_pin, wanted
 from syncer.store.connection import sql
 from syncer.store.reading import Reader
 
@@ -152,13 +152,13 @@ async def answers(
     services: list[str] | None,
     images: Sequence[str],
     max_age: timedelta | None,
-) -> list[Answer]:
+) -> list[PinAnswer]:
     """Return what became of the pins, in their order; ``images`` are globs."""
-    zones: dict[str, dict[tuple[str, str], Zone]] = {}
+    zones: dict[str, dict[tuple[str, str], KnownZone]] = {}
     for row in await reader.all(
         "baseline/check_zones", account, services, sorted({pin.zone_id for pin in pins})
     ):
-        zone = Zone(**row)
+        zone = KnownZone(**row)
         zones.setdefault(zone.zone_id, {})[zone.account, zone.service] = zone
     stored = await reader.all(
         "baseline/check_images",
@@ -177,7 +177,7 @@ async def answers(
         answer
         for ordinal, pin in enumerate(pins, 1)
         if wanted(pin, those := found.get(ordinal, []), images)
-        for answer in judge(pin, those, zones.get(pin.zone_id, {}), max_age)
+        for answer in check_pin(pin, those, zones.get(pin.zone_id, {}), max_age)
     ]
 
 

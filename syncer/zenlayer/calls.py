@@ -1,9 +1,9 @@
 """The calls of one account: when each may start, and whether it is made again.
 
-Three things stand between a call that is wanted and a request that is sent: a *slot* (so many calls
-may be under way), its *turn* (calls start one by one, in the order in which they were wanted, so
-that what the server asks for meanwhile holds for all), and the pacer. A call that failed gives its
-slot back, waits, and comes again at the end of the queue, while the budget of the run allows it.
+Three things stand between a call that is wanted and a request that is sent: a *slot* (the number of
+calls under way is limited), its *turn* (calls start one by one, in the order in which they were
+wanted, so that what the server asks for meanwhile holds for all), and the pacer. A call that failed
+gives its slot back, waits, and joins the end of the queue, while the budget of the run allows it.
 
 Clock, sleep and chance are given, so that tests run the very loop against servers of any kind in
 virtual time (``tests/zenlayer/throttling.py``).

@@ -54,8 +54,8 @@ class Observer(Protocol):
         """A call was made; ``result`` is ``ok`` or the kind of its failure."""
 
 
-class Call(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
-    """A call: what is posted, and how its reply is read."""
+class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
+    """A request: what is posted, and how its reply is read."""
 
     source: Source
     action: str
@@ -82,13 +82,13 @@ class Client:
 
     async def zones(self, source: Source) -> tuple[list[ListedZone], int]:
         """Return the zones of a service, and how many rows of the answer had no usable id."""
-        call = Call(
+        request = Request(
             source=source,
             action="DescribeZones",
             body=source.zones_request(),
             read=partial(wire.read_response, partial(rows.read_zones, source)),
         )
-        return await self._make(call)
+        return await self._make(request)
 
     async def images(
         self,
@@ -101,7 +101,7 @@ class Client:
         known: KnownPage | None = None,
     ) -> Page:
         """Return one page of a zone's images (``known``: what it once held), or of those by id."""
-        call = Call(
+        request = Request(
             source=source,
             action="DescribeImages",
             body=source.images_request(
@@ -111,7 +111,7 @@ class Client:
             zone=zone_id,
             page=page,
         )
-        return await self._make(call)
+        return await self._make(request)
 
     def may_recover(self, error: ApiError) -> bool:
         """Return whether what failed at each attempt may yet succeed if its zone is read again.
@@ -121,27 +121,27 @@ class Client:
         by_chance = isinstance(error, Retryable) and error.code != TIMED_OUT
         return by_chance and self.calls.fail_by_chance and self.calls.budget.left > 0
 
-    async def _make(self, call: Call[T]) -> T:
+    async def _make(self, request: Request[T]) -> T:
         return await self.calls.make(
-            partial(self._send, call),
-            service=call.source.service,
-            zone=call.zone,
-            action=call.action,
-            page=call.page,
+            partial(self._send, request),
+            service=request.source.service,
+            zone=request.zone,
+            action=request.action,
+            page=request.page,
         )
 
-    async def _send(self, call: Call[T], sending: Sending) -> T:
-        """Send a call and read its reply."""
+    async def _send(self, request: Request[T], sending: Sending) -> T:
+        """Send a request and read its reply."""
         result = "cancelled"
-        name = f"{call.source.service}/{call.action}"
-        attributes = partial(_attributes, call, self._endpoint, sending)
+        name = f"{request.source.service}/{request.action}"
+        attributes = partial(_attributes, request, self._endpoint, sending)
         try:
             with span(name, attributes, remote=True) as current:
                 status, headers, body = await self._transport.post(
-                    call.source, call.action, call.body
+                    request.source, request.action, request.body
                 )
                 current.set_attributes({"http.response.status_code": status})
-                reply = call.read(status=status, headers=headers, body=body)
+                reply = request.read(status=status, headers=headers, body=body)
             result = "ok"
         except ApiError as error:
             result = next(name for kind, name in _RESULTS.items() if isinstance(error, kind))
@@ -149,23 +149,23 @@ class Client:
         finally:
             if self._observer is not None:
                 seconds = self.calls.now() - sending.started
-                self._observer.called(call.action, result, seconds)
+                self._observer.called(request.action, result, seconds)
         return reply
 
 
-def _attributes(call: Call[object], endpoint: str, sending: Sending) -> Attributes:
-    """Return the attributes of the span of a call."""
+def _attributes(request: Request[object], endpoint: str, sending: Sending) -> Attributes:
+    """Return the attributes of the span of a request."""
     parts = urlsplit(endpoint)
     return {
         "http.request.method": "POST",
         "http.request.resend_count": sending.number - 1 or None,
         "server.address": parts.hostname,
         "server.port": parts.port or {"https": 443, "http": 80}[parts.scheme],
-        "url.full": f"{endpoint}/api/v2/{call.source.service}",
-        "syncer.service": call.source.service,
-        "syncer.zone": call.zone,
-        "syncer.action": call.action,
-        "syncer.page": call.page,
+        "url.full": f"{endpoint}/api/v2/{request.source.service}",
+        "syncer.service": request.source.service,
+        "syncer.zone": request.zone,
+        "syncer.action": request.action,
+        "syncer.page": request.page,
         "syncer.waited": sending.waited,
     }
 

@@ -27,7 +27,7 @@ from syncer.core.model import Learnt
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """What the pacer was tuned by, against the servers of ``tests/zenlayer/throttling.py``.
 
-    The goal was a limit of 20 calls a second that nobody names, latencies of 20 to 300 ms and 8 to
+    The goal was set for an unknown limit of 20 calls a second, latencies of 20 to 300 ms and 8 to
     32 calls under way: 97 % of it used, one call in twenty refused at most.
     """
 
@@ -95,7 +95,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     round_unanswered: float = 0.25
     """Share of a round's calls that may be unanswered when the next round starts: a single slow
-    answer holds up nobody."""
+    answer holds up no other call."""
 
     round_calls: int = 64
     """Accepted calls after which there are no rounds any more: few buckets hold as many."""

@@ -5,7 +5,7 @@ API documents them. So ``read_page`` tries, from the cheapest:
 
 1. The rows are cut out of the body by a guess at where they begin and end, and only the rest is
    parsed. The guess is right if the rest is a reply with the placeholder as its list of rows.
-2. If their bytes are those of the last whole look, they are not read until somebody asks for them.
+2. If their bytes are those of the last whole look, they are read only when they are needed.
 3. If all are as documented (an id and text or null for each known field), they are decoded in one
    go into structs, several times as fast as row by row.
 4. Anything else (other rows, text to be altered, an error) is left to ``rows`` with the whole body.

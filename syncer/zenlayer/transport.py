@@ -84,7 +84,7 @@ class Transport:
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):
-    """What the endpoint answers to a call that nobody signed.
+    """What the endpoint answers to a call that is not signed.
 
     ``certificate`` is the server's as ``ssl.SSLSocket.getpeercert`` has it (None: no TLS).
     """

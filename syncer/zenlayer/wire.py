@@ -266,7 +266,7 @@ _RULES: Final = (
         "check ZENLAYER_ENDPOINT",
     ),
 )
-"""What each failure means: the first rule that applies, of which several may."""
+"""What each failure means. The order matters: the first rule that applies decides."""
 
 _ANY_OTHER: Final = _Rule(error=Refused, text="the API refused the request: {detail}")
 

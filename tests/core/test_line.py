@@ -1,4 +1,4 @@
-"""An image as a line: nothing is lost, nothing is mistaken, and digests tell what differs."""
+"""An image as a line: nothing is lost, nothing is mistaken, and digests differ where images do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ rows = st.tuples(texts, tracked_values, extras)
 
 @given(rows)
 def test_an_image_comes_back_from_its_line(row: tuple[str, Tracked, str | None]) -> None:
-    """Whatever text, null and empty told apart: the line has it, and the same digests."""
+    """Whatever text, null and empty are not confused: the line has it, and the same digests."""
     line = line_of(*row)
     assert image_of(line) == image(*row)
     assert (image_of(line).image_id, image_of(line).tracked, image_of(line).extra) == row
@@ -57,7 +57,7 @@ def test_rows_without_escapes_are_made_lines_at_once(rows: list[tuple[str | None
     assert lines_of(plain) == [line_of(row[0] or "", row[1:]) for row in plain]
 
 
-def test_digests_tell_ids_columns_and_extra_apart() -> None:
+def test_digests_differ_by_id_columns_and_extra() -> None:
     """16 bytes of id and columns, then 16 of extra: each differs where its part does."""
     base = tracked(image_name="a", image_size="30")
     moved = tracked(image_type="a", image_size="30")

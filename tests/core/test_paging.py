@@ -72,9 +72,6 @@ def ids(listed: Sequence[Image]) -> set[str]:
     return {image.image_id for image in listed}
 
 
-# --- whole
-
-
 @given(st.integers(0, 60), st.integers(1, 20), st.booleans(), orders)
 @settings(max_examples=40, deadline=None)
 def test_an_honest_listing_assembles_in_any_order(
@@ -157,8 +154,6 @@ def test_equal_rows_of_one_id_are_one_image() -> None:
     assert isinstance(snapshot, Snapshot)
     assert set(snapshot.offered.images()) == {a.image_id, b.image_id, c.image_id}
 
-
-# --- torn
 
 listings = st.tuples(st.integers(2, 50), st.integers(1, 10)).filter(lambda t: t[0] > t[1])
 
@@ -361,9 +356,6 @@ def test_a_list_that_moves_while_it_is_read_is_only_whole_if_its_count_agrees(
     assert reading.walks <= MAX_WALKS
 
 
-# --- reading again
-
-
 def test_a_zone_that_stays_torn_is_read_three_times() -> None:
     """A torn zone is read again twice, then reported as incomplete with all that was seen."""
     calls = 0
@@ -394,7 +386,7 @@ def test_a_zone_that_settles_is_whole_at_a_re_read() -> None:
 
 
 def test_a_cap_that_shows_on_a_later_page_plans_the_pages_anew() -> None:
-    """A short page in the middle is taken for a cap: read again by the size really served."""
+    """A short page in the middle is read as a cap: asked for again by the size really served."""
 
     def serve(number: int, size: int) -> Page:
         offered = images(30)[(number - 1) * size : number * size]
@@ -445,9 +437,6 @@ def test_an_abandoned_walk_keeps_what_it_read() -> None:
     assert set(incomplete.images) == ids(images(2))
     assert incomplete.fault == fault
     assert (incomplete.looked.pages, incomplete.looked.rereads) == (1, 0)
-
-
-# --- only the maker makes
 
 
 def test_a_snapshot_comes_from_a_walk_only() -> None:

@@ -19,16 +19,16 @@ from syncer.core.normalise import clean
 from syncer.core.pinfile import parse
 from syncer.core.pins import (
     STATUSES,
-    Answer,
     Found,
+    KnownZone,
     Pin,
-    Zone,
+    PinAnswer,
+    check_pin,
     exit_code,
     selected,
     summary,
     wanted,
 )
-from syncer.core.pins import judge as judge_
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 STORED: Tracked = ("Ubuntu", "PUBLIC", "30", None, "22.04", "AVAILABLE", "Linux", "linux")
@@ -38,8 +38,10 @@ IDS = st.text(min_size=1, max_size=8).filter(lambda text: text == clean(text))
 EXPECTED = st.dictionaries(st.sampled_from(TRACKED), WORDS)
 
 
-def zone(*, account: str = "a", gone: bool = False, age: timedelta | None = timedelta()) -> Zone:
-    return Zone(
+def zone(
+    *, account: str = "a", gone: bool = False, age: timedelta | None = timedelta()
+) -> KnownZone:
+    return KnownZone(
         account=account,
         service="vm",
         zone_id="Z",
@@ -63,12 +65,12 @@ def pin(*, account: str | None = None, **expected: str | None) -> Pin:
 
 
 def judge(
-    pinned: Pin, images: list[Found], zones: list[Zone], max_age: timedelta | None = None
-) -> list[Answer]:
-    return judge_(pinned, images, {(z.account, z.service): z for z in zones}, max_age)
+    pinned: Pin, images: list[Found], zones: list[KnownZone], max_age: timedelta | None = None
+) -> list[PinAnswer]:
+    return check_pin(pinned, images, {(z.account, z.service): z for z in zones}, max_age)
 
 
-def one(answers: list[Answer]) -> Answer:
+def one(answers: list[PinAnswer]) -> PinAnswer:
     (answer,) = answers
     return answer
 
@@ -115,13 +117,13 @@ PRESENT, ABSENT, UNKNOWN = (
     found(presence="absent", removed_at=NOW, not_before=NOW - HOUR),
     found(presence="unknown"),
 )
-CASES: dict[str, tuple[list[Found], list[Zone], timedelta | None, str, str | None]] = {
+CASES: dict[str, tuple[list[Found], list[KnownZone], timedelta | None, str, str | None]] = {
     "present": ([PRESENT], [zone()], None, "present", None),
     "fresh": ([PRESENT], [zone(age=HOUR)], HOUR, "present", None),
     "stale": ([PRESENT], [zone(age=OLD)], HOUR, "unknown", "3h 12m old, more than 1h"),
     "stale and absent": ([ABSENT], [zone(age=OLD)], HOUR, "unknown", "more than 1h"),
     "partly seen": ([PRESENT], [zone(age=None)], None, "present", None),
-    "partly seen, age asked": ([PRESENT], [zone(age=None)], HOUR, "unknown", "never wholly seen"),
+    "partly seen, age asked": ([PRESENT], [zone(age=None)], HOUR, "unknown", "never read whole"),
     "absent": ([ABSENT], [zone()], None, "removed", "absent 2026-11-24 12:00Z, last listed 2026"),
     "gone": ([UNKNOWN], [zone(gone=True)], None, "unknown", "the zone is gone since 2026-11-24"),
     "no zone": ([], [], None, "unknown", "no such zone is known"),
@@ -133,7 +135,7 @@ CASES: dict[str, tuple[list[Found], list[Zone], timedelta | None, str, str | Non
         [zone(age=None), zone(account="b")],
         None,
         "unknown",
-        "never wholly",
+        "never read whole",
     ),
     "never seen in two": ([], [zone(), zone(account="b")], None, "removed", "never seen"),
 }
@@ -315,18 +317,18 @@ FAULTS: dict[str, tuple[bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_faults_are_told_with_their_lines(case: str) -> None:
+def test_faults_are_named_with_their_lines(case: str) -> None:
     """All of them, in the order of the lines, and nothing else."""
-    body, told = FAULTS[case]
+    body, expected = FAULTS[case]
     with pytest.raises(ConfigError) as caught:
         parse(body, "my pins")
-    assert len(told) == len(caught.value.faults), caught.value.faults
-    for expected, fault in zip(told, caught.value.faults, strict=True):
+    assert len(expected) == len(caught.value.faults), caught.value.faults
+    for words, fault in zip(expected, caught.value.faults, strict=True):
         assert fault.startswith("my pins: ")
-        assert expected in fault
+        assert words in fault
 
 
-def test_of_many_faults_ten_are_told() -> None:
+def test_of_many_faults_ten_are_named() -> None:
     with pytest.raises(ConfigError) as caught:
         parse(b"zone_id,image_id\n" + b"z\n" * 25, "f")
     assert 11 == len(caught.value.faults)

@@ -160,7 +160,7 @@ def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 def test_no_digest_ever_hides_a_change(
     data: st.DataObject, rows: list[Row], then: Written, now: Written, large: bool
 ) -> None:
-    """What is stored, with the parts that are looked into laid over it, is what is there now.
+    """What is stored, with the parts that are compared laid over it, is what is there now.
 
     Whatever was edited, reordered, repeated or moved between pages: a whole look is Unchanged only
     where every image is what it was, and no row that cannot be kept goes unnoticed.
@@ -203,7 +203,7 @@ def test_no_digest_ever_hides_a_change(
 def test_order_and_spelling_alone_are_no_change(
     data: st.DataObject, rows: list[Row], then: Written, now: Written, large: bool
 ) -> None:
-    """The same rows in another order, spelt in another way, are not looked into.
+    """The same rows in another order, spelt in another way, are not compared.
 
     Rows may move to other pages where all are as documented or none is: a page is read as one.
     """
@@ -235,8 +235,8 @@ CHANGES: list[tuple[Row, Row]] = [
 
 
 @pytest.mark.parametrize("more", [{}, {"other": 1}], ids=["documented", "with another field"])
-def test_each_field_is_looked_into_by_itself(more: Row, large: bool) -> None:
-    """One value of one image of five: that image is looked into as it is now, and no other."""
+def test_each_field_is_compared_by_itself(more: Row, large: bool) -> None:
+    """One value of one image of five: that image is compared as it is now, and no other."""
     how = Written(2, 0)
     for place, (old, new) in product(range(5), CHANGES):
         others = [{**row, **more} for row in FIRST]

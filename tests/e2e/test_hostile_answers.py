@@ -151,20 +151,6 @@ async def test_another_content_type_does_not_matter(
     await assert_exact(db, world)
 
 
-@pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
-async def test_a_clock_that_is_wrong_is_corrected_and_reported(  # noqa: PLR0917
-    seconds: float, simulator: Simulator, world: World, sync: Any, db: Any, syncer: Any
-) -> None:
-    """Calls are signed again by the server's Date, each once; and one line says so."""
-    simulator.skew = seconds
-    done = await syncer("sync", SYNCER_LOG_LEVEL="warning", SYNCER_LOG_FORMAT="json")
-    (line,) = [json.loads(line) for line in done.err.splitlines()]
-    assert (0, "clock.differed") == (done.code, line["event"])
-    assert seconds - 5 <= line["seconds"] <= seconds + 5
-    await assert_exact(db, world)
-    assert 1 == sum(call.status == 401 for call in simulator.calls)
-
-
 @pytest.mark.parametrize("fault", ["hang", "stall", "drip=0.3"])
 async def test_a_zone_that_does_not_end_holds_up_no_other(
     fault: str, simulator: Simulator, world: World, sync: Any, db: Any

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 SECRET: Final = "hunter2-"
-"""Planted in headers only: no error may tell it."""
+"""Planted in headers only: no error may show it."""
 
 
 class Fuzzed(NamedTuple):
@@ -70,8 +70,6 @@ def spell(value: Any) -> Spelt:
     return Spelt(bytes(out), tuple(spans))
 
 
-# --- what the documents show, and what services might send one day
-
 IDS: Final = ("img-EVhEsCuXhCN0urZ7Vt77oOr6K", "img-R7sPhNGg", "7")
 _IMAGE: Final = {
     "imageId": IDS[0],
@@ -119,7 +117,6 @@ OTHER: Final = (
     gzip.compress(DOCUMENTS[0].body, mtime=0),
 )
 
-# --- odd values: as a value, as a key, and (the dear ones, seldom) as a flood
 
 _STRINGS: Final = (
     *(b'""', b'" "', b'"\\u0000"', b'"\x00"', b'"\\ud800"', b'"\\udc00\\ud800"'),
@@ -170,7 +167,6 @@ def _is_json(text: bytes) -> bool:
 VALID: Final = tuple(filter(_is_json, VALUES))
 VALID_KEYS: Final = (*filter(_is_json, _STRINGS), *_MEANT)
 
-# --- headers
 
 FAILURES: Final = (
     *(0, 100, 201, 204, 206, 301, 302, 307, 400, 401, 403, 404, 405, 408, 413, 415, 422, 425, 429),

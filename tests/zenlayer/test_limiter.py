@@ -71,7 +71,7 @@ def in_seconds(moments: list[float], first: float, last: float) -> int:
 @pytest.mark.parametrize("latency", [0.02, 0.05, 0.1, 0.2, 0.3])
 @pytest.mark.parametrize("concurrency", [8, 16])
 def test_an_unknown_limit_is_found(concurrency: int, latency: float, jitter: float) -> None:
-    """20 a second, named by nobody: 97 % of it is used, and one call in twenty refused."""
+    """20 a second, which is named nowhere: 97 % of it is used, and one call in twenty refused."""
     seen = runs(twenty, concurrency=concurrency, latency=latency, jitter=jitter, cost=COST)
     speeds = [used(run, rate=20, burst=20, latency=latency) for run in seen]
     # The longer an answer may take, the later a refusal is known and a call is made again.
@@ -260,7 +260,7 @@ def test_buckets_of_all_sizes_are_found(
 def test_windows_are_found_too(
     window: Callable[[int], FixedWindow | SlidingWindow], least: float, most: float
 ) -> None:
-    """So many calls a window, fixed or sliding: no bucket, and yet most of it is used."""
+    """A number of calls a window, fixed or sliding: no bucket, and yet most of it is used."""
     limit = window(0)
     rate = limit.calls / limit.seconds
     seen = runs(window, calls=1201)
@@ -318,7 +318,7 @@ def test_a_server_that_never_accepted_meets_no_storm_either() -> None:
 
 
 def test_after_an_outage_the_rate_is_back_at_once() -> None:
-    """A server that was shut is not taken for a slow one."""
+    """A server that was shut is not treated as a slow one."""
     (run,) = runs(lambda _: Always(since=5, until=30), learnt=50, calls=2001, seeds=1)
     assert 40 >= in_seconds(run.starts, 6, 30)
     assert 45 * 4 <= in_seconds(run.accepted, 36, 40)

@@ -15,6 +15,7 @@ from syncer.core.model import TRACKED, ZoneRef
 from syncer.core.page import Page
 from syncer.zenlayer.rows import read_page, read_zones
 from syncer.zenlayer.sources import SOURCES
+from tests.support import tracked
 
 VM = SOURCES["vm"]
 COLUMNS = {api: column for column, api in VM.fields.items()}
@@ -310,3 +311,22 @@ def test_a_zone_listed_twice_is_one_zone() -> None:
     """A repeated zone is scanned once."""
     zones, _ = read_zones(VM, b'{"zoneSet":[{"zoneId":"A"},{"zoneId":"A","zoneName":"n"}]}')
     assert [zone.ref.zone_id for zone in zones] == ["A"]
+
+
+def test_a_service_maps_the_columns_it_has() -> None:
+    """Other names, fewer fields, in any order: each lands in its column, the others are null."""
+    other = msgspec.structs.replace(
+        VM, rows="images", total=None, fields={"os_type": "system", "image_name": "title"}
+    )
+    row = {"imageId": "a", "title": "T", "system": "linux", "imageName": "n"}
+    page = read_page(other, json.dumps({"images": [row]}).encode())
+    [image] = page.rows.images()
+    assert tracked(image_name="T", os_type="linux") == image.tracked
+    assert ('{"imageName":"n"}', None) == (image.extra, page.total)
+
+
+@pytest.mark.parametrize("fields", [{"colour": "color"}, {"image_name": "a", "os_type": "a"}])
+def test_a_service_cannot_map_what_is_not_there(fields: dict[str, str]) -> None:
+    """A column that is not tracked, and one field for two columns, are errors of the program."""
+    with pytest.raises(ValueError, match="tracked column"):
+        msgspec.structs.replace(VM, fields=fields)

@@ -86,9 +86,6 @@ def flat(code: str, message: str = "said") -> bytes:
     return json.dumps({"requestId": "T1", "code": code, "message": message}).encode()
 
 
-# --- signing
-
-
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
 def test_every_recorded_signature_is_reproduced(vector: dict[str, Any]) -> None:
     """Our headers are, byte for byte, what the SDK and the documents signed."""
@@ -140,9 +137,6 @@ def test_the_published_example_is_signed_as_published() -> None:
 def test_a_token_is_sent_alone() -> None:
     """A bearer token is the only header of its kind: no timestamp, no signature method."""
     assert wire.token_headers("tok-123") == {"Authorization": "Bearer tok-123"}
-
-
-# --- decode
 
 
 @given(st.binary(max_size=200))
@@ -256,9 +250,6 @@ def test_a_cut_off_string_costs_no_more_than_it_is_long() -> None:
     with pytest.raises(TornRead):
         decode(ANY, b'"' + b'\\"' * 200_000)
     assert time.process_time() - begun < 2
-
-
-# --- replies
 
 
 def test_a_success_gives_the_response_and_the_request_id() -> None:

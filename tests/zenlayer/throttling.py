@@ -70,7 +70,7 @@ class Bucket:
 
 
 class FixedWindow:
-    """So many calls in each window of the server's clock, which differs from ours by ``offset``."""
+    """A number of calls in each window of a clock that differs from ours by ``offset``."""
 
     def __init__(self, calls: int, seconds: float, offset: float = 0.0) -> None:
         self.calls, self.seconds, self.offset = calls, seconds, offset
@@ -87,7 +87,7 @@ class FixedWindow:
 
 
 class SlidingWindow:
-    """So many calls in any ``seconds``."""
+    """A number of calls in any ``seconds``."""
 
     def __init__(self, calls: int, seconds: float) -> None:
         self.calls, self.seconds = calls, seconds
