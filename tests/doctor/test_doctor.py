@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from syncer.cli import cli
-from syncer.config.settings import survey
+from syncer.config.settings import load_with_faults
 from syncer.doctor import database as look_at_database
 from syncer.doctor import visit
 from syncer.doctor.finding import Finding, exit_code
@@ -61,7 +61,7 @@ def look(
 
     async def run(*, max_age: float | None = None, **env: str) -> list[Finding]:
         given = {"SYNCER_DATABASE_URL": url, "TMPDIR": str(tmp_path), **env}
-        loaded = survey({}, {**environment, **given})
+        loaded = load_with_faults({}, {**environment, **given})
         async with visit(loaded, max_age=max_age) as (findings, late):
             assert late == any("no answer in" in found.message for found in findings)
         return findings
@@ -781,13 +781,13 @@ def test_what_others_say_is_shown_without_our_secrets() -> None:
         "ZENLAYER_TOKEN": PLANTED,
         "SYNCER_DATABASE_URL": "postgresql://u:p%40ssword@h/x",
     }
-    hide = Discretion(survey({}, env).settings)
+    hide = Discretion(load_with_faults({}, env).settings)
     assert "no *** for ***, ***" == hide(f"no {PLANTED} for p%40ssword, p@ssword")
     env["SYNCER_DATABASE_URL"] = "postgresql://u:pg@h/x"
-    assert "pg_hba.conf" == Discretion(survey({}, env).settings)("pg_hba.conf")
+    assert "pg_hba.conf" == Discretion(load_with_faults({}, env).settings)("pg_hba.conf")
 
 
 def test_the_key_is_not_a_secret_but_its_whole_is_not_shown() -> None:
     """A secret put in the place of the id would be shown otherwise."""
-    given = survey({}, {"ZENLAYER_ACCESS_KEY_ID": KEY + "-long", "HOME": "/nonexistent"}).given
+    given = load_with_faults({}, {"ZENLAYER_ACCESS_KEY_ID": KEY + "-long", "HOME": "/nonexistent"}).given
     assert ["test..."] == [each.value for each in given if each.name == "ZENLAYER_ACCESS_KEY_ID"]
