@@ -25,9 +25,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def settings(**flags: object) -> Settings:
     """Load the settings under the given flags and set the log up."""
-    loaded = load(flags)
+    loaded = load(flags, options=option_names())
     log.configure(loaded.log_format, loaded.log_level)
     return loaded
+
+
+def option_names() -> dict[str, str]:
+    """Return how each parameter of the command is spelt on the command line, as errors name it."""
+    command = click.get_current_context().command
+    return {each.name: each.opts[0] for each in command.params if each.name and each.opts}
 
 
 def fail(code: int, *lines: str) -> NoReturn:

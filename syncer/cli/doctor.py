@@ -6,20 +6,22 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import click
 import msgspec
 
 from syncer import log
-from syncer.cli.common import output_option, run
+from syncer.cli.common import option_names, output_option, run
 from syncer.cli.output import default_format, each, write
+from syncer.config.settings import LoadedSettings, load_with_faults
 from syncer.core.errors import ConfigError
 from syncer.core.moment import duration
+from syncer.doctor.checks import Timing
+from syncer.doctor.finding import Finding, exit_code
+from syncer.doctor.run import run_checks
 
-_LEAVE: Final = 5.0
-"""Seconds for all that was opened to be closed, once everything is told."""
 _COLUMNS: Final = ("check", "status", "message", "advice")
 
 
@@ -28,7 +30,8 @@ _COLUMNS: Final = ("check", "status", "message", "advice")
 @click.option(
     "--max-age",
     metavar="TIME",
-    help="Zones not wholly seen for so long are stale.  [default: 2h, or three times SYNCER_EVERY]",
+    help="Zones without a whole look for longer are stale.  [default: 2h, or three times "
+    "SYNCER_EVERY]",
 )
 @click.option("-v", "--all", "defaults", is_flag=True, help="Show settings left at their default.")
 @output_option
@@ -36,7 +39,7 @@ _COLUMNS: Final = ("check", "status", "message", "advice")
 async def doctor(
     account: str | None, max_age: str | None, defaults: bool, output: str | None
 ) -> int:
-    """Look at everything a sync needs; say what is wrong, and what to do about it.
+    """Check everything a sync needs; say what is wrong, and what to do about it.
 
     Settings and where each came from, the API, the database, and what is stored. Nothing is
     changed. The exit code is 1 if a line failed, else 0.
@@ -45,38 +48,57 @@ async def doctor(
         oldest = None if max_age is None else duration(max_age)
     except ValueError as error:
         raise click.UsageError(f"--max-age: {error}") from None
-    from syncer.cli.findings import show  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.config.settings import survey  # noqa: PLC0415
-    from syncer.doctor import visit  # noqa: PLC0415
-    from syncer.doctor.finding import exit_code  # noqa: PLC0415
-
-    loaded = survey({"account": account})
+    loaded = load_with_faults({"account": account}, options=option_names())
     if wrong := [fault.message for fault in loaded.faults if fault.message.startswith("--")]:
         raise ConfigError(*wrong)
-    log.configure("auto", "error")  # what a sync would log of it is told in a line
-    output = output or default_format()
-    late = False
-    last_resort = threading.Timer(_LEAVE, os._exit)
+    log.configure("auto", "error")  # what a sync would log of it has a line
+    return await check_and_show(loaded, max_age=oldest, defaults=defaults, output=output)
+
+
+async def check_and_show(
+    loaded: LoadedSettings,
+    *,
+    max_age: float | None = None,
+    defaults: bool = False,
+    output: str | None = None,
+    timing: Timing = Timing(),  # noqa: B008  (frozen)
+) -> int:
+    """Run the checks and print what they found; return the exit code.
+
+    What cannot be cancelled (a resolver's thread, a dead file system, a server that does not stop)
+    ends with the process, soon after everything is printed.
+    """
+    timed_out = False
+    last_resort = threading.Timer(timing.close, os._exit)
     try:
         with _waiting() as waiting:
-            async with visit(loaded, max_age=oldest, defaults=defaults) as (findings, late):
+            async with run_checks(
+                loaded, max_age=max_age, defaults=defaults, timing=timing
+            ) as results:
                 waiting.close()
-                code = exit_code(findings)
-                if output == "table":
-                    show(findings)
-                else:
-                    rows = [msgspec.structs.asdict(found) for found in findings]
-                    await write(each(rows), _COLUMNS, output, table={}, empty="")
-                sys.stdout.flush()
-                # A resolver's thread, a dead file system, a server that does not stop: what cannot
-                # be cancelled ends with the process.
+                timed_out = results.timed_out
+                code = exit_code(results.findings)
+                await show_findings(results.findings, output)
                 last_resort.args = (code,)
                 last_resort.daemon = True
                 last_resort.start()
     finally:
-        if not late:
+        if not timed_out:
             last_resort.cancel()
     return code
+
+
+async def show_findings(findings: Sequence[Finding], output: str | None) -> None:
+    """Print the findings: for people, or as JSON or CSV."""
+    output = output or default_format()
+    if output == "table":
+        from syncer.cli.findings import show  # noqa: PLC0415  (start-up: rich is for people)
+
+        show(findings)
+    else:
+        rows = [msgspec.structs.asdict(found) for found in findings]
+        await write(each(rows), _COLUMNS, output, table={}, empty="")
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -84,7 +106,7 @@ def _waiting() -> Iterator[contextlib.ExitStack]:
     """Show on a terminal that something is going on, until the stack is closed."""
     with contextlib.ExitStack() as shown:
         if sys.stdout.isatty() and sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415  (start-up: only for people)
+            from rich.console import Console  # noqa: PLC0415  (start-up: rich is for people)
 
             shown.enter_context(Console(stderr=True).status("looking"))
         yield shown

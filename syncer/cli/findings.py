@@ -1,4 +1,4 @@
-"""The doctor's lines for people: what is well first, what is not last, where it is seen first."""
+"""The doctor's findings for people: problems come last, where a terminal shows them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from syncer.cli.output import printable
 from syncer.doctor.finding import Finding
 
 _NARROWEST: Final = 72
-_PLAIN: Final = 100
+"""Columns, at least, that a terminal is taken to have."""
+_NOT_A_TERMINAL: Final = 100
+"""Columns where the output is not a terminal."""
 _STYLES: Final = {
     "ok": "green",
     "skipped": "dim",
@@ -27,14 +29,14 @@ Row = tuple[str, str, str]
 
 
 def show(findings: Sequence[Finding]) -> None:
-    """Print the lines."""
+    """Print the findings: settings, what is ok or was skipped, warnings, failures, the counts."""
     console = Console(highlight=False)
-    console.width = max(console.width, _NARROWEST) if console.is_terminal else _PLAIN
+    console.width = max(console.width, _NARROWEST) if console.is_terminal else _NOT_A_TERMINAL
     arrow = "->" if console.options.ascii_only else "\N{RIGHTWARDS ARROW}"
     settings = [found for found in findings if found.check.isupper() and found.status == "ok"]
     well = [found for found in findings if found.status == "ok" and found not in settings]
     if settings:
-        _names(console, settings)
+        _settings(console, settings)
     _block(console, [*map(_row, well), *_skipped(findings)])
     problems: list[Row] = []
     for status in ("warning", "failed"):
@@ -55,7 +57,7 @@ def _row(found: Finding) -> Row:
 
 
 def _skipped(findings: Iterable[Finding]) -> Iterable[Row]:
-    """Yield a row for each reason why something was not looked at."""
+    """Yield a row for each reason why a check was skipped."""
     reasons: dict[str, list[str]] = {}
     for found in findings:
         if found.status == "skipped":
@@ -67,7 +69,7 @@ def _skipped(findings: Iterable[Finding]) -> Iterable[Row]:
         yield "skipped", name, text
 
 
-def _names(console: Console, settings: Sequence[Finding]) -> None:
+def _settings(console: Console, settings: Sequence[Finding]) -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -95,9 +97,10 @@ def _block(console: Console, rows: Sequence[Row]) -> None:
 
 def _summary(findings: Sequence[Finding]) -> Text:
     counts = Counter[str](found.status for found in findings)
-    told = Text()
-    for status, many in (("failed", ""), ("warning", "s"), ("ok", ""), ("skipped", "")):
+    summary = Text()
+    for status, ending in (("failed", ""), ("warning", "s"), ("ok", ""), ("skipped", "")):
         if count := counts[status]:
-            plural = many if count > 1 else ""
-            told.append(", " if told else "").append(f"{count} {status}{plural}", _STYLES[status])
-    return told.append(".")
+            plural = ending if count > 1 else ""
+            summary.append(", " if summary else "")
+            summary.append(f"{count} {status}{plural}", _STYLES[status])
+    return summary.append(".")

@@ -9,17 +9,17 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from syncer.config import parsers as read
-from syncer.secrets import Secret
+from syncer.config import parsers
+from syncer.secrets import STARS, Secret
 
 T = TypeVar("T")
 ENVIRONMENT: Final = "environment"
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting and where it came from (``origin``; None: it has its default).
+class ShownSetting(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting as it may be shown, and where it came from (``origin``; None: the default).
 
-    ``value`` is safe to show; ``secret`` where it had to be made so.
+    ``secret``: its value is starred, or has starred parts.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     secret: bool = False
 
 
-class Fault(msgspec.Struct, frozen=True):
+class SettingFault(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong with a setting. ``name`` is None where a whole layer cannot be read."""
 
     name: str | None
@@ -36,18 +36,28 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Layers:
-    """Looks a name up in each layer; collects what was given, and what is wrong with it."""
+    """Looks a setting up in each layer; collects what was found, and what is wrong with it.
+
+    ``flags`` are values by the file's key, and ``options`` says how the command line spells a key
+    whose option is not just ``--key``.
+    """
 
     def __init__(
-        self, flags: Mapping[str, Any], environment: Mapping[str, str], home: Path
+        self,
+        flags: Mapping[str, Any],
+        environment: Mapping[str, str],
+        home: Path,
+        *,
+        options: Mapping[str, str],
     ) -> None:
-        self.given: list[Given] = []
-        self.faults: list[Fault] = []
+        self.shown: list[ShownSetting] = []
+        self.faults: list[SettingFault] = []
         self._flags = flags
+        self._options = options
         self._environment = environment
         directory = environment.get("CREDENTIALS_DIRECTORY")
         self._credentials = Path(directory) if directory else None
-        self._names: set[str] = set()
+        self._known: set[str] = set()
         self._file: dict[str, Any] = {}
         self.file: Path | None = None
         """The settings file that is used."""
@@ -65,38 +75,39 @@ class Layers:
         ``show`` makes its text safe to be shown; without it a Secret is starred.
         """
         key = name.removeprefix("SYNCER_").lower()
-        self._names.add(key)
+        self._known.add(key)
         text, place, origin = self._find(name, key)
         if text is None:
-            self.given.append(Given(name=name, value=_plain(default), origin=None))
+            self.shown.append(ShownSetting(name=name, value=_plain(default), origin=None))
             return default
         try:
             value = parse(text)
         except ValueError as error:
-            self.faults.append(Fault(name, f"{place}: {error}"))
+            self.faults.append(SettingFault(name=name, message=f"{place}: {error}"))
             return default
         secret = isinstance(value, Secret)
-        shown = show(text) if show else "***" if secret else text
-        self.given.append(Given(name=name, value=shown, origin=origin, secret=secret))
+        safe = show(text) if show else STARS if secret else text
+        self.shown.append(ShownSetting(name=name, value=safe, origin=origin, secret=secret))
         return value
 
-    def limit(self, name: str, high: int | None, default: int) -> int | None:
+    def limit(self, name: str, high: int | None, default: int | None) -> int | None:
         """Return a limit of the guard (None: off)."""
-        known: int | None = default
-        return self.get(name, read.threshold(high), known)
+        return self.get(name, parsers.threshold(high), default)
 
     def finish(self) -> None:
-        """Name the options of the file that nobody asked for."""
-        known = ", ".join(sorted(self._names))
+        """Report the options of the file that no setting has."""
+        known = ", ".join(sorted(self._known))
         self.faults += [
-            Fault(key, f"{self.file}: unknown option {key!r}; known are {known}")
-            for key in sorted(self._file.keys() - self._names)
+            SettingFault(
+                name=key, message=f"{self.file}: unknown option {key!r}; known are {known}"
+            )
+            for key in sorted(self._file.keys() - self._known)
         ]
 
     def _find(self, name: str, key: str) -> tuple[str | None, str, str]:
         """Return the text of a setting, where exactly it stands, and in which layer."""
         if (flag := self._flags.get(key)) is not None:
-            place = f"--{key.replace('_', '-')}"
+            place = self._options.get(key) or f"--{key.replace('_', '-')}"
             return str(flag), place, place
         if value := self._environment.get(name):
             return value, name, ENVIRONMENT
@@ -108,7 +119,9 @@ class Layers:
             except FileNotFoundError:
                 pass
             except (OSError, UnicodeDecodeError) as error:
-                self.faults.append(Fault(name, f"{path}: cannot be read ({error})"))
+                self.faults.append(
+                    SettingFault(name=name, message=f"{path}: cannot be read ({error})")
+                )
         if key in self._file:
             value = self._file[key]
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -136,7 +149,7 @@ class Layers:
                 fault = f"{path}: is not TOML ({error})"
             else:
                 return
-            self.faults.append(Fault(None, fault))
+            self.faults.append(SettingFault(name=None, message=fault))
             return
         self.file = None
 

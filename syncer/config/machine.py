@@ -1,4 +1,4 @@
-"""What this machine says of a process that is no setting: its supervisor, user, environment."""
+"""What the machine says of this process beside the settings: supervisor, user, environment."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import msgspec
 
 
 class Supervisor(msgspec.Struct, frozen=True):
-    """What systemd told of itself: its socket, and the seconds in which it wants to hear of us."""
+    """What systemd asks of this process.
+
+    ``socket`` is where it is notified (None: nowhere); ``watchdog`` is the seconds within which it
+    must be notified again (None: never).
+    """
 
     socket: str | None
     watchdog: float | None
 
 
 def supervisor() -> Supervisor:
-    """Return what systemd told of itself (sd_notify(3), sd_watchdog_enabled(3))."""
+    """Return what systemd asks of this process (sd_notify(3), sd_watchdog_enabled(3))."""
     pid, microseconds = os.environ.get("WATCHDOG_PID"), os.environ.get("WATCHDOG_USEC", "")
     ours = microseconds.isdigit() and pid in {None, str(os.getpid())}
     return Supervisor(

@@ -8,12 +8,11 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from syncer.core.moment import duration
-from syncer.secrets import Secret, remember
+from syncer.secrets import STARS, Secret, remember
 from syncer.zenlayer.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")
-HTTP: Final[tuple[str, int] | None] = ("127.0.0.1", 9464)
 _LAST_PORT: Final = 65535
 _DAY: Final = 86400
 _NO_DATABASE_URL: Final = (
@@ -24,7 +23,7 @@ _NO_DATABASE_URL: Final = (
 
 def brief(text: str) -> str:
     """Return the beginning of an id, for showing: a secret may have been put in its place."""
-    return f"{text[:4]}..." if len(text) > 8 else "***"  # noqa: PLR2004
+    return f"{text[:4]}..." if len(text) > 8 else STARS  # noqa: PLR2004
 
 
 def endpoint_address(text: str) -> tuple[SplitResult, str]:
@@ -68,7 +67,7 @@ def database_url(text: str) -> Secret:
 
 
 def remember_others(environment: Mapping[str, str]) -> None:
-    """Know the secrets that libraries read from the environment by themselves."""
+    """Star the secrets that libraries read from the environment by themselves."""
     remember(environment.get("PGPASSWORD", ""))
     for name, value in environment.items():
         if name.startswith("OTEL_") and name.endswith("_HEADERS"):  # name=value,name=Bearer value

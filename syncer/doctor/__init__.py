@@ -1,11 +1,6 @@
 """``syncer doctor``: looks at everything a sync needs and says what is wrong and what to do.
 
-It takes no lock, writes nothing, migrates nothing. Read ``visit`` for what is looked at, ``checks``
-for how; what to make of it is ``core.doctor``'s.
+It takes no lock, writes nothing, migrates nothing. ``run`` does all checks, ``checks`` says how
+one is done, and each topic has a file: its probes, which look, and its judgements, which are pure
+functions from what was seen to a ``finding``.
 """
-
-from __future__ import annotations
-
-from syncer.doctor.visit import visit
-
-__all__ = ["visit"]

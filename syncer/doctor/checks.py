@@ -1,79 +1,99 @@
-"""Checks one after another: each has its time, and one that needs a failed one is skipped."""
+"""Checks, one after another, each in its time; one that depends on a failed one is skipped."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 import anyio
 import msgspec
 
 from syncer.core.errors import ApiError, ConfigError, SyncerError
 from syncer.doctor.finding import Finding, failed, skipped
+from syncer.secrets import redacted
 
-Look = Callable[[], Awaitable[Sequence[Finding]]]
-_PATIENCE: Final = 5.0
-_NAMED: Final = (SyncerError, OSError)
+Probe = Callable[[], Awaitable[Sequence[Finding]]]
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the doctor waits, in seconds."""
+
+    check: float = 5.0
+    """For a check for which nothing else is said."""
+    api: float = 9.0
+    """For a check of the API: a proxy, TLS and one slow answer."""
+    connect: float = 8.0
+    """For a session with PostgreSQL to be opened."""
+    start: float = 12.0
+    """For the embedded server to be started, and a session with it to be opened."""
+    statement: float = 4.0
+    """For one statement, after which PostgreSQL ends it: less than a check has, so that the session
+    stays usable for the next."""
+    total: float = 22.0
+    """For all checks: whatever hangs, what was found is shown soon."""
+    close: float = 5.0
+    """For all that was opened to be closed, once everything is shown; then the process is ended."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """A look at one thing.
+    """One thing to probe, within ``timeout`` seconds.
 
-    ``look`` returns its lines, or raises a named error, which makes it fail with ``advice``, or
-    with ``mend`` where it is a ConfigError. ``needs`` are checks before it, and ``doubt`` names a
-    setting that is faulty: without them there is nothing to look at. ``patience`` is its time in
-    seconds.
+    ``probe`` returns its findings, or raises a named error, which makes the check fail with
+    ``advice``, or with ``fix`` where it is a ConfigError. ``depends_on`` names checks before it and
+    settings: it is skipped where one of those failed or is faulty.
     """
 
     name: str
-    look: Look
+    probe: Probe
     advice: str
-    mend: str | None = None
-    needs: tuple[str, ...] = ()
-    doubt: str | None = None
-    patience: float = _PATIENCE
+    timeout: float
+    fix: str | None = None
+    depends_on: tuple[str, ...] = ()
 
 
-class Chart(msgspec.Struct, kw_only=True):
-    """What was found so far; ``late`` once a check did not end in its time."""
+class Results(msgspec.Struct, kw_only=True):
+    """What was found so far; ``timed_out`` once a check did not end in its time."""
 
     findings: list[Finding] = []
-    late: bool = False
+    timed_out: bool = False
 
 
-async def go_through(
-    checks: Sequence[Check], chart: Chart, until: float, hide: Callable[[str], str]
+async def run_in_order(
+    checks: Sequence[Check],
+    results: Results,
+    *,
+    deadline: float,
+    first_faulty: Callable[..., str | None],
 ) -> None:
-    """Do the checks in their order, at most ``until`` a moment of the event loop's clock.
+    """Do the checks in their order, until ``deadline`` by the event loop's clock; fill ``results``.
 
-    ``hide`` takes secrets out of what others said.
+    ``first_faulty`` takes names of settings and returns which of them cannot be relied on, if any.
     """
-    amiss: dict[str, str] = {}  # what cannot be relied on, and what that goes back to
+    failed_checks: dict[str, str] = {}  # and skipped ones: to the check or setting at fault
     for check in checks:
-        left = until - anyio.current_time()
-        lost = next((amiss[name] for name in check.needs if name in amiss), check.doubt)
-        if lost is not None:
-            findings: Sequence[Finding] = [skipped(check.name, f"not without {lost}")]
-            amiss[check.name] = lost
+        left = deadline - anyio.current_time()
+        causes = (failed_checks[name] for name in check.depends_on if name in failed_checks)
+        cause = next(causes, None) or first_faulty(*check.depends_on)
+        if cause is not None:
+            findings: Sequence[Finding] = [skipped(check.name, f"not without {cause}")]
+            failed_checks[check.name] = cause
         elif left <= 0:
             findings = [skipped(check.name, "no time was left")]
         else:
-            findings = await _look(check, chart, min(left, check.patience), hide)
-        chart.findings += findings
+            findings = await _run(check, results, min(left, check.timeout))
+        results.findings += findings
         for found in findings:
             if found.status in {"failed", "skipped"}:
-                amiss.setdefault(found.check, found.check)
+                failed_checks.setdefault(found.check, found.check)
 
 
-async def _look(
-    check: Check, chart: Chart, patience: float, hide: Callable[[str], str]
-) -> Sequence[Finding]:
+async def _run(check: Check, results: Results, seconds: float) -> Sequence[Finding]:
     try:
-        with anyio.move_on_after(patience):
-            return await check.look()
-    except _NAMED as error:
-        said = " ".join((error.message if isinstance(error, ApiError) else str(error)).split())
-        advice = check.mend if check.mend and isinstance(error, ConfigError) else check.advice
-        return [failed(check.name, hide(said) or type(error).__name__, advice)]
-    chart.late = True
-    return [failed(check.name, f"no answer in {patience:.0f} s", check.advice)]
+        with anyio.move_on_after(seconds):
+            return await check.probe()
+    except (SyncerError, OSError) as error:
+        text = error.message if isinstance(error, ApiError) else str(error)
+        message = redacted(" ".join(text.split())) or type(error).__name__
+        advice = check.fix if check.fix and isinstance(error, ConfigError) else check.advice
+        return [failed(check.name, message, advice)]
+    results.timed_out = True
+    return [failed(check.name, f"no answer in {seconds:.0f} s", check.advice)]

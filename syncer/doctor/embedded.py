@@ -1,57 +1,65 @@
-"""The embedded server: looked at as it lies, then used while the doctor looks into it."""
+"""The embedded server: inspected while it is at rest, then started for the other checks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import anyio
 import anyio.to_thread
+import msgspec
 from anyio.abc import TaskGroup
 
 from syncer.config.settings import Database
 from syncer.core.errors import SyncerError
-from syncer.doctor import judge_machine as machine
-from syncer.doctor.checks import Check
-from syncer.doctor.finding import Finding, skipped
-from syncer.doctor.machine import folder
+from syncer.doctor.checks import Check, Timing
+from syncer.doctor.finding import Finding, failed, ok, size, skipped, warning
+from syncer.doctor.machine import LITTLE_ROOM, Folder, look_at_folder
 from syncer.embedded import EmbeddedPostgres, inspect
 
+ADDRESS: Final = ("SYNCER_DATABASE_URL", "SYNCER_STATE_DIR", "SYNCER_PG_BIN")
+"""The settings that say where the database is."""
+_NO_ROOM: Final = 128 * 1024**2
+"""Bytes with fewer of which PostgreSQL is about to stop."""
 
-class Embedded:
-    """The embedded server of some settings. ``keepers`` are the tasks that end when all is told."""
 
-    def __init__(self, place: Database, keepers: TaskGroup) -> None:
+class EmbeddedServer:
+    """The embedded server of some settings; it runs in ``tasks``, until those are cancelled."""
+
+    def __init__(self, place: Database, tasks: TaskGroup) -> None:
         self._place = place
-        self._keepers = keepers
+        self._tasks = tasks
         self._made = False
-        self._fault: SyncerError | None = None
+        self._error: SyncerError | None = None
         self.dsn = ""
 
-    def checks(self, doubt: str | None) -> list[Check]:
-        """Return its checks, which come before any look into the database."""
+    def checks(self, timing: Timing) -> list[Check]:
+        """Return its checks, which come before those of the database."""
         return [
             Check(
                 name="embedded",
-                look=self.state,
+                probe=self.inspect,
                 advice="set SYNCER_PG_BIN to PostgreSQL's programs, or SYNCER_DATABASE_URL to a "
                 "database of yours",
-                doubt=doubt,
+                depends_on=ADDRESS,
+                timeout=timing.check,
             ),
             Check(
                 name="room",
-                look=self.room,
+                probe=self.room,
                 advice="is the file system of SYNCER_STATE_DIR well?",
-                doubt=doubt,
+                depends_on=ADDRESS,
+                timeout=timing.check,
             ),
         ]
 
-    async def state(self) -> Sequence[Finding]:
-        """See what is there, without starting it."""
+    async def inspect(self) -> Sequence[Finding]:
+        """Inspect what is there, without starting it."""
         found = await anyio.to_thread.run_sync(
             inspect, self._place.home, self._place.pg_bin, abandon_on_cancel=True
         )
         self._made = found.made
-        seen = machine.EmbeddedSeen(
+        seen = EmbeddedSeen(
             major=found.binaries.major,
             origin=found.binaries.origin,
             home=str(self._place.home),
@@ -59,32 +67,70 @@ class Embedded:
             pid=found.running.pid if found.running else None,
             other_majors=found.other_majors,
         )
-        return [machine.embedded(seen)]
+        return [judge_embedded(seen)]
 
     async def room(self) -> Sequence[Finding]:
-        """See how much room its folder has, or the folder in which it will be made."""
-        return [machine.room(await folder(self._place.home, nearest=True))]
+        """Measure the room in its folder, or in the folder in which that will be made."""
+        return [judge_room(await look_at_folder(self._place.home, nearest=True))]
 
     async def start(self) -> Finding | None:
-        """Start or join it, unless it has yet to be made; then return that. Raises as that does.
+        """Start or join it; where it has yet to be made, return that. Raises SyncerError.
 
-        A task of its own keeps it: to give up a start takes longer than a check may.
+        It runs in a task of its own: to give up a start takes longer than a check may.
         """
         if not self._made:
             return skipped("database", "made by the first syncer sync")
-        ready = anyio.Event()
-        self._keepers.start_soon(self._keep, ready)
-        await ready.wait()
-        if self._fault is not None:
-            raise self._fault
+        started = anyio.Event()
+        self._tasks.start_soon(self._run, started)
+        await started.wait()
+        if self._error is not None:
+            raise self._error
         return None
 
-    async def _keep(self, ready: anyio.Event) -> None:
+    async def _run(self, started: anyio.Event) -> None:
         try:
             async with EmbeddedPostgres(self._place.home, pg_bin=self._place.pg_bin) as postgres:
                 self.dsn = postgres.dsn()
-                ready.set()
+                started.set()
                 await anyio.sleep_forever()
         except SyncerError as error:
-            self._fault = error
-            ready.set()
+            self._error = error
+            started.set()
+
+
+class EmbeddedSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The embedded server: its programs, whether its data was ``made``, its pid where it runs."""
+
+    major: int
+    origin: str
+    home: str
+    made: bool
+    pid: int | None
+    other_majors: Sequence[int]
+
+
+def judge_embedded(seen: EmbeddedSeen) -> Finding:
+    """Judge the embedded server, as it was before the doctor used it."""
+    message = f"PostgreSQL {seen.major} ({seen.origin}) under {seen.home}"
+    if seen.other_majors and not seen.made:
+        others = ", ".join(map(str, seen.other_majors))
+        return warning(
+            "embedded",
+            f"{message}: the data there is of PostgreSQL {others}, which this one does not open",
+            "set SYNCER_PG_BIN to the programs of that version, or begin anew with syncer sync",
+        )
+    if not seen.made:
+        return ok("embedded", f"{message}: made by the first syncer sync")
+    state = f"in use (pid {seen.pid})" if seen.pid else "at rest, it runs while a command uses it"
+    return ok("embedded", f"{message}: {state}")
+
+
+def judge_room(folder: Folder) -> Finding:
+    """Judge the room that the embedded server has: PostgreSQL stops where there is none."""
+    message = f"{size(folder.free)} free for the embedded server in {folder.path}"
+    advice = "make room, or move it: SYNCER_STATE_DIR"
+    if folder.free < _NO_ROOM:
+        return failed("room", message, advice)
+    if folder.free < LITTLE_ROOM:
+        return warning("room", message, advice)
+    return ok("room", message)

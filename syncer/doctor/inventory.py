@@ -1,13 +1,16 @@
-"""The inventory as it was found: the run lock, the last runs, stale zones, withheld removals."""
+"""What is stored of one account: its runs and their lock, stale zones, withheld removals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 
+from syncer.config.settings import Settings
+from syncer.doctor.checks import Check, Timing
+from syncer.doctor.database import Session, session_check
 from syncer.doctor.finding import (
     Finding,
     age,
@@ -18,16 +21,79 @@ from syncer.doctor.finding import (
     ok,
     warning,
 )
+from syncer.store.lock import lock_key
 
-_LATELY: Final = timedelta(days=7)
-_BEGINNING: Final = timedelta(minutes=1)
-_IN_A_ROW: Final = 3
-_SHOWN: Final = 10
+_GONE_LATELY: Final = timedelta(days=7)
+"""As long a zone that is gone is worth a warning."""
+_RUN_BEGINNING: Final = timedelta(minutes=1)
+"""As long a session may hold the run lock before its run is recorded."""
+_FAILURES_IN_A_ROW: Final = 3
+"""From this many runs on that failed one after another it is more than bad luck."""
+_ZONES_SHOWN: Final = 10
+"""As many zones with withheld removals have a line of their own."""
 _NEVER: Final = timedelta.max
 
 
+def checks(settings: Settings, session: Session, max_age: float, timing: Timing) -> list[Check]:
+    """Return the checks of what is stored; ``max_age`` is how old a whole look may be (seconds)."""
+    probes = _InventoryProbes(settings, session, max_age)
+    stored = ("schema", "SYNCER_ACCOUNT", "SYNCER_SERVICES")
+    return [
+        session_check("runs", probes.runs, timing, depends_on=stored),
+        session_check("lock", probes.lock, timing, depends_on=("runs",)),
+        session_check("zones", probes.zones, timing, depends_on=stored),
+        session_check("gone_zones", probes.gone_zones, timing, depends_on=("zones",)),
+        session_check("withheld", probes.withheld, timing, depends_on=("zones",)),
+        session_check("rate_limit", probes.rate_limit, timing, depends_on=stored),
+    ]
+
+
+class _InventoryProbes:
+    """Reads in the session; runs and zones are kept for the checks that come after theirs."""
+
+    def __init__(self, settings: Settings, session: Session, max_age: float) -> None:
+        self._account = settings.account
+        self._services = list(settings.services)
+        self._session = session
+        self._max_age = max_age
+        self._runs: list[RunSeen] = []
+        self._zones: list[ZoneSeen] = []
+
+    async def runs(self) -> Sequence[Finding]:
+        """Read how the last runs ended."""
+        rows = await self._session.rows("doctor/runs", self._account)
+        self._runs = [RunSeen(**row) for row in rows]
+        return [judge_runs(self._runs)]
+
+    async def lock(self) -> Sequence[Finding]:
+        """Read who holds the run lock."""
+        rows = await self._session.rows("run/lock_holders", [lock_key("run", self._account)])
+        holders = [Holder(**row) for row in rows]
+        seconds = await self._session.value("run/clock")
+        return [judge_lock(holders, self._runs, datetime.fromtimestamp(seconds, UTC))]
+
+    async def zones(self) -> Sequence[Finding]:
+        """Read how old what is known of each zone is."""
+        rows = await self._session.rows("doctor/zones", self._account, self._services)
+        self._zones = [ZoneSeen(**row) for row in rows]
+        return [judge_zones(self._zones, self._max_age)]
+
+    async def gone_zones(self) -> Sequence[Finding]:
+        """Find zones that the API lists no more."""
+        return [judge_gone_zones(self._zones)]
+
+    async def withheld(self) -> Sequence[Finding]:
+        """Find what the guard withholds."""
+        return judge_withheld(self._zones, self._account)
+
+    async def rate_limit(self) -> Sequence[Finding]:
+        """Read what was learnt of the API's limit."""
+        rows = await self._session.rows("doctor/rate_limit", self._account)
+        return [judge_rate_limit(RateSeen(**rows[0]) if rows else None)]
+
+
 class RunSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A run; ``now`` is the database's clock when it was looked at."""
+    """A run; ``now`` is the database's clock when it was read."""
 
     run_id: int
     status: str
@@ -54,7 +120,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         return f"{name}backend {self.pid}"
 
 
-def lock(holders: Sequence[Holder], runs: Sequence[RunSeen], now: datetime) -> Finding:
+def judge_lock(holders: Sequence[Holder], runs: Sequence[RunSeen], now: datetime) -> Finding:
     """Judge who holds the run lock of the account; ``runs`` are newest first."""
     running = next((run for run in runs if run.status == "running"), None)
     if running is None and not holders:
@@ -62,7 +128,7 @@ def lock(holders: Sequence[Holder], runs: Sequence[RunSeen], now: datetime) -> F
     if running is None:
         holder = holders[0]
         since = holder.backend_start
-        if since is not None and now - since < _BEGINNING:
+        if since is not None and now - since < _RUN_BEGINNING:
             return ok("lock", f"a run is beginning ({holder})")
         return warning(
             "lock",
@@ -88,34 +154,34 @@ def lock(holders: Sequence[Holder], runs: Sequence[RunSeen], now: datetime) -> F
     )
 
 
-def runs(seen: Sequence[RunSeen]) -> Finding:
+def judge_runs(seen: Sequence[RunSeen]) -> Finding:
     """Judge how the last runs ended; they are newest first."""
     ended = [run for run in seen if run.finished_at is not None]
     if not ended:
         return ok("runs", "none has ended yet" if seen else "none yet: syncer sync makes the first")
     last = ended[0]
     assert last.finished_at is not None  # noqa: S101  (chosen so)
-    said = f"run {last.run_id} {last.status} {age(last.now - last.finished_at)} ago"
+    message = f"run {last.run_id} {last.status} {age(last.now - last.finished_at)} ago"
     bad = [run for run in ended if run.status in {"failed", "crashed"}]
     if last.status == "succeeded":
         also = f"; {len(bad)} of the last {len(ended)} failed or crashed" if bad else ""
         seen_then = f"{number(last.zones, 'zone')}, {number(last.images, 'image')}"
-        return ok("runs", f"{said}: {seen_then}{also}")
+        return ok("runs", f"{message}: {seen_then}{also}")
     why = f": {last.error_message}" if last.error_message else ""
     if last.status == "partial":
-        return warning("runs", f"{said}{why}", "syncer zones tells which zone (LAST)")
+        return warning("runs", f"{message}{why}", "syncer zones shows which zone (LAST)")
     streak = next((n for n, run in enumerate(ended) if run not in bad), len(ended))
-    if streak < _IN_A_ROW:
-        return warning("runs", f"{said}{why}", "run syncer sync again; syncer runs lists them")
+    if streak < _FAILURES_IN_A_ROW:
+        return warning("runs", f"{message}{why}", "run syncer sync again; syncer runs lists them")
     return failed(
         "runs",
-        f"the last {streak} failed or crashed; {said}{why}",
-        "mend what else is found here, then run syncer sync",
+        f"the last {streak} failed or crashed; {message}{why}",
+        "fix what else is found here, then run syncer sync",
     )
 
 
 class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone; ``now`` is the database's clock when it was looked at."""
+    """A zone; ``now`` is the database's clock when it was read."""
 
     service: str
     zone_id: str
@@ -134,29 +200,29 @@ class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
         return self.now - self.last_complete_at if self.last_complete_at else _NEVER
 
 
-def fresh(zones: Sequence[ZoneSeen], most: float) -> Finding:
-    """Judge the age of what is known; ``most`` is how old it may be (seconds)."""
+def judge_zones(zones: Sequence[ZoneSeen], max_age: float) -> Finding:
+    """Judge the age of what is known; ``max_age`` is how old it may be (seconds)."""
     there = [zone for zone in zones if zone.gone_at is None]
     if not there:
         return ok("zones", "none is known" if zones else "none yet: syncer sync finds them")
     stale = sorted(
-        (zone for zone in there if zone.unseen > timedelta(seconds=most)),
+        (zone for zone in there if zone.unseen > timedelta(seconds=max_age)),
         key=lambda zone: (zone.unseen, zone.zone_id),
         reverse=True,
     )
     if not stale:
         oldest = max(zone.unseen for zone in there)
-        return ok("zones", f"all {len(there):,} wholly seen within {age(oldest)}")
+        return ok("zones", f"all {len(there):,} had a whole look within {age(oldest)}")
     names = listed([f"{zone.zone_id} ({_unseen(zone)})" for zone in stale])
     if len(stale) < len(there):
         return warning(
             "zones",
-            f"{len(stale):,} of {len(there):,} not wholly seen for {age(most)}: {names}",
-            "syncer zones tells what came of the last look, view zone_scans why",
+            f"{len(stale):,} of {len(there):,} had no whole look for {age(max_age)}: {names}",
+            "syncer zones shows what came of the last look, view zone_scans why",
         )
     return warning(
         "zones",
-        f"none was wholly seen for {age(most)}: {names}",
+        f"none had a whole look for {age(max_age)}: {names}",
         "do runs still come (cron, systemd), and succeed? (--max-age TIME sets what is too old)",
     )
 
@@ -165,13 +231,13 @@ def _unseen(zone: ZoneSeen) -> str:
     return f"{age(zone.unseen)} ago" if zone.last_complete_at else "never"
 
 
-def gone(zones: Sequence[ZoneSeen]) -> Finding:
-    """Tell of zones that the API no longer lists: nobody is warned of one for ever."""
+def judge_gone_zones(zones: Sequence[ZoneSeen]) -> Finding:
+    """Judge zones that the API no longer lists: nobody is warned of one for ever."""
     left = [zone for zone in zones if zone.gone_at is not None]
     if not left:
         return ok("gone_zones", "none")
     names = listed([f"{z.zone_id} (since {instant(z.gone_at)})" for z in left if z.gone_at])
-    if not any(zone.gone_at and zone.now - zone.gone_at < _LATELY for zone in left):
+    if not any(zone.gone_at and zone.now - zone.gone_at < _GONE_LATELY for zone in left):
         return ok("gone_zones", f"none lately; before: {names}")
     return warning(
         "gone_zones",
@@ -180,41 +246,41 @@ def gone(zones: Sequence[ZoneSeen]) -> Finding:
     )
 
 
-def withheld(zones: Sequence[ZoneSeen], account: str) -> list[Finding]:
-    """Tell of removals that wait for a person, a line for each zone."""
+def judge_withheld(zones: Sequence[ZoneSeen], account: str) -> list[Finding]:
+    """Judge removals that wait for a person, a line for each zone."""
     tripped = [zone for zone in zones if zone.withheld_removals]
     if not tripped:
         return [ok("withheld", "the guard withholds no removal")]
-    told = [_withheld(zone, account) for zone in tripped[:_SHOWN]]
-    if (more := len(tripped) - _SHOWN) > 0:
-        told.append(
+    findings = [_judge_withheld_zone(zone, account) for zone in tripped[:_ZONES_SHOWN]]
+    if (more := len(tripped) - _ZONES_SHOWN) > 0:
+        findings.append(
             warning(
                 "withheld",
                 f"{number(more, 'more zone')} with withheld removals",
                 "syncer zones lists them all (WITHHELD)",
             )
         )
-    return told
+    return findings
 
 
-def _withheld(zone: ZoneSeen, account: str) -> Finding:
+def _judge_withheld_zone(zone: ZoneSeen, account: str) -> Finding:
     count = zone.withheld_removals
     since = f" since {instant(zone.withheld_since)}" if zone.withheld_since else ""
-    said = f"{zone.zone_id}: {number(count, 'removal')} of {zone.present_images:,} images{since}"
+    message = f"{zone.zone_id}: {number(count, 'removal')} of {zone.present_images:,} images{since}"
     if zone.approved_removals is None:
         look = f"syncer images --withheld --zone {zone.zone_id}"
         approve = (
             f"syncer approve --account {account} --service {zone.service} {zone.zone_id} "
             f"--max {count}"
         )
-        return warning("withheld", said, f"look: {look}; if they are really gone: {approve}")
+        return warning("withheld", message, f"look: {look}; if they are really gone: {approve}")
     if zone.approved_removals < count:
         return warning(
             "withheld",
-            f"{said}; approved are at most {zone.approved_removals:,}, so none will pass",
+            f"{message}; approved are at most {zone.approved_removals:,}, so none will pass",
             f"syncer approve again with --max {count}, if they are really gone",
         )
-    return ok("withheld", f"{said}; approved, they pass at the zone's next whole look")
+    return ok("withheld", f"{message}; approved, they pass at the zone's next whole look")
 
 
 class RateSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,8 +292,8 @@ class RateSeen(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
 
 
-def rate_limit(seen: RateSeen | None) -> Finding:
-    """Tell what is known of the API's limit."""
+def judge_rate_limit(seen: RateSeen | None) -> Finding:
+    """Show what is known of the API's limit."""
     if seen is None:
         return ok("rate_limit", "the API never asked for fewer calls")
     return ok(

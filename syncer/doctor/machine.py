@@ -1,4 +1,4 @@
-"""Folders of this machine that a sync writes in."""
+"""The machine: the program itself, and the folders that a sync writes in."""
 
 from __future__ import annotations
 
@@ -7,57 +7,68 @@ import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import anyio.to_thread
+import msgspec
 
 from syncer import __version__
-from syncer.config.settings import Loaded
-from syncer.doctor import judge_machine as machine
-from syncer.doctor.checks import Check
-from syncer.doctor.finding import Finding, ok
+from syncer.config.settings import LoadedSettings
+from syncer.doctor.checks import Check, Timing
+from syncer.doctor.finding import Finding, failed, ok, size, warning
+
+LITTLE_ROOM: Final = 1024**3
+"""Bytes with fewer of which a file system is warned of."""
 
 
-def checks(loaded: Loaded) -> list[Check]:
+def checks(loaded: LoadedSettings, timing: Timing) -> list[Check]:
     """Return the checks of this machine."""
 
     async def program() -> Sequence[Finding]:
         return [ok("program", f"syncer {__version__}, Python {platform.python_version()}")]
 
     async def spool() -> Sequence[Finding]:
-        return [machine.spool(await folder(loaded.temporary))]
+        return [judge_spool(await look_at_folder(loaded.temporary))]
 
     found = [
-        Check(name="program", look=program, advice="install it anew"),
-        Check(name="spool", look=spool, advice="set TMPDIR to a folder that answers"),
+        Check(name="program", probe=program, advice="install it anew", timeout=timing.check),
+        Check(
+            name="spool",
+            probe=spool,
+            advice="set TMPDIR to a folder that answers",
+            timeout=timing.check,
+        ),
     ]
     path = loaded.settings.metrics_file
     if path is not None:
 
         async def metrics_file() -> Sequence[Finding]:
             usable = await anyio.to_thread.run_sync(_is_replaceable, path, abandon_on_cancel=True)
-            return [machine.metrics_file(str(path), await folder(path.parent), usable=usable)]
+            folder = await look_at_folder(path.parent)
+            return [judge_metrics_file(str(path), folder, usable=usable)]
 
         found.append(
             Check(
                 name="metrics_file",
-                look=metrics_file,
+                probe=metrics_file,
                 advice="name a file in a folder that answers: SYNCER_METRICS_FILE",
+                timeout=timing.check,
             )
         )
     return found
 
 
-async def folder(path: Path, *, nearest: bool = False) -> machine.Folder:
+async def look_at_folder(path: Path, *, nearest: bool = False) -> Folder:
     """Look at a folder in a thread; ``nearest``: or at the first above it that is there."""
     return await anyio.to_thread.run_sync(_folder, path, nearest, abandon_on_cancel=True)
 
 
-def _folder(path: Path, nearest: bool) -> machine.Folder:  # noqa: FBT001  (a thread's argument)
+def _folder(path: Path, nearest: bool) -> Folder:  # noqa: FBT001  (a thread's argument)
     while nearest and not path.exists() and path != path.parent:
         path = path.parent
     if not path.exists():
-        return machine.Folder(path=str(path), exists=False)
-    return machine.Folder(
+        return Folder(path=str(path), exists=False)
+    return Folder(
         path=str(path),
         exists=True,
         directory=path.is_dir(),
@@ -68,3 +79,51 @@ def _folder(path: Path, nearest: bool) -> machine.Folder:  # noqa: FBT001  (a th
 
 def _is_replaceable(path: Path) -> bool:
     return path.is_file() or not path.exists()
+
+
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder. ``free`` is its file system's room for us, in bytes."""
+
+    path: str
+    exists: bool
+    directory: bool = False
+    writable: bool = False
+    free: int = 0
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can be written there, or None."""
+        if not self.exists:
+            return f"there is no folder {self.path}"
+        if not self.directory:
+            return f"{self.path} is no folder"
+        return None if self.writable else f"{self.path} cannot be written in"
+
+
+def judge_spool(folder: Folder) -> Finding:
+    """Judge the folder in which large zones are spooled while they are read."""
+    if folder.fault is not None:
+        return warning(
+            "spool",
+            f"{folder.fault}: large zones are held in memory, or put aside elsewhere",
+            "make it a folder that syncer may write in, or set TMPDIR to another",
+        )
+    if folder.free < LITTLE_ROOM:
+        return warning(
+            "spool",
+            f"{folder.path} has {size(folder.free)} left: large zones may not fit",
+            "make room, or set TMPDIR to a folder that has some",
+        )
+    return ok("spool", f"{folder.path} can be written, {size(folder.free)} free")
+
+
+def judge_metrics_file(path: str, folder: Folder, *, usable: bool) -> Finding:
+    """Judge whether the metrics file can be replaced; ``usable``: it is absent or a file."""
+    advice = "let syncer write in that folder, or unset SYNCER_METRICS_FILE"
+    if folder.fault is not None:
+        return failed("metrics_file", folder.fault, advice)
+    if not usable:
+        return failed(
+            "metrics_file", f"{path} is not a file", "name a file in it, such as syncer.prom"
+        )
+    return ok("metrics_file", f"{path} can be written")

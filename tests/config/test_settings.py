@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from syncer.config import parsers as config_text
-from syncer.config.settings import Settings, load, survey
+from syncer.config import parsers
+from syncer.config.settings import Settings, load, load_with_faults
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.core.moment import duration
@@ -144,7 +144,7 @@ def test_where_each_value_came_from_is_told(place: Place) -> None:
         "ZENLAYER_ACCESS_KEY_ID": SECRET,
         "SSL_CERT_FILE": "/ca.pem",
     }
-    loaded = survey({"services": "vm"}, env)
+    loaded = load_with_faults({"services": "vm"}, env)
     assert () == loaded.faults
     given = {each.name: (each.value, each.origin) for each in loaded.given}
     file, credentials = str(place.file), place.credentials
@@ -167,11 +167,11 @@ def test_where_each_value_came_from_is_told(place: Place) -> None:
 def test_a_faulty_value_is_in_doubt_and_a_lost_file_puts_defaults_in_doubt(place: Place) -> None:
     """Whoever goes on in spite of faults knows which settings are not what was meant."""
     env = {"HOME": str(place.home), "SYNCER_RUN_TIMEOUT": "soon", "SYNCER_PAGE_SIZE": "5"}
-    loaded = survey({}, env)
+    loaded = load_with_faults({}, env)
     assert loaded.settings.run_timeout == 900.0
     assert loaded.doubtful("SYNCER_ACCOUNT", "SYNCER_RUN_TIMEOUT") == "SYNCER_RUN_TIMEOUT"
     assert loaded.doubtful("SYNCER_ACCOUNT", "SYNCER_PAGE_SIZE") is None
-    loaded = survey({}, env | {"SYNCER_CONFIG": str(place.home / "none.toml")})
+    loaded = load_with_faults({}, env | {"SYNCER_CONFIG": str(place.home / "none.toml")})
     assert loaded.doubtful("SYNCER_ACCOUNT") == "the settings file"
     assert loaded.doubtful("SYNCER_PAGE_SIZE") is None
 
@@ -577,7 +577,7 @@ def test_mask_leaves_the_rest_of_a_url_as_it_is(url: str, shown: str) -> None:
 def test_a_secret_can_be_revealed_where_it_is_used() -> None:
     """The one way to the text of a secret is to ask for it."""
     assert Secret("x").reveal() == "x"
-    assert config_text.secret(" x\n").reveal() == "x"
+    assert parsers.secret(" x\n").reveal() == "x"
 
 
 # --- traces
@@ -599,4 +599,4 @@ def test_traces_are_asked_for_by_the_standard_variables(
     environment: dict[str, str], wanted: bool
 ) -> None:
     """An endpoint asks for traces, OTEL_SDK_DISABLED and OTEL_TRACES_EXPORTER=none do not."""
-    assert wanted == config_text.traces(environment)
+    assert wanted == parsers.traces(environment)
