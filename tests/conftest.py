@@ -23,7 +23,7 @@ from syncer.cli import cli
 from syncer.config.settings import Settings, load
 from syncer.core.backoff import Backoff
 from syncer.embedded import EmbeddedPostgres
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server, Timing
 from syncer.store.migrate import upgrade
 from syncer.sync.options import RunOptions
@@ -132,7 +132,9 @@ def world() -> World:
 
 @pytest.fixture
 async def simulator(world: World) -> AsyncIterator[Simulator]:
-    async with Simulator(world, access_keys={KEY: SECRET}, tokens={"test-token"}) as running:
+    async with Simulator(
+        world, SimulatorOptions(access_keys={KEY: SECRET}, tokens={"test-token"})
+    ) as running:
         yield running
 
 

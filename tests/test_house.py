@@ -25,7 +25,6 @@ _QUERIES = re.findall(
 
 TO_BE_CUT = {
     "syncer/cli/compare.py:diff",
-    "syncer/cli/simulate.py:simulate",
     "syncer/sync/confirm.py:confirm",
     "syncer/serve/service.py:serve",
 }

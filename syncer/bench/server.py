@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from syncer.bench.cloud import Cloud, Drift
-from syncer.simulator.limits import Bucket
+from syncer.simulator.limits import TokenBucket
 from syncer.simulator.replies import failure
 
 MAX_PAGE: Final = 1000
@@ -32,7 +32,7 @@ class Served:
     def __init__(self) -> None:
         self.cloud = Cloud(0, 0)
         self.latency = 0.0
-        self.bucket: Bucket | None = None
+        self.bucket: TokenBucket | None = None
         self.calls = 0
         self.refused = 0
 
@@ -85,7 +85,7 @@ class Served:
         if latency is not None:
             self.latency = latency
         if limit is not None:  # a bucket of a second's worth, full; 0 takes it away
-            self.bucket = Bucket(limit, limit, time.monotonic) if limit else None
+            self.bucket = TokenBucket(limit, limit, time.monotonic) if limit else None
         if checksums:
             told["checksums"] = {zone: self.cloud.checksum(zone) for zone in self.cloud.zones}
         self.cloud.render(MAX_PAGE)

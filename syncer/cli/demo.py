@@ -28,13 +28,15 @@ async def demo(seed: int) -> int:
     """
     from syncer.cli import changes, read  # noqa: PLC0415
     from syncer.secrets import Secret  # noqa: PLC0415
-    from syncer.simulator import Simulator, World  # noqa: PLC0415
+    from syncer.simulator import Simulator, SimulatorOptions, World  # noqa: PLC0415
     from syncer.zenlayer.credentials import KeyPair  # noqa: PLC0415
 
     base = settings(log_level="warning")
     home = base.state_dir / "demo"
     world = World.generate(seed=seed, zones=12, images=40)
-    async with Simulator(world, access_keys={_KEY: _SECRET}, latency=0.02) as simulator:
+    async with Simulator(
+        world, SimulatorOptions(access_keys={_KEY: _SECRET}, latency=0.02)
+    ) as simulator:
         loaded = msgspec.structs.replace(
             base,
             account="demo",

@@ -89,19 +89,16 @@ def simulate(
 ) -> None:
     """Run a stand-in for the Zenlayer Cloud API on this machine, until it is interrupted."""
     # The server's libraries take longer to load than all of `syncer --help`.
-    import anyio  # noqa: PLC0415
-
-    from syncer.simulator import Simulator, World  # noqa: PLC0415
-    from syncer.simulator.kinds import COMMON, KINDS  # noqa: PLC0415
-    from syncer.simulator.server import DEFAULT_ACCESS_KEYS  # noqa: PLC0415
+    from syncer.simulator import Simulator, SimulatorOptions, World  # noqa: PLC0415
+    from syncer.simulator.kinds import COMMON_OPTIONS, FAULT_KINDS  # noqa: PLC0415
+    from syncer.simulator.options import DEFAULT_ACCESS_KEYS  # noqa: PLC0415
 
     if list_faults:
-        click.echo("\n".join((*(kind.usage for kind in KINDS.values()), "", COMMON)))
+        click.echo("\n".join((*(kind.usage for kind in FAULT_KINDS.values()), "", COMMON_OPTIONS)))
         return
     keys = dict(_key_pair(pair) for pair in access_keys) or dict(DEFAULT_ACCESS_KEYS)
     try:
-        sim = Simulator(
-            World.generate(seed=seed, zones=zones, images=images),
+        options = SimulatorOptions(
             access_keys=keys,
             tokens=tokens,
             host=host,
@@ -115,22 +112,30 @@ def simulate(
             seed=seed,
             keep_calls=_KEEP_CALLS,
         )
+        sim = Simulator(World.generate(seed=seed, zones=zones, images=images), options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    _serve(sim)
+
+
+def _serve(sim: Simulator) -> None:
+    """Run the simulator until a signal ends it; exit 2 where it cannot listen."""
+    import anyio  # noqa: PLC0415  (start-up)
+
     try:
-        anyio.run(_run, sim)
+        anyio.run(_until_signalled, sim)
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        why = "it is in use" if taken else error.strerror or str(error)
+        in_use = error.errno == errno.EADDRINUSE
+        why = "it is in use" if in_use else error.strerror or str(error)
         click.echo(
-            f"syncer simulate: cannot listen on port {port} of {host}: {why};"
+            f"syncer simulate: cannot listen on port {sim.port} of {sim.host}: {why};"
             " choose another with --port",
             err=True,
         )
         raise SystemExit(_USAGE) from None
 
 
-async def _run(sim: Simulator) -> None:
+async def _until_signalled(sim: Simulator) -> None:
     import signal  # noqa: PLC0415
 
     import anyio  # noqa: PLC0415

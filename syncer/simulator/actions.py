@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from syncer.simulator import shape
-from syncer.simulator.faultbook import Armed
-from syncer.simulator.replies import ApiError
+from syncer.simulator import listing
+from syncer.simulator.faultbook import ArmedFault
+from syncer.simulator.replies import ErrorReply
 from syncer.simulator.world import World
 
 UnknownIds = Literal["omit", "error"]
@@ -31,13 +31,13 @@ _CATEGORIES = frozenset(
 )
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that was let in, and what shall be done to its answer."""
+class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that was admitted: its parameters, and the faults that change its answer."""
 
     world: World
     version: str
     parameters: dict[str, Any] | None
-    shapes: Sequence[Armed]
+    shapes: Sequence[ArmedFault]
     rng: Random
     unknown_ids: UnknownIds
     most_ids: int
@@ -52,18 +52,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             raise _wrong_type(name, "a string")
         return value or None
 
-    def word(self, name: str, allowed: frozenset[str], *, fold: bool = False) -> str | None:
-        """Return a parameter that is one of some words."""
+    def choice(self, name: str, allowed: frozenset[str], *, fold: bool = False) -> str | None:
+        """Return a parameter that is one of the allowed words; ``fold`` compares without case."""
         value = self.text(name)
         if value is not None and (value.lower() if fold else value) not in allowed:
-            raise ApiError(
+            raise ErrorReply(
                 400,
                 "INVALID_PARAMETER_VALUE",
                 f"The value of {name} must be one of {', '.join(sorted(allowed))}",
             )
         return value
 
-    def whole(self, name: str, default: int, *, least: int = 1, most: int | None = None) -> int:
+    def integer(self, name: str, default: int, *, least: int = 1, most: int | None = None) -> int:
         """Return a parameter that is a whole number within bounds."""
         value = self._given(name)
         if value is None:
@@ -71,11 +71,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(value, bool) or not isinstance(value, int):
             raise _wrong_type(name, "an integer")
         if value < least:
-            raise ApiError(
+            raise ErrorReply(
                 400, "INVALID_PARAMETER_LESS_MINIMUM", f"{name} must be at least {least}"
             )
         if most is not None and value > most:
-            raise ApiError(
+            raise ErrorReply(
                 400, "INVALID_PARAMETER_EXCEED_MAXIMUM", f"{name} must be at most {most}"
             )
         return value
@@ -88,7 +88,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise _wrong_type(name, "an array of strings")
         if len(value) > self.most_ids:
-            raise ApiError(
+            raise ErrorReply(
                 400,
                 "INVALID_PARAMETER_EXCEED_LENGTH",
                 f"{name} must have at most {self.most_ids} items",
@@ -96,48 +96,50 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return value
 
 
-Action = Callable[[Asked], bytes]
-"""Answers with the members of ``response`` as JSON, or raises ``ApiError``."""
+Action = Callable[[ApiRequest], bytes]
+"""Answers with the members of ``response`` as JSON, or raises ``ErrorReply``."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """A service: the versions it speaks and what can be asked."""
+    """A service: its versions and its actions."""
 
     versions: tuple[str, ...]
     actions: dict[str, Action]
 
 
-def vm_zones(asked: Asked) -> bytes:
+def vm_zones(request: ApiRequest) -> bytes:
     """DescribeZones of vm; ``networkLineType`` came with 2026-04-01."""
-    wanted = set(asked.texts("zoneIds"))
-    rows = asked.world.zone_rows()
+    wanted = set(request.texts("zoneIds"))
+    rows = request.world.zone_rows()
     if wanted:
         rows = [row for row in rows if row.get("zoneId") in wanted]
-    if asked.version == _VM_2023:
+    if request.version == _VM_2023:
         rows = [{k: v for k, v in row.items() if k != "networkLineType"} for row in rows]
-    return shape.zones(rows, asked.shapes)
+    return listing.zone_members(rows, request.shapes)
 
 
-def vm_images(asked: Asked) -> bytes:
+def vm_images(request: ApiRequest) -> bytes:
     """DescribeImages of vm; ``imageName`` is matched loosely, which the documents leave open."""
-    world = asked.world
-    zone = asked.text("zoneId")
+    world = request.world
+    zone = request.text("zoneId")
     if zone is None:
-        raise ApiError(400, "MISSING_PARAMETER", "The parameter zoneId is required")
-    ids = asked.texts("imageIds")
-    name = asked.text("imageName")
+        raise ErrorReply(400, "MISSING_PARAMETER", "The parameter zoneId is required")
+    ids = request.texts("imageIds")
+    name = request.text("imageName")
     exact = {
-        "category": asked.word("category", _CATEGORIES, fold=True),
-        "imageType": asked.word("imageType", _IMAGE_TYPES),
-        "osType": asked.word("osType", _OS_TYPES, fold=True),
-        "imageStatus": asked.word("imageStatus", _STATUSES),
+        "category": request.choice("category", _CATEGORIES, fold=True),
+        "imageType": request.choice("imageType", _IMAGE_TYPES),
+        "osType": request.choice("osType", _OS_TYPES, fold=True),
+        "imageStatus": request.choice("imageStatus", _STATUSES),
     }
     filters = {field: value.lower() for field, value in exact.items() if value is not None}
-    number = asked.whole("pageNum", 1)
-    size = asked.whole("pageSize", DEFAULT_PAGE_SIZE, most=MOST_PAGE_SIZE)
+    number = request.integer("pageNum", 1)
+    size = request.integer("pageSize", DEFAULT_PAGE_SIZE, most=MOST_PAGE_SIZE)
     if not world.exists(zone):
-        raise ApiError(404, "INVALID_ZONE_NOT_FOUND", f"The specified zoneId `{zone}` is not found")
-    if not (ids or name or filters or asked.shapes):  # rendered before, unless the zone changed
+        raise ErrorReply(
+            404, "INVALID_ZONE_NOT_FOUND", f"The specified zoneId `{zone}` is not found"
+        )
+    if not (ids or name or filters or request.shapes):  # rendered before, unless the zone changed
         return b'"dataSet":%s,"totalCount":%d' % (
             world.page(zone, number, size),
             world.count(zone),
@@ -145,16 +147,18 @@ def vm_images(asked: Asked) -> bytes:
     rows = world.rows(zone)
     if ids:
         wanted = set(ids)
-        rows = [row for row in rows if shape.image_id(row) in wanted]
-        if asked.unknown_ids == "error" and (
-            unknown := wanted - {shape.image_id(row) for row in rows}
+        rows = [row for row in rows if listing.image_id(row) in wanted]
+        if request.unknown_ids == "error" and (
+            unknown := wanted - {listing.image_id(row) for row in rows}
         ):
-            raise ApiError(
+            raise ErrorReply(
                 404, "INVALID_IMAGE_NOT_FOUND", f"The image `{min(unknown)}` is not found"
             )
     if name or filters:
         rows = [row for row in rows if _passes(row, (name or "").lower(), filters)]
-    return shape.images(zone, rows, number=number, size=size, shapes=asked.shapes, rng=asked.rng)
+    return listing.image_members(
+        zone, rows, number=number, size=size, shapes=request.shapes, rng=request.rng
+    )
 
 
 def _passes(row: object, name: str, filters: dict[str, str]) -> bool:
@@ -163,8 +167,8 @@ def _passes(row: object, name: str, filters: dict[str, str]) -> bool:
     return all(str(row.get(field)).lower() == value for field, value in filters.items())
 
 
-def _wrong_type(name: str, wanted: str) -> ApiError:
-    return ApiError(400, "INVALID_PARAMETER_TYPE", f"The parameter {name} must be {wanted}")
+def _wrong_type(name: str, wanted: str) -> ErrorReply:
+    return ErrorReply(400, "INVALID_PARAMETER_TYPE", f"The parameter {name} must be {wanted}")
 
 
 _VM_2023 = "2023-03-13"
@@ -178,26 +182,26 @@ SERVICES = {
 """What stands behind ``/api/v2/{service}``, by the service's name."""
 
 
-def perform(asked: Asked, *, service: str, action: str, content_type: str) -> bytes:
-    """Answer what was asked with the members of ``response``, or raise ``ApiError``.
+def perform(request: ApiRequest, *, service: str, action: str, content_type: str) -> bytes:
+    """Answer what was asked with the members of ``response``, or raise ``ErrorReply``.
 
     No code is documented for a wrong media type, an unknown action or version, or a body that is
     no JSON; those used here are the nearest that are.
     """
     media, _, charset = content_type.lower().partition(";")
     if media.strip() != "application/json" or charset.strip() not in ("", "charset=utf-8"):
-        raise ApiError(
+        raise ErrorReply(
             415, "INVALID_PARAMETER_VALUE", "Content-Type must be application/json in UTF-8"
         )
-    offered = SERVICES.get(service) if service == asked.world.service else None
-    found = offered.actions.get(action) if offered else None
-    if offered is None or found is None or asked.version not in offered.versions:
-        raise ApiError(
+    offered = SERVICES.get(service) if service == request.world.service else None
+    action_function = offered.actions.get(action) if offered else None
+    if offered is None or action_function is None or request.version not in offered.versions:
+        raise ErrorReply(
             401,
             "AUTHFAILURE_UNAUTHORIZED_OPERATION",
-            f"There is no {action or 'action'} in version {asked.version or '(none)'}"
+            f"There is no {action or 'action'} in version {request.version or '(none)'}"
             f" of {service}, or you may not use it",
         )
-    if asked.parameters is None:
-        raise ApiError(400, "INVALID_PARAMETER_TYPE", "The body must be a JSON object")
-    return found(asked)
+    if request.parameters is None:
+        raise ErrorReply(400, "INVALID_PARAMETER_TYPE", "The body must be a JSON object")
+    return action_function(request)

@@ -1,17 +1,17 @@
-"""What was asked of the simulator and what came of it."""
+"""The calls that the simulator got and how it answered them."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from syncer.simulator.actions import DEFAULT_PAGE_SIZE
 
 
-@dataclass(slots=True, kw_only=True)
-class Call:
+class CallRecord(msgspec.Struct, kw_only=True):
     """One call of an action, as it was asked; the answer is filled in when it is known.
 
     ``page_num`` and ``page_size`` are None for what has no pages. ``status`` stays None when the
@@ -40,7 +40,7 @@ class Call:
         return bool(self.image_ids)
 
     def describe(self, parameters: dict[str, Any]) -> None:
-        """Take what is worth knowing from the body, whatever it holds."""
+        """Fill in zone, ids and page from the body, whatever it holds."""
         zone, ids = parameters.get("zoneId"), parameters.get("imageIds")
         self.zone = zone if isinstance(zone, str) else None
         if isinstance(ids, list):
@@ -52,17 +52,17 @@ class Call:
 
 
 class CallLog:
-    """The calls of late and figures about all of them. ``keep`` bounds how many are kept."""
+    """The latest calls, and figures about all calls. ``keep`` bounds how many are kept."""
 
     def __init__(self, keep: int | None = None) -> None:
         self._keep = keep
-        self.calls: list[Call] = []
+        self.calls: list[CallRecord] = []
         self.running = 0
         self.peak = 0
         self.connections = 0
         self._answers: Counter[str] = Counter()
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: CallRecord) -> None:
         """Note a call that has come in."""
         self.running += 1
         self.peak = max(self.peak, self.running)
@@ -70,7 +70,7 @@ class CallLog:
             del self.calls[: self._keep]
         self.calls.append(call)
 
-    def end(self, call: Call, now: float) -> None:
+    def end(self, call: CallRecord, now: float) -> None:
         """Note that a call is over."""
         call.finished = now
         self.running -= 1

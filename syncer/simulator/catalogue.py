@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import string
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _ALPHABET = (string.ascii_letters + string.digits).encode()
-# Maps random bytes to letters at the speed of C; the slight bias of the modulo harms nobody.
+# Maps random bytes to letters at the speed of C; the slight bias of the modulo does no harm.
 _TO_LETTERS = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 _PUBLIC_LETTERS = 25
 _CUSTOM_LETTERS = 8
@@ -186,7 +184,7 @@ def new_row(rng: Random) -> dict[str, Any]:
     )
 
 
-def changed_fields(rng: Random, row: dict[str, Any]) -> dict[str, object]:
+def new_values(rng: Random, row: dict[str, Any]) -> dict[str, object]:
     """Fields with new values, as a vendor would change them; each differs from what ``row`` has."""
     size, status = row.get("imageSize"), row.get("imageStatus")
     version, name = row.get("imageVersion"), row.get("imageName")

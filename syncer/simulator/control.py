@@ -3,53 +3,42 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from syncer.simulator.kinds import COMMON, KINDS
-from syncer.simulator.operations import OPERATIONS
-
-if TYPE_CHECKING:
-    from syncer.simulator.server import Simulator
+from syncer.simulator.kinds import COMMON_OPTIONS, FAULT_KINDS
+from syncer.simulator.operations import OPERATIONS, Controlled, operate
 
 PATH = "/_control"
 _EXAMPLE = '{"op": "add_fault", "fault": "status=503,times=3"}'
 
 
-async def answer(sim: Simulator, request: web.BaseRequest) -> web.Response:
+async def answer(sim: Controlled, request: web.BaseRequest) -> web.Response:
     """Answer GET with help and state, POST by doing what its body says."""
     if request.method == "GET":
         return _json(200, {"help": _help(), "state": _state(sim)})
     if request.method != "POST":
         return _json(405, {"error": "GET shows help and state, POST does an operation"})
     try:
-        given = json.loads(await request.read())
-        done = msgspec.convert(given, OPERATIONS).run(sim)
+        result = operate(sim, json.loads(await request.read()))
     except msgspec.ValidationError as error:
         return _json(400, {"error": f"{error}. GET {PATH} lists the operations"})
     except (ValueError, TypeError, LookupError) as error:
         return _json(400, {"error": str(error)})
-    return _json(200, {"ok": True, **done})
+    return _json(200, {"ok": True, **result})
 
 
 def _help() -> dict[str, Any]:
-    operations = {}
-    for kind in OPERATIONS.__args__:
-        fields = " ".join(
-            field.name if field.required else f"[{field.name}]"
-            for field in msgspec.structs.fields(kind)
-        )
-        operations[f"{kind.__struct_config__.tag} {fields}".strip()] = kind.__doc__
     return {
         "use": f"POST {PATH} with JSON such as " + _EXAMPLE,
-        "operations": operations,
-        "faults": [*(kind.usage for kind in KINDS.values()), COMMON],
+        "operations": {operation.usage: operation.help for operation in OPERATIONS},
+        "faults": [*(kind.usage for kind in FAULT_KINDS.values()), COMMON_OPTIONS],
     }
 
 
-def _state(sim: Simulator) -> dict[str, Any]:
+def _state(sim: Controlled) -> dict[str, Any]:
     return {
         "service": sim.world.service,
         "seed": sim.world.seed,

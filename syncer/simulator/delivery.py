@@ -1,4 +1,4 @@
-"""How an answer gets onto the wire, whole or spoiled."""
+"""How an answer gets onto the wire, as it should be or damaged by a fault."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import contextlib
 import socket
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import msgspec
 from aiohttp import web
 
 from syncer.simulator import replies
-from syncer.simulator.replies import Reply
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from syncer.simulator.faults import Fault
+from syncer.simulator.faults import InjectedFault
+from syncer.simulator.replies import HttpReply
 
 _MIB = 2**20
 _CHUNK = 2**16
@@ -39,48 +35,48 @@ _GARBAGE = {
 }
 
 
-def replace(fault: Fault, request_id: str, endpoint: str) -> Reply | None:
+def fault_reply(fault: InjectedFault, request_id: str, endpoint: str) -> HttpReply | None:
     """Return the answer a fault gives in place of the real one, if it gives one at all."""
     kind = fault.kind
     if kind in ("status", "throttle"):
         return _status(fault, request_id)
     if kind == "garbage":
-        return Reply(status=200, body=_GARBAGE[fault.text])
+        return HttpReply(status=200, body=_GARBAGE[fault.text])
     if kind == "error_in_200":
         return replies.failure(request_id, 200, fault.text, "simulated fault")
     if kind == "not_found":
         return replies.failure(request_id, 404, *_NOT_FOUND[fault.text])
     if kind == "challenge":
         headers = {"cf-mitigated": "challenge", "Server": "cloudflare"}
-        return replies.page(403, "Just a moment...", headers)
+        return replies.html_page(403, "Just a moment...", headers)
     if kind == "blocked":
-        return replies.page(451, "Unavailable For Legal Reasons")
+        return replies.html_page(451, "Unavailable For Legal Reasons")
     if kind == "redirect":
-        return replies.page(302, "Found", {"Location": fault.text or f"{endpoint}/elsewhere"})
+        return replies.html_page(302, "Found", {"Location": fault.text or f"{endpoint}/elsewhere"})
     return None
 
 
-def _status(fault: Fault, request_id: str) -> Reply:
+def _status(fault: InjectedFault, request_id: str) -> HttpReply:
     status = 429 if fault.kind == "throttle" else int(fault.number)
     after = fault.value if fault.kind == "throttle" else fault.retry_after
     headers = {} if after is None else {"Retry-After": str(after)}
     if fault.html:
-        return replies.page(status, f"{status} simulated fault", headers)
+        return replies.html_page(status, f"{status} simulated fault", headers)
     code = fault.code or replies.usual_code(status)
     return replies.failure(request_id, status, code, "simulated fault", headers)
 
 
-def whole(reply: Reply, date: str) -> web.Response:
+def respond(reply: HttpReply, date: str) -> web.Response:
     """Return an answer as it should be."""
     return web.Response(status=reply.status, body=reply.body, headers=_headers(reply, date))
 
 
-async def hang() -> None:
+async def wait_forever() -> None:
     """Wait until whoever asked goes away, or the simulator ends."""
     await asyncio.Event().wait()
 
 
-def reset(request: web.BaseRequest) -> web.Response:
+def reset_connection(request: web.BaseRequest) -> web.Response:
     """Break the connection so that the client sees a reset."""
     transport = request.transport
     if transport is not None:
@@ -91,28 +87,28 @@ def reset(request: web.BaseRequest) -> web.Response:
     return web.Response()
 
 
-async def spoiled(
-    request: web.BaseRequest, reply: Reply, date: str, fault: Fault
+async def send_damaged(
+    request: web.BaseRequest, reply: HttpReply, date: str, fault: InjectedFault
 ) -> web.StreamResponse:
-    """Send an answer in the way a fault of its body has it."""
+    """Send an answer damaged as a fault of its body says."""
     if fault.kind == "content_type":
-        return whole(msgspec.structs.replace(reply, content_type=fault.text), date)
+        return respond(msgspec.structs.replace(reply, content_type=fault.text), date)
     response = await _begin(request, reply, date, length=len(reply.body))
     if fault.kind == "drip":
         return await _drip(response, reply, fault.number)
     await response.write(reply.body[: int(len(reply.body) * fault.number)])
     if fault.kind == "stall":
-        await hang()
+        await wait_forever()
     if fault.reset:
         await asyncio.sleep(_FLUSH)
-        return reset(request)
+        return reset_connection(request)
     response.force_close()
     if request.transport is not None:
         request.transport.close()
     return response
 
 
-async def _drip(response: web.StreamResponse, reply: Reply, every: float) -> web.StreamResponse:
+async def _drip(response: web.StreamResponse, reply: HttpReply, every: float) -> web.StreamResponse:
     for place in range(len(reply.body)):
         await response.write(reply.body[place : place + 1])
         await asyncio.sleep(every)
@@ -120,25 +116,27 @@ async def _drip(response: web.StreamResponse, reply: Reply, every: float) -> web
     return response
 
 
-async def big_body(
+async def send_big_body(
     request: web.BaseRequest, request_id: str, date: str, mib: float
 ) -> web.StreamResponse:
-    """Send a reply of so many MiB without saying beforehand how long it is."""
-    response = await _begin(request, Reply(status=200, body=b""), date, length=None)
+    """Send a reply of ``mib`` MiB without announcing its length."""
+    response = await _begin(request, HttpReply(status=200, body=b""), date, length=None)
     for chunk in _padded(request_id, mib):
         await response.write(chunk)
     await response.write_eof()
     return response
 
 
-async def gzip_bomb(_: web.BaseRequest, request_id: str, date: str, mib: float) -> web.Response:
-    """Return a small compressed reply that swells to so many MiB."""
-    body = await asyncio.to_thread(_squeezed, request_id, mib)
-    return whole(Reply(status=200, body=body, headers={"Content-Encoding": "gzip"}), date)
+async def send_gzip_bomb(
+    _: web.BaseRequest, request_id: str, date: str, mib: float
+) -> web.Response:
+    """Return a small compressed reply that grows to ``mib`` MiB when it is unpacked."""
+    body = await asyncio.to_thread(_compressed, request_id, mib)
+    return respond(HttpReply(status=200, body=body, headers={"Content-Encoding": "gzip"}), date)
 
 
 def _padded(request_id: str, mib: float) -> Iterator[bytes]:
-    """Yield a reply that would be a fine one, were it not for its size."""
+    """Yield a reply in chunks, with nothing wrong but its size."""
     start = replies.success(request_id, b'"dataSet":[],"totalCount":0,"padding":"')
     yield start.body.removesuffix(b"}}")
     left = int(mib * _MIB)
@@ -148,14 +146,14 @@ def _padded(request_id: str, mib: float) -> Iterator[bytes]:
     yield b'"}}'
 
 
-def _squeezed(request_id: str, mib: float) -> bytes:
-    squeeze = zlib.compressobj(wbits=_GZIP)
-    parts = [squeeze.compress(chunk) for chunk in _padded(request_id, mib)]
-    return b"".join((*parts, squeeze.flush()))
+def _compressed(request_id: str, mib: float) -> bytes:
+    compressor = zlib.compressobj(wbits=_GZIP)
+    parts = [compressor.compress(chunk) for chunk in _padded(request_id, mib)]
+    return b"".join((*parts, compressor.flush()))
 
 
 async def _begin(
-    request: web.BaseRequest, reply: Reply, date: str, *, length: int | None
+    request: web.BaseRequest, reply: HttpReply, date: str, *, length: int | None
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers=_headers(reply, date))
     if length is None:
@@ -166,5 +164,5 @@ async def _begin(
     return response
 
 
-def _headers(reply: Reply, date: str) -> dict[str, str]:
+def _headers(reply: HttpReply, date: str) -> dict[str, str]:
     return {"Content-Type": reply.content_type, "Date": date, **reply.headers}

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 
-from syncer.simulator.kinds import COMMON, KINDS, Kind
+from syncer.core import glob
+from syncer.simulator.kinds import COMMON_OPTIONS, FAULT_KINDS, FaultKind
 
 _PAGES = re.compile(r"(?P<first>[1-9]\d*)(?P<range>-(?P<last>[1-9]\d*)?)?")
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """One thing that goes wrong; ``Fault("status", 503, zone="FRA-*", times=3)``.
+class InjectedFault(msgspec.Struct, frozen=True):
+    """One thing that goes wrong; ``InjectedFault("status", 503, zone="FRA-*", times=3)``.
 
-    ``kind`` and ``value`` are explained by ``KINDS``. Then comes which calls are hit: ``action``
-    and ``zone`` are globs, several joined by ``|``; ``page`` is ``2``, ``"2-4"`` or ``"3-"``;
-    ``by_id`` true hits only calls that name ``imageIds``, false only those that do not; of those
-    calls the first ``after`` are spared, then ``times`` are hit (all without a number), each with
-    ``probability``. The rest are details that some kinds understand. Raises ``ValueError``, saying
-    what is wrong, when it is made.
+    ``kind`` and ``value`` are explained by ``FAULT_KINDS``. Then comes which calls are hit:
+    ``action`` and ``zone`` are globs, several joined by ``|``; ``page`` is ``2``, ``"2-4"`` or
+    ``"3-"``; ``by_id`` true hits only calls that name ``imageIds``, false only those that do not;
+    of those calls the first ``after`` are spared, then ``times`` are hit (None: all), each with
+    ``probability``. The rest are details that some kinds understand. Making one raises
+    ``ValueError``, saying what is wrong.
     """
 
     kind: str
@@ -42,9 +42,9 @@ class Fault(msgspec.Struct, frozen=True):
     reset: bool = False
 
     def __post_init__(self) -> None:
-        kind = KINDS.get(self.kind)
+        kind = FAULT_KINDS.get(self.kind)
         if kind is None:
-            raise ValueError(f"unknown fault {self.kind!r}; known are {', '.join(KINDS)}")
+            raise ValueError(f"unknown fault {self.kind!r}; known are {', '.join(FAULT_KINDS)}")
         msgspec.structs.force_setattr(self, "value", kind.read(self.value))
         for name in ("code", "retry_after", "html", "ids", "changed", "replace", "reset"):
             if getattr(self, name) not in (None, False) and name not in kind.details:
@@ -62,9 +62,9 @@ class Fault(msgspec.Struct, frozen=True):
             raise ValueError(f"probability is above 0 and at most 1, not {self.probability}")
 
     @property
-    def about(self) -> Kind:
+    def about(self) -> FaultKind:
         """What is known of its kind."""
-        return KINDS[self.kind]
+        return FAULT_KINDS[self.kind]
 
     @property
     def number(self) -> float:
@@ -80,12 +80,12 @@ class Fault(msgspec.Struct, frozen=True):
         """Whether the zone glob takes in this zone; a call without a zone only by ``*``."""
         if zone is None:
             return self.zone == "*"
-        return matches(zone, self.zone)
+        return matches_any(self.zone, zone)
 
     def covers(self, *, action: str, zone: str | None, page: int | None, by_id: bool) -> bool:
         """Whether such a call is among those it hits, counting and chance apart."""
         kind = self.about
-        if not matches(action, self.action) or kind.action not in (None, action):
+        if not matches_any(self.action, action) or kind.action not in (None, action):
             return False
         # The zones that a fault of DescribeZones names are those it hides, not the call's.
         if kind.action != "DescribeZones" and not self.covers_zone(zone):
@@ -105,7 +105,7 @@ class Fault(msgspec.Struct, frozen=True):
         return ",".join(parts)
 
     @classmethod
-    def parse(cls, text: str) -> Fault:
+    def parse(cls, text: str) -> InjectedFault:
         """Read ``KIND[=VALUE][,NAME=VALUE]...``; raises ``ValueError`` saying what is wrong.
 
         A name alone means true, as in ``status=502,html``. Values cannot hold a comma.
@@ -114,14 +114,15 @@ class Fault(msgspec.Struct, frozen=True):
         kind, _, value = first.partition("=")
         if not kind:
             raise ValueError(f"a fault is KIND[=VALUE][,NAME=VALUE]..., not {text!r}")
-        if kind not in KINDS:
-            raise ValueError(f"unknown fault {kind!r}; known are {', '.join(KINDS)}")
+        if kind not in FAULT_KINDS:
+            raise ValueError(f"unknown fault {kind!r}; known are {', '.join(FAULT_KINDS)}")
         options: dict[str, Any] = {}
         for part in rest:
             name, equals, given = part.partition("=")
             if name not in _OPTIONS:
                 raise ValueError(
-                    f"unknown option {name!r} in {text!r}; {KINDS[kind].usage}. {COMMON}"
+                    f"unknown option {name!r} in {text!r}; {FAULT_KINDS[kind].usage}."
+                    f" {COMMON_OPTIONS}"
                 )
             if name in options:
                 raise ValueError(f"option {name} is given twice in {text!r}")
@@ -129,8 +130,10 @@ class Fault(msgspec.Struct, frozen=True):
         return cls(kind, value if "=" in first else None, **options)
 
 
-_OPTIONS = tuple(Fault.__struct_fields__[2:])
-_DEFAULTS = dict(zip(Fault.__struct_fields__[1:], Fault.__struct_defaults__, strict=True))
+_OPTIONS = tuple(InjectedFault.__struct_fields__[2:])
+_DEFAULTS = dict(
+    zip(InjectedFault.__struct_fields__[1:], InjectedFault.__struct_defaults__, strict=True)
+)
 _BOOLEAN = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -148,9 +151,9 @@ def _option(name: str, given: str) -> object:
     return given
 
 
-def matches(text: str, globs: str) -> bool:
+def matches_any(globs: str, text: str) -> bool:
     """Whether ``text`` matches one of the globs joined by ``|``."""
-    return any(fnmatchcase(text, glob) for glob in globs.split("|"))
+    return any(glob.matches(pattern, text) for pattern in globs.split("|"))
 
 
 def _covers_page(pages: str, page: int | None) -> bool:

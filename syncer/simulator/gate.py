@@ -1,16 +1,13 @@
-"""Who may ask, and how often."""
+"""Who may call, and how often."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
 
-from syncer.simulator.limits import Bucket
-from syncer.simulator.replies import ApiError
+from syncer.simulator.limits import TokenBucket
+from syncer.simulator.replies import ErrorReply
 from syncer.simulator.signature import verify
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
 
 
 class Gate:
@@ -35,22 +32,22 @@ class Gate:
         self.tokens = set(tokens)
         self._clock = clock
         self._ticks = ticks
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, TokenBucket] = {}
         self.limit(rate, burst, retry_after=retry_after)
 
     def limit(self, rate: float | None, burst: float | None, *, retry_after: bool) -> None:
-        """Set the limit of every credential; raises ``ValueError`` for one that is none."""
+        """Set the limit of every credential; ``ValueError`` where one of the two is too low."""
         most = max(1.0, rate or 1.0) if burst is None else burst
         if rate is not None:
-            Bucket(rate, most, self._ticks)  # what is wrong with the limit shows here
+            TokenBucket(rate, most, self._ticks)  # raises for a limit that is none
             for bucket in self._buckets.values():
                 bucket.change(rate, most)
         self.rate, self.burst, self.retry_after = rate, most, retry_after
 
-    def enter(self, method: str, headers: Mapping[str, str], body: bytes) -> str:
-        """Return who asks, or raise ``ApiError``."""
+    def admit(self, method: str, headers: Mapping[str, str], body: bytes) -> str:
+        """Return who calls, or raise ``ErrorReply``."""
         if method != "POST":
-            raise ApiError(
+            raise ErrorReply(
                 405,
                 "INVALID_PARAMETER_VALUE",  # nothing is documented for this
                 f"{method} is not supported, only POST is",
@@ -70,9 +67,9 @@ class Gate:
 
     def _take(self, who: str, rate: float) -> None:
         if who not in self._buckets:
-            self._buckets[who] = Bucket(rate, self.burst, self._ticks)
+            self._buckets[who] = TokenBucket(rate, self.burst, self._ticks)
         if wait := self._buckets[who].take():
-            raise ApiError(
+            raise ErrorReply(
                 429,
                 "REQUEST_LIMIT_EXCEEDED",
                 "The request rate limit is exceeded",

@@ -1,4 +1,4 @@
-"""Rows as no document shows them, and as some server will send them one day."""
+"""Rows that no document shows, and that a server may send all the same."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ HOSTILE: Final[dict[str, Callable[[Row, str], list[object]]]] = {
 WORDS: Final = (*HOSTILE, "all")
 
 
-def spoil(row: object, name: str, what: str) -> list[object]:
-    """Return what stands in the place of a row; ``all`` is each kind in turn."""
+def make_hostile(row: object, name: str, what: str) -> list[object]:
+    """Return the rows sent in place of a row; ``all`` is each kind in turn."""
     if not isinstance(row, dict) or name not in row:
         return [row]
     if what != "all":
         return HOSTILE[what](row, name)
-    spoilt: list[object] = []
+    rows: list[object] = []
     for number, kind in enumerate(HOSTILE.values()):
-        spoilt += kind(row | {name: f"{row[name]}-{number}"}, name)
-    return spoilt
+        rows += kind(row | {name: f"{row[name]}-{number}"}, name)
+    return rows

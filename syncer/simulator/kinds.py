@@ -10,19 +10,19 @@ import msgspec
 
 from syncer.simulator.hostile import WORDS
 
-COMMON = (
+COMMON_OPTIONS = (
     "Any fault also takes zone=GLOB|GLOB, action=GLOB, page=2 or 2-4 or 3-, by_id=true|false,"
     " times=N (then it is over), after=N (calls spared first), probability=0.2 or 20%"
 )
-"""What is true of the options of every kind."""
+"""The options that every kind takes."""
 
 Effect = Literal["answer", "body", "shape", "delay"]
-"""``answer`` takes the place of the real answer, ``body`` spoils how it is sent, ``shape`` changes
+"""``answer`` takes the place of the real answer, ``body`` damages how it is sent, ``shape`` changes
 what it holds, ``delay`` makes it late. A call gets the first fault that matches of the first two
 together, and all that match of the other two."""
 
 
-class Kind(msgspec.Struct, frozen=True, kw_only=True):
+class FaultKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of fault.
 
     ``value`` names what stands after ``=``: a number (``least`` to ``most``), one of ``words``, or
@@ -87,123 +87,125 @@ _ZONES = "DescribeZones"
 _LISTS = ("list", "null", "absent")
 
 _ALL = (
-    Kind(
+    FaultKind(
         name="status", effect="answer", value="HTTP", number=int, least=200, most=599,
         required=True, details=("code", "html", "retry_after"),
         summary="that HTTP status with the API's error code for it (code=), or an HTML body",
     ),
-    Kind(
+    FaultKind(
         name="throttle", effect="answer", value="RETRY-AFTER", details=("code", "html"),
         summary="429 REQUEST_LIMIT_EXCEEDED, with Retry-After when a value is given",
     ),
-    Kind(name="reset", effect="answer", summary="the connection is reset before any answer"),
-    Kind(name="hang", effect="answer", summary="no answer ever, until the client goes away"),
-    Kind(
+    FaultKind(name="reset", effect="answer", summary="the connection is reset before any answer"),
+    FaultKind(name="hang", effect="answer", summary="no answer ever, until the client goes away"),
+    FaultKind(
         name="truncate", effect="body", value="SHARE", number=float, most=0.999, default=0.5,
         details=("reset",),
         summary="only this share of the body is sent (half), then the connection closes; reset:"
         " it is reset",
     ),
-    Kind(
+    FaultKind(
         name="stall", effect="body", value="SHARE", number=float, most=0.999, default=0.5,
         summary="only this share of the body is sent (half), then nothing more, ever",
     ),
-    Kind(
+    FaultKind(
         name="content_type", effect="body", value="TYPE", default="text/html",
         summary="the right body under another Content-Type (text/html)",
     ),
-    Kind(
+    FaultKind(
         name="drip", effect="body", value="SECONDS", number=float, least=0.001, most=_DAY,
         default=0.5,
-        summary="the body comes one byte every so many seconds (0.5)",
+        summary="the body comes one byte every SECONDS (0.5)",
     ),
-    Kind(
+    FaultKind(
         name="garbage", effect="answer", value="text|html|empty|array|binary",
         words=("text", "html", "empty", "array", "binary"), default="text",
         summary="200 with a body that is no JSON object",
     ),
-    Kind(
+    FaultKind(
         name="error_in_200", effect="answer", value="CODE", default="INTERNAL_SERVER_ERROR",
         summary="200 with an error's code and message (INTERNAL_SERVER_ERROR)",
     ),
-    Kind(
+    FaultKind(
         name="not_found", effect="answer", value="zone|image|resource",
         words=("zone", "image", "resource"), default="zone", action=_IMAGES,
         summary="404 for the zone (INVALID_ZONE_NOT_FOUND), the image or the resource",
     ),
-    Kind(
+    FaultKind(
         name="challenge", effect="answer",
         summary="403 with cf-mitigated: challenge and HTML, as Cloudflare sends it",
     ),
-    Kind(name="blocked", effect="answer", summary="451 with HTML: blocked by a security policy"),
-    Kind(
+    FaultKind(
+        name="blocked", effect="answer", summary="451 with HTML: blocked by a security policy"
+    ),
+    FaultKind(
         name="redirect", effect="answer", value="URL",
         summary="302 to that address (by default to /elsewhere of the simulator)",
     ),
-    Kind(
+    FaultKind(
         name="big_body", effect="answer", value="MIB", number=float, least=0.001, most=_MIB,
         default=64.0,
-        summary="200 with a body of so many MiB (64), in chunks of undeclared total length",
+        summary="200 with a body of MIB mebibytes (64), in chunks of undeclared total length",
     ),
-    Kind(
+    FaultKind(
         name="gzip_bomb", effect="answer", value="MIB", number=float, least=0.001, most=_MIB,
         default=64.0,
-        summary="200 with a small gzip body that swells to so many MiB (64)",
+        summary="200 with a small gzip body that unpacks to MIB mebibytes (64)",
     ),
-    Kind(
+    FaultKind(
         name="latency", effect="delay", value="SECONDS", number=float, most=_DAY, required=True,
-        summary="the answer comes so many seconds later",
+        summary="the answer comes SECONDS later",
     ),
-    Kind(
+    FaultKind(
         name="slow", effect="delay", value="SECONDS", number=float, most=_DAY, default=1.0,
-        summary="as latency, one second unless told",
+        summary="as latency, one second unless given",
     ),
-    Kind(
+    FaultKind(
         name="total", effect="shape", value="+N|-N|N|omitted|string|null", required=True,
         pattern=r"[+-]?\d+|omitted|string|null", action=_IMAGES,
         summary="totalCount is off by N, or N, or left out, or a string, or null",
     ),
-    Kind(
+    FaultKind(
         name="page_cap", effect="shape", value="N", number=int, least=1, required=True,
         action=_IMAGES, summary="pages hold at most N rows, silently; offsets go by N too",
     ),
-    Kind(
+    FaultKind(
         name="omit", effect="shape", value="N|N%", pattern=r"\d+%?", details=("ids",),
         action=_IMAGES, listings_only=True,
         summary="N images (1), or those whose id matches ids=GLOB, are never listed nor counted"
         ", but returned when asked for by id",
     ),
-    Kind(
+    FaultKind(
         name="duplicate", effect="shape", value="N", number=int, least=1, default=1,
         details=("changed", "replace"), action=_IMAGES,
         summary="the zone's first N rows (1) come again at the end of the page; changed: with"
         " another name; replace: in the place of the page's last N rows",
     ),
-    Kind(
+    FaultKind(
         name="reorder", effect="shape", value="zone|page", words=("zone", "page"), default="zone",
         action=_IMAGES, summary="rows are shuffled anew at each call, over the zone or the page",
     ),
-    Kind(
+    FaultKind(
         name="empty_listing", effect="shape", value="list|null|absent", words=_LISTS,
         default="list", action=_IMAGES, listings_only=True,
         summary="no images and totalCount 0; dataSet is [], null or left out",
     ),
-    Kind(
+    FaultKind(
         name="hostile", effect="shape", value="WHAT", words=WORDS, required=True,
         details=("ids",),
         summary="the first row of each page, or those whose id matches ids=GLOB, hold what no"
         f" document shows: {', '.join(WORDS)}",
     ),
-    Kind(
+    FaultKind(
         name="hide_zone", effect="shape", action=_ZONES,
         summary="zones matching zone=GLOB are left out of DescribeZones, but still answer",
     ),
-    Kind(
+    FaultKind(
         name="empty_zones", effect="shape", value="list|null|absent", words=_LISTS,
         default="list", action=_ZONES,
         summary="DescribeZones names no zone; zoneSet is [], null or left out",
     ),
 )  # fmt: skip
 
-KINDS = {kind.name: kind for kind in _ALL}
+FAULT_KINDS = {kind.name: kind for kind in _ALL}
 """Every kind of fault by its name."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 _ROUNDING = 1e-9  # of adding up fractions of a token
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: it starts full with ``burst`` tokens and gains ``rate`` tokens a second.
 
     A call takes one whole token or is refused; a refused call takes nothing.
@@ -27,7 +24,7 @@ class Bucket:
         self._since = clock()
 
     def change(self, rate: float, burst: float) -> None:
-        """Set another limit; the tokens that there are stay, as far as they fit."""
+        """Set another limit; the tokens in the bucket stay, up to the new burst."""
         _check(rate, burst)
         self._gain()
         self._rate, self._burst, self._tokens = rate, burst, min(self._tokens, burst)

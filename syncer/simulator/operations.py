@@ -1,226 +1,159 @@
-"""What the control address can do, each operation a class whose docstring is its help."""
+"""What the control address can do: a table with an entry for each operation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from syncer.simulator.server import Simulator
-
-
-_A_DAY = 86_400_000
-
-
-class _Op(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", frozen=True):
-    """An operation; a subclass's fields are the request's, ``run`` does it."""
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        raise NotImplementedError
-
-
-class _AddImage(_Op, tag="add_image", frozen=True):
-    """Add an image; fields left out are made up."""
-
-    zone: str
-    fields: dict[str, Any] = {}
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        return {"id": sim.world.add_image(self.zone, **self.fields)}
-
-
-class _AddRow(_Op, tag="add_row", frozen=True):
-    """Add anything to a listing, even what is no object."""
-
-    zone: str
-    row: Any
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        return {"id": sim.world.add_row(self.zone, self.row)}
-
-
-class _ChangeImage(_Op, tag="change_image", frozen=True):
-    """Set fields of an image."""
-
-    zone: str
-    id: str
-    fields: dict[str, Any]
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.world.change_image(self.zone, self.id, **self.fields)
-        return {}
-
-
-class _RemoveImage(_Op, tag="remove_image", frozen=True):
-    """Take an image away."""
-
-    zone: str
-    id: str
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.world.remove_image(self.zone, self.id)
-        return {}
-
-
-class _RestoreImage(_Op, tag="restore_image", frozen=True):
-    """Bring back an image that was removed."""
-
-    zone: str
-    id: str
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.world.restore_image(self.zone, self.id)
-        return {}
-
-
-class _Images(_Op, tag="images", frozen=True):
-    """Show the images a zone really has."""
-
-    zone: str
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        return {"images": sim.world.images(self.zone)}
-
-
-class _AddZone(_Op, tag="add_zone", frozen=True):
-    """Add a zone with so many images; without an id the next free one."""
-
-    zone: str | None = None
-    images: int = 0
-    fields: dict[str, Any] = {}
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        return {"zone": sim.world.add_zone(self.zone, images=self.images, **self.fields)}
-
-
-class _ChangeZone(_Op, tag="change_zone", frozen=True):
-    """Set fields of a zone."""
-
-    zone: str
-    fields: dict[str, Any]
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.world.change_zone(self.zone, **self.fields)
-        return {}
-
-
-class _RemoveZone(_Op, tag="remove_zone", frozen=True):
-    """Let the API know a zone no more."""
-
-    zone: str
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.world.remove_zone(self.zone)
-        return {}
-
-
-class _RestoreZone(_Op, tag="restore_zone", frozen=True):
-    """Bring back a zone that was removed."""
-
-    zone: str
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.world.restore_zone(self.zone)
-        return {}
-
-
-class _Drift(_Op, tag="drift", frozen=True):
-    """Make a small random change of the world."""
-
-    seed: int = 0
-    appear: int = 3
-    change: int = 3
-    remove: int = 2
-    zones: list[str] | None = None
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        done = sim.world.drift(
-            self.seed, appear=self.appear, change=self.change, remove=self.remove, zones=self.zones
-        )
-        return msgspec.structs.asdict(done)
-
-
-class _AddFault(_Op, tag="add_fault", frozen=True):
-    """Arm a fault, written KIND[=VALUE][,NAME=VALUE]...; gives its number."""
-
-    fault: str
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        return {"number": sim.add_fault(self.fault)}
-
-
-class _RemoveFault(_Op, tag="remove_fault", frozen=True):
-    """Take one fault away."""
-
-    number: int
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.remove_fault(self.number)
-        return {}
-
-
-class _ClearFaults(_Op, tag="clear_faults", frozen=True):
-    """Take all faults away."""
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.clear_faults()
-        return {}
-
-
-class _SetRate(_Op, tag="set_rate", frozen=True):
-    """Set the rate limit of each credential, in calls a second; null takes it away."""
-
-    rate: float | None
-    burst: float | None = None
-    retry_after: bool = False
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.gate.limit(self.rate, self.burst, retry_after=self.retry_after)
-        return {}
-
-
-class _SetClockSkew(_Op, tag="set_clock_skew", frozen=True):
-    """Let the server's clock be so many seconds ahead."""
-
-    seconds: float
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.skew = self.seconds
-        return {}
-
-
-class _SetLatency(_Op, tag="set_latency", frozen=True):
-    """Let each answer take so many milliseconds."""
-
-    milliseconds: float
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        if not 0 <= self.milliseconds < _A_DAY:
-            raise ValueError(f"a latency is from 0 to {_A_DAY} ms, not {self.milliseconds}")
-        sim.latency = self.milliseconds / 1000
-        return {}
-
-
-class _Stats(_Op, tag="stats", frozen=True):
-    """Show how many calls there were and what they got."""
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        return {"stats": sim.log.stats()}
-
-
-class _ResetStats(_Op, tag="reset_stats", frozen=True):
-    """Count calls anew."""
-
-    def run(self, sim: Simulator) -> dict[str, Any]:
-        sim.reset_stats()
-        return {}
-
-
-OPERATIONS = (
-    _AddImage | _AddRow | _ChangeImage | _RemoveImage | _RestoreImage | _Images
-    | _AddZone | _ChangeZone | _RemoveZone | _RestoreZone | _Drift
-    | _AddFault | _RemoveFault | _ClearFaults | _SetRate | _SetClockSkew | _SetLatency
-    | _Stats | _ResetStats
+from syncer.simulator.calls import CallLog
+from syncer.simulator.faultbook import FaultBook
+from syncer.simulator.gate import Gate
+from syncer.simulator.world import World
+
+_DAY = 86_400_000  # milliseconds
+
+
+class Controlled(Protocol):
+    """The parts of a running simulator that an operation reads or changes."""
+
+    world: World
+    faults: FaultBook
+    gate: Gate
+    log: CallLog
+    skew: float
+    latency: float
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation.
+
+    ``usage`` is its name, then the members of its request, in brackets those that may be left out;
+    ``_MEMBERS`` has their types. ``run`` gets the simulator and the request; what it returns is
+    added to the reply.
+    """
+
+    usage: str
+    help: str
+    run: Callable[[Controlled, Any], dict[str, Any] | None]
+
+
+def _set_skew(sim: Controlled, request: Any) -> None:  # noqa: ANN401 - a request's type is made here
+    sim.skew = request.seconds
+
+
+def _set_latency(sim: Controlled, request: Any) -> None:  # noqa: ANN401 - as above
+    if not 0 <= request.milliseconds < _DAY:
+        raise ValueError(f"a latency is from 0 to {_DAY} ms, not {request.milliseconds}")
+    sim.latency = request.milliseconds / 1000
+
+
+OPERATIONS: Final = (
+    Operation(
+        usage="add_image zone [fields]", help="Add an image; fields left out are made up.",
+        run=lambda sim, request: {"id": sim.world.add_image(request.zone, **request.fields)}),
+    Operation(
+        usage="add_row zone row", help="Add anything to a listing, even what is no object.",
+        run=lambda sim, request: {"id": sim.world.add_row(request.zone, request.row)}),
+    Operation(
+        usage="change_image zone id fields", help="Set fields of an image.",
+        run=lambda sim, request: sim.world.change_image(
+            request.zone, request.id, **request.fields)),
+    Operation(
+        usage="remove_image zone id", help="Remove an image.",
+        run=lambda sim, request: sim.world.remove_image(request.zone, request.id)),
+    Operation(
+        usage="restore_image zone id", help="Bring back an image that was removed.",
+        run=lambda sim, request: sim.world.restore_image(request.zone, request.id)),
+    Operation(
+        usage="images zone", help="Show the images a zone really has.",
+        run=lambda sim, request: {"images": sim.world.images(request.zone)}),
+    Operation(
+        usage="add_zone [zone] [images] [fields]",
+        help="Add a zone with that number of images; without an id it is the next free one.",
+        run=lambda sim, request: {
+            "zone": sim.world.add_zone(request.zone, images=request.images, **request.fields)}),
+    Operation(
+        usage="change_zone zone fields", help="Set fields of a zone.",
+        run=lambda sim, request: sim.world.change_zone(request.zone, **request.fields)),
+    Operation(
+        usage="remove_zone zone", help="Remove a zone from what the API knows.",
+        run=lambda sim, request: sim.world.remove_zone(request.zone)),
+    Operation(
+        usage="restore_zone zone", help="Bring back a zone that was removed.",
+        run=lambda sim, request: sim.world.restore_zone(request.zone)),
+    Operation(
+        usage="drift [seed] [appear] [change] [remove] [zones]",
+        help="Make a small random change of the world.",
+        run=lambda sim, request: msgspec.structs.asdict(
+            sim.world.drift(**msgspec.structs.asdict(request)))),
+    Operation(
+        usage="add_fault fault",
+        help="Arm a fault, written KIND[=VALUE][,NAME=VALUE]...; gives its number.",
+        run=lambda sim, request: {"number": sim.faults.add(request.fault)}),
+    Operation(
+        usage="remove_fault number", help="Remove one fault.",
+        run=lambda sim, request: sim.faults.remove(request.number)),
+    Operation(
+        usage="clear_faults", help="Remove all faults.",
+        run=lambda sim, _: sim.faults.clear()),
+    Operation(
+        usage="set_rate rate [burst] [retry_after]",
+        help="Set the rate limit of each credential, in calls a second; null removes it.",
+        run=lambda sim, request: sim.gate.limit(
+            request.rate, request.burst, retry_after=request.retry_after)),
+    Operation(
+        usage="set_clock_skew seconds", help="Set how many seconds the server's clock is ahead.",
+        run=_set_skew),
+    Operation(
+        usage="set_latency milliseconds", help="Set the milliseconds before each answer.",
+        run=_set_latency),
+    Operation(
+        usage="stats", help="Show how many calls there were and what they got.",
+        run=lambda sim, _: {"stats": sim.log.stats()}),
+    Operation(
+        usage="reset_stats", help="Count calls anew.", run=lambda sim, _: sim.log.reset()),
 )  # fmt: skip
-"""Every operation, told apart by the member ``op``."""
+"""Every operation, in the order the help shows them."""
+
+_MEMBERS: Final[dict[str, tuple[Any, Any]]] = {
+    "zone": (str, None), "id": (str, None), "row": (Any, None), "fields": (dict[str, Any], {}),
+    "images": (int, 0), "seed": (int, 0), "appear": (int, 3), "change": (int, 3),
+    "remove": (int, 2), "zones": (list[str], None), "fault": (str, None), "number": (int, None),
+    "rate": (float | None, None), "burst": (float, None), "retry_after": (bool, False),
+    "seconds": (float, None), "milliseconds": (float, None),
+}  # fmt: skip
+"""The type of each member of a request, and its value where it may be left out and is."""
+
+
+def _request_of(operation: Operation) -> type[msgspec.Struct]:
+    """Return the type of an operation's requests."""
+    name, *members = operation.usage.split()
+    fields: list[Any] = []
+    for member in members:
+        bare = member.strip("[]")
+        kind, default = _MEMBERS[bare]
+        if bare == member:
+            fields.append((bare, kind))
+        else:
+            fields.append((bare, kind | None if default is None else kind, default))
+    return msgspec.defstruct(
+        name, fields, tag_field="op", tag=name, forbid_unknown_fields=True, frozen=True
+    )
+
+
+_BY_REQUEST: Final = {_request_of(operation): operation for operation in OPERATIONS}
+_ANY_REQUEST: Final[Any] = functools.reduce(operator.or_, _BY_REQUEST)
+
+
+def operate(sim: Controlled, request: object) -> dict[str, Any]:
+    """Do what a request says and return what its reply holds.
+
+    Raises ``msgspec.ValidationError`` for a request that is none, and ``ValueError``,
+    ``TypeError`` or ``LookupError`` for one that cannot be done.
+    """
+    found = msgspec.convert(request, _ANY_REQUEST)
+    return _BY_REQUEST[type(found)].run(sim, found) or {}

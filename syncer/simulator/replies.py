@@ -23,7 +23,7 @@ _CODES = {
 _FIRST_SERVER_ERROR = 500
 
 
-class ApiError(Exception):
+class ErrorReply(Exception):
     """The API's refusal of a request, with its HTTP status and code."""
 
     def __init__(
@@ -35,12 +35,12 @@ class ApiError(Exception):
         self.message = message
         self.headers = headers or {}
 
-    def reply(self, request_id: str) -> Reply:
+    def reply(self, request_id: str) -> HttpReply:
         """Return what the client gets."""
         return failure(request_id, self.status, self.code, self.message, self.headers)
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP answer; ``code`` is the API's error code in it, if it has one."""
 
     status: int
@@ -55,27 +55,29 @@ def usual_code(status: int) -> str:
     return _CODES.get(status) or _CODES[500 if status >= _FIRST_SERVER_ERROR else 400]
 
 
-def success(request_id: str, fields: bytes) -> Reply:
+def success(request_id: str, fields: bytes) -> HttpReply:
     """Answer an action with ``fields``: its members of ``response``, already written as JSON."""
     identity = b'"requestId":"%s"' % request_id.encode()
     body = b"".join(
         (b"{", identity, b',"response":{', identity, b"," if fields else b"", fields, b"}}")
     )
-    return Reply(status=200, body=body)
+    return HttpReply(status=200, body=body)
 
 
 def failure(
     request_id: str, status: int, code: str, message: str, headers: dict[str, str] | None = None
-) -> Reply:
+) -> HttpReply:
     """Answer with an error: flat, without ``response``."""
     body = json.dumps({"requestId": request_id, "code": code, "message": message}).encode()
-    return Reply(status=status, body=body, headers=headers or {}, code=code)
+    return HttpReply(status=status, body=body, headers=headers or {}, code=code)
 
 
-def page(status: int, title: str, headers: dict[str, str] | None = None) -> Reply:
+def html_page(status: int, title: str, headers: dict[str, str] | None = None) -> HttpReply:
     """Answer with an HTML page, as what stands in front of the API does."""
     text = (
         f"<!DOCTYPE html><html><head><title>{title}</title></head>"
         f"<body><h1>{title}</h1><p>simulated</p></body></html>"
     )
-    return Reply(status=status, body=text.encode(), headers=headers or {}, content_type=HTML_TYPE)
+    return HttpReply(
+        status=status, body=text.encode(), headers=headers or {}, content_type=HTML_TYPE
+    )

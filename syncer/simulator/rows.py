@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from syncer.simulator import catalogue
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def render_rows(rows: Iterable[object]) -> bytes:
@@ -30,7 +28,7 @@ def _render(row: object) -> bytes:
         return json.dumps(row, separators=(",", ":")).encode()
 
 
-class Zone:
+class SimulatedZone:
     """A zone, its images (made when first needed) and its pages as they were last rendered."""
 
     __slots__ = ("_count", "_made", "_rows", "hidden", "pages", "removed", "row")

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
 from email.utils import formatdate
 from random import Random
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 from aiohttp import web
 
 from syncer.simulator import control, delivery, replies
-from syncer.simulator.actions import Asked, UnknownIds, perform
-from syncer.simulator.calls import Call, CallLog, read_body
-from syncer.simulator.faultbook import Chosen, FaultBook
-from syncer.simulator.faults import Fault
+from syncer.simulator.actions import ApiRequest, perform
+from syncer.simulator.calls import CallLog, CallRecord, read_body
+from syncer.simulator.faultbook import ChosenFaults, FaultBook
+from syncer.simulator.faults import InjectedFault
 from syncer.simulator.gate import Gate
-from syncer.simulator.replies import ApiError, Reply
+from syncer.simulator.options import DEFAULT_OPTIONS, SimulatorOptions
+from syncer.simulator.replies import ErrorReply, HttpReply
 from syncer.simulator.world import World
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-DEFAULT_ACCESS_KEYS: Mapping[str, str] = {"simulator": "simulator-secret"}
-"""The key pair that is accepted when none is given."""
 
 _PREFIX = "/api/v2/"
 _BACKLOG = 1024
@@ -37,71 +30,30 @@ _SHUTDOWN = 0.05  # seconds; a call that hangs on purpose would use up any amoun
 class Simulator:
     """An API server for one world; ``async with Simulator(world) as sim`` runs it.
 
-    Args:
-        world: what it answers from; it may be changed while the simulator runs.
-        access_keys: secrets by access key id.
-        tokens: bearer tokens that are accepted.
-        host: a loopback address; anything else raises ``ValueError``.
-        port: 0 for any free port.
-        latency: seconds before each answer.
-        rate: calls per second for each credential, without a limit when None.
-        burst: tokens of that limit's bucket; the rate, but at least 1, unless given.
-        retry_after: whether a refusal by that limit carries Retry-After.
-        unknown_ids: whether ids the zone does not have are left out or make the call a 404.
-        most_ids: how many ids a call may name.
-        default_version: the version of a call without X-ZC-Version, which is refused when None.
-        faults: what goes wrong from the beginning.
-        seed: of request ids and of all chance.
-        skew: how many seconds the server's clock is ahead.
-        ticks: the monotonic clock of the rate limit, in seconds.
-        on_call: called before each answer is made; it may change the world.
-        keep_calls: how many calls are kept at least; all when None.
-
+    ``world``, ``skew``, ``latency``, ``on_call`` and the faults may be changed while it runs.
     """
 
-    def __init__(
-        self,
-        world: World,
-        *,
-        access_keys: Mapping[str, str] = DEFAULT_ACCESS_KEYS,
-        tokens: Collection[str] = (),
-        host: str = "127.0.0.1",
-        port: int = 0,
-        latency: float = 0.0,
-        rate: float | None = None,
-        burst: float | None = None,
-        retry_after: bool = False,
-        unknown_ids: UnknownIds = "omit",
-        most_ids: int = 100,
-        default_version: str | None = None,
-        faults: Iterable[Fault | str] = (),
-        seed: int = 0,
-        skew: float = 0.0,
-        ticks: Callable[[], float] = time.monotonic,
-        on_call: Callable[[Call], None] | None = None,
-        keep_calls: int | None = None,
-    ) -> None:
-        self.host = _loopback(host)
-        self.port = port
+    def __init__(self, world: World, options: SimulatorOptions = DEFAULT_OPTIONS) -> None:
+        self.options = options
+        self.host = options.host
+        self.port = options.port
         self.world = world
-        self.skew = skew
+        self.skew = options.skew
+        self.latency = options.latency
+        self.on_call = options.on_call
         self.gate = Gate(
-            access_keys=access_keys,
-            tokens=tokens,
-            rate=rate,
-            burst=burst,
-            retry_after=retry_after,
+            access_keys=options.access_keys,
+            tokens=options.tokens,
+            rate=options.rate,
+            burst=options.burst,
+            retry_after=options.retry_after,
             clock=self.clock,
-            ticks=ticks,
+            ticks=options.ticks,
         )
-        self.latency = latency
-        self.unknown_ids = unknown_ids
-        self.most_ids = most_ids
-        self.default_version = default_version
-        self.on_call = on_call
+        seed = options.seed
         self._rng = Random(f"{seed}/simulator")  # noqa: S311 - sample data, not a secret
-        self.faults = FaultBook(Random(f"{seed}/faults"), faults)  # noqa: S311 - as above
-        self.log = CallLog(keep_calls)
+        self.faults = FaultBook(Random(f"{seed}/faults"), options.faults)  # noqa: S311 - as above
+        self.log = CallLog(options.keep_calls)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
@@ -133,10 +85,8 @@ class Simulator:
         """Its base URL, for ``ZENLAYER_ENDPOINT``."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-    # --- looking -------------------------------------------------------------------------------
-
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[CallRecord]:
         """Calls of actions in the order they came in."""
         return self.log.calls
 
@@ -158,21 +108,17 @@ class Simulator:
         """Return the time of the server's clock, in UNIX seconds."""
         return time.time() + self.skew
 
-    # --- faults --------------------------------------------------------------------------------
-
-    def add_fault(self, fault: Fault | str) -> int:
+    def add_fault(self, fault: InjectedFault | str) -> int:
         """Arm a fault, given as it is or as a line, and return its number."""
         return self.faults.add(fault)
 
     def remove_fault(self, number: int) -> None:
-        """Take one fault away; ``LookupError`` when there is none of that number."""
+        """Remove one fault; ``LookupError`` when there is none of that number."""
         self.faults.remove(number)
 
     def clear_faults(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         self.faults.clear()
-
-    # --- answering -----------------------------------------------------------------------------
 
     def _connected(self) -> asyncio.Protocol:
         if self._server is None:
@@ -190,12 +136,12 @@ class Simulator:
                 "OPERATION_FAILED_RESOURCE_NOT_FOUND",
                 f"There is nothing at {request.path}; calls go to {_PREFIX}vm",
             )
-            return delivery.whole(reply, self._date())
+            return delivery.respond(reply, self._date())
         body = await request.read()
-        call = Call(
+        call = CallRecord(
             service=request.path.removeprefix(_PREFIX),
             action=request.headers.get("X-ZC-Action", ""),
-            version=request.headers.get("X-ZC-Version", self.default_version or ""),
+            version=request.headers.get("X-ZC-Version", self.options.default_version or ""),
             zone=None,
             page_num=None,
             page_size=None,
@@ -210,21 +156,21 @@ class Simulator:
             self.log.end(call, time.monotonic())
 
     async def _answer(
-        self, request: web.BaseRequest, body: bytes, call: Call
+        self, request: web.BaseRequest, body: bytes, call: CallRecord
     ) -> web.StreamResponse:
         parameters = read_body(body)
         call.describe(parameters or {})
-        refusal: Reply | None = None
+        refusal: HttpReply | None = None
         try:
-            call.who = self.gate.enter(request.method, request.headers, body)
-        except ApiError as error:
+            call.who = self.gate.admit(request.method, request.headers, body)
+        except ErrorReply as error:
             refusal = error.reply(call.request_id)
         if self.latency > 0:
             await asyncio.sleep(self.latency)
         if self.on_call is not None:
             self.on_call(call)
         if refusal is not None:
-            return self._whole(call, refusal)
+            return self._respond(call, refusal)
         chosen = self.faults.choose(
             action=call.action, zone=call.zone, page=call.page_num, by_id=call.by_id
         )
@@ -232,68 +178,59 @@ class Simulator:
         if chosen.delay > 0:
             await asyncio.sleep(chosen.delay)
         if chosen.answer is not None:
-            return await self._spoil(request, call, chosen.answer)
+            return await self._answer_by_fault(request, call, chosen.answer)
         try:
-            reply = self._act(request, call, parameters, chosen)
-        except ApiError as error:
+            reply = self._perform(request, call, parameters, chosen)
+        except ErrorReply as error:
             reply = error.reply(call.request_id)
         if chosen.body is None:
-            return self._whole(call, reply)
+            return self._respond(call, reply)
         call.status, call.code = reply.status, reply.code
-        return await delivery.spoiled(request, reply, self._date(), chosen.body)
+        return await delivery.send_damaged(request, reply, self._date(), chosen.body)
 
-    def _act(
+    def _perform(
         self,
         request: web.BaseRequest,
-        call: Call,
+        call: CallRecord,
         parameters: dict[str, Any] | None,
-        chosen: Chosen,
-    ) -> Reply:
-        asked = Asked(
+        chosen: ChosenFaults,
+    ) -> HttpReply:
+        api_request = ApiRequest(
             world=self.world,
             version=call.version,
             parameters=parameters,
             shapes=chosen.shapes,
             rng=self._rng,
-            unknown_ids=self.unknown_ids,
-            most_ids=self.most_ids,
+            unknown_ids=self.options.unknown_ids,
+            most_ids=self.options.most_ids,
         )
         fields = perform(
-            asked,
+            api_request,
             service=call.service,
             action=call.action,
             content_type=request.headers.get("Content-Type", ""),
         )
         return replies.success(call.request_id, fields)
 
-    async def _spoil(
-        self, request: web.BaseRequest, call: Call, fault: Fault
+    async def _answer_by_fault(
+        self, request: web.BaseRequest, call: CallRecord, fault: InjectedFault
     ) -> web.StreamResponse:
         if fault.kind == "hang":
-            await delivery.hang()
+            await delivery.wait_forever()
         if fault.kind in ("hang", "reset"):
-            return delivery.reset(request)
-        if (reply := delivery.replace(fault, call.request_id, self.endpoint)) is not None:
-            return self._whole(call, reply)
+            return delivery.reset_connection(request)
+        if (reply := delivery.fault_reply(fault, call.request_id, self.endpoint)) is not None:
+            return self._respond(call, reply)
         call.status = 200
-        send = delivery.big_body if fault.kind == "big_body" else delivery.gzip_bomb
+        send = delivery.send_big_body if fault.kind == "big_body" else delivery.send_gzip_bomb
         return await send(request, call.request_id, self._date(), fault.number)
 
-    def _whole(self, call: Call, reply: Reply) -> web.Response:
+    def _respond(self, call: CallRecord, reply: HttpReply) -> web.Response:
         call.status, call.code = reply.status, reply.code
-        return delivery.whole(reply, self._date())
+        return delivery.respond(reply, self._date())
 
     def _date(self) -> str:
         return formatdate(self.clock(), usegmt=True)
 
     def _request_id(self) -> str:
         return f"T{uuid.UUID(int=self._rng.getrandbits(128), version=4)}".upper()
-
-
-def _loopback(host: str) -> str:
-    """Return the address to listen on; ``localhost`` may stand for two, so it is made one."""
-    address = "127.0.0.1" if host == "localhost" else host
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(address).is_loopback:
-            return address
-    raise ValueError(f"the simulator listens on loopback addresses only, not on {host!r}")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 import enum
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, islice
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from syncer.simulator import catalogue
-from syncer.simulator.rows import Zone
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from syncer.simulator.rows import SimulatedZone
 
 
 class _Absent(enum.Enum):
@@ -23,7 +21,7 @@ class _Absent(enum.Enum):
 
 
 ABSENT: Final = _Absent.ABSENT
-"""Given as a field's value to ``change_image``: take the field out of the row."""
+"""Given as a field's value to ``change_image``: remove the field from the row."""
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +42,7 @@ class World:
     def __init__(self, *, seed: int = 0, service: str = "vm") -> None:
         self.seed = seed
         self.service = service
-        self._zones: dict[str, Zone] = {}
+        self._zones: dict[str, SimulatedZone] = {}
         self._rng = Random(f"{seed}/{service}/later")  # noqa: S311 - sample data, not a secret
 
     @classmethod
@@ -70,8 +68,6 @@ class World:
         for zone_id in dict.fromkeys([*first, *sizes]):
             world.add_zone(zone_id, images=sizes.get(zone_id, images))
         return world
-
-    # --- reading -------------------------------------------------------------------------------
 
     def zones(self) -> list[str]:
         """Ids of the zones that exist now."""
@@ -111,8 +107,6 @@ class World:
         """Render every page of every zone now, for a benchmark; returns the bytes that are held."""
         return sum(zone.prerender(page_size) for zone in self._zones.values())
 
-    # --- changing images -----------------------------------------------------------------------
-
     def add_image(self, zone: str, /, **fields: object) -> str:
         """Add an image and return its id; what ``fields`` leave out is made up."""
         row: dict[str, Any] = catalogue.new_row(self._rng)
@@ -132,7 +126,7 @@ class World:
         return key
 
     def remove_image(self, zone: str, image_id: str) -> None:
-        """Take an image away; ``restore_image`` brings it back."""
+        """Remove an image; ``restore_image`` brings it back."""
         found = self._zone(zone)
         self._image(zone, image_id)
         found.removed[image_id] = found.touch().pop(image_id)
@@ -146,7 +140,7 @@ class World:
         del found.removed[image_id]
 
     def change_image(self, zone: str, image_id: str, /, **fields: object) -> None:
-        """Set fields of an image; ``ABSENT`` as a value takes the field out."""
+        """Set fields of an image; ``ABSENT`` as a value removes the field."""
         row = self._image(zone, image_id)
         if not isinstance(row, dict):
             raise TypeError(f"{image_id} of zone {zone} is not an object; use replace_row")
@@ -157,10 +151,8 @@ class World:
         self._image(zone, image_id)
         self._zone(zone).touch()[image_id] = copy.deepcopy(row)
 
-    # --- changing zones ------------------------------------------------------------------------
-
     def add_zone(self, zone: str | None = None, /, *, images: int = 0, **fields: object) -> str:
-        """Add a zone with so many images and return its id; without an id the next free one."""
+        """Add a zone of ``images`` images and return its id; without an id the next free one."""
         names = catalogue.zone_names()
         if zone is None:
             zone = next((name for name in names if name not in self._zones), None)
@@ -172,23 +164,21 @@ class World:
             raise ValueError(f"a zone cannot have {images} images")
         row = catalogue.zone_row(self.seed, zone, names.get(zone, zone))
         made = (self.seed, self.service, zone)
-        self._zones[zone] = Zone(_changed(row, fields), made, images)
+        self._zones[zone] = SimulatedZone(_changed(row, fields), made, images)
         return zone
 
     def change_zone(self, zone: str, /, **fields: object) -> None:
-        """Set fields of a zone; ``ABSENT`` as a value takes the field out."""
+        """Set fields of a zone; ``ABSENT`` as a value removes the field."""
         found = self._zone(zone)
         found.row = _changed(found.row, fields)
 
     def remove_zone(self, zone: str) -> None:
-        """Let the API know the zone no more; ``restore_zone`` brings it back as it was."""
+        """Remove a zone from what the API knows; ``restore_zone`` brings it back as it was."""
         self._zone(zone).hidden = True
 
     def restore_zone(self, zone: str) -> None:
         """Bring back a zone that was removed, with its images."""
         self._zone(zone).hidden = False
-
-    # --- drift ---------------------------------------------------------------------------------
 
     def drift(
         self,
@@ -202,7 +192,7 @@ class World:
         """Make a small realistic change and return what was done.
 
         No image is both changed and removed. ``zones`` limits it to those zones. Raises
-        ``ValueError`` when there are fewer images than it shall change and remove.
+        ``ValueError`` when there are fewer images than it is to change and remove.
         """
         rng = Random(f"{seed}/drift")  # noqa: S311 - sample data, not a secret
         where = self.zones() if zones is None else list(zones)
@@ -219,7 +209,7 @@ class World:
         for zone, image_id in victims[:change]:
             row = self._image(zone, image_id)
             if isinstance(row, dict):
-                fields = catalogue.changed_fields(rng, row)
+                fields = catalogue.new_values(rng, row)
                 self.change_image(zone, image_id, **fields)
                 changed.append((zone, image_id, fields))
         for zone, image_id in victims[change:]:
@@ -232,9 +222,7 @@ class World:
             appeared=tuple(appeared), changed=tuple(changed), removed=tuple(victims[change:])
         )
 
-    # --- within --------------------------------------------------------------------------------
-
-    def _zone(self, zone: str) -> Zone:
+    def _zone(self, zone: str) -> SimulatedZone:
         try:
             return self._zones[zone]
         except KeyError:

@@ -18,7 +18,7 @@ import pytest
 
 from syncer.serve.http import State, serve
 from syncer.serve.metrics import Metrics
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
 from tests.support import rows
 
@@ -205,7 +205,9 @@ async def test_sigterm_stops_the_asking_and_keeps_what_was_read(
 ) -> None:
     """SIGTERM in mid-run: exit 3, the run is partial, what was read is stored."""
     world = World.generate(seed=2, zones=8, images=10)
-    async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
+    async with Simulator(
+        world, SimulatorOptions(access_keys={"test-key": "test-secret"})
+    ) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
         environment["SYNCER_MAX_CONCURRENCY"] = "1"
         process = await anyio.open_process(

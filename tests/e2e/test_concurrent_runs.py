@@ -12,7 +12,7 @@ import pytest
 
 from syncer.core.errors import DatabaseGone, LockHeld, Superseded
 from syncer.core.model import Fault
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store import lock
 from syncer.store.connection import Server, Timing
 from syncer.store.runs import Counts, Run, begin
@@ -140,7 +140,9 @@ async def test_a_stopped_run_keeps_what_was_read(
 ) -> None:
     """A run that is stopped asks no more, writes what it read, removes nothing, and exits 3."""
     world = World.generate(seed=9, zones=6, images=10)
-    async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
+    async with Simulator(
+        world, SimulatorOptions(access_keys={"test-key": "test-secret"})
+    ) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
         await sync()
         victim = sorted(world.images("FRA-A"))[0]

@@ -17,7 +17,7 @@ import pytest
 from syncer.core.errors import DatabaseGone, TransactionFailed
 from syncer.embedded import EmbeddedPostgres
 from syncer.serve import metrics
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store import retention
 from syncer.store.connection import Server, Timing, sql
 from syncer.store.migrate import upgrade
@@ -256,7 +256,7 @@ async def test_a_slow_database_slows_the_crawl(
     world = World.generate(seed=3, zones=40, images=5)
     async with (
         Proxy(url) as proxy,
-        Simulator(world, access_keys={"test-key": "test-secret"}) as api,
+        Simulator(world, SimulatorOptions(access_keys={"test-key": "test-secret"})) as api,
     ):
         environment["ZENLAYER_ENDPOINT"] = api.endpoint
         is_it = nth(4, BEGIN)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncer.core.model import Learnt
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
 from syncer.store.runs import begin_dry_run
 from tests.invariants import check
@@ -203,7 +203,9 @@ async def test_a_bad_day_is_survived(
     """So many calls fail at random; all is retried within the budget: exit 0, all is stored."""
     world = World.generate(seed=5, zones=60, images=20)
     keys = {"test-key": "test-secret"}
-    async with Simulator(world, access_keys=keys, faults=FAULTS[kind], seed=1) as simulator:
+    async with Simulator(
+        world, SimulatorOptions(access_keys=keys, faults=FAULTS[kind], seed=1)
+    ) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
         report = await sync(SYNCER_PAGE_SIZE="7", SYNCER_MAX_CONCURRENCY="1")
     assert (0, 60) == (report.exit_code, report.counts.zones_changed)
@@ -219,7 +221,7 @@ async def test_what_is_learnt_of_a_rate_limit_is_kept(
     assert 0 == (await sync()).exit_code
     assert [] == await db.fetch("select * from syncer.rate_limits")  # nothing was refused
     keys = {"test-key": "test-secret"}
-    async with Simulator(world, access_keys=keys, rate=50, burst=5) as simulator:
+    async with Simulator(world, SimulatorOptions(access_keys=keys, rate=50, burst=5)) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
         report = await sync(SYNCER_ACCOUNT="limited")
         refused = sum(call.status == 429 for call in simulator.calls)

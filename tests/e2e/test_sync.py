@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncer.core.model import TRACKED
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 from tests.support import assert_exact, served, stored
 
 WRITES = """
@@ -37,7 +37,9 @@ async def test_large_zones_take_exactly_one_call_a_page(
 ) -> None:
     """12 zones x 2,345 images at page size 1000: 1 + 36 calls, concurrency never above the cap."""
     world = World.generate(seed=3, zones=12, images=2345)
-    async with Simulator(world, access_keys={"test-key": "test-secret"}, latency=0.02) as simulator:
+    async with Simulator(
+        world, SimulatorOptions(access_keys={"test-key": "test-secret"}, latency=0.02)
+    ) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
         report = await sync(SYNCER_MAX_CONCURRENCY="5")
 
@@ -285,7 +287,9 @@ async def test_the_guard_withholds_many_removals(sync: Any, environment: Any, db
     """60 of 100 images gone: withheld, exit 4, until they are seen again; others join them."""
     world = World.generate(seed=5, zones=2, images=100)
     zone, other = world.zones()
-    async with Simulator(world, access_keys={"test-key": "test-secret"}) as simulator:
+    async with Simulator(
+        world, SimulatorOptions(access_keys={"test-key": "test-secret"})
+    ) as simulator:
         environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
         await sync()
         ids = sorted(world.images(zone))

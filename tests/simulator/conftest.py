@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 
 TOKEN = "tok-123"
 
@@ -88,5 +88,5 @@ async def client() -> AsyncIterator[Client]:
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
     world = World.generate(zones=4, images=50)
-    async with Simulator(world, tokens={TOKEN}) as running:
+    async with Simulator(world, SimulatorOptions(tokens={TOKEN})) as running:
         yield running

@@ -43,7 +43,7 @@ async def started(*arguments: str) -> AsyncIterator[Process]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-async def test_it_serves_until_it_is_told_to_end(client: Any, end: signal.Signals) -> None:
+async def test_it_serves_until_a_signal_ends_it(client: Any, end: signal.Signals) -> None:
     """What it prints is right and can be pasted; a signal ends it with 0 and no traceback."""
     arguments = ("--port", "0", "--zones", "2", "--images", "3", "--token", "tok-123")
     faults = ("--access-key", "my id:it's:secret", "--fault", "hang,action=DescribeImages")

@@ -43,7 +43,7 @@ async def test_images_and_zones_are_changed(client: Any, sim: Simulator) -> None
     assert world.exists("SEL-A")
 
 
-async def test_drift_tells_what_it_did(client: Any, sim: Simulator) -> None:
+async def test_drift_reports_what_it_did(client: Any, sim: Simulator) -> None:
     """The reply names the images that appeared, changed and were removed."""
     done = await ok(client, sim, "drift", seed=1, appear=2, change=1, remove=3, zones=["HKG-A"])
     assert [len(done[name]) for name in ("appeared", "changed", "removed")] == [2, 1, 3]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncer.simulator import Fault
-from syncer.simulator.kinds import KINDS
+from syncer.simulator import InjectedFault
+from syncer.simulator.kinds import FAULT_KINDS
 
 EXAMPLES = [
     "status=503,zone=FRA-*,page=2,times=3",
@@ -27,20 +27,20 @@ EXAMPLES = [
 @pytest.mark.parametrize("spec", EXAMPLES)
 def test_a_fault_is_written_as_it_is_read(spec: str) -> None:
     """Text to fault to text loses nothing."""
-    fault = Fault.parse(spec)
-    assert Fault.parse(str(fault)) == fault
+    fault = InjectedFault.parse(spec)
+    assert InjectedFault.parse(str(fault)) == fault
     assert set(str(fault).split(",")) == set(spec.split(","))
 
 
 def test_every_kind_can_be_written() -> None:
     """The table of kinds and the grammar agree; numbers and their text are one."""
-    for kind in KINDS.values():
+    for kind in FAULT_KINDS.values():
         values = {"status": "500", "latency": "1", "total": "+1", "page_cap": "5", "hostile": "nul"}
         value = values.get(kind.name)
-        fault = Fault(kind.name, value)
-        assert Fault.parse(str(fault)) == fault
+        fault = InjectedFault(kind.name, value)
+        assert InjectedFault.parse(str(fault)) == fault
         assert kind.usage.startswith(kind.name)
-    assert Fault("status", 503, page=2, retry_after=1) == Fault.parse(
+    assert InjectedFault("status", 503, page=2, retry_after=1) == InjectedFault.parse(
         "status=503, page=2, retry_after=1"
     )
 
@@ -73,7 +73,7 @@ def test_every_kind_can_be_written() -> None:
 def test_a_wrong_fault_says_what_is_wrong(spec: str, message: str | None) -> None:
     """Whoever mistypes a fault reads which part, and what it should be."""
     if message is None:
-        Fault.parse(spec)
+        InjectedFault.parse(spec)
         return
     with pytest.raises(ValueError, match=message):
-        Fault.parse(spec)
+        InjectedFault.parse(spec)

@@ -12,7 +12,7 @@ import aiohttp
 import anyio
 import pytest
 
-from syncer.simulator import Fault, Simulator
+from syncer.simulator import InjectedFault, Simulator, SimulatorOptions
 
 
 async def listing(client: Any, sim: Simulator, **body: Any) -> tuple[list[Any], Any]:
@@ -62,10 +62,10 @@ async def test_answers_are_replaced(
     for name, value in headers.items():
         assert answer.headers.get(name) == value
     assert (sim.calls[-1].status, sim.calls[-1].code) == (status, code)
-    assert sim.calls[-1].faults == (Fault.parse(spec).kind,)
+    assert sim.calls[-1].faults == (InjectedFault.parse(spec).kind,)
 
 
-async def test_a_redirect_leads_back_here_unless_told(client: Any, sim: Simulator) -> None:
+async def test_a_redirect_without_an_address_leads_back_here(client: Any, sim: Simulator) -> None:
     """Without an address a redirect names one of the simulator itself."""
     sim.add_fault("redirect")
     answer = await client.zones(sim)
@@ -136,9 +136,7 @@ async def test_the_simulator_ends_though_a_call_hangs(client: Any) -> None:
     async with anyio.create_task_group() as group:
         async with Simulator(
             World.generate(zones=1),
-            tokens={"tok-123"},
-            faults=["hang"],
-            on_call=lambda _: began.set(),
+            SimulatorOptions(tokens={"tok-123"}, faults=["hang"], on_call=lambda _: began.set()),
         ) as sim:
 
             async def ask() -> None:
@@ -174,7 +172,7 @@ async def test_drip_sends_bytes_one_by_one(client: Any, sim: Simulator) -> None:
     assert 1 < got <= 26
 
 
-async def test_a_whole_reply_can_drip(client: Any, sim: Simulator) -> None:
+async def test_a_complete_reply_can_drip(client: Any, sim: Simulator) -> None:
     """In the end every byte arrives."""
     sim.add_fault("drip=0.001")
     sim.add_fault("empty_zones")
@@ -191,7 +189,7 @@ async def test_latency_adds_up(client: Any, sim: Simulator) -> None:
     assert sim.calls[-1].faults == ("latency", "slow")
 
 
-async def test_big_body_is_as_big_as_told(client: Any, sim: Simulator) -> None:
+async def test_big_body_has_the_size_asked_for(client: Any, sim: Simulator) -> None:
     """It is well-formed, chunked and too large."""
     sim.add_fault("big_body=2")
     answer = await client.images(sim)
@@ -228,9 +226,9 @@ async def test_gzip_bomb_swells(sim: Simulator) -> None:
     ("word", "total"),
     [("+3", 53), ("-2", 48), ("17", 17), ("omitted", "none"), ("string", "50"), ("null", None)],
 )
-async def test_total_lies(client: Any, sim: Simulator, word: str, total: Any) -> None:
-    """The count is as told, on the pages it is told for, and the rows are untouched."""
-    sim.add_fault(Fault("total", word, page=2))
+async def test_the_total_can_be_wrong(client: Any, sim: Simulator, word: str, total: Any) -> None:
+    """The count is the fault's, on the pages that the fault names, and the rows are untouched."""
+    sim.add_fault(InjectedFault("total", word, page=2))
     second = (await client.images(sim, pageNum=2)).response
     assert second.get("totalCount", "none") == total
     assert len(second["dataSet"]) == 20
@@ -273,7 +271,7 @@ async def test_omit_takes_a_share_or_globs(client: Any, sim: Simulator) -> None:
 
 
 async def test_duplicates_come_at_the_end_of_the_page(client: Any, sim: Simulator) -> None:
-    """The zone's first rows come again, altered if told, in addition or in place of others."""
+    """The zone's first rows come again, altered if asked for, in addition or in place of others."""
     ids = list(sim.world.images("FRA-A"))
     number = sim.add_fault("duplicate=2,page=3")
     assert await listing(client, sim, pageNum=3) == (ids[40:] + ids[:2], 50)
@@ -357,9 +355,9 @@ async def test_probability_is_about_right_and_the_same_by_seed(client: Any) -> N
 
     runs = []
     for seed in (1, 1, 2):
-        fault = Fault("status", 500, probability=0.3)
+        fault = InjectedFault("status", 500, probability=0.3)
         async with Simulator(
-            World.generate(zones=1), tokens={"tok-123"}, faults=[fault], seed=seed
+            World.generate(zones=1), SimulatorOptions(tokens={"tok-123"}, faults=[fault], seed=seed)
         ) as sim:
             runs.append([(await client.zones(sim)).status for _ in range(100)])
     assert runs[0] == runs[1] != runs[2]

@@ -25,19 +25,21 @@ async def listed(client: Any, sim: Simulator) -> list[Any]:
 
 
 @pytest.mark.parametrize("what", WORDS)
-async def test_rows_are_spoilt_as_the_fault_says(client: Any, sim: Simulator, what: str) -> None:
+async def test_rows_become_hostile_as_the_fault_says(
+    client: Any, sim: Simulator, what: str
+) -> None:
     """Only the first row of a page is another; the page is still JSON, and the zone as it was."""
     right = await listed(client, sim)
     sim.add_fault(f"hostile={what}")
-    spoilt = await listed(client, sim)
-    added = len(spoilt) - len(right)
-    assert right[1:] == spoilt[1 + added :]
-    assert right[0] not in spoilt[: 1 + added] or what == "repeated_id"
+    hostile = await listed(client, sim)
+    added = len(hostile) - len(right)
+    assert right[1:] == hostile[1 + added :]
+    assert right[0] not in hostile[: 1 + added] or what == "repeated_id"
     sim.clear_faults()
     assert right == await listed(client, sim)
 
 
-async def test_the_rows_to_spoil_can_be_named(client: Any, sim: Simulator) -> None:
+async def test_the_rows_to_make_hostile_can_be_named(client: Any, sim: Simulator) -> None:
     """``ids=GLOB`` chooses rows; all of them here, in zones too."""
     sim.add_fault("hostile=null_id,ids=*")
     assert {None} == {row["imageId"] for row in await listed(client, sim)}
@@ -46,8 +48,8 @@ async def test_the_rows_to_spoil_can_be_named(client: Any, sim: Simulator) -> No
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_every_kind_spoils(what: str) -> None:
-    """What comes of a row is not that row alone."""
+def test_every_kind_changes_the_row(what: str) -> None:
+    """What is sent in place of a row is not that row alone."""
     row = {"imageId": "img-1", "imageName": "a", "imageSize": "30"}
     assert [row] != HOSTILE[what](row, "imageId")
     assert "img-1" == row["imageId"]

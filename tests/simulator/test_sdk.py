@@ -14,7 +14,7 @@ from zenlayercloud.vm.v20230313 import vm_client as client_2023
 from zenlayercloud.vm.v20260401 import models as models_2026
 from zenlayercloud.vm.v20260401 import vm_client as client_2026
 
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 
 OLD = (client_2023.VmClient, models_2023)
 NEW = (client_2026.VmClient, models_2026)
@@ -68,7 +68,7 @@ async def refusal(sim: Simulator, version: Any, credential: Any, **fields: Any) 
 async def test_it_reads_the_whole_world(version: Any, credential: Any) -> None:
     """The SDK, with either credential and in either version, reads exactly what is there."""
     world = World.generate(zones=3, images=50)
-    async with Simulator(world, access_keys=KEYS, tokens={"tok"}) as sim:
+    async with Simulator(world, SimulatorOptions(access_keys=KEYS, tokens={"tok"})) as sim:
         zones, found = await anyio.to_thread.run_sync(read_all, sim, version, credential)
     assert found == {zone: world.images(zone) for zone in world.zones()}
     for zone, row in zip(zones, world.zone_rows(), strict=True):
@@ -78,7 +78,9 @@ async def test_it_reads_the_whole_world(version: Any, credential: Any) -> None:
 
 async def test_it_is_refused_with_the_documented_codes() -> None:
     """A wrong secret, an unknown key or token, and a wrong parameter are named as documented."""
-    async with Simulator(World.generate(zones=1), access_keys=KEYS, tokens={"tok"}) as sim:
+    async with Simulator(
+        World.generate(zones=1), SimulatorOptions(access_keys=KEYS, tokens={"tok"})
+    ) as sim:
         wrong, unknown = Credential("key-id", "guess"), Credential("nobody", "sécret")
         assert await refusal(sim, NEW, wrong, zoneId="FRA-A") == "AUTHFAILURE_SIGNATURE_FAILURE"
         assert await refusal(sim, NEW, unknown, zoneId="FRA-A") == "AUTHFAILURE_SIGNATURE_FAILURE"
@@ -100,5 +102,5 @@ async def test_it_is_refused_with_the_documented_codes() -> None:
 async def test_clocks_too_far_apart_are_refused(shift: int) -> None:
     """More than five minutes either way is an expired signature."""
     world = World.generate(zones=1)
-    async with Simulator(world, access_keys=KEYS, skew=shift) as sim:
+    async with Simulator(world, SimulatorOptions(access_keys=KEYS, skew=shift)) as sim:
         assert await refusal(sim, NEW, PAIR, zoneId="FRA-A") == "AUTHFAILURE_SIGNATURE_EXPIRED"

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from syncer.simulator import Call, Simulator, World
+from syncer.simulator import CallRecord, Simulator, SimulatorOptions, World
 
 TOKEN = "tok-123"
 REQUEST_ID = re.compile(r"T[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
@@ -128,14 +128,14 @@ async def test_images_are_found_by_id(client: Any) -> None:
     world = World.generate(zones=2)
     mine, other = list(world.images("FRA-A")), list(world.images("HKG-A"))
     asked = [mine[3], other[0], mine[1], mine[3]]
-    async with Simulator(world, tokens={TOKEN}) as sim:
+    async with Simulator(world, SimulatorOptions(tokens={TOKEN})) as sim:
         found = (await client.images(sim, imageIds=asked)).response
         assert [row["imageId"] for row in found["dataSet"]] == [mine[1], mine[3]]
         assert found["totalCount"] == 2
         assert sim.calls[-1].image_ids == tuple(asked)
         paged = (await client.images(sim, imageIds=mine, pageSize=7, pageNum=6)).response
         assert [row["imageId"] for row in paged["dataSet"]] == mine[35:]
-    async with Simulator(world, tokens={TOKEN}, unknown_ids="error") as sim:
+    async with Simulator(world, SimulatorOptions(tokens={TOKEN}, unknown_ids="error")) as sim:
         answer = await client.images(sim, imageIds=asked)
         assert (answer.status, answer.code) == (404, "INVALID_IMAGE_NOT_FOUND")
         assert (await client.images(sim, imageIds=mine[:2])).status == 200
@@ -167,11 +167,11 @@ async def test_the_hook_comes_before_the_answer(client: Any) -> None:
     world = World.generate(zones=1, images=30)
     victim = next(iter(world.images("FRA-A")))
 
-    def hook(call: Call) -> None:
+    def hook(call: CallRecord) -> None:
         if call.page_num == 2:
             world.remove_image("FRA-A", victim)
 
-    async with Simulator(world, tokens={TOKEN}, on_call=hook) as sim:
+    async with Simulator(world, SimulatorOptions(tokens={TOKEN}, on_call=hook)) as sim:
         first = (await client.images(sim)).response
         second = (await client.images(sim, pageNum=2)).response
     assert (first["totalCount"], second["totalCount"]) == (30, 29)
@@ -183,11 +183,9 @@ async def test_the_rate_limit_is_a_token_bucket(client: Any) -> None:
     now = [100.0]
     async with Simulator(
         World.generate(zones=1),
-        tokens={TOKEN, "b"},
-        rate=2,
-        burst=3,
-        retry_after=True,
-        ticks=lambda: now[0],
+        SimulatorOptions(
+            tokens={TOKEN, "b"}, rate=2, burst=3, retry_after=True, ticks=lambda: now[0]
+        ),
     ) as sim:
         statuses = [(await client.zones(sim)).status for _ in range(5)]
         assert statuses == [200, 200, 200, 429, 429]
@@ -204,17 +202,19 @@ async def test_the_rate_limit_is_a_token_bucket(client: Any) -> None:
         assert [(await client.zones(sim)).status for _ in range(4)] == [200, 200, 200, 429]
 
 
-async def test_retry_after_is_not_sent_unless_told(client: Any) -> None:
+async def test_retry_after_is_sent_only_when_switched_on(client: Any) -> None:
     """The limit's refusal has the header only when it is switched on."""
     world = World.generate(zones=1)
-    async with Simulator(world, tokens={TOKEN}, rate=1, ticks=lambda: 0.0) as sim:
+    async with Simulator(world, SimulatorOptions(tokens={TOKEN}, rate=1, ticks=lambda: 0.0)) as sim:
         await client.zones(sim)
         assert "Retry-After" not in (await client.zones(sim)).headers
 
 
 async def test_calls_concurrency_and_connections_are_remembered(client: Any) -> None:
     """Who asked for what, when and with what result; how many at once, over how many sockets."""
-    async with Simulator(World.generate(zones=1), tokens={TOKEN}, latency=0.05) as sim:
+    async with Simulator(
+        World.generate(zones=1), SimulatorOptions(tokens={TOKEN}, latency=0.05)
+    ) as sim:
         began = time.monotonic()
         async with anyio.create_task_group() as group:
             for number in (1, 2, 3):
@@ -238,15 +238,19 @@ async def test_request_ids_are_the_same_by_seed(client: Any) -> None:
     """Two simulators with one seed give one sequence of request ids."""
     seen = []
     for seed in (1, 1, 2):
-        async with Simulator(World.generate(zones=1), tokens={TOKEN}, seed=seed) as sim:
+        async with Simulator(
+            World.generate(zones=1), SimulatorOptions(tokens={TOKEN}, seed=seed)
+        ) as sim:
             seen.append([(await client.zones(sim)).json["requestId"] for _ in range(2)])
     assert seen[0] == seen[1] != seen[2]
     assert seen[0][0] != seen[0][1]
 
 
-async def test_old_calls_are_forgotten_when_told(client: Any) -> None:
+async def test_the_calls_that_are_kept_can_be_bounded(client: Any) -> None:
     """A simulator that runs for weeks keeps a bounded number of calls, but counts them all."""
-    async with Simulator(World.generate(zones=1), tokens={TOKEN}, keep_calls=3) as sim:
+    async with Simulator(
+        World.generate(zones=1), SimulatorOptions(tokens={TOKEN}, keep_calls=3)
+    ) as sim:
         for _ in range(20):
             await client.zones(sim)
         assert 3 <= len(sim.calls) <= 6
@@ -257,12 +261,12 @@ async def test_old_calls_are_forgotten_when_told(client: Any) -> None:
 def test_it_listens_on_loopback_only(host: str) -> None:
     """Anything that others could reach is refused."""
     with pytest.raises(ValueError, match="loopback addresses only"):
-        Simulator(World.generate(zones=0), host=host)
+        Simulator(World.generate(zones=0), SimulatorOptions(host=host))
 
 
 async def test_localhost_is_one_address(client: Any) -> None:
     """``localhost`` becomes an address with one port."""
     world = World.generate(zones=1)
-    async with Simulator(world, tokens={TOKEN}, host="localhost") as sim:
+    async with Simulator(world, SimulatorOptions(tokens={TOKEN}, host="localhost")) as sim:
         assert sim.endpoint.startswith("http://127.0.0.1:")
         assert (await client.zones(sim)).status == 200

@@ -122,8 +122,8 @@ def test_what_is_read_is_a_copy() -> None:
     world.change_image("FRA-A", new, extra=changed)
     given.append(2)
     changed["deep"] = 2
-    next(iter(world.images("FRA-A").values()))["imageName"] = "spoilt"
-    assert "spoilt" not in str(world.images("FRA-A"))
+    next(iter(world.images("FRA-A").values()))["imageName"] = "altered"
+    assert "altered" not in str(world.images("FRA-A"))
     assert world.images("FRA-A")[new]["tags"] == [1]
     assert world.images("FRA-A")[new]["extra"] == {"deep": 1}
 

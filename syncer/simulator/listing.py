@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from random import Random
+from typing import Any
 
-from syncer.simulator.faults import matches
-from syncer.simulator.hostile import spoil
+from syncer.simulator.faultbook import ArmedFault
+from syncer.simulator.faults import InjectedFault, matches_any
+from syncer.simulator.hostile import make_hostile
 from syncer.simulator.rows import render_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from random import Random
 
-    from syncer.simulator.faultbook import Armed
-    from syncer.simulator.faults import Fault
-
-
-def images(
+def image_members(
     zone: str,
     rows: list[Any],
     *,
     number: int,
     size: int,
-    shapes: Sequence[Armed],
+    shapes: Sequence[ArmedFault],
     rng: Random,
 ) -> bytes:
     """Write the members of a DescribeImages reply for one page of ``rows``."""
@@ -47,12 +43,12 @@ def images(
         elif fault.kind == "reorder" and fault.text == "page":
             page = rng.sample(page, len(page))
         elif fault.kind == "hostile":
-            page = _spoilt(page, "imageId", fault)
+            page = _with_hostile(page, "imageId", fault)
     members = [_array("dataSet", page, style), _total(len(rows), shapes)]
     return b",".join(member for member in members if member)
 
 
-def zones(rows: list[dict[str, Any]], shapes: Sequence[Armed]) -> bytes:
+def zone_members(rows: list[dict[str, Any]], shapes: Sequence[ArmedFault]) -> bytes:
     """Write the members of a DescribeZones reply."""
     style = "list"
     for armed in shapes:
@@ -61,17 +57,17 @@ def zones(rows: list[dict[str, Any]], shapes: Sequence[Armed]) -> bytes:
         elif armed.fault.kind == "empty_zones":
             rows, style = [], armed.fault.text
         elif armed.fault.kind == "hostile":
-            rows = _spoilt(rows, "zoneId", armed.fault)
+            rows = _with_hostile(rows, "zoneId", armed.fault)
     return _array("zoneSet", rows, style)
 
 
-def _spoilt(rows: Sequence[Any], name: str, fault: Fault) -> list[Any]:
-    """Return rows with some of them spoilt: those that the fault names, or the first."""
+def _with_hostile(rows: Sequence[Any], name: str, fault: InjectedFault) -> list[Any]:
+    """Return rows with hostile ones in place of those that the fault names, or of the first."""
     found: list[Any] = []
     for number, row in enumerate(rows):
         text = row.get(name) if isinstance(row, dict) else None
-        hit = number == 0 if fault.ids is None else matches(str(text), fault.ids)
-        found += spoil(row, name, fault.text) if hit else [row]
+        hit = number == 0 if fault.ids is None else matches_any(fault.ids, str(text))
+        found += make_hostile(row, name, fault.text) if hit else [row]
     return found
 
 
@@ -87,7 +83,7 @@ def _array(name: str, rows: Sequence[object], style: str) -> bytes:
     return b'"%s":%s' % (name.encode(), b"null" if style == "null" else render_rows(rows))
 
 
-def _total(count: int, shapes: Sequence[Armed]) -> bytes:
+def _total(count: int, shapes: Sequence[ArmedFault]) -> bytes:
     text = str(count)
     for armed in shapes:
         if armed.fault.kind != "total":
