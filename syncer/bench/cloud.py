@@ -6,18 +6,15 @@ import random
 from hashlib import md5, sha256
 from typing import Final, Literal
 
-Drift = Literal["spread", "concentrated", "all"]
-FIELDS: Final = (
-    "imageId",
-    "imageName",
-    "imageType",
-    "imageSize",
-    "imageDescription",
-    "imageVersion",
-    "imageStatus",
-    "category",
-    "osType",
-)
+from syncer.core.model import TRACKED
+from syncer.zenlayer.sources.vm import VM
+
+DriftKind = Literal["spread", "concentrated", "all"]
+FIELDS: Final[dict[str, str]] = {
+    "image_id": "imageId",
+    **{column: name for column, name in zip(TRACKED, VM.fields, strict=True) if name is not None},
+}
+"""The API's name of an image's id and of each tracked field, by column."""
 _SYSTEMS: Final = (
     ("Ubuntu Server", "Ubuntu", "linux", ("20.04", "22.04", "24.04")),
     ("Debian", "Debian", "linux", ("11.9", "12.5", "13.0")),
@@ -36,7 +33,7 @@ class Cloud:
         self._ids = {zone: [_image_id(zone, n) for n in range(images)] for zone in self.zones}
         self._order = {zone: list(range(images)) for zone in self.zones}
         self._pages: dict[tuple[str, int, int], bytes] = {}
-        self._fields: tuple[str, ...] = FIELDS
+        self._fields: tuple[str, ...] = tuple(FIELDS)
         self._checksums: dict[str, str] = {}
         self._rounds = 0
 
@@ -54,12 +51,12 @@ class Cloud:
         return self._pages[key]
 
     def render(self, size: int) -> None:
-        """Render every page ahead, so that nobody's time is spent on it."""
+        """Render every page ahead, so that no measurement pays for it."""
         for zone in self.zones:
             for number in range(1, -(-self.total(zone) // size) + 1):
                 self.page(zone, number, size)
 
-    def drift(self, how: Drift) -> int:
+    def drift(self, how: DriftKind) -> int:
         """Change one image in a hundred (all of them for ``all``); return how many."""
         self._rounds += 1
         changed = 0
@@ -91,7 +88,9 @@ class Cloud:
     def checksum(self, zone: str) -> str:
         """Return the checksum of a zone's images, as PostgreSQL computes it of what is stored."""
         if zone not in self._checksums:
-            rows = sorted("\x1f".join(self._values(zone, n)) for n in range(self.total(zone)))
+            rows = sorted(
+                "\x1f".join(self._values(zone, n).values()) for n in range(self.total(zone))
+            )
             text = "\n".join(rows).encode()
             self._checksums[zone] = md5(text, usedforsecurity=False).hexdigest()
         return self._checksums[zone]
@@ -101,35 +100,40 @@ class Cloud:
         for key in [key for key in self._pages if key[0] == zone]:
             del self._pages[key]
 
-    def _values(self, zone: str, n: int) -> tuple[str, ...]:
+    def _values(self, zone: str, n: int) -> dict[str, str]:
+        """Return the values of an image by column, in the order of ``FIELDS``."""
         name, category, system, versions = _SYSTEMS[n % len(_SYSTEMS)]
         version = versions[n % len(versions)]
-        return (
-            self._ids[zone][n],
-            f"{name} {version} x86 64-bit",
-            "PUBLIC_IMAGE",
-            str(20 + n % 5 * 10),
-            f"{name} {version}, build {self._revisions[zone][n]}",
-            version,
-            "AVAILABLE",
-            category,
-            system,
-        )
+        values = {
+            "image_id": self._ids[zone][n],
+            "image_name": f"{name} {version} x86 64-bit",
+            "image_type": "PUBLIC_IMAGE",
+            "image_size": str(20 + n % 5 * 10),
+            "image_description": f"{name} {version}, build {self._revisions[zone][n]}",
+            "image_version": version,
+            "image_status": "AVAILABLE",
+            "category": category,
+            "os_type": system,
+        }
+        return {column: values.get(column) or f"{column} of {name}" for column in FIELDS}
 
-    def _render(self, values: tuple[str, ...]) -> bytes:
-        row = dict(zip(FIELDS, values, strict=True))
-        members = ",".join(f'"{name}":"{row[name]}"' for name in self._fields)
+    def _render(self, values: dict[str, str]) -> bytes:
+        members = ",".join(f'"{FIELDS[column]}":"{values[column]}"' for column in self._fields)
         return f"{{{members}}}".encode()
 
 
-CHECKSUMS: Final = """
-select {zone}, md5(string_agg(concat_ws(E'\\x1f', i.image_id, i.image_name, i.image_type,
-       i.image_size, i.image_description, i.image_version, i.image_status, i.category, i.os_type),
-       E'\\n' order by i.image_id collate "C"))
-from {images}
-group by {zone}
-"""
-"""What ``Cloud.checksum`` computes, of what is stored; ``i`` is a stored image."""
+def checksums_sql(*, zone: str, images: str) -> str:
+    """Return the statement that computes ``Cloud.checksum`` of what is stored, by zone.
+
+    ``images`` is what follows ``from``, with ``i`` a stored image; ``zone`` is its zone's id.
+    """
+    columns = ", ".join(f"i.{column}" for column in FIELDS)
+    return f"""
+        select {zone}, md5(string_agg(concat_ws(E'\\x1f', {columns}),
+               E'\\n' order by i.image_id collate "C"))
+        from {images}
+        group by {zone}
+    """  # noqa: S608  (names of our own)
 
 
 def _image_id(zone: str, n: int) -> str:

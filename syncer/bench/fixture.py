@@ -1,4 +1,4 @@
-"""Sets up what is measured against: a server, a PostgreSQL, a database for each measurement."""
+"""What is measured against: a server, a PostgreSQL, and a fresh database where one is wanted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ import asyncpg
 import msgspec
 from anyio.abc import Process
 
-from syncer.bench.cloud import CHECKSUMS
-from syncer.bench.measure import Asked, environment
+from syncer.bench.cloud import checksums_sql
+from syncer.bench.measure import MeasureOptions, syncer_environment
 from syncer.bench.programs import Program
 from syncer.bench.server import MAX_PAGE
 from syncer.config.machine import bare_environment
@@ -28,17 +28,15 @@ from syncer.store.migrate import upgrade
 _TEMPLATE: Final = "syncer_bench_template"
 _DATABASE: Final = "syncer_bench"
 STORED: Final = {
-    "syncer": CHECKSUMS.format(
+    "syncer": checksums_sql(
         zone="z.zone_id",
         images="""syncer_store.images as i join syncer_store.zones as z using (zone_key)
                   where i.removed_at is null""",
     ),
-    "sdk": CHECKSUMS.format(zone="i.zone_id", images="sdk.images as i"),
-    "dlt": CHECKSUMS.format(
-        zone="i.zone_id", images="dlt.images as i where i._dlt_valid_to is null"
-    ),
+    "sdk": checksums_sql(zone="i.zone_id", images="sdk.images as i"),
+    "dlt": checksums_sql(zone="i.zone_id", images="dlt.images as i where i._dlt_valid_to is null"),
 }
-"""The checksum of what each program stored, by zone."""
+"""The statement for the checksums of what each program stored, by zone."""
 _WRITTEN: Final = """
 select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint as written,
        coalesce(sum(n_dead_tup), 0)::bigint as dead
@@ -46,166 +44,199 @@ from pg_stat_user_tables where relname in ('images', 'image_history')
 """
 
 
-_FAULT_SHOWN: Final = 2000  # characters
+_ERROR_SHOWN: Final = 2000  # characters
 
 
 class WrongAnswer(SyncerError):
     """What was measured did not do its work."""
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What one measurement came to.
-
-    Seconds of wall (``whole``: of the whole process), seconds of processor, bytes of memory (0: not
-    measured) and of write-ahead log, rows of images and versions written, rows left dead by it,
-    calls that the server got and refused.
-    """
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one measurement."""
 
     wall: float
+    """Seconds by the clock."""
     whole: float
+    """The same from the start of the process to its exit."""
     cpu: float
+    """Seconds of the processor."""
     peak: int = 0
+    """The most memory the process held, in bytes; 0 where it was not measured."""
     wal: int = 0
+    """Bytes of write-ahead log."""
     written: int = 0
+    """Rows of images and versions written."""
     dead: int = 0
+    """Rows of images and versions left dead."""
     calls: int = 0
+    """Calls that the server got."""
     refused: int = 0
+    """Calls that the server refused for their rate."""
     report: dict[str, Any] = {}
+    """The run's report, where a run was measured."""
 
 
-class Stage:
-    """A server and a PostgreSQL of which each measurement gets a part. Use ``open_stage``."""
+RunModule = Callable[[Sequence[str], MeasureOptions, Mapping[str, str]], Awaitable[bytes]]
+"""Runs a Python module: its command line, its standard input, further variables; its output."""
+
+
+async def run_module(
+    command: Sequence[str], options: MeasureOptions, environment: Mapping[str, str]
+) -> bytes:
+    """Run a Python module in a process of its own and return its output.
+
+    Raises WrongAnswer where it fails.
+    """
+    process = await anyio.run_process(
+        [sys.executable, "-m", *command],
+        input=msgspec.json.encode(options),
+        check=False,
+        env={**_bare_environment(), **environment},
+    )
+    if process.returncode:
+        error = process.stderr.decode(errors="replace").strip()[-_ERROR_SHOWN:]
+        raise WrongAnswer(f"{' '.join(command)} failed (exit {process.returncode}): {error}")
+    return process.stdout
+
+
+class Fixture:
+    """A server and a PostgreSQL that measurements use one after the other. Use ``open_fixture``.
+
+    ``admin`` is a connection to a database that stays, ``url`` the database that is written to,
+    ``home`` a folder for what programs keep there, ``run`` how a module is run.
+    """
 
     def __init__(
-        self, endpoint: str, control: asyncpg.Connection[Any], url: str, home: Path
+        self,
+        *,
+        endpoint: str,
+        admin: asyncpg.Connection[Any],
+        url: str,
+        home: Path,
+        run: RunModule = run_module,
     ) -> None:
-        self._endpoint = endpoint
-        self._control = control
-        self._url = url
-        self._home = home
+        self.endpoint = endpoint
+        self.admin = admin
+        self.url = url
+        self.home = home
+        self.size = (0, 0)
+        """How many zones are served, and how many images in each."""
+        self.is_stored = False
+        """Whether syncer has stored what is served, or an earlier state of it."""
+        self._run = run
         self._databases = 0
-        self.sizes = (0, 0)
-        self.stored = False
-        self.version = ""
 
-    async def build(self, zones: int, images: int) -> None:
-        """Serve another cloud, from an empty database."""
-        self.sizes = (zones, images)
-        await self.order(build=self.sizes)
-        await self.empty()
+    async def build_cloud(self, zones: int, images: int) -> None:
+        """Serve another cloud, and begin with an empty database."""
+        self.size = (zones, images)
+        await self.change_server(build=self.size)
+        await self.empty_database()
 
-    async def order(self, **orders: Any) -> dict[str, Any]:  # noqa: ANN401  (as JSON)
-        """Change what is served."""
+    async def change_server(self, **changes: Any) -> dict[str, Any]:  # noqa: ANN401  (as JSON)
+        """Change what ``ServedCloud`` serves; return its counts and the result of the change."""
         import aiohttp  # noqa: PLC0415  (start-up)
 
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{self._endpoint}/bench", data=msgspec.json.encode(orders)) as reply,
+            session.post(f"{self.endpoint}/bench", data=msgspec.json.encode(changes)) as response,
         ):
-            told: dict[str, Any] = msgspec.json.decode(await reply.read())
-            return told
+            result: dict[str, Any] = msgspec.json.decode(await response.read())
+            return result
 
-    async def empty(self) -> None:
+    async def empty_database(self) -> None:
         """Begin with an empty database."""
-        await self._control.execute(f"drop database if exists {_DATABASE} with (force)")
-        await self._control.execute(f"create database {_DATABASE} template {_TEMPLATE}")
-        await self._control.execute("checkpoint")
+        await self.admin.execute(f"drop database if exists {_DATABASE} with (force)")
+        await self.admin.execute(f"create database {_DATABASE} template {_TEMPLATE}")
+        await self.admin.execute("checkpoint")
         self._databases += 1
-        self.stored = False
+        self.is_stored = False
 
-    async def settle(self) -> None:
+    async def vacuum(self) -> None:
         """Do what PostgreSQL would do by itself in time: vacuum, analyse, write out."""
         async with self._connected() as connection:
             await connection.execute("vacuum analyze")
-        await self._control.execute("checkpoint")
+        await self.admin.execute("checkpoint")
 
     async def measure(
         self, kind: str, *, concurrency: int = 16, max_rate: float | None = None
-    ) -> Sample:
-        """Measure one thing in a process of its own."""
-        zones, images = self.sizes
-        asked = Asked(
-            endpoint=self._endpoint,
-            database=self._url,
+    ) -> Measurement:
+        """Measure one of ``measure.MEASURES`` in a process of its own."""
+        zones, images = self.size
+        options = MeasureOptions(
+            endpoint=self.endpoint,
+            database=self.url,
             concurrency=concurrency,
             zones=zones,
             images=images,
             max_rate=max_rate,
         )
-        told, spent = await self._run(("syncer.bench.measure", kind), asked)
-        return msgspec.convert({**spent, **msgspec.json.decode(told)}, Sample)
+        output, figures = await self._measured(("syncer.bench.measure", kind), options, {})
+        return msgspec.convert({**figures, **msgspec.json.decode(output)}, Measurement)
 
-    async def run(self, program: Program) -> Sample:
-        """Measure a whole program, from its start to its end."""
-        # What it keeps at home is worth nothing without its database.
-        home = str(self._home / str(self._databases))
-        environ = {
-            **environment(self._endpoint, self._url),
+    async def measure_program(self, program: Program) -> Measurement:
+        """Measure a program from its start to its exit."""
+        # A home for each database: what a program keeps there refers to what it stored.
+        home = str(self.home / str(self._databases))
+        environment = {
+            **syncer_environment(self.endpoint, self.url),
             "HOME": home,
             "DLT_DATA_DIR": home,
             **program.environment,
         }
-        asked = Asked(endpoint=self._endpoint, database=self._url)
-        _, spent = await self._run(program.command, asked, environ)
-        return msgspec.convert({**spent, "wall": spent["whole"]}, Sample)
+        options = MeasureOptions(endpoint=self.endpoint, database=self.url)
+        _, figures = await self._measured(program.command, options, environment)
+        return msgspec.convert({**figures, "wall": figures["whole"]}, Measurement)
 
-    async def _run(
-        self, command: Sequence[str], asked: Asked, environ: Mapping[str, str] | None = None
+    async def _measured(
+        self, command: Sequence[str], options: MeasureOptions, environment: Mapping[str, str]
     ) -> tuple[bytes, dict[str, float]]:
-        """Run a Python module; return its output, and what was spent meanwhile."""
-        before, cpu = await self._state(), _cpu_of_children()
+        """Run a Python module; return its output, and the figures of what happened meanwhile."""
+        before, cpu = await self._counts(), _cpu_of_children()
         started = anyio.current_time()
-        told = await self._output(command, asked, environ or {})
+        output = await self._run(command, options, environment)
         whole, cpu = anyio.current_time() - started, _cpu_of_children() - cpu
-        after = await self._state()
-        spent = {name: after[name] - before[name] for name in after}
-        return told, {**spent, "whole": whole, "cpu": cpu}
+        after = await self._counts()
+        differences = {name: after[name] - before[name] for name in after}
+        return output, {**differences, "whole": whole, "cpu": cpu}
 
-    async def _output(
-        self, command: Sequence[str], asked: Asked, environ: Mapping[str, str]
-    ) -> bytes:
-        done = await anyio.run_process(
-            [sys.executable, "-m", *command],
-            input=msgspec.json.encode(asked),
-            check=False,
-            env={**_bare_environment(), **environ},
-        )
-        if done.returncode:
-            fault = done.stderr.decode(errors="replace").strip()[-_FAULT_SHOWN:]
-            raise WrongAnswer(f"{' '.join(command)} failed (exit {done.returncode}): {fault}")
-        return done.stdout
-
-    async def _state(self) -> dict[str, int]:
+    async def _counts(self) -> dict[str, int]:
         async with self._connected() as connection:
             [row] = await connection.fetch(_WRITTEN)
             wal = await connection.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
-        told = await self.order()
+        served = await self.change_server()
         return {
             "wal": int(wal),
             "written": row["written"],
             "dead": row["dead"],
-            "calls": told["calls"],
-            "refused": told["refused"],
+            "calls": served["calls"],
+            "refused": served["refused"],
         }
 
-    async def check(self, sample: Sample, stored: str = "syncer") -> None:
-        """Compare what was read and stored with what is served. Raises WrongAnswer."""
-        zones, images = self.sizes
+    async def check(self, measurement: Measurement, stored: str = "syncer") -> None:
+        """Compare what was read and stored with what is served. Raises WrongAnswer.
+
+        ``stored`` is a key of ``STORED``.
+        """
+        zones, images = self.size
         pages = zones * -(-images // MAX_PAGE)
-        answered = sample.calls - sample.refused
+        answered = measurement.calls - measurement.refused
         if answered < 1 + pages:  # the zones are asked for too
             raise WrongAnswer(f"{pages} pages are served, but {answered} calls were answered")
-        served = (await self.order(checksums=True))["checksums"]
+        served = (await self.change_server(checksums=True))["checksums"]
         async with self._connected() as connection:
             found = dict(await connection.fetch(STORED[stored]))
         if served != found:
             wrong = sorted({*served, *found} - dict(served.items() & found.items()).keys())
             raise WrongAnswer(f"what is stored is not what is served: {len(wrong)} zones differ")
-        self.stored = self.stored or stored == "syncer"
+        self.is_stored = self.is_stored or stored == "syncer"
+
+    async def postgres_version(self) -> str:
+        """Return the version of the PostgreSQL that is written to."""
+        return str(await self.admin.fetchval("show server_version"))
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        connection = await asyncpg.connect(self._url)
+        connection = await asyncpg.connect(self.url)
         try:
             yield connection
         finally:
@@ -213,29 +244,26 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def open_stage(url: str | None, pg_bin: str | None) -> AsyncIterator[Stage]:
-    """Start a server, and a PostgreSQL unless one is given by URL."""
+async def open_fixture(url: str | None, pg_bin: str | None) -> AsyncIterator[Fixture]:
+    """Start a server, and a PostgreSQL unless one is given; drop the databases at the end."""
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncer-bench-")))
         dsn = url
         if dsn is None:
             dsn = await stack.enter_async_context(_postgres(home / "postgres", pg_bin))
-        control = await asyncpg.connect(dsn)
-        stack.push_async_callback(control.close)
+        admin = await asyncpg.connect(dsn)
+        stack.push_async_callback(admin.close)
         for name in (_DATABASE, _TEMPLATE):
-            await control.execute(f"drop database if exists {name} with (force)")
-            stack.push_async_callback(
-                control.execute, f"drop database if exists {name} with (force)"
-            )
-        await control.execute(f"create database {_TEMPLATE}")
+            await admin.execute(f"drop database if exists {name} with (force)")
+            stack.push_async_callback(admin.execute, f"drop database if exists {name} with (force)")
+        await admin.execute(f"create database {_TEMPLATE}")
         await upgrade(Server(_of(dsn, _TEMPLATE)))
         endpoint = await stack.enter_async_context(_server())
-        stage = Stage(endpoint, control, _of(dsn, _DATABASE), home)
-        stage.version = str(await control.fetchval("show server_version"))
-        yield stage
+        yield Fixture(endpoint=endpoint, admin=admin, url=_of(dsn, _DATABASE), home=home)
 
 
 def _of(dsn: str, database: str) -> str:
+    """Return the URL of another database of the same server."""
     head, _, rest = dsn.partition("://")
     place, _, path = rest.partition("/")
     return f"{head}://{place}/{database}{path[path.find('?') :] if '?' in path else ''}"
@@ -243,7 +271,7 @@ def _of(dsn: str, database: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _postgres(home: Path, pg_bin: str | None) -> AsyncIterator[str]:
-    # Nothing but what is measured writes: no autovacuum. ``Stage.settle`` does its work.
+    # No autovacuum: only what is measured writes. ``Fixture.vacuum`` does its work.
     async with EmbeddedPostgres(
         home,
         pg_bin=pg_bin,
@@ -254,15 +282,15 @@ async def _postgres(home: Path, pg_bin: str | None) -> AsyncIterator[str]:
 
 
 def _cpu_of_children() -> float:
-    """Return the seconds of processor of all that ended."""
+    """Return the seconds of the processor that child processes took which have ended."""
     times = os.times()
     return times.children_user + times.children_system
 
 
 def _bare_environment() -> dict[str, str]:
-    """Return the environment without what configures us, a database, or a way round loopback."""
-    ours = bare_environment()
-    return {name: ours[name] for name in ours if not name.lower().endswith("_proxy")}
+    """Return the environment without the settings of syncer, PostgreSQL and HTTP proxies."""
+    bare = bare_environment()
+    return {name: bare[name] for name in bare if not name.lower().endswith("_proxy")}
 
 
 @contextlib.asynccontextmanager

@@ -9,19 +9,18 @@ from typing import Final
 
 import msgspec
 
-from syncer.bench import scenarios as chapters
-from syncer.bench.fixture import Sample
-from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER
-from syncer.bench.runner import Samples, Size, named
+from syncer.bench.fixture import Measurement
+from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER, Program
+from syncer.bench.runner import Measurements, Workload, name_of
 
 _MIB: Final = 1 << 20
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
-    """A goal, what came of it (each round's figure), and whether it was met.
+    """A goal, its figures (one a round), and whether it was met.
 
-    Without ``at_most`` and ``at_least`` it is there to be looked at; without figures, what it is
-    measured beside is ``missing``.
+    Without ``at_most`` and ``at_least`` it is shown but not judged. ``missing`` says that the
+    program it is compared with is not installed.
     """
 
     goal: str
@@ -49,40 +48,45 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> str:
-        """The same in words."""
+        """``met``, ``missed``, ``no goal`` or ``not installed``."""
         if self.missing:
             return "not installed"
         return {True: "met", False: "missed", None: "no goal"}[self.met]
 
 
-def judge(samples: Samples, size: Size, chosen: Collection[str]) -> list[Goal]:
-    """Return the chosen goals for which there are samples, or would be, were all installed."""
+def evaluate(
+    measurements: Measurements,
+    workload: Workload,
+    chosen: Collection[str],
+    installed: Collection[Program],
+) -> list[Goal]:
+    """Return the chosen goals that were measured, or for which a program is missing."""
     every = (
-        *_beside_typed_floor(samples),
-        *_written(samples, size),
-        *_loads(samples),
-        *_latencies(samples),
-        *_memory(samples),
-        *_beside_peers(samples),
-        *_limits(samples),
-        *_growth(samples, size),
+        *_beside_typed_floor(measurements),
+        *_written(measurements, workload),
+        *_loads(measurements),
+        *_latencies(measurements, workload),
+        *_memory(measurements),
+        *_beside_competitors(measurements, installed),
+        *_limits(measurements, workload),
+        *_growth(measurements, workload),
     )
     return [goal for goal in every if goal.goal in chosen and (goal.figures or goal.missing)]
 
 
-def _ratios(samples: Samples, name: str, floor: str) -> list[float]:
-    """Return how many times the floor's time each sample took; [] unless both were measured."""
-    if name not in samples or floor not in samples:
+def _ratios(measurements: Measurements, name: str, floor: str) -> list[float]:
+    """Return each measurement's time by its floor's of the same round; [] unless both exist."""
+    if name not in measurements or floor not in measurements:
         return []
-    pairs = zip(samples[name], samples[floor], strict=True)
+    pairs = zip(measurements[name], measurements[floor], strict=True)
     return [one.wall / other.wall for one, other in pairs]
 
 
-def _each(samples: Samples, name: str, of: Callable[[Sample], float]) -> list[float]:
-    return [of(sample) for sample in samples.get(name, ())]
+def _each(measurements: Measurements, name: str, of: Callable[[Measurement], float]) -> list[float]:
+    return [of(one) for one in measurements.get(name, ())]
 
 
-def _beside_typed_floor(samples: Samples) -> Iterator[Goal]:
+def _beside_typed_floor(measurements: Measurements) -> Iterator[Goal]:
     for goal, name, at_most in (
         ("G1", "no change", 0.75),
         ("G2", "reordered", 2.5),
@@ -90,65 +94,65 @@ def _beside_typed_floor(samples: Samples) -> Iterator[Goal]:
         ("G5", "1 % spread", 4.0),
         ("G5", "1 % concentrated", 1.2),
     ):
-        figures = _ratios(samples, name, f"typed floor of {name}")
+        figures = _ratios(measurements, name, f"typed floor of {name}")
         yield Goal(goal=goal, work=name, beside="fetch + decode", figures=figures, at_most=at_most)
 
 
-def _written(samples: Samples, size: Size) -> Iterator[Goal]:
+def _written(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
     for name in ("no change", "reordered", "reformatted"):
         yield Goal(
             goal="G3",
             work=f"{name}: image rows written or dead",
-            figures=_each(samples, name, lambda sample: sample.written + sample.dead),
+            figures=_each(measurements, name, lambda one: one.written + one.dead),
             at_most=0,
             unit="rows",
         )
     for name in ("1 % spread", "1 % concentrated"):  # an update and a version each
         yield Goal(
             goal="G5",
-            work=f"{name}: rows written but the changed",
-            figures=_each(samples, name, lambda s: s.written - 2 * s.report["changed"]),
+            work=f"{name}: rows written beyond the changed",
+            figures=_each(measurements, name, lambda one: one.written - 2 * one.report["changed"]),
             at_most=0,
             unit="rows",
         )
     yield Goal(
         goal="G3",
-        work="no change: write-ahead log a zone",
-        figures=_each(samples, "no change", lambda sample: sample.wal / size.zones),
+        work="no change: write-ahead log per zone",
+        figures=_each(measurements, "no change", lambda one: one.wal / workload.zones),
         at_most=300,
         unit="bytes",
     )
 
 
-def _loads(samples: Samples) -> Iterator[Goal]:
-    figures = _ratios(samples, "first load", "COPY floor")
+def _loads(measurements: Measurements) -> Iterator[Goal]:
+    figures = _ratios(measurements, "first load", "COPY floor")
     yield Goal(goal="G4", work="first load", beside="COPY", figures=figures, at_most=1.3)
 
 
-def _latencies(samples: Samples) -> Iterator[Goal]:
-    calls = 1 + ceil(chapters.LATENCY_ZONES / chapters.LATENCY_CALLS_AT_ONCE)
-    for latency, at_most in zip(chapters.LATENCIES, (1.05, 1.2), strict=True):
+def _latencies(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
+    calls = 1 + ceil(workload.usual_zones / workload.latency_concurrency)
+    for latency, at_most in zip(workload.latencies, (1.05, 1.2), strict=True):
         name, bound = f"latency {latency * 1000:.0f} ms", latency * calls
         yield Goal(
             goal="G6",
-            work=f"{chapters.LATENCY_ZONES} zones, {name}",
-            beside="calls in turn",
-            figures=_each(samples, name, lambda sample, bound=bound: sample.wall / bound),  # type: ignore[misc]
+            work=f"{workload.usual_zones} zones, {name}",
+            beside="latency alone",
+            figures=_each(measurements, name, lambda one, bound=bound: one.wall / bound),  # type: ignore[misc]
             at_most=at_most,
         )
-        floors = samples.get(f"HTTP floor of {name}", ())
+        floors = measurements.get(f"HTTP floor of {name}", ())
         yield Goal(
             goal="G6",
-            work=f"{chapters.LATENCY_ZONES} zones, {name}",
-            beside="bare aiohttp",  # which was told the zones, and so saved a call
+            work=f"{workload.usual_zones} zones, {name}",
+            beside="bare aiohttp",  # which is given the zones, and so saves a call
             figures=[
-                sample.wall / (floor.wall + latency)
-                for sample, floor in zip(samples.get(name, ()), floors, strict=True)
+                one.wall / (floor.wall + latency)
+                for one, floor in zip(measurements.get(name, ()), floors, strict=True)
             ],
         )
 
 
-def _memory(samples: Samples) -> Iterator[Goal]:
+def _memory(measurements: Measurements) -> Iterator[Goal]:
     for name, at_most in (
         ("first load", 160),
         ("no change", 80),
@@ -159,15 +163,17 @@ def _memory(samples: Samples) -> Iterator[Goal]:
         yield Goal(
             goal="G7",
             work=f"{name}: peak memory",
-            figures=_each(samples, name, lambda sample: sample.peak / _MIB),
+            figures=_each(measurements, name, lambda one: one.peak / _MIB),
             at_most=at_most,
             unit="MiB",
         )
 
 
-def _beside_peers(samples: Samples) -> Iterator[Goal]:
-    """Yield how many times as fast the whole command is."""
-    for goal, peer, work, at_least in (
+def _beside_competitors(
+    measurements: Measurements, installed: Collection[Program]
+) -> Iterator[Goal]:
+    """Yield how many times as fast as another program the whole command is."""
+    for goal, program, work, at_least in (
         ("G8", SDK_LOOP, "usual account", 8.0),
         ("G8", SDK_LOOP, "first load", 4.0),
         ("G8", SDK_LOOP, "no change", 20.0),
@@ -181,18 +187,18 @@ def _beside_peers(samples: Samples) -> Iterator[Goal]:
     ):
         yield Goal(
             goal=goal,
-            work=f"{work}: times as fast, whole process",
-            beside=peer.name,
-            figures=_ratios(samples, named(peer, work), named(SYNCER, work)),
+            work=f"{work}: times as fast, start to exit",
+            beside=program.name,
+            figures=_ratios(measurements, name_of(program, work), name_of(SYNCER, work)),
             at_least=at_least,
-            missing=not peer.installed,
+            missing=program not in installed,
         )
 
 
-def _limits(samples: Samples) -> Iterator[Goal]:
-    rate, latency = chapters.LIMIT, chapters.LIMIT_LATENCY
-    # The fastest run there can be spends the full bucket, then what it gains. Who is told a rate
-    # keeps to it from the first call on, and may not spend the bucket: a call each 1/rate.
+def _limits(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
+    rate, latency = workload.rate_limit, workload.rate_limit_latency
+    # The fastest run possible uses up the full bucket, then what it gains. A run that is given the
+    # rate keeps to it from the first call on and does not use the bucket: a call each 1/rate.
     for name, burst, at_least, at_most in (
         ("unknown limit", rate, 97, 5),
         ("known limit", 1, 93, 0),
@@ -202,10 +208,10 @@ def _limits(samples: Samples) -> Iterator[Goal]:
             work=f"{name}: throughput",
             beside=f"ideal at {rate}/s",
             figures=_each(
-                samples,
+                measurements,
                 name,
-                lambda s, burst=burst: (  # type: ignore[misc]
-                    100 * (max(0, s.calls - s.refused - burst) / rate + latency) / s.wall
+                lambda one, burst=burst: (  # type: ignore[misc]
+                    100 * (max(0, one.calls - one.refused - burst) / rate + latency) / one.wall
                 ),
             ),
             at_least=at_least,
@@ -215,24 +221,26 @@ def _limits(samples: Samples) -> Iterator[Goal]:
             goal="G11",
             work=f"{name}: calls refused",
             beside="calls accepted",
-            figures=_each(samples, name, lambda s: 100 * s.refused / (s.calls - s.refused)),
+            figures=_each(
+                measurements, name, lambda one: 100 * one.refused / (one.calls - one.refused)
+            ),
             at_most=at_most,
             unit="%",
         )
 
 
-def _growth(samples: Samples, size: Size) -> Iterator[Goal]:
+def _growth(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
     for name in ("first load", "no change"):
         yield Goal(
             goal="G12",
             work=name,
             beside="half the images",
-            figures=_ratios(samples, name, f"{name} of half"),
+            figures=_ratios(measurements, name, f"{name} of half"),
             at_most=2.0,
         )
     for name in ("first load", "no change"):
-        many, few = (f"{name} of {n} zones of 100" for n in (size.zones * 10, size.zones))
-        pairs = zip(samples.get(many, ()), samples.get(few, ()), strict=True)
+        many, few = (f"{name} of {n} zones of 100" for n in (workload.zones * 10, workload.zones))
+        pairs = zip(measurements.get(many, ()), measurements.get(few, ()), strict=True)
         yield Goal(
             goal="G12",
             work=f"{name}: memory of ten times the zones",

@@ -1,41 +1,54 @@
 """One measurement in a process of its own: ``python -m syncer.bench.measure KIND``.
 
-It reads what it is asked as JSON from its standard input, and prints what it measured as JSON:
-seconds of wall and of processor, peak memory in bytes.
+It reads ``MeasureOptions`` as JSON from its standard input and prints what it measured as JSON:
+seconds by the clock and of the processor, peak memory in bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 import anyio
 import msgspec
 
 from syncer.bench.cloud import FIELDS
+from syncer.core.model import TRACKED, Tracked
 
 _HEADERS: Final = {"X-ZC-Action": "DescribeImages", "Content-Type": "application/json"}
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a measurement is given."""
+NEW_CONTAINERS: Final = 50_000
+"""After this many new containers Python looks for garbage among them, as in the command line."""
+
+
+class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured: the server, the database, what is served, and how it is called."""
 
     endpoint: str = ""
     database: str = ""
+    """URL of the database."""
     concurrency: int = 16
+    """Calls at once."""
     zones: int = 0
+    """Zones that are served."""
     images: int = 0
+    """Images in each of them."""
     page_size: int = 1000
     max_rate: float | None = None
+    """Calls a second that a run keeps to; None to let it find out."""
+    fields: dict[str, str] = msgspec.field(default_factory=FIELDS.copy)
+    """The API's name of each column, for programs that import nothing of syncer."""
 
 
-_Row = msgspec.defstruct("_Row", [(name, str | None, None) for name in FIELDS], gc=False)
+_Row = msgspec.defstruct("_Row", [(name, str | None, None) for name in FIELDS.values()], gc=False)
 
 
 class _Response(msgspec.Struct):
@@ -48,37 +61,36 @@ class _Envelope(msgspec.Struct):
     response: _Response
 
 
-async def fetch(asked: Asked, take: Callable[[bytes], object]) -> int:
-    """Fetch every page of every zone, and do nothing but ``take`` it; return the calls."""
-    pages = -(-asked.images // asked.page_size)
+async def fetch_pages(options: MeasureOptions, take: Callable[[bytes], object]) -> None:
+    """Fetch every page of every zone and hand each to ``take``."""
+    pages = -(-options.images // options.page_size)
     wanted = iter(
-        [(f"ZONE-{zone:04}", page + 1) for zone in range(asked.zones) for page in range(pages)]
+        [(f"ZONE-{zone:04}", page + 1) for zone in range(options.zones) for page in range(pages)]
     )
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=asked.concurrency), headers=_HEADERS
+        connector=aiohttp.TCPConnector(limit=options.concurrency), headers=_HEADERS
     ) as session:
 
         async def work() -> None:
             for zone, page in wanted:
-                body = {"zoneId": zone, "pageNum": page, "pageSize": asked.page_size}
+                body = {"zoneId": zone, "pageNum": page, "pageSize": options.page_size}
                 async with session.post(
-                    f"{asked.endpoint}/api/v2/vm", data=msgspec.json.encode(body)
+                    f"{options.endpoint}/api/v2/vm", data=msgspec.json.encode(body)
                 ) as response:
                     take(await response.read())
 
-        await asyncio.gather(*(work() for _ in range(asked.concurrency)))
-    return asked.zones * pages
+        await asyncio.gather(*(work() for _ in range(options.concurrency)))
 
 
-async def http_floor(asked: Asked) -> dict[str, Any]:
-    """Fetch every page, nothing else."""
-    with Measured() as measured:
-        await fetch(asked, len)
-    return measured.result
+async def http_floor(options: MeasureOptions) -> dict[str, Any]:
+    """Measure fetching every page, nothing else."""
+    with Stopwatch() as stopwatch:
+        await fetch_pages(options, len)
+    return stopwatch.result
 
 
-async def typed_floor(asked: Asked) -> dict[str, Any]:
-    """Fetch every page and decode it into typed rows."""
+async def typed_floor(options: MeasureOptions) -> dict[str, Any]:
+    """Measure fetching every page and decoding it into typed rows."""
     decoder = msgspec.json.Decoder(_Envelope)
     rows = 0
 
@@ -86,14 +98,14 @@ async def typed_floor(asked: Asked) -> dict[str, Any]:
         nonlocal rows
         rows += len(decoder.decode(body).response.dataSet)
 
-    with Measured() as measured:
-        await fetch(asked, take)
-    assert rows == asked.zones * asked.images  # noqa: S101
-    return measured.result
+    with Stopwatch() as stopwatch:
+        await fetch_pages(options, take)
+    assert rows == options.zones * options.images  # noqa: S101
+    return stopwatch.result
 
 
-async def copy_floor(asked: Asked) -> dict[str, Any]:
-    """COPY rows that are ready into the tables, over two connections."""
+async def copy_floor(options: MeasureOptions) -> dict[str, Any]:
+    """Measure COPY of rows that are ready into the tables, over two connections."""
     import asyncpg  # noqa: PLC0415
 
     from syncer.core.line import image  # noqa: PLC0415
@@ -101,23 +113,29 @@ async def copy_floor(asked: Asked) -> dict[str, Any]:
 
     decoder = msgspec.json.Decoder(_Envelope)
     found: list[Any] = []
-    await fetch(asked, lambda body: found.extend(decoder.decode(body).response.dataSet))
-    connections = [await asyncpg.connect(asked.database) for _ in range(2)]
+    await fetch_pages(options, lambda body: found.extend(decoder.decode(body).response.dataSet))
+    connections = [await asyncpg.connect(options.database) for _ in range(2)]
     await connections[0].execute(
         """
         insert into syncer_store.zones (account, service, zone_id)
         select 'bench', 'vm', 'ZONE-' || lpad(n::text, 4, '0') from generate_series(0, $1 - 1) n
-        """.replace("$1", str(asked.zones))
+        """.replace("$1", str(options.zones))
     )
     records = []
     for place, row in enumerate(found):
-        image_id, *tracked = msgspec.structs.astuple(row)
-        digest = image(image_id, tuple(tracked)).fingerprint
-        zone = 1 + place % asked.zones
-        records.append((zone, image_id, *tracked, None, digest, None, 1, None, place))
-    records.sort(key=lambda record: record[:2])
+        values = dict(zip(FIELDS, msgspec.structs.astuple(row), strict=True))
+        tracked = cast("Tracked", tuple(values.get(column) for column in TRACKED))
+        filled = {
+            **values,
+            "zone_key": 1 + place % options.zones,
+            "fingerprint": image(values["image_id"], tracked).fingerprint,
+            "opened_run_id": 1,
+            "opened_ordinal": place,
+        }
+        records.append(tuple(filled.get(column) for column in COPIED))
+    records.sort(key=lambda record: record[:2])  # zone and image id
     half = len(records) // 2
-    with Measured() as measured:
+    with Stopwatch() as stopwatch:
         await asyncio.gather(
             *(
                 connection.copy_records_to_table(
@@ -130,11 +148,11 @@ async def copy_floor(asked: Asked) -> dict[str, Any]:
         )
     for connection in connections:
         await connection.close()
-    return measured.result
+    return stopwatch.result
 
 
-def environment(endpoint: str, database: str) -> dict[str, str]:
-    """Return the variables that tell ``syncer`` where to read and to write, and nothing else."""
+def syncer_environment(endpoint: str, database: str) -> dict[str, str]:
+    """Return the variables that say where ``syncer`` reads and writes, and nothing else."""
     return {
         "SYNCER_CONFIG": os.devnull,
         "SYNCER_ACCOUNT": "bench",
@@ -145,8 +163,12 @@ def environment(endpoint: str, database: str) -> dict[str, str]:
     }
 
 
-async def sync(asked: Asked) -> dict[str, Any]:
-    """Do one run."""
+async def sync_run(options: MeasureOptions) -> dict[str, Any]:
+    """Measure one run in this process.
+
+    It collects garbage as seldom as the command does, which sets that for its whole process: what
+    is measured is what a command does.
+    """
     from syncer import log  # noqa: PLC0415
     from syncer.config.settings import load  # noqa: PLC0415
     from syncer.store.connection import Server  # noqa: PLC0415
@@ -158,29 +180,34 @@ async def sync(asked: Asked) -> dict[str, Any]:
     log.configure("json", "error")
     settings = load(
         flags={
-            "max_concurrency": asked.concurrency,
-            "max_rate": asked.max_rate,
-            "page_size": asked.page_size,
+            "max_concurrency": options.concurrency,
+            "max_rate": options.max_rate,
+            "page_size": options.page_size,
         },
-        environment=environment(asked.endpoint, asked.database),
+        environment=syncer_environment(options.endpoint, options.database),
     )
-    with Measured() as measured:
-        options = RunOptions(
-            account=settings.account,
-            api=settings.api,
-            selection=Selection(services=settings.services),
-            page_size=settings.page_size,
-        )
-        report = await run_once(options, Server(asked.database), stop=Stop())
-    return {**measured.result, "report": report.wide()}
+    thresholds = gc.get_threshold()
+    gc.set_threshold(NEW_CONTAINERS, *thresholds[1:])
+    try:
+        with Stopwatch() as stopwatch:
+            run_options = RunOptions(
+                account=settings.account,
+                api=settings.api,
+                selection=Selection(services=settings.services),
+                page_size=settings.page_size,
+            )
+            report = await run_once(run_options, Server(options.database), stop=Stop())
+    finally:
+        gc.set_threshold(*thresholds)
+    return {**stopwatch.result, "report": report.wide()}
 
 
-class Measured:
-    """Measures what is done within."""
+class Stopwatch:
+    """Measures the code within: seconds by the clock and of the processor, peak memory."""
 
     result: dict[str, Any]
 
-    def __enter__(self) -> Measured:
+    def __enter__(self) -> Stopwatch:
         self._cpu = time.process_time()
         self._wall = time.perf_counter()
         return self
@@ -192,26 +219,27 @@ class Measured:
 
 def peak_memory() -> int:
     """Return the most memory that this process held, in bytes (Linux)."""
-    # Not getrusage: what it tells begins with what the parent held when it forked.
+    # Not getrusage: its figure includes what the parent held when it forked.
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise OSError("no VmHWM in /proc/self/status")
 
 
-KINDS: Final[dict[str, Callable[[Asked], Awaitable[dict[str, Any]]]]] = {
+MEASURES: Final[dict[str, Callable[[MeasureOptions], Awaitable[dict[str, Any]]]]] = {
     "http": http_floor,
     "typed": typed_floor,
     "copy": copy_floor,
-    "sync": sync,
+    "sync": sync_run,
 }
+"""What can be measured, by the name on the command line."""
 
 
 def main() -> None:
-    """Do what the arguments say."""
+    """Measure what the argument names, and print the result."""
     [kind] = sys.argv[1:]
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    result = anyio.run(KINDS[kind], asked)
+    options = msgspec.json.decode(sys.stdin.buffer.read(), type=MeasureOptions)
+    result = anyio.run(MEASURES[kind], options)
     sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The programs that are measured whole, from start to end: ``syncer sync``, and its peers."""
+"""The programs that are measured from start to exit: ``syncer sync`` and its competitors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """A program: how it is run, where it stores the images, what must be installed for it.
 
-    ``stores`` is a key of ``stage.STORED``; ``needs`` tells the module that each package brings.
+    ``stores`` is a key of ``fixture.STORED``; ``needs`` has the module of each package it needs.
     """
 
     name: str
@@ -68,10 +68,9 @@ DLT_TUNED: Final = Program(
     },
     needs=_DLT,
 )
-PEERS: Final = (SDK_LOOP, SDK_THREADS, DLT, DLT_TUNED)
+COMPETITORS: Final = (SDK_LOOP, SDK_THREADS, DLT, DLT_TUNED)
 
 
-def in_turn(*peers: Program) -> list[Program]:
-    """Return ``syncer sync`` and those of its peers that are installed; [] where none is."""
-    found = [peer for peer in peers if peer.installed]
-    return [SYNCER, *found] if found else []
+def installed_competitors() -> tuple[Program, ...]:
+    """Return the competitors that can be run here."""
+    return tuple(program for program in COMPETITORS if program.installed)

@@ -1,36 +1,72 @@
-"""What the chapters measure with: a measurement, checked and kept by name."""
+"""What the scenarios measure with: each measurement is checked and kept by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from syncer.bench.fixture import Sample, Stage, WrongAnswer
-from syncer.bench.programs import Program
+from syncer.bench.fixture import Fixture, Measurement, WrongAnswer
+from syncer.bench.programs import SYNCER, Program
 
-Samples = dict[str, list[Sample]]
+Measurements = dict[str, list[Measurement]]
+"""What was measured, by name, in the order it was measured."""
 
 
-class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is measured, how often."""
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is measured, how often, and under which conditions."""
 
     zones: int = 200
+    """Zones of the large account."""
     images: int = 5000
+    """Images in each of them."""
     large: int = 200_000
+    """Images in each of the two zones that are too large to be held in memory."""
     calls: int = 300
+    """Zones that are read under the rate limit, with one call each."""
     rounds: int = 5
+    """How often each thing is measured."""
+    usual_zones: int = 60
+    """Zones of a usual account."""
+    usual_images: int = 200
+    """Images in each of them: one page."""
+    latencies: tuple[float, float] = (0.2, 0.05)
+    """Seconds until a usual account's server answers, beside bare aiohttp."""
+    latency_concurrency: int = 32
+    """Calls at once with those latencies."""
+    competitor_latency: float = 0.1
+    """Seconds until a usual account's server answers, beside other programs."""
+    rate_limit: int = 20
+    """Calls a second that the server accepts, and the calls that it accepts at once."""
+    rate_limit_latency: float = 0.1
+    """Seconds until it answers under that limit."""
+    rate_limit_rounds: int = 3
+    """Rounds at most under the limit: each takes a quarter of a minute."""
+    slow_rounds: int = 2
+    """Rounds at most of what takes another program a minute each time."""
 
 
-class Course:
-    """Measures, and keeps what was measured by name."""
+class Runner:
+    """Measures, checks what was stored, and keeps the measurements by name.
 
-    def __init__(self, stage: Stage, size: Size, tell: Callable[[str], None]) -> None:
-        self.stage = stage
-        self.size = size
-        self.samples: Samples = {}
-        self._tell = tell
+    ``progress`` gets a line for each measurement; ``installed`` are the programs that can be
+    measured beside syncer.
+    """
+
+    def __init__(
+        self,
+        fixture: Fixture,
+        workload: Workload,
+        *,
+        progress: Callable[[str], None],
+        installed: Sequence[Program],
+    ) -> None:
+        self.fixture = fixture
+        self.workload = workload
+        self.installed = installed
+        self.measurements: Measurements = {}
+        self._progress = progress
 
     async def measure(
         self,
@@ -40,48 +76,53 @@ class Course:
         concurrency: int = 16,
         max_rate: float | None = None,
         **expected: Any,  # noqa: ANN401
-    ) -> Sample:
+    ) -> Measurement:
         """Measure one thing; a run's report must say what is expected."""
-        sample = await self.stage.measure(kind, concurrency=concurrency, max_rate=max_rate)
+        measurement = await self.fixture.measure(kind, concurrency=concurrency, max_rate=max_rate)
         if kind == "sync":
             expected = {"status": "succeeded", "appeared": 0, "changed": 0, **expected}
-            told = {key: sample.report[key] for key in expected}
-            if told != expected:
-                raise WrongAnswer(f"{name}: expected {expected}, the run came to {told}")
-            await self.stage.check(sample)
-        return self._keep(name, sample)
+            reported = {key: measurement.report[key] for key in expected}
+            if reported != expected:
+                raise WrongAnswer(f"{name}: expected {expected}, the run came to {reported}")
+            await self.fixture.check(measurement)
+        return self._keep(name, measurement)
 
-    async def whole(self, program: Program, work: str) -> Sample:
-        """Measure a program from its start to its end."""
-        sample = await self.stage.run(program)
-        await self.stage.check(sample, program.stores)
-        return self._keep(named(program, work), sample)
+    async def measure_program(self, program: Program, work: str) -> Measurement:
+        """Measure a program from its start to its exit."""
+        measurement = await self.fixture.measure_program(program)
+        await self.fixture.check(measurement, program.stores)
+        return self._keep(name_of(program, work), measurement)
 
-    async def beside_floor(self, name: str, **expected: Any) -> None:  # noqa: ANN401
-        """Measure a run beside fetching and decoding the same."""
+    async def measure_with_floor(self, name: str, **expected: Any) -> None:  # noqa: ANN401
+        """Measure a run, and before it fetching and decoding the same."""
         await self.measure(f"typed floor of {name}", "typed")
         await self.measure(name, **expected)
 
-    async def load(self, name: str) -> None:
+    async def measure_first_load(self, name: str) -> None:
         """Measure a run from an empty database."""
-        zones, images = self.stage.sizes
-        await self.stage.empty()
+        zones, images = self.fixture.size
+        await self.fixture.empty_database()
         await self.measure(name, appeared=zones * images)
-        await self.stage.settle()
+        await self.fixture.vacuum()
 
-    async def stand(self, zones: int, images: int) -> None:
-        """Have a cloud of that size served and stored, if it is not so already."""
-        if (zones, images) != self.stage.sizes or not self.stage.stored:
-            await self.stage.build(zones, images)
-            await self.load("first load, to begin with")
+    async def ensure_stored(self, zones: int, images: int) -> None:
+        """Serve and store a cloud of that size, if it is not so already."""
+        if (zones, images) != self.fixture.size or not self.fixture.is_stored:
+            await self.fixture.build_cloud(zones, images)
+            await self.measure_first_load("first load, as preparation")
 
-    def _keep(self, name: str, sample: Sample) -> Sample:
-        self.samples.setdefault(name, []).append(sample)
-        memory = f", {sample.peak >> 20} MiB" if sample.peak else ""
-        self._tell(f"{name}: {sample.wall:.3f} s{memory}")
-        return sample
+    def programs(self, *competitors: Program) -> list[Program]:
+        """Return ``syncer sync`` and those competitors that are installed; [] where none is."""
+        found = [program for program in competitors if program in self.installed]
+        return [SYNCER, *found] if found else []
+
+    def _keep(self, name: str, measurement: Measurement) -> Measurement:
+        self.measurements.setdefault(name, []).append(measurement)
+        memory = f", {measurement.peak >> 20} MiB" if measurement.peak else ""
+        self._progress(f"{name}: {measurement.wall:.3f} s{memory}")
+        return measurement
 
 
-def named(program: Program, work: str) -> str:
-    """Return the name under which a program's samples of a work are kept."""
+def name_of(program: Program, work: str) -> str:
+    """Return the name under which a program's measurements of a work are kept."""
     return f"{program.name}: {work}"

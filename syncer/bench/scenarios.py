@@ -1,198 +1,196 @@
-"""The chapters of the course: each measures what some goals need, beside its floor, in turns.
+"""The scenarios: each measures what some goals need.
 
-In turns, so that what is compared met one and the same machine.
+What is compared is measured in turns, so that both met the machine in the same state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final, NamedTuple
+from typing import Final
 
-from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER, in_turn
-from syncer.bench.runner import Course
+import msgspec
+
+from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER
+from syncer.bench.runner import Runner
 from syncer.core.errors import ConfigError
 
-LATENCIES: Final = (0.2, 0.05)
-LATENCY_ZONES: Final = 60
-LATENCY_IMAGES: Final = 200
-LATENCY_CALLS_AT_ONCE: Final = 32
-LIMIT: Final = 20
-"""Calls a second, and what the bucket holds."""
-LIMIT_LATENCY: Final = 0.1
-LIMIT_ROUNDS: Final = 3
-PEER_LATENCY: Final = 0.1
-SLOW_ROUNDS: Final = 2
-"""Of what takes a peer a minute each time."""
 
-
-async def first_load(course: Course) -> None:
+async def first_load(runner: Runner) -> None:
     """A first load beside COPY."""
-    await course.stage.build(course.size.zones, course.size.images)
-    for _ in range(course.size.rounds):
-        await course.stage.empty()
-        await course.measure("COPY floor", "copy")
-        await course.load("first load")
+    await runner.fixture.build_cloud(runner.workload.zones, runner.workload.images)
+    for _ in range(runner.workload.rounds):
+        await runner.fixture.empty_database()
+        await runner.measure("COPY floor", "copy")
+        await runner.measure_first_load("first load")
 
 
-async def no_change(course: Course) -> None:
-    """A run that finds no change beside fetching, and fetching and decoding."""
-    await course.stand(course.size.zones, course.size.images)
-    await course.measure("no change, warming up")
-    for _ in range(course.size.rounds):
-        await course.measure("HTTP floor", "http")
-        await course.beside_floor("no change")
+async def no_change(runner: Runner) -> None:
+    """A run that finds no change, beside fetching, and fetching and decoding."""
+    await runner.ensure_stored(runner.workload.zones, runner.workload.images)
+    await runner.measure("no change, warming up")
+    for _ in range(runner.workload.rounds):
+        await runner.measure("HTTP floor", "http")
+        await runner.measure_with_floor("no change")
 
 
-async def other_bytes(course: Course) -> None:
+async def other_bytes(runner: Runner) -> None:
     """The same images in other bytes, beside the same."""
-    await course.stand(course.size.zones, course.size.images)
-    for number in range(course.size.rounds):
-        await course.stage.order(reorder=number)
-        await course.beside_floor("reordered")
-        await course.stage.order(reformat=number)
-        await course.beside_floor("reformatted")
+    await runner.ensure_stored(runner.workload.zones, runner.workload.images)
+    for number in range(runner.workload.rounds):
+        await runner.fixture.change_server(reorder=number)
+        await runner.measure_with_floor("reordered")
+        await runner.fixture.change_server(reformat=number)
+        await runner.measure_with_floor("reformatted")
 
 
-async def one_percent(course: Course) -> None:
+async def one_percent(runner: Runner) -> None:
     """One image in a hundred changed, in all zones or in few, beside the same."""
-    await course.stand(course.size.zones, course.size.images)
-    for _ in range(course.size.rounds):
+    await runner.ensure_stored(runner.workload.zones, runner.workload.images)
+    for _ in range(runner.workload.rounds):
         for how in ("spread", "concentrated"):
-            changed = (await course.stage.order(drift=how))["changed"]
-            await course.beside_floor(f"1 % {how}", changed=changed)
+            changed = (await runner.fixture.change_server(drift=how))["changed"]
+            await runner.measure_with_floor(f"1 % {how}", changed=changed)
 
 
-async def all_changed(course: Course) -> None:
+async def all_changed(runner: Runner) -> None:
     """A tenth of the images, all of them changed."""
-    await course.stand(course.size.zones, course.size.images // 10)
-    for _ in range(course.size.rounds):
-        changed = (await course.stage.order(drift="all"))["changed"]
-        await course.measure("all changed", changed=changed)
+    await runner.ensure_stored(runner.workload.zones, runner.workload.images // 10)
+    for _ in range(runner.workload.rounds):
+        changed = (await runner.fixture.change_server(drift="all"))["changed"]
+        await runner.measure("all changed", changed=changed)
 
 
-async def latency(course: Course) -> None:
-    """Sixty zones of one page each, far away."""
-    await course.stand(LATENCY_ZONES, LATENCY_IMAGES)
-    for seconds in LATENCIES:
-        await course.stage.order(latency=seconds)
+async def latency(runner: Runner) -> None:
+    """A usual account, far away."""
+    await runner.ensure_stored(runner.workload.usual_zones, runner.workload.usual_images)
+    for seconds in runner.workload.latencies:
+        await runner.fixture.change_server(latency=seconds)
         name = f"latency {seconds * 1000:.0f} ms"
-        for _ in range(course.size.rounds):
-            await course.measure(f"HTTP floor of {name}", "http", concurrency=LATENCY_CALLS_AT_ONCE)
-            await course.measure(name, concurrency=LATENCY_CALLS_AT_ONCE)
-    await course.stage.order(latency=0.0)
+        for _ in range(runner.workload.rounds):
+            await runner.measure(
+                f"HTTP floor of {name}", "http", concurrency=runner.workload.latency_concurrency
+            )
+            await runner.measure(name, concurrency=runner.workload.latency_concurrency)
+    await runner.fixture.change_server(latency=0.0)
 
 
-async def limits(course: Course) -> None:
-    """Zones of one page each, from an API that takes so many calls a second: told, and not told."""
-    zones, images = course.size.calls, 20
-    await course.stage.build(zones, images)
-    await course.stage.order(latency=LIMIT_LATENCY)
-    for _ in range(min(course.size.rounds, LIMIT_ROUNDS)):
-        for name, told in (("unknown limit", None), ("known limit", LIMIT)):
-            await course.stage.empty()  # of what the run before learnt, too
-            await course.stage.order(limit=LIMIT)
-            await course.measure(name, max_rate=told, appeared=zones * images)
-    await course.stage.order(latency=0.0, limit=0)
+async def limits(runner: Runner) -> None:
+    """Zones of one page each under a rate limit, which a run is not given, then given."""
+    zones, images = runner.workload.calls, 20
+    await runner.fixture.build_cloud(zones, images)
+    await runner.fixture.change_server(latency=runner.workload.rate_limit_latency)
+    for _ in range(min(runner.workload.rounds, runner.workload.rate_limit_rounds)):
+        for name, max_rate in (
+            ("unknown limit", None),
+            ("known limit", runner.workload.rate_limit),
+        ):
+            await runner.fixture.empty_database()  # also of what the run before learnt of the limit
+            await runner.fixture.change_server(limit=runner.workload.rate_limit)
+            await runner.measure(name, max_rate=max_rate, appeared=zones * images)
+    await runner.fixture.change_server(latency=0.0, limit=0)
 
 
-async def growth(course: Course) -> None:
+async def growth(runner: Runner) -> None:
     """Half the images, and ten times the zones."""
-    size = course.size
-    await course.stage.build(size.zones, size.images // 2)
+    size = runner.workload
+    await runner.fixture.build_cloud(size.zones, size.images // 2)
     for _ in range(size.rounds):
-        await course.load("first load of half")
-        await course.measure("no change of half")
+        await runner.measure_first_load("first load of half")
+        await runner.measure("no change of half")
     for zones in (size.zones, size.zones * 10):
-        await course.stage.build(zones, 100)
-        await course.load(f"first load of {zones} zones of 100")
-        await course.measure(f"no change of {zones} zones of 100")
+        await runner.fixture.build_cloud(zones, 100)
+        await runner.measure_first_load(f"first load of {zones} zones of 100")
+        await runner.measure(f"no change of {zones} zones of 100")
 
 
-async def large(course: Course) -> None:
-    """Two zones that are never held in memory as a whole."""
-    await course.stage.build(2, course.size.large)
-    await course.load("first load of two large zones")
-    await course.measure("no change of two large zones")
-    changed = (await course.stage.order(drift="spread"))["changed"]
-    await course.measure("1 % of two large zones", changed=changed)
+async def large(runner: Runner) -> None:
+    """Two zones too large to be held in memory."""
+    await runner.fixture.build_cloud(2, runner.workload.large)
+    await runner.measure_first_load("first load of two large zones")
+    await runner.measure("no change of two large zones")
+    changed = (await runner.fixture.change_server(drift="spread"))["changed"]
+    await runner.measure("1 % of two large zones", changed=changed)
 
 
-async def usual_account(course: Course) -> None:
-    """Sixty zones of one page each, far away: whole programs."""
-    programs = in_turn(SDK_LOOP, SDK_THREADS, DLT)
-    await course.stage.build(LATENCY_ZONES, LATENCY_IMAGES)
-    await course.stage.order(latency=PEER_LATENCY)
+async def usual_account(runner: Runner) -> None:
+    """A usual account, far away: programs from start to exit."""
+    programs = runner.programs(SDK_LOOP, SDK_THREADS, DLT)
+    await runner.fixture.build_cloud(runner.workload.usual_zones, runner.workload.usual_images)
+    await runner.fixture.change_server(latency=runner.workload.competitor_latency)
     for program in programs:
-        await course.whole(program, "first load of a usual account")
-    for _ in range(course.size.rounds):
+        await runner.measure_program(program, "first load of a usual account")
+    for _ in range(runner.workload.rounds):
         for program in programs:
-            await course.whole(program, "usual account")
-    await course.stage.order(latency=0.0)
+            await runner.measure_program(program, "usual account")
+    await runner.fixture.change_server(latency=0.0)
 
 
-async def many_images(course: Course) -> None:
-    """All images, beside the SDK: whole programs."""
-    if not SDK_LOOP.installed:
+async def many_images(runner: Runner) -> None:
+    """All images, beside the SDK: programs from start to exit."""
+    if not runner.programs(SDK_LOOP):
         return
-    await course.stage.build(course.size.zones, course.size.images)
-    for _ in range(min(course.size.rounds, SLOW_ROUNDS)):
-        await course.stage.empty()
+    await runner.fixture.build_cloud(runner.workload.zones, runner.workload.images)
+    for _ in range(min(runner.workload.rounds, runner.workload.slow_rounds)):
+        await runner.fixture.empty_database()
         for program in (SYNCER, SDK_LOOP):
-            await course.whole(program, "first load")
+            await runner.measure_program(program, "first load")
         for program in (SYNCER, SDK_LOOP, SDK_THREADS):
-            await course.stage.settle()
-            await course.whole(program, "no change")
+            await runner.fixture.vacuum()
+            await runner.measure_program(program, "no change")
 
 
-async def tenth_of_images(course: Course) -> None:
-    """A tenth of the images, beside dlt: whole programs."""
-    programs = in_turn(DLT, DLT_TUNED)
-    await course.stage.build(course.size.zones, course.size.images // 10)
-    for _ in range(course.size.rounds):
+async def tenth_of_images(runner: Runner) -> None:
+    """A tenth of the images, beside dlt: programs from start to exit."""
+    programs = runner.programs(DLT, DLT_TUNED)
+    await runner.fixture.build_cloud(runner.workload.zones, runner.workload.images // 10)
+    for _ in range(runner.workload.rounds):
         for program in programs:
-            await course.stage.empty()
-            await course.whole(program, "first load of a tenth")
-            await course.stage.settle()
-            await course.whole(program, "no change of a tenth")
+            await runner.fixture.empty_database()
+            await runner.measure_program(program, "first load of a tenth")
+            await runner.fixture.vacuum()
+            await runner.measure_program(program, "no change of a tenth")
 
 
-class Chapter(NamedTuple):
-    """A part of the course, and the goals that it is for."""
+class Scenario(msgspec.Struct, frozen=True):
+    """A function that measures, and the goals that need it."""
 
-    measure: Callable[[Course], Awaitable[None]]
+    measure: Callable[[Runner], Awaitable[None]]
     goals: frozenset[str]
 
 
-CHAPTERS: Final = (
-    Chapter(first_load, frozenset({"G4", "G7", "G12"})),
-    Chapter(no_change, frozenset({"G1", "G3", "G7", "G12"})),
-    Chapter(other_bytes, frozenset({"G2", "G3"})),
-    Chapter(one_percent, frozenset({"G5"})),
-    Chapter(all_changed, frozenset({"G5"})),  # to look at: no bound is set
-    Chapter(latency, frozenset({"G6"})),
-    Chapter(limits, frozenset({"G11"})),
-    Chapter(growth, frozenset({"G12"})),
-    Chapter(large, frozenset({"G7"})),
-    Chapter(usual_account, frozenset({"G8", "G9", "G10"})),
-    Chapter(many_images, frozenset({"G8", "G9"})),
-    Chapter(tenth_of_images, frozenset({"G10"})),
+SCENARIOS: Final = (
+    Scenario(first_load, frozenset({"G4", "G7", "G12"})),
+    Scenario(no_change, frozenset({"G1", "G3", "G7", "G12"})),
+    Scenario(other_bytes, frozenset({"G2", "G3"})),
+    Scenario(one_percent, frozenset({"G5"})),
+    Scenario(all_changed, frozenset({"G5"})),  # shown, not judged: no bound is set
+    Scenario(latency, frozenset({"G6"})),
+    Scenario(limits, frozenset({"G11"})),
+    Scenario(growth, frozenset({"G12"})),
+    Scenario(large, frozenset({"G7"})),
+    Scenario(usual_account, frozenset({"G8", "G9", "G10"})),
+    Scenario(many_images, frozenset({"G8", "G9"})),
+    Scenario(tenth_of_images, frozenset({"G10"})),
 )
 GOALS: Final = tuple(f"G{number}" for number in range(1, 13))
-BESIDE_PEERS: Final = frozenset({"G8", "G9", "G10"})
+COMPETITOR_GOALS: Final = frozenset({"G8", "G9", "G10"})
 
 
-def choose(only: str | None, *, peers: bool) -> frozenset[str]:
-    """Return the goals that are asked for, as in ``G1,G6``; else all, or all that need no peer."""
+def choose_goals(only: str | None, *, peers: bool) -> frozenset[str]:
+    """Return the goals named, as in ``G1,G6``; else all, or all that need no other program.
+
+    Raises ConfigError for a name that is no goal.
+    """
     if only is None:
-        return frozenset(GOALS) if peers else frozenset(GOALS) - BESIDE_PEERS
+        return frozenset(GOALS) if peers else frozenset(GOALS) - COMPETITOR_GOALS
     chosen = frozenset(name.strip().upper() for name in only.split(","))
     if unknown := sorted(chosen.difference(GOALS)):
         raise ConfigError(f"--only: {unknown[0]!r} is no goal: they are G1 to {GOALS[-1]}")
     return chosen
 
 
-async def measure(course: Course, chosen: Collection[str]) -> None:
-    """Measure what the chosen goals need."""
-    for chapter in CHAPTERS:
-        if chapter.goals.intersection(chosen):
-            await chapter.measure(course)
+async def run_scenarios(runner: Runner, goals: Collection[str]) -> None:
+    """Measure what the goals need."""
+    for scenario in SCENARIOS:
+        if scenario.goals.intersection(goals):
+            await scenario.measure(runner)

@@ -1,7 +1,7 @@
 """Serves a cloud as the API would, and quickly: ``python -m syncer.bench.server``.
 
-Nothing is checked (signatures are the simulator's business), and of HTTP only as much is spoken as
-the clients measured here speak: its own time must not be theirs. The first line of its output is
+Nothing is checked (the simulator checks signatures), and it understands no more of HTTP than the
+clients measured here use: its time must not add to theirs. The first line of its output is
 its address. ``POST /bench`` changes what is served; it ends with its standard input.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from syncer.bench.cloud import Cloud, Drift
+from syncer.bench.cloud import Cloud, DriftKind
 from syncer.simulator.limits import TokenBucket
 from syncer.simulator.replies import failure
 
@@ -26,8 +26,8 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ACTION: Final = re.compile(rb"\r\nx-zc-action: *(\w+)", re.IGNORECASE)
 
 
-class Served:
-    """The cloud that is served, how slowly, and how many calls of it a second."""
+class ServedCloud:
+    """The cloud that is served, its latency and its rate limit, and counts of calls."""
 
     def __init__(self) -> None:
         self.cloud = Cloud(0, 0)
@@ -37,10 +37,10 @@ class Served:
         self.refused = 0
 
     def answer(self, path: bytes, action: bytes, body: bytes) -> tuple[bytes, bytes]:
-        """Return status and body of the answer to a call of the API, or to an order."""
-        asked: dict[str, Any] = msgspec.json.decode(body)
+        """Return status and body of the answer to a call of the API or to ``/bench``."""
+        request: dict[str, Any] = msgspec.json.decode(body)
         if path == b"/bench":
-            return _OK, msgspec.json.encode(self._obey(**asked))
+            return _OK, msgspec.json.encode(self._change(**request))
         self.calls += 1
         request_id = f"{self.calls:032x}"
         if self.bucket is not None and self.bucket.take() > 0:
@@ -50,72 +50,72 @@ class Served:
         if action == b"DescribeZones":
             rows = [{"zoneId": zone, "zoneName": zone.title()} for zone in self.cloud.zones]
             members = b'"zoneSet":' + msgspec.json.encode(rows)
-        elif "imageIds" in asked:
+        elif "imageIds" in request:
             return b"400 Bad Request", b"nothing was ever removed, yet images are asked for by id"
         else:
-            members = self._images(asked)
-        told = b'{"requestId":"%s","response":{"requestId":"%s",%s}}'
-        return _OK, told % (request_id.encode(), request_id.encode(), members)
+            members = self._images(request)
+        envelope = b'{"requestId":"%s","response":{"requestId":"%s",%s}}'
+        return _OK, envelope % (request_id.encode(), request_id.encode(), members)
 
-    def _images(self, asked: dict[str, Any]) -> bytes:
-        zone, size = asked["zoneId"], min(asked["pageSize"], MAX_PAGE)
-        page = self.cloud.page(zone, asked["pageNum"], size)
+    def _images(self, request: dict[str, Any]) -> bytes:
+        zone, size = request["zoneId"], min(request["pageSize"], MAX_PAGE)
+        page = self.cloud.page(zone, request["pageNum"], size)
         return b'"totalCount":%d,"dataSet":%s' % (self.cloud.total(zone), page)
 
-    def _obey(
+    def _change(
         self,
         *,
         build: tuple[int, int] | None = None,
-        drift: Drift | None = None,
+        drift: DriftKind | None = None,
         reorder: int | None = None,
         reformat: int | None = None,
         latency: float | None = None,
         limit: int | None = None,
         checksums: bool = False,
     ) -> dict[str, Any]:
-        told: dict[str, Any] = {"calls": self.calls, "refused": self.refused}
+        result: dict[str, Any] = {"calls": self.calls, "refused": self.refused}
         if build is not None:
             self.cloud = Cloud(*build)
         if drift is not None:
-            told["changed"] = self.cloud.drift(drift)
+            result["changed"] = self.cloud.drift(drift)
         if reorder is not None:
             self.cloud.reorder(reorder)
         if reformat is not None:
             self.cloud.reformat(reformat)
         if latency is not None:
             self.latency = latency
-        if limit is not None:  # a bucket of a second's worth, full; 0 takes it away
+        if limit is not None:  # a full bucket of one second's calls; 0 removes it
             self.bucket = TokenBucket(limit, limit, time.monotonic) if limit else None
         if checksums:
-            told["checksums"] = {zone: self.cloud.checksum(zone) for zone in self.cloud.zones}
+            result["checksums"] = {zone: self.cloud.checksum(zone) for zone in self.cloud.zones}
         self.cloud.render(MAX_PAGE)
         gc.collect()
         gc.freeze()
-        return told
+        return result
 
 
 class Connection(asyncio.Protocol):
     """One connection: requests one after the other, each with its Content-Length."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedCloud) -> None:
         self._served = served
         self._received = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where answers go."""
+        """Keep the transport that answers go to."""
         self._transport = transport  # type: ignore[assignment]  # of a stream
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is whole."""
+        """Answer each request that has arrived completely."""
         self._received += data
         while (end := self._received.find(b"\r\n\r\n") + 4) > 3:  # noqa: PLR2004
             head = self._received[:end]
             length = _LENGTH.search(head)
-            whole = end + (int(length[1]) if length else 0)
-            if len(self._received) < whole:
+            total = end + (int(length[1]) if length else 0)
+            if len(self._received) < total:
                 return
-            body, self._received = self._received[end:whole], self._received[whole:]
+            body, self._received = self._received[end:total], self._received[total:]
             action = _ACTION.search(head)
             path = head.split(b" ", 2)[1]
             answer = self._served.answer(path, action[1] if action else b"", body)
@@ -130,9 +130,9 @@ class Connection(asyncio.Protocol):
         )
 
 
-async def serve() -> None:
+async def serve_cloud() -> None:
     """Serve until standard input ends."""
-    served = Served()
+    served = ServedCloud()
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(lambda: Connection(served), "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}\n")
@@ -141,4 +141,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve_cloud())

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 import msgspec
 
 from syncer.cli.common import run
 
+_UNLIMITED = 1000  # columns, where the output is no terminal
+
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--zones", type=click.IntRange(min=1), default=200, show_default=True)
-@click.option("--images", type=click.IntRange(min=10), default=5000, show_default=True)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="How often each thing is measured.",
+)
+@click.option(
+    "--zones",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Zones of the large account.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=10),
+    default=5000,
+    show_default=True,
+    help="Images in each of its zones.",
+)
 @click.option(
     "--large",
     type=click.IntRange(min=1),
     default=200_000,
     show_default=True,
-    help="Images of each of two large zones.",
+    help="Images in each of two zones too large for memory.",
 )
 @click.option(
     "--calls",
@@ -26,10 +49,10 @@ from syncer.cli.common import run
     show_default=True,
     help="Zones read under a limit of 20 calls a second.",
 )
-@click.option("--only", metavar="GOALS", help="Measure only what these need, as in G1,G6.")
+@click.option("--only", metavar="GOALS", help="Measure only what these goals need, as in G1,G6.")
 @click.option("--peers", is_flag=True, help="Also measure the vendor's SDK and dlt (G8 to G10).")
-@click.option("--database-url", metavar="URL", help="Not the embedded PostgreSQL but this one.")
-@click.option("--pg-bin", metavar="DIR", help="The embedded PostgreSQL's programs.")
+@click.option("--database-url", metavar="URL", help="Use this PostgreSQL, not the embedded one.")
+@click.option("--pg-bin", metavar="DIR", help="Folder of the embedded PostgreSQL's programs.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything measured as JSON.")
 @run
 async def bench(  # noqa: PLR0917  (one option each)
@@ -44,35 +67,38 @@ async def bench(  # noqa: PLR0917  (one option each)
     pg_bin: str | None,
     as_json: bool,
 ) -> int:
-    """Measure runs beside the floors of their work: fetching, decoding, COPY, latency.
+    """Measure runs beside the least their work can take: fetching, decoding, COPY, latency.
 
     Serves images of its own and stores them in databases of its own (syncer_bench...), which it
     drops at the end. Checks what is stored after each run. The default takes a quarter of an hour
-    and 2 GB; --images 500 shows the picture in five minutes. --peers takes half an hour more, and
-    what syncer's extra `peers` installs.
+    and 2 GB of disk; --images 500 gives a rough picture in five minutes. --peers takes longer, and
+    needs what syncer's extra `peers` installs.
     """
-    from syncer.bench import scenarios as chapters  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.bench import table  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.bench.fixture import open_stage  # noqa: PLC0415
-    from syncer.bench.goals import judge  # noqa: PLC0415
-    from syncer.bench.programs import PEERS  # noqa: PLC0415
-    from syncer.bench.runner import Course, Size  # noqa: PLC0415
+    # The modules of the bench load slowly, which --help need not wait for.
+    from syncer.bench import scenarios, table  # noqa: PLC0415
+    from syncer.bench.fixture import open_fixture  # noqa: PLC0415
+    from syncer.bench.goals import evaluate  # noqa: PLC0415
+    from syncer.bench.programs import installed_competitors  # noqa: PLC0415
+    from syncer.bench.runner import Runner, Workload  # noqa: PLC0415
 
-    chosen = chapters.choose(only, peers=peers)
-    size = Size(zones=zones, images=images, large=large, calls=calls, rounds=rounds)
-    async with open_stage(database_url, pg_bin) as stage:
-        course = Course(stage, size, lambda line: click.echo(line, err=True))
-        await chapters.measure(course, chosen)
-    goals = judge(course.samples, size, chosen)
-    about = table.machine(stage.version, PEERS if chapters.BESIDE_PEERS & chosen else ())
+    chosen = scenarios.choose_goals(only, peers=peers)
+    workload = Workload(zones=zones, images=images, large=large, calls=calls, rounds=rounds)
+    installed = installed_competitors()
+    async with open_fixture(database_url, pg_bin) as fixture:
+        runner = Runner(fixture, workload, progress=_progress, installed=installed)
+        await scenarios.run_scenarios(runner, chosen)
+        postgres = await fixture.postgres_version()
+    goals = evaluate(runner.measurements, workload, chosen, installed)
+    compared = installed if scenarios.COMPETITOR_GOALS & chosen else ()
+    about = table.machine(postgres, compared)
     if as_json:
-        told = table.document(goals, course.samples, size, about)
-        click.echo(msgspec.json.format(msgspec.json.encode(told)).decode())
+        document = table.document(goals, runner.measurements, workload, about)
+        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
         return 0
-    click.echo(", ".join(f"{name} {value}" for name, value in about.items()))
-    cells = [table.HEADINGS, *table.rows(goals)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
+    click.echo(table.text(goals, about, width))
     return 0
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)

@@ -3,49 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 
-from syncer.bench import fixture as stage
-from syncer.bench import programs, table
-from syncer.bench import scenarios as chapters
-from syncer.bench.fixture import Sample, Stage, WrongAnswer, open_stage
-from syncer.bench.goals import Goal, judge
-from syncer.bench.measure import KINDS
-from syncer.bench.programs import DLT, SDK_LOOP, SYNCER, Program
-from syncer.bench.runner import Course, Size
+from syncer.bench import cloud, measure, scenarios, table
+from syncer.bench.fixture import STORED, Fixture, Measurement, WrongAnswer, open_fixture
+from syncer.bench.goals import Goal, evaluate
+from syncer.bench.measure import MEASURES, MeasureOptions
+from syncer.bench.programs import (
+    COMPETITORS,
+    DLT,
+    SDK_LOOP,
+    SYNCER,
+    Program,
+    installed_competitors,
+)
+from syncer.bench.runner import Runner, Workload
+from syncer.cli import _NEW_CONTAINERS
 from syncer.core.errors import ConfigError
+from syncer.core.model import TRACKED
 from syncer.embedded import EmbeddedPostgres
 
-TINY = Size(zones=1, images=10, large=10, calls=25, rounds=1)
-ALONE = frozenset(chapters.GOALS) - chapters.BESIDE_PEERS
+TINY = Workload(zones=1, images=10, large=10, calls=25, rounds=1, usual_zones=3)
+ALONE = frozenset(scenarios.GOALS) - scenarios.COMPETITOR_GOALS
 
 
 @pytest.fixture(scope="module")
-async def opened(postgres: EmbeddedPostgres) -> AsyncIterator[Stage]:
-    async with open_stage(postgres.dsn("postgres"), None) as found:
+async def opened(postgres: EmbeddedPostgres) -> AsyncIterator[Fixture]:
+    async with open_fixture(postgres.dsn("postgres"), None) as found:
         yield found
 
 
 @pytest.fixture
-async def small(opened: Stage) -> Stage:
-    """A stage that serves four zones of 20 images, and stores them nowhere yet."""
-    await opened.order(latency=0.0, limit=0)
-    await opened.build(4, 20)
+async def small(opened: Fixture) -> Fixture:
+    """A server of four zones of 20 images, which are not stored yet."""
+    await opened.change_server(latency=0.0, limit=0)
+    await opened.build_cloud(4, 20)
     return opened
 
 
+def runner_of(fixture: Fixture, installed: Sequence[Program] = COMPETITORS) -> Runner:
+    return Runner(fixture, TINY, progress=lambda _: None, installed=installed)
+
+
 @pytest.fixture
-def course(small: Stage) -> Course:
-    return Course(small, TINY, lambda _: None)
+def runner(small: Fixture) -> Runner:
+    return runner_of(small)
 
 
-async def tamper(found: Stage, statement: str) -> None:
-    connection = await asyncpg.connect(found._url)
+async def tamper(fixture: Fixture, statement: str) -> None:
+    connection = await asyncpg.connect(fixture.url)
     try:
         await connection.execute(statement)
     finally:
@@ -53,37 +64,39 @@ async def tamper(found: Stage, statement: str) -> None:
 
 
 async def test_one_goal_alone_as_json(postgres: EmbeddedPostgres, syncer: Any) -> None:
-    """--only measures what the goal needs, each in a process of its own; the JSON tells it all."""
-    # Before the tests with a stage of their own: a bench's databases have fixed names.
+    """--only measures what the goal needs, each in a process of its own; the JSON has all of it."""
+    # Before the tests with a fixture of their own: a bench's databases have fixed names.
     done = await syncer(
         *("bench", "--only", "g11", "--json", "--rounds", "1", "--calls", "3"),
         *("--database-url", postgres.dsn("postgres")),
     )
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert [goal["goal"] for goal in told["goals"]] == ["G11"] * 4
-    assert all(goal["met"] is (goal["verdict"] == "met") for goal in told["goals"])
-    assert told["measured"].keys() == {"unknown limit", "known limit"}
-    assert told["measured"]["unknown limit"]["calls"] == 4
-    assert told["measured"]["unknown limit"]["peak"] > 10 << 20
+    document = json.loads(done.out)
+    assert [goal["goal"] for goal in document["goals"]] == ["G11"] * 4
+    assert all(goal["met"] is (goal["verdict"] == "met") for goal in document["goals"])
+    assert document["measured"].keys() == {"unknown limit", "known limit"}
+    assert document["measured"]["unknown limit"]["calls"] == 4
+    assert document["measured"]["unknown limit"]["peak"] > 10 << 20
     assert "unknown limit: " in done.err
 
 
-async def test_every_goal_gets_a_verdict(course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that needs no peer is measured, here without a process for each measurement."""
+async def test_every_goal_gets_a_verdict(small: Fixture) -> None:
+    """All that needs no other program is measured, here without a process for each measurement."""
 
-    async def here(_stage: Stage, command: Any, asked: Any, _environ: Any) -> bytes:
+    async def here(command: Sequence[str], options: MeasureOptions, _: Mapping[str, str]) -> bytes:
         module, kind = command
         assert module == "syncer.bench.measure"
-        return msgspec.json.encode(await KINDS[kind](asked))
+        return msgspec.json.encode(await MEASURES[kind](options))
 
-    monkeypatch.setattr(Stage, "_output", here)
-    monkeypatch.setattr(chapters, "LATENCY_ZONES", 3)
-    await chapters.measure(course, ALONE)
-    goals = judge(course.samples, TINY, ALONE)
+    in_process = Fixture(
+        endpoint=small.endpoint, admin=small.admin, url=small.url, home=small.home, run=here
+    )
+    runner = runner_of(in_process)
+    await scenarios.run_scenarios(runner, ALONE)
+    goals = evaluate(runner.measurements, TINY, ALONE, ())
     assert {goal.goal for goal in goals} == ALONE
-    looked_at = {goal.beside for goal in goals if goal.verdict == "no goal"}
-    assert {"bare aiohttp"} == looked_at
+    shown_only = {goal.beside for goal in goals if goal.verdict == "no goal"}
+    assert {"bare aiohttp"} == shown_only
     assert {goal.verdict for goal in goals} <= {"met", "missed", "no goal"}
     assert {len(goal.figures) for goal in goals} == {1}
     shown = {row[0]: row for row in table.rows(goals)}
@@ -96,30 +109,30 @@ async def test_every_goal_gets_a_verdict(course: Course, monkeypatch: pytest.Mon
     assert refused.figures == [0]
 
 
-async def test_the_limit_is_one(small: Stage) -> None:
+async def test_the_limit_holds(small: Fixture) -> None:
     """Of forty calls within a few seconds, one a second is answered and the others are counted."""
-    await small.build(40, 1)
-    await small.order(limit=1)
-    sample = await small.measure("http")
-    assert sample.calls == 40
-    assert sample.refused >= 30
+    await small.build_cloud(40, 1)
+    await small.change_server(limit=1)
+    measurement = await small.measure("http")
+    assert measurement.calls == 40
+    assert measurement.refused >= 30
     with pytest.raises(WrongAnswer, match="40 pages are served, but"):
-        await small.check(sample)
+        await small.check(measurement)
 
 
 def test_goals_are_chosen_by_name() -> None:
-    """--only takes names in any case; a goal that is none is a fault of the configuration."""
-    assert chapters.choose("g1, G10", peers=False) == {"G1", "G10"}
-    assert chapters.choose(None, peers=False) == ALONE
-    assert chapters.choose(None, peers=True) == set(chapters.GOALS)
+    """--only takes names in any case; a name that is no goal is an error of the configuration."""
+    assert scenarios.choose_goals("g1, G10", peers=False) == {"G1", "G10"}
+    assert scenarios.choose_goals(None, peers=False) == ALONE
+    assert scenarios.choose_goals(None, peers=True) == set(scenarios.GOALS)
     with pytest.raises(ConfigError, match="'G13' is no goal: they are G1 to G12"):
-        chapters.choose("G1,G13", peers=False)
+        scenarios.choose_goals("G1,G13", peers=False)
 
 
-async def test_a_wrong_answer_fails(small: Stage) -> None:
+async def test_a_wrong_answer_fails(small: Fixture) -> None:
     """One changed field, one row too few, or nothing stored: no figure, an error."""
-    sample = await small.measure("sync")
-    await small.check(sample)
+    measurement = await small.measure("sync")
+    await small.check(measurement)
     for statement in (
         "update syncer_store.images set image_size = '21' where image_id = "
         "(select min(image_id) from syncer_store.images)",
@@ -129,76 +142,86 @@ async def test_a_wrong_answer_fails(small: Stage) -> None:
     ):
         await tamper(small, statement)
         with pytest.raises(WrongAnswer, match=r"\d zones differ"):
-            await small.check(sample)
+            await small.check(measurement)
 
 
-async def test_nothing_done_fails(small: Stage) -> None:
+async def test_nothing_done_fails(small: Fixture) -> None:
     """A program that asked for too little, stored nothing, or failed is not called fast."""
     idle = Program(name="idle", command=("this",), stores="syncer")
     with pytest.raises(WrongAnswer, match="4 pages are served, but 0 calls were answered"):
-        await Course(small, TINY, lambda _: None).whole(idle, "nothing")
-    await small.run(SYNCER)
-    read = await small.run(SYNCER)
-    await small.empty()
+        await runner_of(small).measure_program(idle, "nothing")
+    await small.measure_program(SYNCER)
+    read = await small.measure_program(SYNCER)
+    await small.empty_database()
     with pytest.raises(WrongAnswer, match="4 zones differ"):
         await small.check(read)
     with pytest.raises(WrongAnswer, match=r"no_such_module failed \(exit 1\): .*No module named"):
-        await small.run(Program(name="broken", command=("no_such_module",), stores="syncer"))
+        await small.measure_program(
+            Program(name="broken", command=("no_such_module",), stores="syncer")
+        )
 
 
-async def test_the_report_must_be_as_expected(course: Course) -> None:
+async def test_the_report_must_be_as_expected(runner: Runner) -> None:
     """A run that says that it found what is not there fails, whatever it stored."""
     with pytest.raises(WrongAnswer, match=r"'appeared': 79.*'appeared': 80"):
-        await course.measure("first load", appeared=79)
+        await runner.measure("first load", appeared=79)
 
 
 @pytest.mark.skipif(not SDK_LOOP.installed, reason="needs the SDK and psycopg")
-async def test_the_sdk_is_a_peer(course: Course) -> None:
-    """Loop and threads store what is served; a row changed behind their backs is noticed."""
-    await chapters.many_images(course)
-    goals = judge(course.samples, TINY, {"G8", "G9"})
+async def test_the_sdk_is_a_competitor(runner: Runner) -> None:
+    """Loop and threads store what is served; a row changed by somebody else is noticed."""
+    await scenarios.many_images(runner)
+    goals = evaluate(runner.measurements, TINY, {"G8", "G9"}, COMPETITORS)
     figures = {(g.goal, g.work.partition(":")[0]): len(g.figures) for g in goals}
     assert figures == {
         ("G8", "first load"): 1,
         ("G8", "no change"): 1,
         ("G9", "no change"): 1,
     }
-    threads = course.samples["SDK in 16 threads: no change"][0]
-    await course.stage.check(threads, "sdk")
-    await tamper(course.stage, "update sdk.images set os_type = 'Linux'")
+    threads = runner.measurements["SDK in 16 threads: no change"][0]
+    await runner.fixture.check(threads, "sdk")
+    await tamper(runner.fixture, "update sdk.images set os_type = 'Linux'")
     with pytest.raises(WrongAnswer, match="1 zones differ"):
-        await course.stage.check(threads, "sdk")
+        await runner.fixture.check(threads, "sdk")
 
 
 @pytest.mark.skipif(not DLT.installed, reason="needs dlt")
-async def test_dlt_is_a_peer(course: Course) -> None:
+async def test_dlt_is_a_competitor(runner: Runner) -> None:
     """Its active rows are what is served, also after a drift; a row retired by hand is noticed."""
-    await course.whole(DLT, "first load")
-    await course.stage.order(drift="spread")
-    sample = await course.whole(DLT, "1 %")
-    assert sample.written >= 4
+    await runner.measure_program(DLT, "first load")
+    await runner.fixture.change_server(drift="spread")
+    measurement = await runner.measure_program(DLT, "1 %")
+    assert measurement.written >= 4
     await tamper(
-        course.stage, "update dlt.images set _dlt_valid_to = now() where zone_id = 'ZONE-0001'"
+        runner.fixture, "update dlt.images set _dlt_valid_to = now() where zone_id = 'ZONE-0001'"
     )
     with pytest.raises(WrongAnswer, match="1 zones differ"):
-        await course.stage.check(sample, "dlt")
+        await runner.fixture.check(measurement, "dlt")
 
 
-async def test_a_peer_that_is_not_installed_is_listed_so(
-    course: Course, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_competitor_that_is_not_installed_is_listed_so(small: Fixture) -> None:
     """Nothing is measured beside it, and the table says why."""
-    monkeypatch.setattr(programs, "find_spec", lambda _: None)
-    await chapters.measure(course, chapters.BESIDE_PEERS)
-    assert course.samples == {}
-    rows = table.rows(judge(course.samples, TINY, chapters.BESIDE_PEERS))
-    assert {row[0] for row in rows} == chapters.BESIDE_PEERS
+    runner = runner_of(small, installed=())
+    await scenarios.run_scenarios(runner, scenarios.COMPETITOR_GOALS)
+    assert runner.measurements == {}
+    rows = table.rows(evaluate(runner.measurements, TINY, scenarios.COMPETITOR_GOALS, ()))
+    assert {row[0] for row in rows} == scenarios.COMPETITOR_GOALS
     assert {row[-1] for row in rows} == {"not installed"}
-    assert table.machine("15", programs.PEERS).keys() == table.machine("15").keys()
+
+
+def test_a_program_is_installed_when_its_modules_are() -> None:
+    """A program is measured, and its packages' versions are shown, only where all are there."""
+    there = Program(name="there", command=(), stores="sdk", needs={"msgspec": "msgspec"})
+    absent = Program(name="absent", command=(), stores="sdk", needs={"no-such": "no_such_module"})
+    assert there.installed
+    assert not absent.installed
+    assert absent.versions == {}
+    assert table.machine("15", [absent]).keys() == table.machine("15").keys()
+    assert all(program.installed for program in installed_competitors())
 
 
 def test_goals_are_met_from_their_side() -> None:
-    """At most, at least, or only to be looked at: the median decides."""
+    """At most, at least, or only shown: the median decides."""
 
     def goal(*figures: float, **bound: float) -> Goal:
         return Goal(goal="G1", work="", figures=list(figures), **bound)  # type: ignore[arg-type]
@@ -212,19 +235,64 @@ def test_goals_are_met_from_their_side() -> None:
 
 
 def test_ratios_are_of_one_round() -> None:
-    """How many times as fast: each of the peer's samples by ours of the same round."""
-    samples = {
+    """How many times as fast: each of the competitor's times by ours of the same round."""
+    measurements = {
         "SDK loop + upsert: no change": [_took(40), _took(90)],
         "syncer sync: no change": [_took(2), _took(3)],
     }
-    [goal] = [g for g in judge(samples, TINY, {"G8"}) if g.figures]
+    [goal] = [g for g in evaluate(measurements, TINY, {"G8"}, COMPETITORS) if g.figures]
     assert (goal.figures, goal.figure, goal.at_least) == ([20, 30], 25, 20)
 
 
-def _took(seconds: float) -> Sample:
-    return Sample(wall=seconds, whole=seconds, cpu=seconds)
+def _took(seconds: float) -> Measurement:
+    return Measurement(wall=seconds, whole=seconds, cpu=seconds)
 
 
-def test_each_goal_has_a_chapter() -> None:
-    assert set(chapters.GOALS) == frozenset().union(*(c.goals for c in chapters.CHAPTERS))
-    assert stage.STORED.keys() == {program.stores for program in (SYNCER, *programs.PEERS)}
+def test_each_goal_has_a_scenario() -> None:
+    """Nothing is a goal that is never measured, and every program's rows can be checked."""
+    assert set(scenarios.GOALS) == frozenset().union(*(s.goals for s in scenarios.SCENARIOS))
+    assert STORED.keys() == {program.stores for program in (SYNCER, *COMPETITORS)}
+
+
+def test_every_tracked_field_is_served() -> None:
+    """The bench serves, checks and compares the columns that the program tracks."""
+    assert ("image_id", *TRACKED) == tuple(cloud.FIELDS)
+    row = json.loads(cloud.Cloud(1, 1).page("ZONE-0000", 1, 1))[0]
+    assert list(cloud.FIELDS.values()) == list(row)
+    assert all(row.values())
+
+
+def test_garbage_is_collected_as_in_the_command() -> None:
+    """A run that is measured in process has the thresholds that the command line sets."""
+    assert measure.NEW_CONTAINERS == _NEW_CONTAINERS
+
+
+ABOUT = {"date": "2026-11-28", "machine": "2 processors", "python": "3.11.7"}
+JUDGED = [
+    Goal(goal="G8", work="no change", beside="SDK loop", figures=[20.5, 19], at_least=20),
+    Goal(goal="G1", work="no change", beside="fetch + decode", figures=[1.0], at_most=0.75),
+    Goal(goal="G10", work="usual account", beside="dlt", figures=[], missing=True),
+]
+
+
+def test_the_result_is_a_table_where_it_fits() -> None:
+    """One line a goal, in the order of their numbers, under headings."""
+    _, _, headings, *lines = table.text(JUDGED, ABOUT, 200).splitlines()
+    verdicts = ("missed", "missed", "not installed")
+    assert headings.split("  ")[0] == "GOAL"
+    assert [line.split()[0] for line in lines] == ["G1", "G8", "G10"]
+    assert len({line.index(word) for line, word in zip(lines, verdicts, strict=True)}) == 1
+
+
+def test_the_result_is_readable_on_a_narrow_terminal() -> None:
+    """Two lines a goal where the table is too wide: no line is broken by the terminal."""
+    lines = table.text(JUDGED, ABOUT, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[2:] == [
+        "G1  no change, compared with fetch + decode",
+        "    1 x, limit <= 0.75: missed",
+        "G8  no change, compared with SDK loop",
+        "    19.75 x (19 to 20.50 in 2 rounds), limit >= 20: missed",
+        "G10 usual account, compared with dlt",
+        "    not installed",
+    ]

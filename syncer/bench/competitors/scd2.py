@@ -58,13 +58,13 @@ def credentials(url: str) -> str:
 
 def main() -> None:
     """Run the pipeline once."""
-    asked = json.load(sys.stdin)
+    options = json.load(sys.stdin)
     pipeline = dlt.pipeline(
         "images",
-        destination=dlt.destinations.postgres(credentials(asked["database"])),
+        destination=dlt.destinations.postgres(credentials(options["database"])),
         dataset_name="dlt",
     )
-    pipeline.run(cloud(asked["endpoint"]))
+    pipeline.run(cloud(options["endpoint"]))
 
 
 if __name__ == "__main__":

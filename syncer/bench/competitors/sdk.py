@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from typing import Any
 
 import psycopg
@@ -23,21 +24,17 @@ PAGE_SIZE = 1000
 TABLE = """
 create schema if not exists sdk;
 create table if not exists sdk.images (
-    zone_id text, image_id text, image_name text, image_type text, image_size text,
-    image_description text, image_version text, image_status text, category text, os_type text,
-    primary key (zone_id, image_id)
+    zone_id text, {columns}, primary key (zone_id, image_id)
 )
 """
 UPSERT = """
-insert into sdk.images values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-on conflict (zone_id, image_id) do update set
-    image_name = excluded.image_name, image_type = excluded.image_type,
-    image_size = excluded.image_size, image_description = excluded.image_description,
-    image_version = excluded.image_version, image_status = excluded.image_status,
-    category = excluded.category, os_type = excluded.os_type
+insert into sdk.images values (%s, {places})
+on conflict (zone_id, image_id) do update set {assignments}
 """
 
 Row = tuple[Any, ...]
+Fields = dict[str, str]
+"""The SDK's name of each column's field, ``image_id`` first."""
 
 
 def connect(endpoint: str) -> VmClient:
@@ -52,63 +49,75 @@ def zones_of(endpoint: str) -> list[str]:
     return [zone.zoneId for zone in reply.zoneSet]
 
 
-def pages_of(endpoint: str, zone: str) -> Iterator[list[Row]]:
+def pages_of(endpoint: str, zone: str, fields: Fields) -> Iterator[list[Row]]:
     """Yield the images of a zone, page by page."""
     client = connect(endpoint)
+    values_of = attrgetter(*fields.values())
     request = models.DescribeImagesRequest()
     request.zoneId, request.pageSize, request.pageNum = zone, PAGE_SIZE, 1
     while True:
         reply = client.DescribeImages(request)
-        yield [
-            (
-                *(zone, image.imageId, image.imageName, image.imageType, image.imageSize),
-                *(image.imageDescription, image.imageVersion, image.imageStatus),
-                *(image.category, image.osType),
-            )
-            for image in reply.dataSet
-        ]
+        yield [(zone, *values_of(image)) for image in reply.dataSet]
         if request.pageNum * PAGE_SIZE >= reply.totalCount:
             return
         request.pageNum += 1
 
 
-def store(endpoint: str, zone: str, connection: psycopg.Connection[Any]) -> None:
+def create_table(connection: psycopg.Connection[Any], fields: Fields) -> None:
+    """Create the table of images, if it is not there."""
+    connection.execute(TABLE.format(columns=", ".join(f"{column} text" for column in fields)))
+
+
+def upsert_statement(fields: Fields) -> str:
+    """Return the statement that inserts or updates an image."""
+    _, *tracked = fields
+    return UPSERT.format(
+        places=", ".join("%s" for _ in fields),
+        assignments=", ".join(f"{column} = excluded.{column}" for column in tracked),
+    )
+
+
+def store(endpoint: str, zone: str, connection: psycopg.Connection[Any], fields: Fields) -> None:
     """Read a zone and upsert what it lists."""
+    upsert = upsert_statement(fields)
     with connection.cursor() as cursor:
-        for page in pages_of(endpoint, zone):
-            cursor.executemany(UPSERT, page)
+        for page in pages_of(endpoint, zone, fields):
+            cursor.executemany(upsert, page)
     connection.commit()
 
 
-def loop(endpoint: str, database: str) -> None:
+def loop(endpoint: str, database: str, fields: Fields) -> None:
     """Store one zone after the other."""
     with psycopg.connect(database) as connection:
-        connection.execute(TABLE)
+        create_table(connection, fields)
         for zone in zones_of(endpoint):
-            store(endpoint, zone, connection)
+            store(endpoint, zone, connection, fields)
 
 
-def threaded(endpoint: str, database: str, threads: int) -> None:
+def threaded(endpoint: str, database: str, fields: Fields, threads: int) -> None:
     """Store zones in threads, each with a connection of its own."""
     with psycopg.connect(database) as connection:
-        connection.execute(TABLE)
+        create_table(connection, fields)
     own = threading.local()
 
     def connect() -> None:
         own.connection = psycopg.connect(database)
 
     with ThreadPoolExecutor(threads, initializer=connect) as pool:
-        done = pool.map(lambda zone: store(endpoint, zone, own.connection), zones_of(endpoint))
-        list(done)  # what failed in a thread is raised here
+        stored = pool.map(
+            lambda zone: store(endpoint, zone, own.connection, fields), zones_of(endpoint)
+        )
+        list(stored)  # what failed in a thread is raised here
 
 
 def main() -> None:
-    """Do what the arguments say."""
-    asked, threads = json.load(sys.stdin), int(sys.argv[1])
+    """Store the images once, with as many threads as the argument says."""
+    options, threads = json.load(sys.stdin), int(sys.argv[1])
+    target = options["endpoint"], options["database"], options["fields"]
     if threads == 1:
-        loop(asked["endpoint"], asked["database"])
+        loop(*target)
     else:
-        threaded(asked["endpoint"], asked["database"], threads)
+        threaded(*target, threads)
 
 
 if __name__ == "__main__":
