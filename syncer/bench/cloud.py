@@ -12,7 +12,7 @@ from syncer.zenlayer.sources.vm import VM
 DriftKind = Literal["spread", "concentrated", "all"]
 FIELDS: Final[dict[str, str]] = {
     "image_id": "imageId",
-    **{column: name for column, name in zip(TRACKED, VM.fields, strict=True) if name is not None},
+    **{column: VM.fields[column] for column in TRACKED if column in VM.fields},
 }
 """The API's name of an image's id and of each tracked field, by column."""
 _SYSTEMS: Final = (
