@@ -6,12 +6,13 @@ import random
 from hashlib import md5, sha256
 from typing import Final, Literal
 
+from syncer.core.model import TRACKED
 from syncer.zenlayer.sources.vm import VM
 
 DriftKind = Literal["spread", "concentrated", "all"]
 FIELDS: Final[dict[str, str]] = {
     "image_id": "imageId",
-    **VM.fields,
+    **{column: VM.fields[column] for column in TRACKED if column in VM.fields},
 }
 """The API's name of an image's id and of each tracked field, by column."""
 _SYSTEMS: Final = (

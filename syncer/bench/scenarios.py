@@ -151,7 +151,7 @@ async def tenth_of_images(runner: Runner) -> None:
             await runner.measure_program(program, "no change of a tenth")
 
 
-class Scenario(msgspec.Struct, frozen=True):
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A function that measures, and the goals that need it."""
 
     measure: Callable[[Runner], Awaitable[None]]
@@ -159,18 +159,18 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 SCENARIOS: Final = (
-    Scenario(first_load, frozenset({"G4", "G7", "G12"})),
-    Scenario(no_change, frozenset({"G1", "G3", "G7", "G12"})),
-    Scenario(other_bytes, frozenset({"G2", "G3"})),
-    Scenario(one_percent, frozenset({"G5"})),
-    Scenario(all_changed, frozenset({"G5"})),  # shown, not judged: no bound is set
-    Scenario(latency, frozenset({"G6"})),
-    Scenario(limits, frozenset({"G11"})),
-    Scenario(growth, frozenset({"G12"})),
-    Scenario(large, frozenset({"G7"})),
-    Scenario(usual_account, frozenset({"G8", "G9", "G10"})),
-    Scenario(many_images, frozenset({"G8", "G9"})),
-    Scenario(tenth_of_images, frozenset({"G10"})),
+    Scenario(measure=first_load, goals=frozenset({"G4", "G7", "G12"})),
+    Scenario(measure=no_change, goals=frozenset({"G1", "G3", "G7", "G12"})),
+    Scenario(measure=other_bytes, goals=frozenset({"G2", "G3"})),
+    Scenario(measure=one_percent, goals=frozenset({"G5"})),
+    Scenario(measure=all_changed, goals=frozenset({"G5"})),  # shown, not judged: no bound is set
+    Scenario(measure=latency, goals=frozenset({"G6"})),
+    Scenario(measure=limits, goals=frozenset({"G11"})),
+    Scenario(measure=growth, goals=frozenset({"G12"})),
+    Scenario(measure=large, goals=frozenset({"G7"})),
+    Scenario(measure=usual_account, goals=frozenset({"G8", "G9", "G10"})),
+    Scenario(measure=many_images, goals=frozenset({"G8", "G9"})),
+    Scenario(measure=tenth_of_images, goals=frozenset({"G10"})),
 )
 GOALS: Final = tuple(f"G{number}" for number in range(1, 13))
 COMPETITOR_GOALS: Final = frozenset({"G8", "G9", "G10"})
