@@ -14,6 +14,7 @@ import pytest
 from syncer import log
 from syncer.core import page, paging
 from syncer.core.model import TRACKED, Tracked
+from syncer.serve.metrics import Metrics
 from syncer.simulator import World
 from syncer.zenlayer.sources import SOURCES
 
@@ -94,3 +95,12 @@ def logged(style: str) -> Iterator[io.StringIO]:
         yield text
     finally:
         log.configure("json", "error")
+
+
+def samples_of(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """Metrics by name and the values of their labels, in the order of the labels' names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+    }

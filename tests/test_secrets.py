@@ -37,7 +37,7 @@ def test_base64_is_seen_through_wherever_the_secret_stands_in_it(
 
 @pytest.mark.parametrize("word", ["", "a", "12345", "syncer", "Postgres", "password"])
 def test_a_plain_word_is_no_secret(word: str) -> None:
-    """Starred wherever it stands it would spoil every sentence, and tell what it is."""
+    """To star it wherever it stands would spoil every sentence, and reveal what it is."""
     remember(word)
     said = f"run: syncer db upgrade; {word} 12345 password of Postgres"
     assert said == redacted(said)

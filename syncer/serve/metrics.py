@@ -30,7 +30,7 @@ _ZONE_GAUGES: Final = (
     (
         "last_complete",
         "zone_last_complete_timestamp_seconds",
-        "When the zone was last wholly seen (Unix time; 0: never).",
+        "When the zone was last seen whole (Unix time; 0: never).",
     ),
 )
 """Of each zone: its column in ``metrics_zones``, the metric's name, and its help."""
@@ -38,13 +38,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """What is counted and measured of one account's runs; an ``Observer`` of their calls."""
+    """What is counted and measured of one account's runs; an ``Observer`` of their calls.
+
+    ``live`` metrics are read whenever they are asked for, so they can show ages. ``now`` is a clock
+    in seconds since 1970.
+    """
 
     def __init__(self, account: str, *, live: bool, now: Callable[[], float] = time.time) -> None:
-        """``live`` metrics are read whenever they are asked for, so they can show ages.
-
-        ``now`` is a clock in seconds since 1970.
-        """
         self.registry = CollectorRegistry()
         self.account = account
         self._now = now
@@ -173,7 +173,7 @@ class _Zones(Collector):
         }
         ages = GaugeMetricFamily(
             "syncer_zone_seconds_since_complete",
-            "Seconds since the zone was last wholly seen (never: since it was first listed).",
+            "Seconds since the zone was last seen whole (never: since it was first listed).",
             labels=_ZONE,
         )
         for row in self.rows or ():

@@ -62,16 +62,11 @@ async def run_once(
             async with _begun(options, server, stop) as (run, basis):
                 client.calls.learn(basis.learnt)
                 report = Report(account=options.account, run_id=run.run_id if run else None)
-                ending = _Ending(
-                    report=report,
-                    run=run,
-                    client=client,
-                    stop=stop,
-                    span=run_span,
-                    started=started,
-                    abort_timeout=options.tuning.abort,
-                )
-                async with ending.recorded(), _open_writer(options, server, run) as writer:
+                ending = _Ending(client=client, stop=stop, span=run_span, started=started)
+                async with (
+                    ending.recorded(report, run, abort_timeout=options.tuning.abort),
+                    _open_writer(options, server, run) as writer,
+                ):
                     crawl = Crawl(
                         options=options,
                         client=client,
@@ -135,55 +130,54 @@ async def _work(crawl: Crawl, server: Server) -> None:
 
 
 class _Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a run: its report is concluded, stored and logged, whatever ended the run.
+    """The end of a run: its report is concluded, stored and logged, whatever ended the run."""
 
-    ``abort_timeout`` is the most seconds that storing it takes where the run is given up at once.
-    """
-
-    report: Report
-    run: Run | None
     client: Client
     stop: Stop
     span: Span
     started: float
-    abort_timeout: float
 
     @contextlib.asynccontextmanager
-    async def recorded(self) -> AsyncIterator[None]:
-        """Do what is done of the run within, then end it. A refusal ends here, as a report."""
+    async def recorded(
+        self, report: Report, run: Run | None, *, abort_timeout: float
+    ) -> AsyncIterator[None]:
+        """Do the pass within, then end the run. A refusal by the API is no error any more.
+
+        ``abort_timeout`` is the most seconds that the end takes where the run is given up at once.
+        """
         timeout = math.inf
-        with bound_contextvars(run_id=self.report.run_id):
-            self.span.set_attributes({"syncer.run_id": self.report.run_id})
+        with bound_contextvars(run_id=report.run_id):
+            self.span.set_attributes({"syncer.run_id": report.run_id})
             try:
                 with unwrapped():
                     yield
             except Denied as error:
-                self.report.fail(fault_of(error), refused=True)
+                report.fail(fault_of(error), refused=True)
             except BaseException as error:
                 if isinstance(error, anyio.get_cancelled_exc_class()):
-                    timeout = self.abort_timeout
+                    timeout = abort_timeout
                 message = redacted(str(error))[:500]
-                self.report.fail(Fault(code=type(error).__name__.upper(), message=message))
+                report.fail(Fault(code=type(error).__name__.upper(), message=message))
                 raise
             finally:
-                self._conclude()
-                if self.run is not None:
+                self._conclude(report)
+                if run is not None:
                     with anyio.move_on_after(timeout, shield=True):
-                        await self.run.finish(
-                            self.report.status,
-                            self.report.counts,
-                            fault=self.report.fault,
+                        await run.finish(
+                            report.status,
+                            report.counts,
+                            fault=report.fault,
                             learnt=self.client.calls.learnt,
                         )
-                _log.info("run.finished", **self.report.wide())
+                _log.info("run.finished", **report.wide())
 
-    def _conclude(self) -> None:
-        self.report.conclude(
+    def _conclude(self, report: Report) -> None:
+        report.conclude(
             calls=self.client.calls.made,
             retries=self.client.calls.retries,
             stopped=self.stop.reason if self.stop.cut else None,
             seconds=time.monotonic() - self.started,
         )
-        fields = self.report.wide()
+        fields = report.wide()
         self.span.set_attributes({f"syncer.{name}": fields[name] for name in fields})
-        self.span.set_fault(self.report.fault)
+        self.span.set_fault(report.fault)

@@ -16,7 +16,8 @@ import aiohttp
 import anyio
 import pytest
 
-from syncer.serve.http import State, serve
+from syncer.serve.health import Health
+from syncer.serve.http import listening
 from syncer.serve.metrics import Metrics
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
@@ -307,9 +308,9 @@ async def test_a_role_without_rights_is_told_in_a_line(syncer: Any, db: Any, url
             done = await syncer(*command, SYNCER_DATABASE_URL=theirs)
             assert (2, 1) == (done.code, done.err.count("\n")), done.err
             assert "permission denied" in done.err
-        state, metrics = State(every=900), Metrics("default", live=True)
+        health, metrics = Health(every=900, limit=1000), Metrics("default", live=True)
         async with (
-            serve(("127.0.0.1", 0), Server(theirs), state, metrics) as address,
+            listening(("127.0.0.1", 0), Server(theirs), health, metrics) as address,
             aiohttp.ClientSession() as client,
             client.get(f"{address}/readyz") as reply,
         ):

@@ -142,7 +142,7 @@ async def test_a_server_that_repeats_our_secret_is_not_repeated(
     assert "NO_***_HERE" in await db.fetchval("select error_message from syncer.runs")
 
 
-async def test_another_content_type_is_nobodys_business(
+async def test_another_content_type_does_not_matter(
     simulator: Simulator, world: World, sync: Any, db: Any
 ) -> None:
     """What counts is whether the body can be read."""
@@ -152,10 +152,10 @@ async def test_another_content_type_is_nobodys_business(
 
 
 @pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
-async def test_a_clock_that_is_wrong_is_followed_and_told(  # noqa: PLR0917
+async def test_a_clock_that_is_wrong_is_corrected_and_reported(  # noqa: PLR0917
     seconds: float, simulator: Simulator, world: World, sync: Any, db: Any, syncer: Any
 ) -> None:
-    """Signed again by the server's Date, once a call that was under way; and one line says so."""
+    """Calls are signed again by the server's Date, each once; and one line says so."""
     simulator.skew = seconds
     done = await syncer("sync", SYNCER_LOG_LEVEL="warning", SYNCER_LOG_FORMAT="json")
     (line,) = [json.loads(line) for line in done.err.splitlines()]
@@ -197,10 +197,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-async def test_a_bad_day_is_survived(
+async def test_many_failures_at_random_are_retried(
     kind: str, environment: dict[str, str], sync: Any, db: Any
 ) -> None:
-    """So many calls fail at random; all is retried within the budget: exit 0, all is stored."""
+    """A part of the calls fails; all is retried within the budget: exit 0, all is stored."""
     world = World.generate(seed=5, zones=60, images=20)
     keys = {"test-key": "test-secret"}
     async with Simulator(
@@ -216,7 +216,7 @@ async def test_a_bad_day_is_survived(
 async def test_what_is_learnt_of_a_rate_limit_is_kept(
     environment: dict[str, str], sync: Any, db: Any
 ) -> None:
-    """An API that refuses some calls tells its limit so; the next run begins with it."""
+    """An API that refuses some calls shows its limit by that; the next run begins with it."""
     world = World.generate(seed=5, zones=60, images=2)
     assert 0 == (await sync()).exit_code
     assert [] == await db.fetch("select * from syncer.rate_limits")  # nothing was refused

@@ -11,7 +11,7 @@ import pytest
 
 from syncer.simulator import Simulator, World
 from syncer.store.approvals import approve
-from syncer.sync import zones as scheduler
+from syncer.sync import zones
 from syncer.sync.spool import Spool
 from tests.support import assert_exact, call_large, open_files, tables
 
@@ -101,7 +101,7 @@ async def test_a_large_zone_comes_to_what_any_other_does(
             put += 1
             return super().put(data)
 
-    monkeypatch.setattr(scheduler, "Spool", Counted)
+    monkeypatch.setattr(zones, "Spool", Counted)
     ordinary = iter(lived)
     async for step in life(simulator, sync, db):
         assert next(ordinary) == step

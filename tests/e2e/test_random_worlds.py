@@ -1,6 +1,6 @@
 """Random worlds, faults and ends of runs: what holds after every run, whatever happened.
 
-``SYNCER_TEST_WORLDS=300 pytest tests/e2e/test_random_worlds.py`` tries so many new ones.
+``SYNCER_TEST_WORLDS=300 pytest tests/e2e/test_random_worlds.py`` tries that number of new ones.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from tests.support import FIELDS, assert_exact, call_large, tables
 WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 0)
 ZONES = ["FRA-A", "HKG-A", "MIA-A", "SIN-A"]
 
-# Faults that let no listing be whole, those that make it lie consistently, those that do neither.
-# No lie about a listing is told by id too: an API that denies a living image both times has it
-# removed, and must.
+# Faults that let no listing be whole, those that make it wrong but consistent, those that do
+# neither. No listing is wrong in the answer by id too: an image that lives, and that the API denies
+# both times, is removed, and must be.
 FATAL = ["status=500", "status=503", "status=403", "reset", "garbage", "garbage=html", "truncate"]
 FATAL += ["error_in_200", "not_found=zone", "total=+1"]
-LIES = ["omit=1", "omit=4", "empty_listing", "total=-1", "total=0", "duplicate=2,replace"]
+WRONG = ["omit=1", "omit=4", "empty_listing", "total=-1", "total=0", "duplicate=2,replace"]
 ODD = ["page_cap=3", "page_cap=7", "reorder=zone", "reorder=page", "duplicate=1", "total=string"]
 ODD += ["duplicate=2,changed", "total=null", "total=omitted", "hide_zone", "empty_zones"]
 ODD += ["status=451", "status=401"]
@@ -67,13 +67,13 @@ def doubtful(drawn: tuple[str, str]) -> list[str]:
 what = st.sampled_from(["appear", "change", "go", "go", "go", "return", "annotate", "zone"])
 zones, count = st.sampled_from(ZONES), st.sampled_from([1, 2, 3, 4, 5, 12, 40])
 moment = st.integers(1, 15) | st.just(999)
-lies = fault(LIES, [f"{when},by_id=false" for when in WHEN if "by_id" not in when])
-faults = fault(FATAL, [*WHEN, ",by_id=true"]) | lies | fault(ODD, WHEN)
+wrong = fault(WRONG, [f"{when},by_id=false" for when in WHEN if "by_id" not in when])
+faults = fault(FATAL, [*WHEN, ",by_id=true"]) | wrong | fault(ODD, WHEN)
 rounds = st.builds(
     How,
     events=st.lists(st.tuples(what, zones, st.integers(0, 30), count), min_size=1, max_size=6),
     faults=st.one_of(
-        *(st.just(list[str]()), st.lists(lies, min_size=1, max_size=1)),
+        *(st.just(list[str]()), st.lists(wrong, min_size=1, max_size=1)),
         *(st.lists(faults, min_size=1, max_size=most) for most in (1, 3)),
         st.lists(fault(DENIAL, [""]), min_size=1, max_size=1),
         *[st.tuples(zones, st.sampled_from([*FATAL, "duplicate=2,replace"])).map(doubtful)] * 2,
@@ -180,12 +180,12 @@ async def run(  # noqa: PLR0915
     """Do one run with its faults and its end, and check what it did."""
     world, stop, calls = simulator.world, Stop(), 0
     simulator.faults = FaultBook(Random(0), how.faults)  # noqa: S311
-    torn, lied = set[str](), set[str]()
+    torn, misled = set[str](), set[str]()
     totals = [text for text in how.faults if "total" in text]
     for text, armed in zip(how.faults, simulator.faults, strict=True):
         kind, _, when = text.partition(f",zone={armed.fault.zone}")
         hit = {zone for zone in ZONES if armed.fault.covers_zone(zone)}
-        lied |= hit if kind in LIES else set()
+        misled |= hit if kind in WRONG else set()
         torn |= hit if kind in FATAL and not when and totals in ([], [text]) else set()
         if [f"duplicate=2,replace,zone={armed.fault.zone},by_id=false"] == how.faults:
             torn |= {z for z in hit if world.exists(z) and len(world.images(z)) > 4}
@@ -195,7 +195,7 @@ async def run(  # noqa: PLR0915
         calls += 1
         if how.slip[0] == calls and not any("by_id=true,z" in f for f in how.faults):
             zone = how.slip[1]
-            lied.add(zone)
+            misled.add(zone)
             if world.exists(zone) and (image_ids := list(world.images(zone))):
                 world.remove_image(zone, image_ids[0])
                 world.add_image(zone)
@@ -235,7 +235,7 @@ async def run(  # noqa: PLR0915
     nothing_living_goes(start.keys() & end.keys(), before, after, removed)
     nothing_half_read_removes(scans, removed, torn)
     calm = not how.faults and not how.end[0]
-    whole_is_true(end, after, {z for z in scans if scans[z] in WHOLE} - lied, calm=calm)
+    whole_is_true(end, after, {z for z in scans if scans[z] in WHOLE} - misled, calm=calm)
     guarded(before, {key for key in removed if approved.get(key[0]) != "applied"}, how.settings)
     if how.end[0] == "kill":  # what a process leaves that was killed before it could end its run
         await db.execute("""

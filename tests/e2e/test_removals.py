@@ -32,7 +32,7 @@ def warnings() -> Iterator[list[Any]]:
 
 
 def lose(world: World, zone: str, count: int) -> list[str]:
-    """Let the first so many images of a zone go."""
+    """Remove the first ``count`` images of a zone."""
     ids = sorted(world.images(zone))[:count]
     for image_id in ids:
         world.remove_image(zone, image_id)
@@ -70,7 +70,7 @@ async def states(db: Any, zone: str = A) -> tuple[int, int, str]:
     return tuple(row)
 
 
-def came(report: Any) -> tuple[int, int, int]:
+def result(report: Any) -> tuple[int, int, int]:
     return report.exit_code, report.counts.withheld, report.counts.removed
 
 
@@ -80,28 +80,47 @@ async def test_many_removals_wait_for_a_person(
     """60 of 100 images gone: withheld and said once; an approval lets them through, once."""
     await sync()
     lose(world, A, 60)
-    assert [(4, 60, 0)] * 2 == [came(await sync()), came(await sync())]
+    assert [(4, 60, 0)] * 2 == [result(await sync()), result(await sync())]
     for number in range(200):
         world.add_image(A, imageName=f"new {number}")
-    assert (4, 60, 0) == came(await sync())
+    assert (4, 60, 0) == result(await sync())
     assert ["removals.withheld"] == [entry["event"] for entry in warnings]
     assert (A, 60) == (warnings[0]["zone"], warnings[0]["images"])
     assert (300, 60, "guarded") == await states(db)
 
     await approve(db, A, 10)
-    assert [(4, 60, 0)] * 2 == [came(await sync()), came(await sync())]
+    assert [(4, 60, 0)] * 2 == [result(await sync()), result(await sync())]
     assert [("exceeded", 60)] == await outcomes(db)
     await approve(db, A, 59)
-    assert (4, 60, 0) == came(await sync())
+    assert (4, 60, 0) == result(await sync())
     assert all(call.image_ids is None for call in simulator.calls)
 
     await approve(db, A, 60)
-    assert (0, 0, 60) == came(await sync())
+    assert (0, 0, 60) == result(await sync())
     assert ("applied", 60) == (await outcomes(db))[-1]
     await assert_exact(db, world)
     report = await sync()
-    assert ((0, 0, 0), 2) == (came(report), report.counts.zones_unchanged)
+    assert ((0, 0, 0), 2) == (result(report), report.counts.zones_unchanged)
     assert 1 == sum(entry["event"] == "removals.withheld" for entry in warnings)
+
+
+async def test_further_removals_join_the_withheld_until_all_are_seen_again(
+    world: World, sync: Any, db: Any
+) -> None:
+    """One more gone in a latched zone is withheld too, one in another zone is removed."""
+    await sync()
+    ids = sorted(world.images(A))
+    gone = [*lose(world, A, 60), ids[70]]
+    assert (4, 60, 0) == result(await sync())
+    world.remove_image(A, ids[70])
+    lose(world, B, 1)
+    assert (4, 61, 1) == result(await sync())
+    assert (100, 61, "guarded") == await states(db)
+
+    for image_id in gone:
+        world.restore_image(A, image_id)
+    assert (0, 0, 0) == result(await sync())
+    await assert_exact(db, world)
 
 
 async def test_an_approval_is_used_up_by_one_look(world: World, sync: Any, db: Any) -> None:
@@ -109,9 +128,9 @@ async def test_an_approval_is_used_up_by_one_look(world: World, sync: Any, db: A
     await sync()
     lose(world, A, 60)
     await approve(db, A, 1000)  # in advance: nothing was withheld yet
-    assert (0, 0, 60) == came(await sync())
+    assert (0, 0, 60) == result(await sync())
     lose(world, A, 20)
-    assert (4, 20, 0) == came(await sync())
+    assert (4, 20, 0) == result(await sync())
     assert [("applied", 60)] == await outcomes(db)
 
 
@@ -119,10 +138,10 @@ async def test_an_approval_that_was_not_needed_is_used_up(world: World, sync: An
     """In advance, but nothing had gone at the next look: the one after is judged as ever."""
     await sync()
     await approve(db, A, 60)
-    assert (0, 0, 0) == came(await sync())
+    assert (0, 0, 0) == result(await sync())
     assert [("not_needed", 0)] == await outcomes(db)
     lose(world, A, 60)
-    assert (4, 60, 0) == came(await sync())
+    assert (4, 60, 0) == result(await sync())
 
 
 @pytest.mark.parametrize("fault", ["total=+1", "status=500", "status=500,page=2", "not_found=zone"])
@@ -133,15 +152,15 @@ async def test_only_a_whole_look_uses_an_approval_up(
     await sync()
     lose(world, A, 60)
     await approve(db, A, 60)
-    assert (0, 0, 60) == came(await sync(dry_run=True))
-    assert (0, 0, 0) == came(await sync(zones=(B,)))
+    assert (0, 0, 60) == result(await sync(dry_run=True))
+    assert (0, 0, 0) == result(await sync(zones=(B,)))
     simulator.add_fault(f"{fault},zone={A}")
     report = await sync(SYNCER_PAGE_SIZE="9")
     assert (0, 0) == (report.counts.withheld, report.counts.removed)
     assert [("pending", None)] == await outcomes(db)
 
     simulator.clear_faults()
-    assert (0, 0, 60) == came(await sync())
+    assert (0, 0, 60) == result(await sync())
     await assert_exact(db, world)
 
 
@@ -153,11 +172,11 @@ async def test_few_removals_need_no_person(
     await sync()
     for count in (1, 10):
         lose(world, A, count)
-        assert (0, 0, count) == came(await sync())
+        assert (0, 0, count) == result(await sync())
         await assert_exact(db, world)
     assert [] == warnings
     lose(world, A, 11)
-    assert (4, 11, 0) == came(await sync())
+    assert (4, 11, 0) == result(await sync())
 
 
 TWENTY = dict.fromkeys(World.generate(seed=5, zones=20, images=0).zones(), 10)
@@ -172,10 +191,10 @@ async def test_many_zones_that_lose_a_few_are_withheld_by_the_run(
     for zone in world.zones():
         lose(world, zone, 6)
     await approve(db, A, 6)
-    assert [(4, 114, 6), (4, 114, 0)] == [came(await sync()), came(await sync())]
+    assert [(4, 114, 6), (4, 114, 0)] == [result(await sync()), result(await sync())]
     for zone in world.zones():
         await approve(db, zone, 6)
-    assert (0, 0, 114) == came(await sync())
+    assert (0, 0, 114) == result(await sync())
     await assert_exact(db, world)
 
 
@@ -185,7 +204,7 @@ async def test_an_approval_is_of_its_zone_alone(world: World, sync: Any, db: Any
     lose(world, A, 60)
     lose(world, B, 60)
     await approve(db, B, 200)
-    assert (4, 60, 60) == came(await sync())
+    assert (4, 60, 60) == result(await sync())
     assert (100, 60, "guarded") == await states(db, A)
     assert (40, 0, "changed") == await states(db, B)
 
@@ -199,7 +218,7 @@ async def test_approved_removals_do_not_count_in_the_runs_share(
     lose(world, A, 100)
     lose(world, B, 10)
     await approve(db, A, 100)
-    assert (0, 0, 110) == came(await sync())
+    assert (0, 0, 110) == result(await sync())
     await assert_exact(db, world)
 
 
@@ -210,19 +229,19 @@ async def test_approved_but_unanswered_images_stay_and_are_judged_again(
     """The question by id fails: withheld no more, removed neither; the next look withholds anew."""
     await sync()
     lose(world, A, 60)
-    assert (4, 60, 0) == came(await sync())
+    assert (4, 60, 0) == result(await sync())
     await approve(db, A, 60)
     simulator.add_fault(f"{fault},by_id=true")
-    assert (3, 0, 0) == came(await sync())
+    assert (3, 0, 0) == result(await sync())
     assert [("applied", 60)] == await outcomes(db)
     assert (100, 0, "unchanged") == await states(db)
 
     simulator.clear_faults()
-    assert (4, 60, 0) == came(await sync())
+    assert (4, 60, 0) == result(await sync())
     assert (100, 60, "guarded") == await states(db)
     assert 2 == sum(entry["event"] == "removals.withheld" for entry in warnings)
     await approve(db, A, 60)
-    assert (0, 0, 60) == came(await sync())
+    assert (0, 0, 60) == result(await sync())
     await assert_exact(db, world)
 
 
@@ -236,22 +255,22 @@ async def test_images_that_a_listing_leaves_out_stay(
     if cap:
         simulator.add_fault(cap)
     few = simulator.add_fault(f"omit=9,zone={A}")
-    assert (0, 0, 0) == came(await sync())
+    assert (0, 0, 0) == result(await sync())
     await assert_exact(db, world)
 
     simulator.remove_fault(few)
     simulator.add_fault(f"omit=120,zone={A}")
-    assert (4, 120, 0) == came(await sync())
+    assert (4, 120, 0) == result(await sync())
     assert (160, 120, "guarded") == await states(db)
     await approve(db, A, 120)
-    assert (0, 0, 0) == came(await sync())
+    assert (0, 0, 0) == result(await sync())
     await assert_exact(db, world)
 
     unlisted = {i for call in simulator.calls for i in call.image_ids or ()}
     world.remove_image(A, min(unlisted))  # one of them really goes
-    assert (4, 120, 0) == came(await sync())
+    assert (4, 120, 0) == result(await sync())
     await approve(db, A, 120)
-    assert (0, 0, 1) == came(await sync())
+    assert (0, 0, 1) == result(await sync())
     await assert_exact(db, world)
 
 
@@ -286,12 +305,12 @@ async def test_unchanged_bytes_are_judged_again(
     lose(world, A, 5)
     lose(world, B, 60)
     simulator.add_fault("status=500,by_id=true")
-    assert [(3, 60, 0)] * 2 == [came(await sync()), came(await sync())]
+    assert [(3, 60, 0)] * 2 == [result(await sync()), result(await sync())]
     assert ((100, 0), (100, 60)) == ((await states(db))[:2], (await states(db, B))[:2])
     simulator.clear_faults()
-    assert [(4, 60, 5), (4, 60, 0)] == [came(await sync()), came(await sync())]
+    assert [(4, 60, 5), (4, 60, 0)] == [result(await sync()), result(await sync())]
     await approve(db, B, 60)
-    assert (0, 0, 60) == came(await sync())
+    assert (0, 0, 60) == result(await sync())
     await assert_exact(db, world)
 
 
@@ -312,5 +331,5 @@ async def test_the_latch_is_seen_while_its_zone_is_gone_and_no_longer(
     simulator.clear_faults()
     for image_id in lost:
         world.restore_image(A, image_id)
-    assert (0, 0, 0) == came(await sync())
+    assert (0, 0, 0) == result(await sync())
     await assert_exact(db, world)

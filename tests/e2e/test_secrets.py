@@ -68,7 +68,7 @@ async def everything(db: Any) -> str:
 
 @contextlib.asynccontextmanager
 async def api(answer: Any) -> AsyncIterator[str]:
-    """An API that answers what it likes."""
+    """An API with answers of our own."""
     app = web.Application()
     app.router.add_post("/api/v2/{service}", answer)
     runner = web.AppRunner(app)
@@ -106,9 +106,9 @@ def test_whatever_is_logged(style: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def echo(request: web.Request, secret: str) -> str:
-    """What a server that knows no shame says of a request."""
-    told = " ".join(spellings(secret))
-    return f"refused {dict(request.headers)!r} {told} {quote(str(dict(request.headers)))}"
+    """What a server that repeats all it was sent says of a request."""
+    spelled = " ".join(spellings(secret))
+    return f"refused {dict(request.headers)!r} {spelled} {quote(str(dict(request.headers)))}"
 
 
 KINDS = ("refused", "failed", "coded", "shaped", "long", "html", "rows")
@@ -225,8 +225,8 @@ async def test_a_database_that_refuses_in_our_own_words(
     environment: dict[str, str], syncer: Any
 ) -> None:
     """A server, or a pooler before it, that quotes the password: from the URL, from PGPASSWORD."""
-    told = [f"no {spelt}" for secret in (DATABASE, LIBPQ) for spelt in spellings(secret)]
-    async with server(_refusal(" ".join(told))) as port:
+    words = [f"no {spelt}" for secret in (DATABASE, LIBPQ) for spelt in spellings(secret)]
+    async with server(_refusal(" ".join(words))) as port:
         url = f"postgresql://u:{quote(DATABASE, safe='')}@127.0.0.1:{port}/d?sslmode=disable"
         libpq = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "u", "PGSSLMODE": "disable"}
         with_url = {"SYNCER_DATABASE_URL": url, "PGPASSWORD": LIBPQ}

@@ -175,48 +175,6 @@ async def test_extra_is_updated_in_place(world: World, sync: Any, db: Any) -> No
     ]
 
 
-async def test_rows_that_cannot_be_kept_are_rejected_alone(
-    world: World, simulator: Simulator, sync: Any, db: Any
-) -> None:
-    """A row without a usable id is rejected and counted; the others are stored; nothing goes."""
-    await sync()
-    victim = sorted(world.images("FRA-A"))[0]
-    world.remove_image("FRA-A", victim)
-    world.add_row("FRA-A", "not an object")
-    world.add_row("FRA-A", {"imageName": "no id"})
-    new = world.add_image("FRA-A", imageName="nul \0 and \ud800 surrogate", imageVersion=7)
-
-    report = await sync()
-
-    assert (3, 2, 0) == (report.exit_code, report.counts.rejected, report.counts.removed)
-    assert {victim, new} <= set((await stored(db))["FRA-A"])
-    row = await db.fetchrow("select * from syncer.images where image_id = $1", new)
-    assert ("nul \ufffd and \ufffd surrogate", "7") == (row["image_name"], row["image_version"])
-
-
-FAULTS = [
-    "status=500,zone=FRA-A",
-    "status=403,zone=FRA-A",
-    "garbage,zone=FRA-A",
-    "garbage=html,zone=FRA-A",
-    "error_in_200,zone=FRA-A",
-    "reset,zone=FRA-A",
-    "truncate,zone=FRA-A",
-    "status=503,zone=FRA-A,page=2",
-    "hang,zone=FRA-A,page=2",
-    "total=+5,zone=FRA-A",
-    "total=-5,zone=FRA-A",
-    "total=+1,zone=FRA-A,page=2",
-    "total=omitted,zone=FRA-A,page=2",
-    "total=null,zone=FRA-A,page=1",
-    "total=string,zone=FRA-A,page=1",
-    "duplicate=3,changed,zone=FRA-A",
-    "big_body=65,zone=FRA-A",
-    "gzip_bomb=200,zone=FRA-A",
-    "redirect,zone=FRA-A",
-]
-
-
 async def test_a_page_cap_is_followed(
     world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
@@ -283,44 +241,6 @@ async def test_a_batch_refused_by_id_is_asked_one_by_one(
     await assert_exact(db, world)
 
 
-async def test_the_guard_withholds_many_removals(sync: Any, environment: Any, db: Any) -> None:
-    """60 of 100 images gone: withheld, exit 4, until they are seen again; others join them."""
-    world = World.generate(seed=5, zones=2, images=100)
-    zone, other = world.zones()
-    async with Simulator(
-        world, SimulatorOptions(access_keys={"test-key": "test-secret"})
-    ) as simulator:
-        environment["ZENLAYER_ENDPOINT"] = simulator.endpoint
-        await sync()
-        ids = sorted(world.images(zone))
-        for image_id in ids[:60]:
-            world.remove_image(zone, image_id)
-
-        report = await sync()
-        assert (4, 60, 0) == (report.exit_code, report.counts.withheld, report.counts.removed)
-        assert all(call.image_ids is None for call in simulator.calls)
-
-        for number in range(200):
-            world.add_image(zone, imageName=f"new {number}")
-        world.remove_image(zone, ids[70])
-        world.remove_image(other, sorted(world.images(other))[0])
-        report = await sync()
-        assert (4, 61, 1) == (report.exit_code, report.counts.withheld, report.counts.removed)
-        assert (300, 61, "guarded") == tuple(
-            await db.fetchrow(
-                "select present_images, withheld_removals, last_status from syncer.zones "
-                "where zone_id = $1",
-                zone,
-            )
-        )
-
-        for image_id in [*ids[:60], ids[70]]:
-            world.restore_image(zone, image_id)
-        report = await sync()
-        assert (0, 0) == (report.exit_code, report.counts.withheld)
-        await assert_exact(db, world)
-
-
 async def test_a_zone_that_empties_is_withheld(
     world: World, sync: Any, simulator: Simulator
 ) -> None:
@@ -382,22 +302,6 @@ async def test_a_challenge_pauses_the_run_once(
     report = await sync(SYNCER_MAX_CONCURRENCY="2")
     assert (1, "SECURITY_CHALLENGE") == (report.exit_code, report.fault.code)
     assert len(simulator.calls) <= 1 + 2 + 2  # the zones, those before the pause, those after
-
-
-@pytest.mark.parametrize("fault", ["blocked", "status=401"])
-async def test_a_refusal_stops_the_run_at_once(
-    fault: str, simulator: Simulator, world: World, sync: Any, db: Any
-) -> None:
-    """401 and 451 end the run with exit 1; what was stored stays."""
-    await sync()
-    simulator.reset_stats()
-    simulator.add_fault(f"{fault},action=DescribeImages")
-
-    report = await sync(SYNCER_MAX_CONCURRENCY="2")
-
-    assert 1 == report.exit_code
-    assert len(simulator.calls) <= 3
-    await assert_exact(db, world)
 
 
 async def test_a_selected_run_touches_nothing_else(
@@ -518,8 +422,8 @@ async def test_odd_attributes_of_a_zone_are_stored_once(world: World, sync: Any,
     )
 
 
-async def test_a_lying_total_floods_nothing(simulator: Simulator, sync: Any) -> None:
-    """Twenty rows and a totalCount of ten million: no call for half a million pages."""
+async def test_an_absurd_total_is_not_followed(simulator: Simulator, sync: Any) -> None:
+    """Twenty rows and a totalCount of ten million: no call is made for half a million pages."""
     simulator.add_fault("total=9999999,zone=FRA-A,by_id=false")
 
     report = await sync()

@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.bodies.append(body)
             self.server.keys.add(self.headers["x-api-key"])
             for part in request.resource_spans:
-                self.server.resources.append(told(part.resource))
+                self.server.resources.append(attributes(part.resource))
                 self.server.spans += [span for scope in part.scope_spans for span in scope.spans]
         self.send_response(self.server.status)
         self.end_headers()
@@ -79,20 +79,20 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def told(span: Any) -> dict[str, Any]:
+def attributes(span: Any) -> dict[str, Any]:
     """The attributes of a span or a resource."""
     return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
 
 
-def told_of(span: Span) -> tuple[Any, Any, Any]:
+def outcome_of(span: Span) -> tuple[Any, Any, Any]:
     """What came of a call: its status, its error, and which time it was."""
-    said = told(span)
+    found = attributes(span)
     names = ("http.response.status_code", "error.type", "http.request.resend_count")
-    return said.get(names[0]), said.get(names[1]), said.get(names[2])
+    return found.get(names[0]), found.get(names[1]), found.get(names[2])
 
 
 def zone(span: Span) -> str:
-    return str(told(span).get("syncer.zone", ""))
+    return str(attributes(span).get("syncer.zone", ""))
 
 
 @pytest.fixture
@@ -152,9 +152,9 @@ async def test_a_run_is_one_tree_of_spans(
     (run,) = collector.named("run")
     assert Status.STATUS_CODE_ERROR == run.status.code
     about = {"syncer.account": "default", "syncer.run_id": 1}
-    assert about.items() <= told(run).items()
+    assert about.items() <= attributes(run).items()
     assert ("partial", 100, 8) == tuple(
-        told(run)[f"syncer.{name}"] for name in ("status", "images", "calls")
+        attributes(run)[f"syncer.{name}"] for name in ("status", "images", "calls")
     )
 
     first, second = collector.named("vm/DescribeImages", "FRA-A")
@@ -169,23 +169,23 @@ async def test_a_run_is_one_tree_of_spans(
         "syncer.action": "DescribeImages",
         "syncer.page": 1,
     }
-    assert request.items() <= told(first).items()
-    assert request.items() <= told(second).items()
-    assert (503, "SERVICE_TEMPORARY_UNAVAILABLE", None) == told_of(first)
-    assert (200, None, 1) == told_of(second)
+    assert request.items() <= attributes(first).items()
+    assert request.items() <= attributes(second).items()
+    assert (503, "SERVICE_TEMPORARY_UNAVAILABLE", None) == outcome_of(first)
+    assert (200, None, 1) == outcome_of(second)
     assert first.end_time_unix_nano <= second.start_time_unix_nano
-    assert told(first)["syncer.request_id"] in {call.request_id for call in simulator.calls}
+    assert attributes(first)["syncer.request_id"] in {call.request_id for call in simulator.calls}
     assert Span.SPAN_KIND_CLIENT == first.kind
 
     (failed,) = collector.named("zone", "HKG-A")
     assert (Status.STATUS_CODE_ERROR, "NO_***") == (
-        failed.status.code, told(failed)["error.type"]
+        failed.status.code, attributes(failed)["error.type"]
     )  # fmt: skip
     assert "refused the request: NO_***" in failed.status.message
     assert SECRET.encode() not in b"".join(collector.bodies)
     (write,) = collector.named("zone.write", "FRA-A")
     assert ("postgresql", "changed", 20) == tuple(
-        told(write)[name] for name in ("db.system.name", "syncer.status", "syncer.appeared")
+        attributes(write)[name] for name in ("db.system.name", "syncer.status", "syncer.appeared")
     )
 
     assert {"c0llector-key"} == collector.keys
@@ -224,7 +224,7 @@ async def test_no_secret_goes_to_a_collector(collector: Collector, recording: An
         with tracing.span("b", {"url.full": f"http://u:{SECRET}@h"}):
             raise ValueError(SECRET)
     assert ["a", "b"] == sorted(span.name for span in collector.spans)
-    assert {"a ***"} == {told(span)["syncer.account"] for span in collector.spans}
+    assert {"a ***"} == {attributes(span)["syncer.account"] for span in collector.spans}
     assert {"***"} == {span.status.message for span in collector.spans}
     assert SECRET.encode() not in b"".join(collector.bodies)
 

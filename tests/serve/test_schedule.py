@@ -7,7 +7,10 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer.serve.schedule import FIRST_RETRY, LONGEST_REST, Ended, Schedule
+from syncer.serve.schedule import Ended, Schedule
+from syncer.serve.timing import Timing
+
+TIMING = Timing(first_retry=15, longest_rest=3600)
 
 shares = st.floats(0, 1)
 spans = st.floats(1, 10_000)
@@ -47,21 +50,21 @@ def test_a_failure_is_tried_again_sooner_and_never_later_than_usual(
 
 def test_retries_come_at_growing_intervals() -> None:
     """A quarter of a minute, then twice as long each time, until the grid is sooner."""
-    schedule = Schedule(every=900, jitter=0, start=0)
+    schedule = Schedule(every=900, jitter=0, start=0, timing=TIMING)
     waits = [schedule.after(1.0, "failed", random=1.0) - 1 for _ in range(8)]
-    assert [FIRST_RETRY * 2**n for n in range(6)] == waits[:6]
+    assert [TIMING.first_retry * 2**n for n in range(6)] == waits[:6]
     assert [899, 899] == waits[6:]
     schedule.after(1.0, "done", random=1.0)
-    assert FIRST_RETRY == schedule.after(1.0, "failed", random=1.0) - 1
+    assert TIMING.first_retry == schedule.after(1.0, "failed", random=1.0) - 1
 
 
 @given(spans, shares)
 def test_what_is_refused_is_left_alone_for_longer_and_longer(every: float, random: float) -> None:
     """Refused again and again: the rest doubles up to an hour, or the usual interval if longer."""
-    schedule = Schedule(every=every, jitter=0, start=0)
+    schedule = Schedule(every=every, jitter=0, start=0, timing=TIMING)
     rests = [schedule.after(0.5, "refused", random=random) for _ in range(20)]
     assert rests == sorted(rests)
     assert every <= rests[0] <= every * 2
-    assert rests[-1] <= max(LONGEST_REST, every) + every
-    assert rests[-1] >= max(LONGEST_REST, every) - every
+    assert rests[-1] <= max(TIMING.longest_rest, every) + every
+    assert rests[-1] >= max(TIMING.longest_rest, every) - every
     assert schedule.after(0.5, "done", random=random) <= every * 1.5
