@@ -11,7 +11,7 @@ from syncer.core.guard import Judged
 from syncer.core.model import Fault, Looked, ZoneRef
 from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
-from syncer.store.planning import Zone
+from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
 from syncer.sync.stop import STOPPED
@@ -21,8 +21,8 @@ SIGNAL = Fault(code=STOPPED, message="the run was told to stop (SIGTERM)")
 TIMEOUT = Fault(code="RUN_TIMEOUT", message="the run's time of 1 s was over")
 
 
-def zone(name: str, *, withheld: int = 0) -> Zone:
-    return Zone(
+def zone(name: str, *, withheld: int = 0) -> StoredZone:
+    return StoredZone(
         key=1,
         ref=ZoneRef("vm", name),
         name=None,

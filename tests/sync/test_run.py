@@ -12,7 +12,7 @@ import pytest
 from syncer import secrets
 from syncer.app import run_options
 from syncer.config.settings import load
-from syncer.simulator import Simulator, World
+from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
@@ -34,9 +34,8 @@ class Pair:
         }
 
     def simulator(self, account: str) -> Simulator:
-        return Simulator(
-            self.worlds[account], access_keys={account: SECRETS[account]}, latency=0.02
-        )
+        options = SimulatorOptions(access_keys={account: SECRETS[account]}, latency=0.02)
+        return Simulator(self.worlds[account], options)
 
     async def run(self, simulators: dict[str, Simulator]) -> dict[str, Report]:
         """Do a run of each account, both at once."""
