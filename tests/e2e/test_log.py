@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 from syncer.simulator import Simulator, World
@@ -44,3 +46,10 @@ async def test_every_line_says_what_it_is_about(
     assert run["request_id"] == events["zone.failed"][0]["request_id"]
     for line in events["zone.written"] + events["zone.failed"]:
         assert 0 < line["seconds"] <= run["seconds"]
+
+
+def test_the_log_does_not_load_rich() -> None:
+    """It takes 50 ms, which no reading command need pay; where rich is needed it can be loaded."""
+    code = "import sys, syncer.log; assert 'rich' not in sys.modules; import rich.console"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (0, "") == (done.returncode, done.stderr)

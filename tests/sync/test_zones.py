@@ -1,0 +1,104 @@
+"""Reading zones side by side: in which order, how many at once, and when no more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from syncer.config.settings import load
+from syncer.core.model import Fault, ZoneRef
+from syncer.core.paging import Snapshot
+from syncer.simulator import Simulator, World
+from syncer.sync.stop import Stop
+from syncer.sync.zones import Outcome, Target, ZoneReader
+from syncer.zenlayer.client import Client, open_client
+
+
+@pytest.fixture
+async def client(environment: dict[str, str]) -> AsyncIterator[Client]:
+    settings = load(environment=environment)
+    async with open_client(settings.api, run_timeout=60.0) as opened:
+        yield opened
+
+
+def targets(world: World, **sizes: int | None) -> list[Target]:
+    """Every zone, of twenty images unless another number is given (None: nobody knows)."""
+    return [
+        Target(ref=ZoneRef("vm", zone), listed=True, size=sizes.get(zone.replace("-", "_"), 20))
+        for zone in world.zones()
+    ]
+
+
+def reader(client: Client, *, at_once: int, stop: Stop | None = None) -> ZoneReader:
+    return ZoneReader(
+        client=client, page_size=1000, at_once=at_once, now=lambda: 1.0, stop=stop or Stop()
+    )
+
+
+def asked(simulator: Simulator) -> list[str | None]:
+    return [call.zone for call in simulator.calls]
+
+
+async def test_the_largest_zone_is_read_first(
+    client: Client, world: World, simulator: Simulator
+) -> None:
+    """One of unknown size may be the largest of all; of equal ones the first by name."""
+    outcomes: list[Outcome] = []
+
+    async def deliver(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+
+    sizes = {"SIN_E": 21, "HKG_A": 900, "SEL_A": None}
+    await reader(client, at_once=1).read_all(targets(world, **sizes), deliver)
+
+    order = ["SEL-A", "HKG-A", "SIN-E", "FRA-A", "LAX-A", "SAO-A"]
+    assert order == asked(simulator)
+    assert order == [outcome.looked.zone.zone_id for outcome in outcomes]
+    assert all(isinstance(outcome, Snapshot) for outcome in outcomes)
+
+
+async def test_zones_that_wait_to_be_stored_keep_others_from_being_begun(
+    client: Client, world: World, simulator: Simulator
+) -> None:
+    """A database that takes nothing: no more zones are read than are read at once."""
+    waiting, delivered = anyio.Event(), list[Outcome]()
+    taken = anyio.Event()
+
+    async def deliver(outcome: Outcome) -> None:
+        delivered.append(outcome)
+        if len(delivered) == 2:
+            waiting.set()
+        await taken.wait()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reader(client, at_once=2).read_all, targets(world), deliver)
+        await waiting.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert ["FRA-A", "HKG-A"] == sorted(map(str, asked(simulator)))
+        taken.set()
+    assert 6 == len(delivered) == len(asked(simulator))
+
+
+async def test_a_stop_begins_no_further_zone_and_delivers_what_was_read(
+    client: Client, world: World, simulator: Simulator
+) -> None:
+    """What is under way is given up with the reason of the stop; something was left undone."""
+    stop, reason = Stop(), Fault(code="STOPPED", message="the test said so")
+    outcomes: list[Any] = []
+
+    async def deliver(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if len(outcomes) == 2:
+            stop.now(reason)
+
+    await reader(client, at_once=1, stop=stop).read_all(targets(world), deliver)
+    assert 2 == len(outcomes) == len(asked(simulator))
+    assert stop.cut
+
+    late = await reader(client, at_once=1, stop=stop).read(targets(world)[0])
+    assert "Failed" == type(late).__name__
+    assert reason == getattr(late, "fault", None)
+    assert 2 == len(asked(simulator))
