@@ -140,7 +140,7 @@ async def postgres_of_version(version: str) -> AsyncIterator[str]:
         writer.write(message(b"R", struct.pack(">I", 0)))
         writer.write(message(b"S", f"server_version\0{version}\0".encode()))
         writer.write(message(b"Z", b"I"))
-        await reader.read()  # until the client leaves
+        await reader.read(1)  # Terminate, after which the client waits to be closed
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
