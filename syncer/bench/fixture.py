@@ -282,7 +282,7 @@ async def _postgres(home: Path, pg_bin: str | None) -> AsyncIterator[str]:
 
 
 def _cpu_of_children() -> float:
-    """Return the seconds of the processor that child processes took which have ended."""
+    """Return the processor seconds of all child processes that have ended."""
     times = os.times()
     return times.children_user + times.children_system
 
