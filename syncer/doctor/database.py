@@ -14,12 +14,13 @@ from anyio.abc import TaskGroup
 
 from syncer.config.settings import Loaded
 from syncer.core.errors import ServerTooOld
+from syncer.core.postgres import OLDEST_SERVER
 from syncer.doctor import inventory
 from syncer.doctor import judge_database as database
 from syncer.doctor.checks import Check, Look
 from syncer.doctor.embedded import Embedded
 from syncer.doctor.finding import Finding, failed
-from syncer.store.connection import OLDEST_SERVER, Server, named_errors, sql
+from syncer.store.connection import Server, named_errors, sql
 from syncer.store.lock import lock_key
 from syncer.store.schema import installed_revision, revisions
 
