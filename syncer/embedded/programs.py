@@ -8,7 +8,8 @@ while the server runs as another user. That user gets a copy of the programs (24
 - Which: its name holds the version and a digest of the names, sizes and times of the original's
   files. Other programs have another name.
 - Whole: it is made under another name and renamed when it is complete. It is used only while each
-  of its files has the size of the original, so one that a crash or a cleaner left torn is not.
+  of its files is root's alone and has the size of the original; one that a crash or a cleaner left
+  incomplete is made again.
 - In use: whoever runs programs of a copy holds ``used.lock`` in it, shared; a server inherits that.
   Who makes a copy removes all others that nobody holds: they are of versions that are gone.
 - Making, taking and removing are done under ``copies.lock``, by one process at a time.
@@ -42,6 +43,7 @@ COPIES: Final = Path("/var/cache/syncer-postgresql")
 _PREFIX: Final = "postgresql-"
 _UNFINISHED: Final = "unfinished-"
 _USED: Final = "used.lock"
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _NOT_NEEDED: Final = frozenset(("doc", "man", "locale", "pgxs", "pkgconfig", "bitcode"))
 
 
@@ -145,7 +147,7 @@ def _check_only_root_writes(folder: Path) -> None:
     """
     for place in (folder, *folder.parents):
         entry = place.lstat()
-        open_to_others = entry.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        open_to_others = entry.st_mode & _WRITABLE_BY_OTHERS
         sticky = place != folder and entry.st_mode & stat.S_ISVTX
         if entry.st_uid != 0 or not stat.S_ISDIR(entry.st_mode) or (open_to_others and not sticky):
             raise _Unsafe(f"{place} is not root's alone")
@@ -175,10 +177,15 @@ def _digest(binaries: Binaries, files: Mapping[Path, os.stat_result]) -> str:
 
 
 def _is_whole(copy: Path, files: Mapping[Path, os.stat_result]) -> bool:
+    """Return whether it is root's alone, and each of its files has the size of the original."""
     try:
-        return all((copy / name).stat().st_size == entry.st_size for name, entry in files.items())
+        found = {name: (copy / name).lstat() for name in files}
+        places = [copy.lstat(), *found.values()]
     except (FileNotFoundError, NotADirectoryError):
         return False
+    return all(found[name].st_size == entry.st_size for name, entry in files.items()) and all(
+        place.st_uid == 0 and not place.st_mode & _WRITABLE_BY_OTHERS for place in places
+    )
 
 
 def _make(copy: Path, base: Path, files: Mapping[Path, os.stat_result]) -> None:
@@ -198,7 +205,7 @@ def _make(copy: Path, base: Path, files: Mapping[Path, os.stat_result]) -> None:
 
 
 def _remove_unused(copies: Path, *, even: Path) -> None:
-    """Remove unfinished copies, those that nobody uses, and ``even`` that one, which is torn."""
+    """Remove unfinished copies, those that nobody uses, and ``even`` that one: it is not whole."""
     for place in copies.glob(f"{_PREFIX}*"):
         used = try_lock(place / _USED, fcntl.LOCK_EX)
         if used is not None or place == even:
