@@ -15,10 +15,11 @@ import msgspec
 
 from syncer.config.settings import Settings
 from syncer.core.errors import ServerTooOld
+from syncer.core.postgres import OLDEST_SERVER
 from syncer.doctor.checks import Check, Probe, Timing
 from syncer.doctor.embedded import ADDRESS, EmbeddedServer
 from syncer.doctor.finding import Finding, failed, listed, number, ok, size, skipped, warning
-from syncer.store.connection import OLDEST_SERVER, Server, named_errors, sql
+from syncer.store.connection import Server, named_errors, sql
 from syncer.store.schema import installed_revision, revisions
 
 _UPGRADE: Final = "as the schema's owner, run: syncer db upgrade"

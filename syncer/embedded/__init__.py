@@ -1,10 +1,19 @@
-"""The embedded PostgreSQL: find binaries, start one server for all who want it, stop it after them.
+"""The embedded PostgreSQL: find its programs, share one server among processes, stop it at the end.
+
+::
 
     async with EmbeddedPostgres(state_dir / "pg") as pg:
         pool = await asyncpg.create_pool(pg.dsn())
 
-Read ``server`` for who starts and stops, ``cluster`` for how, ``launcher`` for which user it runs
-as, ``binaries`` for where the programs come from. Linux only: it needs ``flock`` and ``/proc``.
+=============  ====================================================================
+``server``     who starts and stops the server, and the locks that decide it
+``cluster``    one data directory: make it, start its server, find that, stop it
+``user``       root cannot run PostgreSQL: which user runs it instead
+``programs``   PostgreSQL's programs, copied where that user cannot reach them
+``binaries``   where those programs are found
+=============  ====================================================================
+
+Linux only: it needs ``flock`` and ``/proc``.
 """
 
 from __future__ import annotations
@@ -12,5 +21,6 @@ from __future__ import annotations
 from syncer.embedded.binaries import Binaries, find_binaries
 from syncer.embedded.inspection import Inspection, inspect
 from syncer.embedded.server import EmbeddedPostgres
+from syncer.embedded.timing import Timing
 
-__all__ = ["Binaries", "EmbeddedPostgres", "Inspection", "find_binaries", "inspect"]
+__all__ = ["Binaries", "EmbeddedPostgres", "Inspection", "Timing", "find_binaries", "inspect"]

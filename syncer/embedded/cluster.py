@@ -1,40 +1,45 @@
 """One data directory: make it, start a server on it, find that server again, stop it.
 
-Nothing here locks against others; ``server`` calls it only while it holds the turn.
-Everything blocks: it is meant for a worker thread.
+Whether any process of a server is alive is read from a flock, ``server.lock``, which the server
+inherits when it is started: the kernel releases it when the last process of the server has ended,
+however that ended. A process id in a file could be a zombie, another program that got the same
+number, or a number from another container; a lock cannot.
+
+PostgreSQL gets its directories as open descriptors too, and names them /proc/self/fd/<number>. So
+its user need not be able to pass the folders above them, and their names may be of any length.
+
+Nothing here locks against others who start or stop: ``server`` calls it only while it holds the
+turn. Everything blocks: it is meant for a worker thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import msgspec
 
 from syncer.core.errors import DatabaseGone
-from syncer.embedded.launcher import Child, Launcher, run, start
+from syncer.embedded.binaries import Binaries
 from syncer.embedded.postmaster import Postmaster, signal_backends
+from syncer.embedded.process import Process, start, wait_for
+from syncer.embedded.programs import Programs, reachable_programs
 from syncer.embedded.sockets import PORT, SocketDirectory
-from syncer.embedded.waiting import lock, poll
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from syncer.embedded.binaries import Binaries
+from syncer.embedded.timing import Timing
+from syncer.embedded.user import ServerUser
+from syncer.embedded.waiting import poll, try_lock
 
 ROLE: Final = "syncer"
-START_LIMIT: Final = 120.0
-STOP_LIMIT: Final = 30.0
-QUIT_LIMIT: Final = 15.0
-INIT_LIMIT: Final = 120.0
-_ORPHANS_LIMIT: Final = 5.0
-_LOG_LIMIT: Final = 4 * 1024 * 1024
+_LARGEST_LOG: Final = 4 * 1024 * 1024  # bytes
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "shared_buffers": "128MB",
@@ -44,7 +49,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "log_checkpoints": "off",
     "jit": "off",
 }
-# Whoever may reach the socket is trusted, so nobody else may; and others must find it.
+# Whoever can reach the socket is trusted, so nobody else may reach it; and clients must find it.
 FORCED: Final = frozenset(
     ("listen_addresses", "port", "unix_socket_directories", "unix_socket_permissions")
 )
@@ -56,25 +61,22 @@ select format('create database %I', :'name')
 """
 
 
-@dataclass(slots=True, kw_only=True)
-class Cluster:
-    """A data directory and what is needed to run a server on it.
-
-    Whether anything of a server lives is read from a flock (``server.lock``) that the server
-    inherits when it is started: the kernel lets go of it when the last process of the server has
-    ended, however it ended. A pid in a file could be a zombie, another program that got the same
-    number, or a number from another container; a lock cannot.
-    """
+class Cluster(msgspec.Struct, kw_only=True):
+    """A data directory and what is needed to run a server on it."""
 
     home: Path
     binaries: Binaries
-    launcher: Launcher
+    copies: Path
+    """Where a copy of the programs is made, if the server's user cannot run them in place."""
+    user: ServerUser
     settings: Mapping[str, str]
     log_path: Path
     die_with_parent: bool
-    spawn: Callable[[Callable[[], Child]], Child]
+    spawn: Callable[[Callable[[], Process]], Process]
     """Calls its argument in a thread that lives as long as the process, for ``die_with_parent``."""
-    child: Child | None = field(default=None, init=False)
+    timing: Timing
+    process: Process | None = None
+    """The server, if it was started here."""
 
     @property
     def data(self) -> Path:
@@ -87,8 +89,15 @@ class Cluster:
         return self.home / f"run-{self.binaries.major}"
 
     @property
-    def _socket(self) -> SocketDirectory:
-        return SocketDirectory(state=self.state, launcher=self.launcher)
+    def socket_directory(self) -> Path:
+        """Where clients find the server's socket, once it has been started. Raises DatabaseGone."""
+        if (found := self._sockets.find()) is None:
+            raise DatabaseGone(f"the socket of the PostgreSQL server of {self.data} is gone")
+        return found
+
+    @property
+    def _sockets(self) -> SocketDirectory:
+        return SocketDirectory(state=self.state, user=self.user)
 
     def prepare(self) -> None:
         """Make what must be there before a lock can be taken. Raises OSError."""
@@ -98,70 +107,56 @@ class Cluster:
             # Not following links: root may be at work in somebody else's directory.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         for path in (*locks, self.log_path, self.state, self.home):
-            self.launcher.give_one(path)
+            self.user.own(path)
 
     def postmaster(self) -> Postmaster | None:
-        """The server that runs on this data directory, if its file names one that really does."""
+        """Return the server that runs on this data directory, or None."""
         return Postmaster.of(self.data)
 
     def start(self, *, turn: int, abort: threading.Event) -> Postmaster:
-        """The server, ready for queries: the one that runs already, or a new one.
+        """Return the server, ready for queries: the one that runs already, or a new one.
 
         ``turn`` is the descriptor of the turn's lock: initdb inherits it, so that after kill -9
         of ours nobody gets the turn before that has ended too.
-        Raises DatabaseGone with the end of its log, AbandonedError, OSError.
+        Raises DatabaseGone with the end of its log, ConfigError, WaitCancelled, OSError.
         """
         log_size = self._rotate_log()
-
-        def attached_or_claimed() -> Postmaster | int | None:
-            if (claim := lock(self.state / "server.lock", fcntl.LOCK_EX)) is not None:
-                return claim
-            running = self.postmaster()
-            return running if running and running.status == "ready" else None
-
-        found: Postmaster | int | None = poll(
-            attached_or_claimed, limit=_ORPHANS_LIMIT, abort=abort
-        )
-        if found is None:
-            if self.postmaster() is None:
-                # The postmaster was killed, and a backend of it has not noticed.
-                signal_backends(self.data, signal.SIGQUIT)
-            found = poll(attached_or_claimed, limit=START_LIMIT, abort=abort)
-        if found is None:
-            raise DatabaseGone(
-                f"the PostgreSQL server of {self.data} was neither ready nor gone after "
-                f"{START_LIMIT:.0f} s:{self._log_end(log_size)}"
-            )
+        found = self._running_or_lock(log_size=log_size, abort=abort)
         if isinstance(found, Postmaster):
             return found
-        claim = found
         try:
-            if not self.data.exists():
-                self._initialize(turn=turn, abort=abort)
-            elif self.data.lstat().st_uid != self.launcher.uid:
-                self.launcher.give(self.data)
-            self._forget_the_dead()
-            with self.log_path.open("ab") as log:
-                command = self._server_command(self._socket.make())
-                self.child = self.spawn(lambda: start(command, log=log, keep=[claim]))
+            with reachable_programs(
+                self.binaries, self.user, copies=self.copies, timing=self.timing, abort=abort
+            ) as programs:
+                if not self.data.exists():
+                    self._initialize(programs, turn=turn, abort=abort)
+                elif self.data.lstat().st_uid != self.user.uid:
+                    self.user.own_tree(self.data)
+                self._remove_stale_files()
+                self.process = self._start_server(programs, server_lock=found)
         finally:
-            os.close(claim)  # from here on only the server holds it
-        return self._wait_until_ready(self.child, log_size=log_size, abort=abort)
+            os.close(found)  # from here on only the server holds it
+        return self._wait_until_ready(self.process, log_size=log_size, abort=abort)
 
     def create_database(self, name: str, running: Postmaster, *, abort: threading.Event) -> None:
-        """Create the database unless it is there; the first query the server answers."""
-        host = str(running.socket_directory)
+        """Create the database unless it is there; the first query the server answers.
+
+        Raises DatabaseGone if the ``running`` server cannot be asked, WaitCancelled.
+        """
+        host = str(self.socket_directory)
         command = [self.binaries.psql, "-Xqw", "-v", "ON_ERROR_STOP=1", "-v", f"name={name}"]
         command += ["-h", host, "-p", str(PORT), "-U", ROLE, "-d", "postgres", "-f", "-"]
         with tempfile.TemporaryFile() as script, tempfile.TemporaryFile() as output:
             script.write(_CREATE_DATABASE)
             script.seek(0)
-            code = run(start(command, log=output, stdin=script), limit=START_LIMIT, abort=abort)
+            psql = start(command, log=output, stdin=script)
+            code = wait_for(psql, limit=self.timing.start, timing=self.timing, abort=abort)
             if code != 0:
                 output.seek(0)
-                said = output.read().decode(errors="replace").strip()
+                reason = output.read().decode(errors="replace").strip()
                 raise DatabaseGone(
-                    f"the embedded PostgreSQL runs, but database {name} could not be made: {said}"
+                    f"the embedded PostgreSQL runs (pid {running.pid}), but database {name} could "
+                    f"not be made: {reason}"
                 )
 
     def stop(self) -> None:
@@ -171,71 +166,97 @@ class Cluster:
         """
         never = threading.Event()
 
-        def gone() -> bool | None:
-            if (claim := lock(self.state / "server.lock", fcntl.LOCK_EX)) is None:
+        def ended_now() -> bool | None:
+            if (lock := try_lock(self.state / "server.lock", fcntl.LOCK_EX)) is None:
                 return None
-            os.close(claim)
+            os.close(lock)
             return True
 
         # Again every second: between fork and exec, or before it has written its file, the server
-        # may not hear the first one. Further ones change nothing.
-        ended = gone()
-        for second in range(round(STOP_LIMIT)):
-            if ended or (second >= _ORPHANS_LIMIT and self.postmaster() is None):
-                break  # in the second case there is nobody left who could tell the backends
+        # may miss the first one. Further ones change nothing.
+        ended = ended_now()
+        for second in range(round(self.timing.stop)):
+            if ended or (second >= self.timing.orphans and self.postmaster() is None):
+                break  # in the second case there is no postmaster left that could stop the backends
             self._signal(signal.SIGINT)
-            ended = poll(gone, limit=1, abort=never)
+            ended = poll(ended_now, limit=1, abort=never)
         if not ended:
             self._signal(signal.SIGQUIT)
             signal_backends(self.data, signal.SIGQUIT)
-            ended = poll(gone, limit=QUIT_LIMIT, abort=never)
-        if self.child is not None:
-            self.child.join(QUIT_LIMIT)
-            self.child = None
+            ended = poll(ended_now, limit=self.timing.quit, abort=never)
+        if self.process is not None:
+            self.process.join(self.timing.quit)
+            self.process = None
         if not ended:
             raise DatabaseGone(
                 f"the PostgreSQL server of {self.data} did not stop, not even for SIGQUIT; "
                 f"see {self.log_path}"
             )
-        self._socket.forget()
+        self._sockets.remove()
+
+    def _running_or_lock(self, *, log_size: int, abort: threading.Event) -> Postmaster | int:
+        """Return the server that is ready, or ``server.lock`` if no process of one is alive."""
+
+        def look() -> Postmaster | int | None:
+            if (lock := try_lock(self.state / "server.lock", fcntl.LOCK_EX)) is not None:
+                return lock
+            running = self.postmaster()
+            return running if running and running.status == "ready" else None
+
+        found: Postmaster | int | None = poll(look, limit=self.timing.orphans, abort=abort)
+        if found is None:
+            if self.postmaster() is None:
+                # The postmaster was killed, and a backend of it has not noticed.
+                signal_backends(self.data, signal.SIGQUIT)
+            found = poll(look, limit=self.timing.start, abort=abort)
+        if found is None:
+            raise DatabaseGone(
+                f"the PostgreSQL server of {self.data} was neither ready nor gone after "
+                f"{self.timing.start:.0f} s:{self._log_end(log_size)}"
+            )
+        return found
 
     def _signal(self, number: signal.Signals) -> None:
         if (running := self.postmaster()) is not None:
             with suppress(ProcessLookupError):
                 os.kill(running.pid, number)
-        elif self.child is not None:
-            self.child.send(number)
+        elif self.process is not None:
+            self.process.send(number)
 
-    def _initialize(self, *, turn: int, abort: threading.Event) -> None:
+    def _initialize(self, programs: Programs, *, turn: int, abort: threading.Event) -> None:
         """Make the data directory beside its place and move it there when it is whole."""
-        for torn in self.home.glob(f"{self.data.name}.new-*"):
-            shutil.rmtree(torn, ignore_errors=True)
-        log_size = self.log_path.stat().st_size
+        for unfinished in self.home.glob(f"{self.data.name}.new-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix=f"{self.data.name}.new-", dir=self.home))
         try:
-            self.launcher.give_one(new)
-            options = [f"--username={ROLE}", "--auth=trust", "--encoding=UTF8", "--locale=C"]
-            options += ["--data-checksums", "--no-instructions", f"--pgdata={new}"]
-            if self.settings.get("fsync") == "off":
-                options.append("--no-sync")
-            with self.log_path.open("ab") as log:
-                command = self.launcher.command(self.binaries.initdb, *options)
-                child = start(command, log=log, keep=[turn])
-            if (code := run(child, limit=INIT_LIMIT, abort=abort)) != 0:
-                raise DatabaseGone(  # noqa: TRY301 (the same clean-up as for any other fault)
-                    f"initdb could not make {self.data} (exit {code}):{self._log_end(log_size)}"
-                )
+            self.user.own(new)
+            self._run_initdb(programs, new, turn=turn, abort=abort)
             new.rename(self.data)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        home = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with _opened(self.home) as home:
             os.fsync(home)
-        finally:
-            os.close(home)
 
-    def _forget_the_dead(self) -> None:
+    def _run_initdb(
+        self, programs: Programs, new: Path, *, turn: int, abort: threading.Event
+    ) -> None:
+        log_size = self.log_path.stat().st_size
+        options = [f"--username={ROLE}", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        options += ["--data-checksums", "--no-instructions"]
+        if self.settings.get("fsync") == "off":
+            options.append("--no-sync")
+        with self.log_path.open("ab") as log, _opened(new) as directory:
+            options.append(f"--pgdata={_path_of(directory)}")
+            command = self.user.command(programs.binaries.initdb, *options)
+            initdb = start(command, log=log, keep=[turn, directory, *programs.keep])
+        code = wait_for(initdb, limit=self.timing.initialize, timing=self.timing, abort=abort)
+        if code != 0:
+            raise DatabaseGone(
+                f"initdb could not make {self.data} (exit {code}):{self._log_end(log_size)}"
+            )
+
+    def _remove_stale_files(self) -> None:
         """Remove the pid files of a server that was killed.
 
         PostgreSQL would believe them if their pid had been given to another process of the same
@@ -244,50 +265,60 @@ class Cluster:
         """
         if self.postmaster() is None:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
-            self._socket.clear()
+            self._sockets.clear()
 
-    def _server_command(self, socket_directory: Path) -> Sequence[str]:
-        # The setting is a list: quotes keep a comma or a space in the name from splitting it.
-        quoted = '"' + str(socket_directory).replace('"', '""') + '"'
+    def _start_server(self, programs: Programs, *, server_lock: int) -> Process:
+        with (
+            self.log_path.open("ab") as log,
+            _opened(self.data) as data,
+            _opened(self._sockets.make()) as sockets,
+        ):
+            command = self._server_command(programs, data=data, sockets=sockets)
+            keep = [server_lock, data, sockets, *programs.keep]
+            return self.spawn(lambda: start(command, log=log, keep=keep))
+
+    def _server_command(self, programs: Programs, *, data: int, sockets: int) -> Sequence[str]:
         settings = {
             **DEFAULTS,
             **self.settings,
             "listen_addresses": "",
             "port": str(PORT),
-            "unix_socket_directories": quoted,
+            "unix_socket_directories": _path_of(sockets),
             "unix_socket_permissions": "0700",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return self.launcher.command(
-            self.binaries.postgres,
-            "-D",
-            str(self.data),
+        # The last -D counts. The first is how others know the server (see Postmaster.of).
+        directories = ["-D", str(self.data), "-D", _path_of(data)]
+        return self.user.command(
+            programs.binaries.postgres,
+            *directories,
             *options,
             die_with_parent=self.die_with_parent,
         )
 
     def _wait_until_ready(
-        self, child: Child, *, log_size: int, abort: threading.Event
+        self, process: Process, *, log_size: int, abort: threading.Event
     ) -> Postmaster:
         def ready_or_ended() -> Postmaster | int | None:
             running = self.postmaster()
             if running and running.status == "ready":
                 return running
-            return child.returncode
+            return process.exit_code
 
-        found = poll(ready_or_ended, limit=START_LIMIT, abort=abort)
+        limit = self.timing.start
+        found = poll(ready_or_ended, limit=limit, abort=abort)
         if isinstance(found, Postmaster):
             return found
-        how = f"was not ready after {START_LIMIT:.0f} s" if found is None else f"ended ({found})"
+        how = f"was not ready after {limit:.0f} s" if found is None else f"ended ({found})"
         raise DatabaseGone(f"the PostgreSQL server of {self.data} {how}:{self._log_end(log_size)}")
 
     def _rotate_log(self) -> int:
-        """Size of the log, after it was put aside if it had grown too long."""
+        """Return the size of the log, after setting it aside if it had grown too long."""
         size = self.log_path.stat().st_size
-        if size > _LOG_LIMIT:
+        if size > _LARGEST_LOG:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
             self.log_path.touch(mode=0o600)
-            self.launcher.give_one(self.log_path)
+            self.user.own(self.log_path)
             return 0
         return size
 
@@ -296,3 +327,17 @@ class Cluster:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
         return "".join(f"\n    {line}" for line in lines[-12:]) + f"\n  (log: {self.log_path})"
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _path_of(descriptor: int) -> str:
+    """Return a path by which the process that has this descriptor reaches what it stands for."""
+    return f"/proc/self/fd/{descriptor}"

@@ -1,17 +1,21 @@
-"""The embedded server looked at from outside: nothing is made, started or locked."""
+"""The embedded server seen from outside: nothing is made, started or locked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from syncer.embedded.binaries import Binaries, find_binaries
 from syncer.embedded.postmaster import Postmaster
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """The programs, whether there is data for them, who serves it, and data of other majors."""
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is of an embedded server.
+
+    ``made`` says whether there is data for these programs, ``running`` is the server on it, and
+    ``other_majors`` are those for which there is data too.
+    """
 
     binaries: Binaries
     made: bool
@@ -35,6 +39,6 @@ def inspect(home: Path, pg_bin: str | None) -> Inspection:
 
 
 def other_majors(home: Path, major: int) -> tuple[int, ...]:
-    """Majors of which ``home`` holds data, but for this one."""
+    """Return the majors for which ``home`` holds data, without ``major``."""
     found = (path.name.removeprefix("data-") for path in home.glob("data-*"))
     return tuple(sorted(int(name) for name in found if name.isdigit() and int(name) != major))

@@ -1,28 +1,25 @@
-"""Finding the processes of a server by what they and the kernel say of them."""
+"""Finding the processes of a server by what they write and what the kernel shows of them."""
 
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    import signal
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Postmaster:
-    """What a living server's ``postmaster.pid`` says. ``status`` is ready, starting, stopping..."""
+class Postmaster(msgspec.Struct, frozen=True, kw_only=True):
+    """The first process of a running server. ``status`` is ready, starting, stopping..."""
 
     pid: int
-    socket_directory: Path
     status: str
 
     @classmethod
     def of(cls, data: Path) -> Self | None:
-        """The server on this data directory, if its file names a process that really is one."""
+        """Return the server on this data directory, if its file names a process that is one."""
         try:
             lines = (data / "postmaster.pid").read_text(errors="surrogateescape").splitlines()
             pid = int(lines[0])
@@ -32,12 +29,12 @@ class Postmaster:
             return None
         if os.fsencode(data) not in arguments:
             return None
-        lines += [""] * 8  # the last lines are written while it starts
-        return cls(pid=pid, socket_directory=Path(lines[4]), status=lines[7].strip())
+        status = "".join(lines[7:8]).strip()  # the last line is written while it starts
+        return cls(pid=pid, status=status)
 
 
 def signal_backends(data: Path, number: signal.Signals) -> None:
-    """Send a signal to whatever of a server works in this directory, its postmaster or not."""
+    """Send a signal to every process of a server that works in this directory."""
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             if (

@@ -1,4 +1,15 @@
-"""The embedded server as one process sees it: take part, use it, leave; the last one stops it."""
+"""The embedded server as one process sees it: enter, use it, leave.
+
+Entering starts the server or joins the one that runs; leaving stops it if nobody else uses it. Two
+flocks in the state directory decide that:
+
+- ``turn.lock``: one process at a time starts, joins, revives or leaves;
+- ``users.lock``: shared by all who are inside; whoever can have it alone is the last.
+
+The kernel releases both for a process that is killed, so nobody has to clean up after it: a server
+that it leaves behind is joined by the next one that enters, and stopped by the last. A third lock,
+held by the server itself, shows whether it is alive: see ``cluster``.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +17,10 @@ import fcntl
 import os
 import re
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from types import TracebackType
+from typing import Final, Self
 from urllib.parse import quote
 
 import anyio
@@ -16,49 +29,33 @@ import anyio.to_thread
 
 from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.embedded.binaries import find_binaries
-from syncer.embedded.cluster import (
-    FORCED,
-    INIT_LIMIT,
-    QUIT_LIMIT,
-    ROLE,
-    START_LIMIT,
-    STOP_LIMIT,
-    Cluster,
-)
+from syncer.embedded.cluster import FORCED, ROLE, Cluster
 from syncer.embedded.inspection import other_majors
-from syncer.embedded.launcher import Child, Launcher
-from syncer.embedded.postmaster import Postmaster
+from syncer.embedded.process import Process
+from syncer.embedded.programs import COPIES
 from syncer.embedded.sockets import PORT
-from syncer.embedded.waiting import AbandonedError, lock, poll
+from syncer.embedded.timing import Timing
+from syncer.embedded.user import choose_user
+from syncer.embedded.waiting import WaitCancelled, poll, try_lock
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
-
-# Longer than anybody who keeps to the limits can hold the turn.
-TURN_LIMIT: Final = INIT_LIMIT + START_LIMIT + STOP_LIMIT + QUIT_LIMIT
 _LONGEST_NAME: Final = 63  # bytes; PostgreSQL cuts longer names
 
 
 class EmbeddedPostgres:
     """A PostgreSQL server under ``home``, shared by all processes that enter it at the same time.
 
-    An async context manager: entering starts the server or joins the one that runs; leaving stops
-    it if nobody else uses it. Two flocks decide that: ``turn.lock`` (one process at a time enters
-    or leaves) and ``users.lock`` (shared by all inside; who can have it alone is the last). The
-    kernel lets go of both for a process that is killed, so nobody has to clean up after it: a
-    server it leaves behind is joined by the next one that enters, and stopped by the last.
-
-    Cancelling is safe at any point: whatever was begun is undone before the cancellation goes on.
+    An async context manager. Cancelling is safe at any point: whatever was begun is undone before
+    the cancellation goes on.
 
     ``home`` is made if need be (mode 0700). ``settings`` are server settings over our defaults;
     they count for who starts the server, not for who joins it. ``die_with_parent`` is for tests:
     the server is stopped by the kernel when the process (more exactly: the event loop's thread)
-    that started it dies, even if others use it. Each major version of PostgreSQL has its own data
-    directory: after a change of major the old data is still there, but not opened; see
-    ``other_majors``.
+    that started it dies, even if others use it. ``copies`` is where root keeps a copy of the
+    programs, if the server's user cannot run them in place. Each major version of PostgreSQL has
+    its own data directory: after a change of major the old data is still there, but not opened;
+    see ``other_majors``.
 
-    Entering raises ConfigError (no programs, no way to run as root, ``home`` not writable) or
+    Entering raises ConfigError (no programs, no user to run them, ``home`` not writable) or
     DatabaseGone (the server does not start; with the end of its log).
     """
 
@@ -70,6 +67,8 @@ class EmbeddedPostgres:
         database: str = ROLE,
         settings: Mapping[str, str] | None = None,
         die_with_parent: bool = False,
+        copies: Path = COPIES,
+        timing: Timing = Timing(),  # noqa: B008  (frozen)
     ) -> None:
         settings = dict(settings or {})
         for name, value in settings.items():
@@ -82,18 +81,18 @@ class EmbeddedPostgres:
         self._database = database
         self._settings = settings
         self._die_with_parent = die_with_parent
+        self._copies = copies
+        self._timing = timing
         self._mutex = threading.Lock()
-        self._cluster: Cluster | None = None
-        self._running: Postmaster | None = None
-        self._users: int | None = None
+        self._entered: tuple[Cluster, int] | None = None  # and the descriptor of users.lock
 
     async def __aenter__(self) -> Self:
-        if self._users is not None:
+        if self._entered is not None:
             raise RuntimeError("this EmbeddedPostgres is in use already; make another one")
         try:
             await _in_thread(self._enter)
         except BaseException:
-            # Cancelled, perhaps: then the thread is still at it, and may even have succeeded.
+            # If cancelled, the thread is still at work, and may even have succeeded.
             await _to_the_end(self._leave)
             raise
         return self
@@ -112,7 +111,7 @@ class EmbeddedPostgres:
 
     @property
     def home(self) -> Path:
-        """Where everything of it lives."""
+        """The folder of its data, its log and its locks."""
         return self._home
 
     @property
@@ -123,17 +122,17 @@ class EmbeddedPostgres:
     @property
     def major(self) -> int:
         """PostgreSQL's major version; only inside the context."""
-        return self._inside[0].binaries.major
+        return self._inside.binaries.major
 
     @property
     def origin(self) -> str:
         """Where the programs were found, in words; only inside the context."""
-        return self._inside[0].binaries.origin
+        return self._inside.binaries.origin
 
     @property
     def running_pid(self) -> int | None:
         """Process id of the server at this moment, None if it is gone; only inside the context."""
-        running = self._inside[0].postmaster()
+        running = self._inside.postmaster()
         return running.pid if running else None
 
     @property
@@ -148,80 +147,82 @@ class EmbeddedPostgres:
         it from PGPORT.
         """
         name = quote(database or self._database, safe="")
-        host = quote(str(self._inside[1].socket_directory), safe="/")
+        host = quote(str(self._inside.socket_directory), safe="/")
         return f"postgresql://{ROLE}@/{name}?host={host}&port={PORT}"
 
     @property
-    def _inside(self) -> tuple[Cluster, Postmaster]:
-        if self._cluster is None or self._running is None:
+    def _inside(self) -> Cluster:
+        if self._entered is None:
             raise RuntimeError("the embedded PostgreSQL is only there inside `async with`")
-        return self._cluster, self._running
+        return self._entered[0]
 
     def _enter(self, abort: threading.Event) -> None:
         """Start or join the server (in a thread)."""
         with self._mutex:
             if abort.is_set():
-                raise AbandonedError
+                raise WaitCancelled
             try:
-                self._cluster = cluster = self._open_home()
+                cluster = self._open_home()
                 turn = self._take_turn(cluster, abort)
                 try:
-                    self._take_part(cluster, turn, abort)
+                    self._entered = cluster, self._start_or_join(cluster, turn, abort)
                 finally:
                     os.close(turn)
-            except OSError as fault:
-                place = fault.filename or self._home
+            except OSError as error:
+                place = error.filename or self._home
                 raise ConfigError(
-                    f"cannot keep the embedded database under {self._home}: {fault.strerror} "
-                    f"({place}): mend that, or set SYNCER_STATE_DIR or SYNCER_DATABASE_URL"
-                ) from fault
+                    f"cannot keep the embedded database under {self._home}: {error.strerror} "
+                    f"({place}): fix that, or set SYNCER_STATE_DIR or SYNCER_DATABASE_URL"
+                ) from error
 
     def _revive(self, abort: threading.Event) -> None:
+        """Start the server again if it is gone (in a thread)."""
         with self._mutex:
-            cluster, _ = self._inside
+            cluster = self._inside
             if cluster.postmaster() is not None:
                 return
             turn = self._take_turn(cluster, abort)
             try:
-                self._running = cluster.start(turn=turn, abort=abort)
-            except OSError as fault:
-                raise DatabaseGone(f"the embedded PostgreSQL does not start: {fault}") from fault
+                cluster.start(turn=turn, abort=abort)
+            except (OSError, ConfigError) as error:
+                raise DatabaseGone(f"the embedded PostgreSQL does not start: {error}") from error
             finally:
                 os.close(turn)
 
     def _open_home(self) -> Cluster:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home = self._home.resolve()
-        binaries = find_binaries(self._pg_bin)
-        launcher = Launcher.choose(home, binaries)
         cluster = Cluster(
             home=home,
-            binaries=binaries,
-            launcher=launcher,
+            binaries=find_binaries(self._pg_bin, timing=self._timing),
+            copies=self._copies,
+            user=choose_user(home, self._timing),
             settings=self._settings,
             log_path=home / "postgres.log",
             die_with_parent=self._die_with_parent,
             spawn=self._spawn,
+            timing=self._timing,
         )
         cluster.prepare()
         return cluster
 
-    def _spawn(self, start: Callable[[], Child]) -> Child:
+    def _spawn(self, start: Callable[[], Process]) -> Process:
         # The kernel takes the thread that forked for the parent, and worker threads come and go.
         return anyio.from_thread.run_sync(start) if self._die_with_parent else start()
 
     def _take_turn(self, cluster: Cluster, abort: threading.Event) -> int:
-        path = cluster.state / "turn.lock"
-        turn = poll(lambda: lock(path, fcntl.LOCK_EX), limit=TURN_LIMIT, abort=abort)
+        path, limit = cluster.state / "turn.lock", self._timing.turn
+        turn = poll(lambda: try_lock(path, fcntl.LOCK_EX), limit=limit, abort=abort)
         if turn is None:
             raise DatabaseGone(
                 f"another process has been starting or stopping the embedded PostgreSQL for "
-                f"{TURN_LIMIT:.0f} s; `fuser {path}` names it"
+                f"{limit:.0f} s; `fuser {path}` names it"
             )
         return turn
 
-    def _take_part(self, cluster: Cluster, turn: int, abort: threading.Event) -> None:
-        users = lock(cluster.state / "users.lock", fcntl.LOCK_SH)
+    def _start_or_join(self, cluster: Cluster, turn: int, abort: threading.Event) -> int:
+        """Return a descriptor that holds ``users.lock``; the server runs and has our database."""
+        users = try_lock(cluster.state / "users.lock", fcntl.LOCK_SH)
         if users is None:  # it is only ever held alone by who has the turn
             raise DatabaseGone(f"another program holds {cluster.state / 'users.lock'}")
         try:
@@ -235,29 +236,28 @@ class EmbeddedPostgres:
                 running = cluster.start(turn=turn, abort=abort)
                 cluster.create_database(self._database, running, abort=abort)
         except BaseException:
-            self._give_up_part(cluster, users)
+            self._stop_if_last(cluster, users)
             raise
-        self._running, self._users = running, users
+        return users
 
     def _leave(self) -> None:
         """Leave, and stop the server if nobody else is inside (in a thread); again is harmless."""
         with self._mutex:
-            if self._cluster is None or self._users is None:
+            if self._entered is None:
                 return
-            cluster, users = self._cluster, self._users
-            self._cluster = self._running = self._users = None
+            (cluster, users), self._entered = self._entered, None
             try:
                 turn = self._take_turn(cluster, threading.Event())
             except BaseException:
                 os.close(users)
                 raise
             try:
-                self._give_up_part(cluster, users)
+                self._stop_if_last(cluster, users)
             finally:
                 os.close(turn)
 
-    def _give_up_part(self, cluster: Cluster, users: int) -> None:
-        """Stop the server if we are the last. Only with the turn."""
+    def _stop_if_last(self, cluster: Cluster, users: int) -> None:
+        """Release ``users.lock``, and stop the server if nobody else holds it. Needs the turn."""
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -269,7 +269,7 @@ class EmbeddedPostgres:
 
 
 async def _in_thread(work: Callable[[threading.Event], None]) -> None:
-    """Do it in a thread, whose event is set where nobody waits for it any more."""
+    """Do ``work`` in a thread; its event is set once nobody waits for it any more."""
     abort = threading.Event()
     try:
         await anyio.to_thread.run_sync(work, abort, abandon_on_cancel=True)
@@ -282,8 +282,8 @@ async def _to_the_end(work: Callable[[], None]) -> None:
     """Do ``work`` in a thread and wait for its end, whatever cancels the task meanwhile.
 
     anyio's shield does not keep out asyncio's own ``Task.cancel``, which is how Ctrl-C arrives.
-    So after each one ``work``, which must be harmless to repeat, is asked for again: it waits for
-    the one under way.
+    So after each one ``work``, which must be harmless to repeat, is called again: it waits for the
+    call that is under way.
     """
     cancelled: BaseException | None = None
     # A limiter of its own: a server must be stopped even if all worker threads are taken.

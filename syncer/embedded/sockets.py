@@ -1,4 +1,9 @@
-"""Where the socket lies: its name has a length limit, and clients have opinions about commas."""
+"""Where the server's socket lies.
+
+It lies in the state directory where clients can name it there. A socket's path has at most 107
+bytes, and clients take a comma in it for the end of a host's name; so elsewhere it lies in a
+private temporary directory, whose path is recorded in the state directory.
+"""
 
 from __future__ import annotations
 
@@ -6,67 +11,67 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from syncer.embedded.launcher import Launcher
+import msgspec
+
+from syncer.embedded.user import ServerUser
 
 PORT: Final = 5432
 """No TCP port: with a unix socket it is only the last part of the socket's name."""
 
 SOCKET_NAME: Final = f".s.PGSQL.{PORT}"
-_PATH_LIMIT: Final = 107
+_LONGEST_PATH: Final = 107  # bytes: sun_path of unix(7), without its closing zero
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SocketDirectory:
-    """The state directory, or a private temporary one where its name cannot be a socket's.
+class SocketDirectory(msgspec.Struct, frozen=True, kw_only=True):
+    """The directory of the server's socket: ``state``, or a temporary one that is recorded there.
 
-    Others read the name from line 5 of ``postmaster.pid``; it is recorded only so that the next
-    server uses the same one again, and the last one to leave removes it.
+    The next server uses a recorded directory again; the last user to leave removes it.
     """
 
     state: Path
-    launcher: Launcher
+    user: ServerUser
 
     def make(self) -> Path:
-        """The directory, made if need be."""
-        if fits(self.state):
-            return self.state
-        if (known := self.recorded()) is not None:
+        """Return the directory, made if need be."""
+        if (known := self.find()) is not None:
             return known
         made = Path(tempfile.mkdtemp(prefix="syncer-pg-"))
         if not fits(made):
             made.rmdir()
             made = Path(tempfile.mkdtemp(prefix="syncer-pg-", dir="/tmp"))
-        self.launcher.give_one(made)
+        self.user.own(made)
         self._record.write_bytes(os.fsencode(made))
         return made
 
-    def recorded(self) -> Path | None:
-        """The temporary directory of the last server, if it is still there and still private."""
+    def find(self) -> Path | None:
+        """Return the directory, or None if it has yet to be made."""
+        return self.state if fits(self.state) else self._recorded()
+
+    def clear(self) -> None:
+        """Remove what a killed server left: its socket, and the lock that names its pid."""
+        folder = self.find() or self.state
+        (folder / SOCKET_NAME).unlink(missing_ok=True)
+        (folder / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove a temporary directory; the server has ended."""
+        if (known := self._recorded()) is not None:
+            with suppress(OSError):
+                known.rmdir()
+        self._record.unlink(missing_ok=True)
+
+    def _recorded(self) -> Path | None:
+        """Return the recorded directory, if it is still there and still private."""
         try:
             known = Path(os.fsdecode(self._record.read_bytes()))
             entry = known.lstat()
         except (OSError, ValueError):
             return None
         private = stat.S_ISDIR(entry.st_mode) and stat.S_IMODE(entry.st_mode) == stat.S_IRWXU
-        return known if private and entry.st_uid == self.launcher.uid else None
-
-    def clear(self) -> None:
-        """Remove what a killed server left: its socket, and the lock that names its pid."""
-        folder = self.recorded() or self.state
-        (folder / SOCKET_NAME).unlink(missing_ok=True)
-        (folder / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
-
-    def forget(self) -> None:
-        """Remove a temporary directory; the server has ended."""
-        if (known := self.recorded()) is not None:
-            with suppress(OSError):
-                known.rmdir()
-        self._record.unlink(missing_ok=True)
+        return known if private and entry.st_uid == self.user.uid else None
 
     @property
     def _record(self) -> Path:
@@ -74,6 +79,6 @@ class SocketDirectory:
 
 
 def fits(directory: Path) -> bool:
-    """Whether a socket there can be opened and named in a URL (clients split hosts at commas)."""
+    """Return whether clients can open a socket there and name it in a URL."""
     path = os.fsencode(directory / SOCKET_NAME)
-    return len(path) <= _PATH_LIMIT and b"," not in path
+    return len(path) <= _LONGEST_PATH and b"," not in path

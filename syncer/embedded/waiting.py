@@ -1,46 +1,46 @@
-"""Waiting in a thread for what may never come: bounded, and given up when the task is cancelled."""
+"""Waiting in a thread: always with a limit, and not for longer than somebody wants the result."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
-    from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-_SHORTEST_NAP: Final = 0.002
-_LONGEST_NAP: Final = 0.05
+_FIRST_PAUSE: Final = 0.002
+"""Between the first two looks, in seconds; what is waited for is often there in milliseconds."""
+_LONGEST_PAUSE: Final = 0.05
+"""Pauses grow up to this, in seconds: nobody notices it, and the processor is not kept busy."""
 
 
-class AbandonedError(Exception):
-    """The task that wanted this was cancelled."""
+class WaitCancelled(Exception):
+    """The task that waited for this was cancelled; it never leaves this package."""
 
 
-def poll(done: Callable[[], T], *, limit: float, abort: threading.Event) -> T | None:
-    """Ask ``done`` until it gives something; None after ``limit`` seconds.
+def poll(look: Callable[[], T], *, limit: float, abort: threading.Event) -> T | None:
+    """Call ``look`` until it returns something; return that, or None after ``limit`` seconds.
 
-    Raises AbandonedError soon after ``abort`` is set.
+    Raises WaitCancelled soon after ``abort`` is set.
     """
-    nap, deadline = _SHORTEST_NAP, time.monotonic() + limit
+    pause, deadline = _FIRST_PAUSE, time.monotonic() + limit
     while True:
         if abort.is_set():
-            raise AbandonedError
-        if (found := done()) is not None:
+            raise WaitCancelled
+        if (found := look()) is not None:
             return found
         if time.monotonic() >= deadline:
             return None
-        abort.wait(nap)
-        nap = min(nap * 1.5, _LONGEST_NAP)
+        abort.wait(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def lock(path: Path, operation: int) -> int | None:
-    """File descriptor that holds this flock, or None if others hold it. Never waits."""
+def try_lock(path: Path, operation: int) -> int | None:
+    """Return a file descriptor that holds this flock, or None if others hold it. Never waits."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, operation | fcntl.LOCK_NB)

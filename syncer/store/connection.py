@@ -22,9 +22,9 @@ from syncer.core.errors import (
     TransactionFailed,
 )
 from syncer.core.model import TRACKED
+from syncer.core.postgres import OLDEST_SERVER
 from syncer.secrets import redacted
 
-OLDEST_SERVER: Final = 15
 if TYPE_CHECKING:  # generic in the stubs only
     Connection = asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]
 else:

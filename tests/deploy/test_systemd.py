@@ -11,7 +11,7 @@ import pytest
 
 from syncer import __version__
 from syncer.config.settings import load
-from syncer.embedded.cluster import STOP_LIMIT
+from syncer.embedded import Timing
 from tests.deploy.tools import DEPLOY, check_command, run, tool
 
 SYSTEMD = DEPLOY / "systemd"
@@ -76,7 +76,7 @@ def test_the_times_in_the_units_fit_the_program() -> None:
     unit.read(SYSTEMD / "syncer-sync.service")
     assert "20min" == unit["Service"]["TimeoutStartSec"]
     assert load(environment={}).run_timeout + 60 < 20 * 60
-    assert float(unit["Service"]["TimeoutStopSec"]) > 60 + STOP_LIMIT
+    assert float(unit["Service"]["TimeoutStopSec"]) > 60 + Timing().stop
     analyze = tool("systemd-analyze", "systemd")
     timer = (SYSTEMD / "syncer-sync.timer").read_text()
     for kind, setting in {"calendar": "OnCalendar", "timespan": "RandomizedDelaySec"}.items():

