@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 import asyncpg
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -195,6 +196,17 @@ _OF_THEIR_OWN = {"doctor", "serve", "demo", "bench", "simulate"}
 """Commands that start processes, end theirs, or end when they are signalled."""
 
 
+def _on_the_loop_of_the_test(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Do what a command hands to ``anyio.run``; click's context belongs to the calling thread."""
+    context = click.get_current_context()
+
+    async def in_context() -> Any:
+        with context.scope(cleanup=False):
+            return await work()
+
+    return anyio.from_thread.run(in_context)
+
+
 @pytest.fixture
 def syncer(environment: dict[str, str], tmp_path: Path, process: Any) -> Any:
     """Run the command with the test's environment, in an empty folder, in this process.
@@ -220,7 +232,7 @@ def syncer(environment: dict[str, str], tmp_path: Path, process: Any) -> Any:
         )
         async with one_at_a_time:
             with contextlib.chdir(tmp_path), pytest.MonkeyPatch.context() as patched:
-                patched.setattr(anyio, "run", anyio.from_thread.run)
+                patched.setattr(anyio, "run", _on_the_loop_of_the_test)
                 try:
                     result = await anyio.to_thread.run_sync(invoke)
                 finally:
