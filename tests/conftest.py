@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import asyncpg
+import click
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from syncer import log
 from syncer.app import run_options
@@ -189,33 +192,51 @@ def sync(environment: dict[str, str], timing: Timing) -> Sync:
     return run
 
 
-_OF_THEIR_OWN = {"doctor", "sync", "serve", "prune", "demo", "bench", "simulate"}
-"""Commands that heed signals, start processes or end theirs: they need one of their own."""
+_OF_THEIR_OWN = {"doctor", "serve", "demo", "bench", "simulate"}
+"""Commands that start processes, end theirs, or end when they are signalled."""
+
+
+def _on_the_loop_of_the_test(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Do what a command hands to ``anyio.run``; click's context belongs to the calling thread."""
+    context = click.get_current_context()
+
+    async def in_context() -> Any:
+        with context.scope(cleanup=False):
+            return await work()
+
+    return anyio.from_thread.run(in_context)
 
 
 @pytest.fixture
 def syncer(environment: dict[str, str], tmp_path: Path, process: Any) -> Any:
-    """Run the command with the test's environment, in an empty folder: if it only asks, in process.
+    """Run the command with the test's environment, in an empty folder, in this process.
 
-    ``process`` runs any command as a user does.
+    click parses and prints in a thread; the command's own work is done on the test's event loop.
+    ``process`` runs any command as a user does: for what belongs to a process (signals, pipes,
+    exit handlers, tracebacks).
     """
+    one_at_a_time = anyio.Lock()  # a process has one stdout and one environment
 
     async def run(*arguments: str, stdin: bytes = b"", **env: str) -> Done:
         if not arguments or arguments[0] in _OF_THEIR_OWN:
             done: Done = await process(*arguments, stdin=stdin, **env)
             return done
-        runner = CliRunner(env={**environment, **env})
-
-        def invoke() -> Result:
-            with contextlib.chdir(tmp_path):
-                return runner.invoke(cli, arguments, input=stdin, prog_name="syncer")
-
-        try:
-            result = await anyio.to_thread.run_sync(invoke)
-        finally:
-            log.configure("json", "error")  # to this process's stderr again
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
+        invoke = functools.partial(
+            CliRunner().invoke,
+            cli,
+            arguments,
+            input=stdin,
+            env={**environment, **env},
+            catch_exceptions=False,
+            prog_name="syncer",
+        )
+        async with one_at_a_time:
+            with contextlib.chdir(tmp_path), pytest.MonkeyPatch.context() as patched:
+                patched.setattr(anyio, "run", _on_the_loop_of_the_test)
+                try:
+                    result = await anyio.to_thread.run_sync(invoke)
+                finally:
+                    log.configure("json", "error")  # to this process's stderr again
         return Done(result.exit_code, result.stdout_bytes.decode(), result.stderr_bytes.decode())
 
     return run

@@ -1,4 +1,4 @@
-"""The command line: parse, call ``app``, print. One module per group of verbs, loaded when used."""
+"""The command line: parse, call ``app``, print. Each command's module is loaded when it is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from syncer import __version__
 _COMMANDS: Final = {
     "demo": ("demo", "Simulator, embedded PostgreSQL, two syncs with drift between: see it work."),
     "sync": ("sync", "Crawl every zone once and store what is there (for cron)."),
-    "serve": ("serve", "The daemon: a run every so often, health and metrics over HTTP."),
+    "serve": ("serve", "The daemon: runs at fixed intervals, health and metrics over HTTP."),
     "images": ("read", "Images: current or last known state."),
     "zones": ("read", "Zones: freshness, images, withheld removals."),
     "runs": ("read", "Runs, newest first."),
@@ -24,23 +24,23 @@ _COMMANDS: Final = {
     "history": ("changes", "The timeline of one image, in all zones."),
     "diff": ("compare", "What differs between two instants."),
     "asof": ("compare", "Which images were there at an instant."),
-    "spread": ("read", "Images that zones do not offer alike."),
+    "spread": ("read", "Images that differ between zones."),
     "check": ("pins", "Is what I pinned still there and unchanged?"),
     "baseline": ("pins", "Baselines to check against: save, list, delete."),
-    "approve": ("approve", "Let withheld removals of a zone through."),
-    "prune": ("prune", "Let history and scans go that are older than is to be kept."),
+    "approve": ("approve", "Approve the withheld removals of a zone."),
+    "prune": ("prune", "Delete history and scans older than they are to be kept."),
     "doctor": ("doctor", "What is wrong, and what to do about it."),
     "db": ("db", "The database: upgrade, status, url, roles."),
     "simulate": ("simulate", "An API simulator, for trying and testing."),
     "bench": ("bench", "How close a run is to what network, parser and PostgreSQL allow."),
 }
 
-_NEW_CONTAINERS: Final = 50_000
-"""After this many new containers Python looks for garbage among them."""
+GARBAGE_THRESHOLD: Final = 50_000
+"""How many new containers there must be before Python looks for garbage among them."""
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module when the command is used: start-up is a quarter of a run."""
+    """Imports a command's module when the command is used, so that none waits for the others'."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -70,23 +70,25 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
-    sys.excepthook = _show
-    _collect_garbage_seldom()
+    sys.excepthook = _print_redacted_traceback
+    _tune_garbage_collection()
     cli(prog_name="syncer")
 
 
-def _collect_garbage_seldom() -> None:
-    """Let this process look for cyclic garbage seldom, and not at its end.
+def _tune_garbage_collection() -> None:
+    """Make Python look for cyclic garbage rarely, and not when the process ends.
 
     A run makes next to none; looking for it took a tenth of a run, and 70 ms of a short command.
     """
-    gc.set_threshold(_NEW_CONTAINERS, *gc.get_threshold()[1:])
+    gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
     atexit.register(gc.freeze)
 
 
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _print_redacted_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
     """Print the traceback of a bug, without the secrets that the error may quote."""
-    import traceback  # noqa: PLC0415  (start-up: bugs are rare)
+    import traceback  # noqa: PLC0415  (start-up: --help needs neither)
 
     from syncer.secrets import redacted  # noqa: PLC0415
 

@@ -1,10 +1,13 @@
-"""``syncer approve``: let withheld removals of a zone through."""
+"""``syncer approve``: approve the withheld removals of a zone."""
 
 from __future__ import annotations
 
 import click
 
 from syncer.cli.common import account_option, run, settings
+from syncer.config.machine import operator
+from syncer.store import approvals
+from syncer.store.open import open_store
 
 
 @click.command()
@@ -16,20 +19,17 @@ from syncer.cli.common import account_option, run, settings
     "max_removals",
     type=click.IntRange(1, 2**31 - 1),
     required=True,
-    help="All of them, if they are at most so many; else none.",
+    help="Approve them if there are at most N, else none.",
+    metavar="N",
 )
 @run
 async def approve(account: str | None, service: str | None, zone: str, max_removals: int) -> None:
-    """Let the withheld removals of ZONE through.
+    """Approve the withheld removals of ZONE.
 
-    Valid once, for the next whole look at the zone: if its removals are at most --max, they pass
-    the guard (and each image is still asked for by id). Look at them first, with
+    Holds once, for the next whole look at the zone: if it finds at most --max removals, the guard
+    lets them pass (each image is still asked for by id). See what they are first, with
     'syncer images --withheld --zone ZONE'.
     """
-    from syncer.config.machine import operator  # noqa: PLC0415
-    from syncer.store import approvals  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.open import open_store  # noqa: PLC0415
-
     loaded = settings()
     async with (
         open_store(loaded.database) as server,

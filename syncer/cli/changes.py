@@ -1,10 +1,10 @@
-"""``syncer changes`` and ``syncer history``: what changed, as it was seen."""
+"""``syncer changes`` and ``syncer history``: what changed, and when it was seen."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 import click
@@ -12,16 +12,14 @@ import msgspec
 
 from syncer.cli.common import run, settings
 from syncer.cli.output import default_format
-from syncer.cli.show import Filters, filters, moment_type, reader, show, store
+from syncer.cli.show import Filters, filters, moment_type, open_session, open_snapshot, show
+from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from syncer.config.settings import Settings
-    from syncer.core.moment import Moment
-    from syncer.store.reading import Reader
+from syncer.core.moment import Moment
+from syncer.store.reading import Reader
 
 _POLL: Final = 2.0
-"""Seconds between two looks for new changes."""
+"""Seconds from one question for new changes to the next, under ``--follow``."""
 _TABLE: Final = {
     "changed_at": "SEEN",
     "kind": "KIND",
@@ -33,7 +31,7 @@ _TABLE: Final = {
 
 
 def details(row: dict[str, Any]) -> dict[str, Any]:
-    """Add what a person wants to read of a change: each field, from what to what."""
+    """Add the column ``details`` for people: each changed field, its old and its new value."""
     before, after = (msgspec.json.decode(str(row[side] or "{}")) for side in ("before", "after"))
     row["details"] = "; ".join(
         f"{name.removeprefix('image_')}: {_text(before.get(name))} -> {_text(after.get(name))}"
@@ -49,16 +47,16 @@ def _text(value: object) -> str:
 @click.command()
 @filters()
 @click.option(
-    "--since", callback=moment_type(), metavar="TIME|AGE", help="Only changes seen since, e.g. 2d."
+    "--since", callback=moment_type(), metavar="TIME|AGE", help="Only changes since, e.g. 2d."
 )
-@click.option("--after", type=click.IntRange(0), metavar="ID", help="Go on after this change_id.")
+@click.option("--after", type=click.IntRange(0), metavar="ID", help="Start after this change_id.")
 @click.option(
     "--cursor",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Go on after the change_id kept in this file; keep the last one shown there.",
+    help="Start after the change_id in this file, then write the last one shown to it.",
 )
 @click.option("--follow", is_flag=True, help="Then wait for more, until interrupted.")
-@click.option("--initial", is_flag=True, help="Also what a zone's first look found.")
+@click.option("--initial", is_flag=True, help="Include what the first look at a zone found.")
 @run
 async def changes(  # noqa: PLR0917  (click passes by name)
     filters: Filters,
@@ -71,8 +69,8 @@ async def changes(  # noqa: PLR0917  (click passes by name)
 ) -> None:
     """Show what appeared, changed, was removed or returned, in the order of the feed.
 
-    --limit takes the newest; after a change_id, the oldest. The feed holds the changes of runs
-    that have ended; a change_id that was shown once has nothing new before it.
+    --limit shows the newest; with --after or --cursor, the oldest. The feed holds the changes of
+    runs that have ended; once a change_id was shown, no change with a lower one is added.
     """
     if follow and output == "json":
         raise click.UsageError("--follow never ends an array: use -o ndjson")
@@ -81,25 +79,25 @@ async def changes(  # noqa: PLR0917  (click passes by name)
     if cursor is not None:
         after = _load(cursor)
     feed = _Feed(filters, since, initial=initial, output=output)
-    async with store(settings()) as opened:
-        async with opened.snapshot() as snapshot:
-            last = await feed.first(snapshot, after)
+    async with open_session(settings()) as session:
+        async with session.snapshot() as reader:
+            last = await feed.first(reader, after)
         _save(cursor, last)
         while follow:
             await anyio.sleep(_POLL)
-            async with opened.snapshot() as snapshot:
-                last = await feed.rest(snapshot, last)
+            async with session.snapshot() as reader:
+                last = await feed.rest(reader, last)
             _save(cursor, last)
 
 
 async def show_changes(loaded: Settings, output: str | None = None) -> None:
-    """Print all changes but those of a zone's first look."""
-    async with reader(loaded) as snapshot:
-        await _Feed(Filters(), None, initial=False, output=output).first(snapshot, None)
+    """Print all changes except those of the first look at a zone."""
+    async with open_snapshot(loaded) as reader:
+        await _Feed(Filters(), None, initial=False, output=output).first(reader, None)
 
 
 class _Feed:
-    """Prints changes, and says up to which change_id all have been printed."""
+    """Prints changes, and returns the change_id up to which all have been printed."""
 
     def __init__(
         self, chosen: Filters, since: Moment | None, *, initial: bool, output: str | None
@@ -111,7 +109,7 @@ class _Feed:
         self._header = True
 
     async def first(self, reader: Reader, after: int | None) -> int:
-        """Print what there is; return the change_id to go on after."""
+        """Print what there is; return the change_id after which to continue."""
         chosen = self._chosen
         since = None if self._since is None else (await reader.resolve(self._since))[0]
         head = await _head(reader)
@@ -135,7 +133,7 @@ class _Feed:
         return head
 
     async def rest(self, reader: Reader, after: int) -> int:
-        """Print what came after a change_id; return the one to go on after."""
+        """Print what came after a change_id; return the one after which to continue."""
         head = await _head(reader)
         return await self._print(reader, after, head, None, None) if head > after else after
 
@@ -144,7 +142,7 @@ class _Feed:
     ) -> int:
         last = after
 
-        def seen(row: dict[str, Any]) -> dict[str, Any]:
+        def remember(row: dict[str, Any]) -> dict[str, Any]:
             nonlocal last
             last = row["change_id"]
             return details(row)
@@ -157,7 +155,7 @@ class _Feed:
             answer,
             self._output,
             table=_TABLE,
-            derive=seen,
+            derive=remember,
             empty="No change since." if self._header else "",
             header=self._header,
         )
@@ -180,12 +178,12 @@ def _load(path: Path) -> int | None:
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"the cursor {path} cannot be read: {error}") from error
     if not text.isdigit() or len(text) > 18:  # noqa: PLR2004  (fits a bigint)
-        raise ConfigError(f"the cursor {path} holds no change_id: remove it to begin anew")
+        raise ConfigError(f"the cursor {path} holds no change_id: remove it to start again")
     return int(text)
 
 
 def _save(path: Path | None, change_id: int) -> None:
-    """Keep the cursor: after what was shown was shown, and whole even after a crash."""
+    """Write the cursor once the changes are shown; by a rename, so that a crash leaves it whole."""
     if path is None:
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -200,10 +198,10 @@ def _save(path: Path | None, change_id: int) -> None:
 async def history(image: str, filters: Filters, output: str | None) -> None:
     """Show the timeline of IMAGE (an id, or a name) in all zones and services.
 
-    A withheld removal and a zone that is gone are shown where they stand now.
+    Withheld removals and zones that are gone are shown as they stand now.
     """
-    async with reader() as opened:
-        answer = await opened.ask("read/history", *filters.place, image, filters.limit)
+    async with open_snapshot() as reader:
+        answer = await reader.ask("read/history", *filters.place, image, filters.limit)
         count = await show(
             answer,
             output,

@@ -14,9 +14,7 @@ import click
 
 from syncer import log
 from syncer.config.settings import Settings, load
-from syncer.core.errors import (
-    SyncerError,
-)
+from syncer.core.errors import SyncerError
 from syncer.core.glob import regex
 from syncer.secrets import redacted
 
@@ -37,7 +35,7 @@ def option_names() -> dict[str, str]:
 
 
 def fail(code: int, *lines: str) -> NoReturn:
-    """End the program with an exit code and what to do, on stderr."""
+    """Print the lines on stderr and end the program with an exit code."""
     for line in lines:
         click.echo(f"syncer: {redacted(line)}", err=True)
     raise SystemExit(code)
@@ -53,7 +51,7 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
         except SyncerError as error:
             fail(error.exit_code, *error.lines)
         except BrokenPipeError:
-            # The reader of our output had enough; nothing may be flushed to it at exit.
+            # The reader of our output has closed it; nothing may be flushed to it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
         except OSError as error:
@@ -84,7 +82,7 @@ def zone_option(function: F) -> F:
 
 
 def check_globs(patterns: tuple[str, ...]) -> None:
-    """Raise a usage error for a glob that is none."""
+    """Raise a usage error for a pattern that is not a glob."""
     for pattern in patterns:
         try:
             re.compile(regex(pattern))

@@ -1,30 +1,27 @@
-"""``syncer asof`` and ``syncer diff``: what was there at an instant, and between two."""
+"""``syncer asof`` and ``syncer diff``: what was there at an instant, what differs between two."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from datetime import datetime
+from typing import Any, Final, cast
 
 import click
 import msgspec
 
 from syncer.cli.changes import details
 from syncer.cli.common import run
-from syncer.cli.show import Filters, filters, moment_type, reader, show
+from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED, Tracked
 from syncer.core.moment import Moment
 from syncer.core.normalise import changed_fields
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from syncer.store.reading import Reader
+from syncer.store.reading import Reader
 
 _NOW: Final = "now"
 _DRIFT, _UNKNOWN = 6, 3
 _WHY: Final = {
     True: "it was gone",
-    False: "it had not been wholly looked at",
+    False: "there had been no whole look at it",
     None: "what was known is no longer kept",
 }
 
@@ -36,12 +33,12 @@ _WHY: Final = {
 async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
     """Show the images that were there at T: a time, an age such as 2d, or a run's number.
 
-    observed_at says when an image was last looked at before. Zones of which nothing is known at T
-    are named on stderr: their images are unknown, not absent.
+    observed_at is the last look at an image before T. Zones of which nothing is known at T are
+    named on stderr: their images are unknown, not absent.
     """
-    async with reader() as opened:
-        (at,), chosen = await _instants(opened, (moment,), filters)
-        answer = await opened.ask("read/asof", *chosen.place, chosen.image, at, chosen.limit)
+    async with open_snapshot() as reader:
+        (at,), chosen = await _instants(reader, (moment,), filters)
+        answer = await reader.ask("read/asof", *chosen.place, chosen.image, at, chosen.limit)
         await show(
             answer,
             output,
@@ -58,7 +55,7 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
             },
             empty=f"No image is known to have been there at {at:%Y-%m-%d %H:%M:%S}Z.",
         )
-        for zone in await opened.all("read/uncovered", *chosen.place, at):
+        for zone in await reader.all("read/uncovered", *chosen.place, at):
             why = _WHY[zone["gone"]]
             click.echo(
                 f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
@@ -79,36 +76,16 @@ async def diff(
     """Show what differs between T1 and T2 (default: now).
 
     Each is a time, an age such as 2d, or the number of a run (the state at its end; then only its
-    account is compared). Of a zone that was gone or not wholly looked at there is one row of kind
-    unknown: what it held is not compared.
+    account is compared). A zone that was gone, or of which no whole look is known, has one row of
+    kind unknown: its images are not compared.
     """
-    seen: set[str] = set()
-    async with reader() as opened:
-        (one, two), chosen = await _instants(opened, (first, last), filters)
+    async with open_snapshot() as reader:
+        (one, two), chosen = await _instants(reader, (first, last), filters)
         if one > two:
             raise ConfigError(f"T1 ({one.isoformat()}) is after T2 ({two.isoformat()}): swap them")
-        answer = await opened.ask("read/diff", *chosen.place, chosen.image, one, two)
-        left = chosen.limit
-
-        def derive(row: dict[str, Any]) -> dict[str, Any] | None:
-            nonlocal left
-            if row["kind"] == "changed":
-                row["changed_fields"] = changed_fields(
-                    _values(row["before"]), _values(row["after"])
-                )
-                if not row["changed_fields"]:
-                    return None
-            seen.add(row["kind"])
-            if left is not None:
-                if left == 0:
-                    return None
-                left -= 1
-            shown = details(row)
-            shown["details"] = row["reason"] or shown["details"]
-            return shown
-
+        differences = _Differences(chosen.limit)
         await show(
-            answer,
+            await reader.ask("read/diff", *chosen.place, chosen.image, one, two),
             output,
             table={
                 "kind": "KIND",
@@ -119,11 +96,39 @@ async def diff(
                 "details": "WHAT CHANGED",
             },
             empty="No difference.",
-            derive=derive,
+            derive=differences.derive,
         )
-    if not exit_code:
-        return 0
-    return _DRIFT if seen - {"unknown"} else _UNKNOWN if seen else 0
+    return differences.exit_code if exit_code else 0
+
+
+class _Differences:
+    """Turns rows of ``read/diff`` into what is shown, at most ``limit``; counts all in its code."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._left = limit
+        self._kinds: set[str] = set()
+
+    def derive(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the row as it is shown; None for no difference, or where the limit is reached."""
+        if row["kind"] == "changed":
+            row["changed_fields"] = changed_fields(_values(row["before"]), _values(row["after"]))
+            if not row["changed_fields"]:
+                return None
+        self._kinds.add(row["kind"])
+        if self._left is not None:
+            if self._left == 0:
+                return None
+            self._left -= 1
+        shown = details(row)
+        shown["details"] = row["reason"] or shown["details"]
+        return shown
+
+    @property
+    def exit_code(self) -> int:
+        """6 where anything drifted, else 3 where a zone was unknown, else 0."""
+        if self._kinds - {"unknown"}:
+            return _DRIFT
+        return _UNKNOWN if self._kinds else 0
 
 
 def _values(text: object) -> Tracked:
@@ -132,10 +137,10 @@ def _values(text: object) -> Tracked:
 
 
 async def _instants(
-    opened: Reader, moments: tuple[Moment, ...], chosen: Filters
+    reader: Reader, moments: tuple[Moment, ...], chosen: Filters
 ) -> tuple[list[datetime], Filters]:
     """Return the instants, and the filters: a run's number means its account."""
-    resolved = [await opened.resolve(moment) for moment in moments]
+    resolved = [await reader.resolve(moment) for moment in moments]
     accounts = {account for _, account in resolved if account is not None}
     if chosen.account is None and accounts:
         if len(accounts) > 1:

@@ -1,4 +1,4 @@
-"""``syncer db``: the schema, where the database is, its roles."""
+"""``syncer db``: the schema of the database, its address, its roles."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import click
 from syncer.cli.common import output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.secrets import mask
+from syncer.store.connection import sql
+from syncer.store.open import open_server, open_store
+from syncer.store.schema import installed_revision, revisions
 
 
 @click.group()
 def db() -> None:
-    """See to the database: its schema, where it is, its roles."""
+    """Manage the database: its schema, its address, its roles."""
 
 
 @db.command()
 @click.option("--sql", "as_sql", is_flag=True, help="Print the statements instead of running them.")
 @run
 async def upgrade(as_sql: bool) -> None:
-    """Bring the schema up to date. The database may stay in use meanwhile."""
+    """Bring the schema up to date. The database can be used meanwhile."""
     from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
-    from syncer.store.open import open_server  # noqa: PLC0415
 
     if as_sql:
         click.echo(migrate.as_sql(), nl=False)
@@ -42,10 +44,7 @@ async def upgrade(as_sql: bool) -> None:
 @output_option
 @run
 async def status(output: str | None) -> int:
-    """Show which schema is installed; exit 2 unless it is this program's."""
-    from syncer.store.open import open_server  # noqa: PLC0415
-    from syncer.store.schema import installed_revision, revisions  # noqa: PLC0415
-
+    """Show which schema is installed; exit 2 unless it is the one this program needs."""
     async with open_server(settings().database) as server:
         async with server.session(name="syncer db status") as connection:
             installed = await installed_revision(connection)
@@ -76,8 +75,6 @@ async def status(output: str | None) -> int:
 @run
 async def url(hold: bool) -> None:
     """Print where the database is (a password is masked)."""
-    from syncer.store.open import open_server  # noqa: PLC0415
-
     loaded = settings()
     async with open_server(loaded.database) as server:
         click.echo(mask(server.url) if server.url else server.where)
@@ -99,9 +96,6 @@ async def url(hold: bool) -> None:
 @run
 async def roles(as_sql: bool) -> None:
     """Create the roles syncer_writer and syncer_reader and grant them what they need."""
-    from syncer.store.connection import sql  # noqa: PLC0415
-    from syncer.store.open import open_store  # noqa: PLC0415
-
     if as_sql:
         click.echo(sql("schema/roles"), nl=False)
         return

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from syncer import app
+from syncer.cli import changes, read
 from syncer.cli.common import run, settings
+from syncer.cli.sync import summary
+from syncer.config.settings import Settings
+from syncer.secrets import Secret
 from syncer.store.open import open_emptied
-
-if TYPE_CHECKING:
-    from syncer.config.settings import Settings
+from syncer.zenlayer.credentials import KeyPair
 
 _KEY, _SECRET = "demo", "demo-secret"
 
@@ -22,14 +24,12 @@ _KEY, _SECRET = "demo", "demo-secret"
 @click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another drift.")
 @run
 async def demo(seed: int) -> int:
-    """Simulator, embedded PostgreSQL, two syncs with drift between; then shows what is stored.
+    """Start a simulator and an embedded PostgreSQL, sync, let images drift, sync, show the result.
 
-    Starts anew each time, in a database of its own under the state directory. Uses no credentials.
+    Starts from nothing each time, in a database of its own under the state directory. Uses no
+    credentials.
     """
-    from syncer.cli import changes, read  # noqa: PLC0415
-    from syncer.secrets import Secret  # noqa: PLC0415
-    from syncer.simulator import Simulator, SimulatorOptions, World  # noqa: PLC0415
-    from syncer.zenlayer.credentials import KeyPair  # noqa: PLC0415
+    from syncer.simulator import Simulator, SimulatorOptions, World  # noqa: PLC0415  (start-up)
 
     base = settings(log_level="warning")
     home = base.state_dir / "demo"
@@ -66,9 +66,6 @@ async def demo(seed: int) -> int:
 
 
 async def _sync(loaded: Settings, title: str) -> int:
-    from syncer import app  # noqa: PLC0415
-    from syncer.cli.sync import summary  # noqa: PLC0415
-
     _say(f"\n{title}")
     report = await app.sync(loaded, app.run_options(loaded))
     _say("   " + summary(report, dry_run=False).replace("\n", "\n   "))

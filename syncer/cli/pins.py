@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
+import msgspec
 
 from syncer.cli.common import (
     account_option,
@@ -20,21 +22,20 @@ from syncer.cli.common import (
     zone_option,
 )
 from syncer.cli.output import default_format, each, write
-from syncer.cli.show import Filters, filters, moment_type, reader, show
+from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
+from syncer.config.machine import operator
+from syncer.core.errors import ConfigError
 from syncer.core.glob import regex
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from syncer.core.moment import Moment
-    from syncer.core.pins import Pin, PinAnswer
-    from syncer.store.baselines import Saved
-    from syncer.store.reading import Reader
+from syncer.core.moment import Moment, duration
+from syncer.core.pinfile import MAX_BYTES, parse
+from syncer.core.pins import COLUMNS, Pin, PinAnswer, exit_code, selected, summary
+from syncer.store import baselines
+from syncer.store.baselines import Saved, listed
+from syncer.store.open import open_store
+from syncer.store.reading import Reader
 
 
 def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
-    from syncer.core.moment import duration  # noqa: PLC0415  (start-up: not for --help)
-
     if text is None:
         return None
     try:
@@ -50,13 +51,13 @@ def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) ->
     "--max-age",
     metavar="DURATION",
     callback=_duration,
-    help="A zone not wholly seen for longer is unknown.",
+    help="A zone without a whole look for longer is unknown.",
 )
 @run
 async def check(
     pinned: str, filters: Filters, max_age: timedelta | None, output: str | None
 ) -> int:
-    """Tell whether pinned images are still there and unchanged.
+    """Check whether pinned images are still there and unchanged.
 
     NAME is a baseline ('syncer baseline save'). FILE (- for standard input) is CSV with a header,
     or JSON lines, of zone_id and image_id; other columns of 'syncer images' are compared where they
@@ -67,16 +68,12 @@ async def check(
 
     Exit code: 6 if anything changed or was removed, else 3 if anything is unknown, else 0.
     """
-    from syncer.core.errors import ConfigError  # noqa: PLC0415
-    from syncer.core.pins import exit_code, selected, summary  # noqa: PLC0415
-    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
-
     from_file = _from_file(pinned)
-    async with reader() as opened:
-        pins = await _pins(opened, pinned, from_file)
+    async with open_snapshot() as reader:
+        pins = await _pins(reader, pinned, from_file)
         pins = selected(pins, filters.account, filters.services, filters.zones)
         answers = await baselines.answers(
-            opened,
+            reader,
             pins,
             account=filters.account,
             services=list(filters.services) or None,
@@ -94,9 +91,6 @@ async def check(
 
 def _from_file(pinned: str) -> list[Pin] | None:
     """Return the pins of a file, or None where the argument can only be a baseline's name."""
-    from syncer.core.errors import ConfigError  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.core.pinfile import MAX_BYTES, parse  # noqa: PLC0415
-
     if pinned == "-":
         return parse(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
     try:
@@ -113,16 +107,13 @@ def _is_path(pinned: str) -> bool:
     return os.sep in pinned
 
 
-async def _pins(opened: Reader, pinned: str, from_file: list[Pin] | None) -> list[Pin]:
-    from syncer.core.errors import ConfigError  # noqa: PLC0415
-    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
-
+async def _pins(reader: Reader, pinned: str, from_file: list[Pin] | None) -> list[Pin]:
     if from_file is not None and (pinned == "-" or _is_path(pinned)):
         return from_file
-    names = await baselines.names(opened)
+    names = await baselines.names(reader)
     if from_file is None:
         if pinned in names:
-            return await baselines.pins(opened, pinned)
+            return await baselines.pins(reader, pinned)
         raise ConfigError(
             f"{pinned!r} is neither a file nor a baseline; baselines: {baselines.known(names)}"
         )
@@ -144,10 +135,6 @@ _TABLE: Final = {
 
 
 async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -> None:
-    import msgspec  # noqa: PLC0415  (start-up: not for --help)
-
-    from syncer.core.pins import COLUMNS  # noqa: PLC0415
-
     shown = [a for a in answers if output != "table" or a.status != "present"]
     await write(
         each(
@@ -175,7 +162,7 @@ def baseline() -> None:
     "moment",
     metavar="TIME|AGE|RUN",
     callback=moment_type(runs=True),
-    help="What was there then.  [default: now]",
+    help="Save what was there then.  [default: now]",
 )
 @account_option
 @service_option
@@ -193,11 +180,6 @@ async def save(  # noqa: PLR0917  (click passes by name)
     replace: bool,
 ) -> None:
     """Save the images that are there as the baseline NAME."""
-    from syncer.config.machine import operator  # noqa: PLC0415
-    from syncer.core.moment import Moment  # noqa: PLC0415
-    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.open import open_store  # noqa: PLC0415
-
     check_globs(zones)
     check_globs(images)
     baselines.check_name(name)
@@ -221,12 +203,10 @@ async def save(  # noqa: PLR0917  (click passes by name)
             by=operator(),
             replace=replace,
         )
-    _tell(name, saved)
+    _print_saved(name, saved)
 
 
-def _tell(name: str, saved: Saved) -> None:
-    from syncer.store.baselines import listed  # noqa: PLC0415  (start-up: not for --help)
-
+def _print_saved(name: str, saved: Saved) -> None:
     click.echo(
         f"Saved baseline {name}: {_count(saved.images, 'image')} in {_count(saved.zones, 'zone')}, "
         f"as of {saved.as_of:%Y-%m-%d %H:%M:%S}Z."
@@ -235,7 +215,7 @@ def _tell(name: str, saved: Saved) -> None:
         click.echo(f"Not in it: zones that were gone then: {listed(saved.gone)}", err=True)
     if saved.unseen:
         click.echo(
-            "Not all in it: zones that were never wholly seen by then, or of which that is no "
+            "Not all in it: zones without a whole look by then, or whose history is no "
             f"longer kept: {listed(saved.unseen)}",
             err=True,
         )
@@ -250,9 +230,9 @@ def _count(number: int, what: str) -> str:
 @run
 async def list_(output: str | None) -> None:
     """Show the baselines there are."""
-    async with reader() as opened:
+    async with open_snapshot() as reader:
         await show(
-            await opened.ask("baseline/list"),
+            await reader.ask("baseline/list"),
             output,
             table={
                 "name": "NAME",
@@ -271,9 +251,6 @@ async def list_(output: str | None) -> None:
 @run
 async def delete(name: str) -> None:
     """Delete the baseline NAME."""
-    from syncer.store import baselines  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.open import open_store  # noqa: PLC0415
-
     async with (
         open_store(settings().database) as server,
         server.session(name="syncer baseline") as session,

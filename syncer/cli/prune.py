@@ -1,9 +1,10 @@
-"""``syncer prune``: let history and scans go that are older than is to be kept."""
+"""``syncer prune``: delete history and scans older than they are to be kept."""
 
 from __future__ import annotations
 
 import click
 
+from syncer import app
 from syncer.cli.common import fail, output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.core.moment import duration
@@ -26,9 +27,9 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
     default="30d",
     show_default=True,
     callback=_seconds,
-    help="Thin scans that found nothing new when they are older.",
+    help="Thin out scans that found nothing new once they are older.",
 )
-@click.option("--dry-run", is_flag=True, help="Write nothing; print what would go.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; print what would be deleted.")
 @output_option
 @run
 async def prune(  # noqa: PLR0917  (one option each)
@@ -39,19 +40,17 @@ async def prune(  # noqa: PLR0917  (one option each)
     dry_run: bool,
     output: str | None,
 ) -> int:
-    """Let history and scans go that are older than is to be kept.
+    """Delete history and scans older than they are to be kept.
 
-    What is there now or was last known stays, with its last change, whatever its age. Answers
-    about the kept time stay as they are; before it all is unknown. Age is counted from the last
-    look that read a zone, not from now: where syncer was switched off, nothing grew old. May be
-    stopped at any time, and run beside a sync.
+    What is there now or was last known is kept with its last change, at any age. Answers about the
+    time that is kept do not change; about the time before, everything is unknown. Age is counted
+    from the last look at a zone, not from now: while syncer is switched off nothing grows old.
+    Can be stopped at any time, and can run during a sync.
     """
     if account is not None and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
     loaded = settings(account=account, keep=keep)
     loaded.require_keep()
-    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
-
     pruned = await app.prune(
         loaded, all_accounts=all_accounts, thin_after=thin_after, dry_run=dry_run
     )
@@ -61,8 +60,8 @@ async def prune(  # noqa: PLR0917  (one option each)
         {"table": "zone_scans", "why": "thinned", "rows": pruned.thinned},
         {"table": "runs", "why": "older", "rows": pruned.runs},
     ]
-    heading = {"table": "TABLE", "why": "WHY", "rows": "WOULD GO" if dry_run else "WENT"}
+    heading = {"table": "TABLE", "why": "WHY", "rows": "WOULD BE DELETED" if dry_run else "DELETED"}
     await write(each(rows), list(heading), output, table=heading, empty="")
     if pruned.stopped:
-        fail(3, "told to stop: the rest goes at the next prune")
+        fail(3, "stopped by a signal: the next prune deletes the rest")
     return 0

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from syncer.cli.common import account_option, output_option, run
-from syncer.cli.show import LIMIT, Filters, filters, reader, show
-
-if TYPE_CHECKING:
-    from syncer.config.settings import Settings
+from syncer.cli.show import LIMIT, Filters, filters, open_snapshot, show
+from syncer.config.settings import Settings
 
 
 @click.command()
 @filters()
-@click.option("--presence", type=click.Choice(["present", "absent", "unknown"]), help="Only these.")
-@click.option("--withheld", is_flag=True, help="Only those whose removal the guard withholds.")
+@click.option(
+    "--presence", type=click.Choice(["present", "absent", "unknown"]), help="Only such images."
+)
+@click.option("--withheld", is_flag=True, help="Only images whose removal the guard withholds.")
 @run
 async def images(
     filters: Filters, presence: str | None, withheld: bool, output: str | None
 ) -> None:
-    """Show images ever seen: their current or last known state."""
-    async with reader() as opened:
-        answer = await opened.ask(
+    """Show every image ever seen, in its current or last known state."""
+    async with open_snapshot() as reader:
+        answer = await reader.ask(
             "read/images", *filters.place, filters.image, presence, withheld, filters.limit
         )
         table = {
@@ -53,18 +51,18 @@ async def images(
 @filters(images=False)
 @run
 async def zones(filters: Filters, output: str | None) -> None:
-    """Show zones: when each was last wholly seen, and what the guard withholds."""
+    """Show zones: the last whole look at each, its images, and what the guard withholds."""
     await show_zones(None, filters, output)
 
 
 async def show_zones(
     loaded: Settings | None, filters: Filters | None = None, output: str | None = None
 ) -> None:
-    """Print zones."""
+    """Print zones; without settings these are loaded."""
     chosen = filters or Filters()
-    async with reader(loaded) as opened:
+    async with open_snapshot(loaded) as reader:
         await show(
-            await opened.ask("read/zones", *chosen.place, chosen.limit),
+            await reader.ask("read/zones", *chosen.place, chosen.limit),
             output,
             table={
                 "service": "SERVICE",
@@ -88,9 +86,9 @@ async def show_zones(
 @run
 async def runs(account: str | None, limit: int | None, output: str | None) -> None:
     """Show runs, newest first."""
-    async with reader() as opened:
+    async with open_snapshot() as reader:
         await show(
-            await opened.ask("read/runs", account, limit),
+            await reader.ask("read/runs", account, limit),
             output,
             table={
                 "run_id": "RUN",
@@ -115,14 +113,14 @@ async def runs(account: str | None, limit: int | None, output: str | None) -> No
 @filters()
 @run
 async def spread(filters: Filters, output: str | None) -> None:
-    """Show images that zones do not offer alike: missing, or other versions, sizes, statuses.
+    """Show images that differ between zones: in version, size or status, or missing in some.
 
-    Images are compared by name within a service. --zone takes names that such a zone offers or
-    lacks. Ids differ between zones as a rule, and alone are no difference.
+    Images are compared by name within a service. --zone shows the names that such a zone offers
+    or lacks. Ids usually differ between zones, and do not count as a difference.
     """
-    async with reader() as opened:
+    async with open_snapshot() as reader:
         await show(
-            await opened.ask("read/spread", *filters.place, filters.image, filters.limit),
+            await reader.ask("read/spread", *filters.place, filters.image, filters.limit),
             output,
             table={
                 "service": "SERVICE",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import click
 
+from syncer import app
 from syncer.cli.common import run, settings
 from syncer.core.moment import duration
 
 
 @click.command()
-@click.option("--every", metavar="TIME", help="Time from run to run.  [default: 15m]")
+@click.option(
+    "--every", metavar="TIME", help="Time from the start of a run to the next.  [default: 15m]"
+)
 @click.option(
     "--jitter",
     metavar="TIME",
-    help="Each run begins up to so much later, by chance.  [default: a tenth of --every, at most "
+    help="Delay each run by a random time, at most this.  [default: a tenth of --every, at most "
     "60s]",
 )
 @click.option(
@@ -31,17 +34,15 @@ async def serve(
     account: str | None,
     services: tuple[str, ...],
 ) -> int:
-    """Run at start, then every so often, until told to end (SIGTERM); SIGHUP runs at once.
+    """Run at start, then at fixed intervals, until SIGTERM or SIGINT; SIGHUP starts a run at once.
 
-    Runs keep to their times whatever they take; after a failure the next comes sooner, after a
-    refusal (credentials) later. Under systemd it tells READY, STATUS and WATCHDOG.
+    A long run does not shift the next one. After a failure the next run comes sooner, after a
+    refusal (credentials) later. Under systemd it sends READY, STATUS and WATCHDOG.
     """
     try:
         late = None if jitter is None else duration(jitter)
     except ValueError as error:
         raise click.UsageError(f"--jitter: {error}") from None
     loaded = settings(every=every, http=http, account=account, services=",".join(services) or None)
-    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
-
     await app.serve(loaded, jitter=late)
     return 0

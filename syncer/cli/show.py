@@ -1,11 +1,11 @@
-"""What the reading commands share: filters, moments, and printing an answer."""
+"""What the reading commands share: filters, moments, opening the store, printing an answer."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -19,20 +19,19 @@ from syncer.cli.common import (
     zone_option,
 )
 from syncer.cli.output import Json, Row, write
+from syncer.config.settings import Settings
 from syncer.core.glob import regex
 from syncer.core.moment import Moment, moment
-
-if TYPE_CHECKING:
-    from syncer.config.settings import Settings
-    from syncer.store.reading import Answer, Reader, ReadSession
+from syncer.store.open import open_store
+from syncer.store.reading import Answer, Reader, ReadSession, read_session
 
 F = TypeVar("F", bound=Callable[..., Any])
 Derive = Callable[[dict[str, Any]], dict[str, Any] | None]
-LIMIT = click.option("--limit", type=click.IntRange(1, 10**12), help="At most so many rows.")
+LIMIT = click.option("--limit", type=click.IntRange(1, 10**12), help="Show at most this many rows.")
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """What the reading commands filter by; None or empty: everything."""
+    """What the reading commands filter by; None or empty selects everything."""
 
     account: str | None = None
     services: tuple[str, ...] = ()
@@ -42,7 +41,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> tuple[object, ...]:
-        """The filters as statements take them first: account, services, zones (as regexes)."""
+        """The first arguments of every statement: account, services, zones (as regexes)."""
         return (self.account, list(self.services) or None, _regexes(self.zones))
 
     @property
@@ -58,7 +57,7 @@ def _regexes(patterns: tuple[str, ...]) -> list[str] | None:
 def filters(*, images: bool = True) -> Callable[[F], Callable[..., Any]]:
     """Add ``--account --service --zone [--image] --limit -o``.
 
-    The command gets ``filters`` and ``output`` in their stead.
+    The command gets ``filters`` and ``output``.
     """
 
     def decorate(function: F) -> Callable[..., Any]:
@@ -112,25 +111,22 @@ def moment_type(*, runs: bool = False) -> Callable[..., Moment | None]:
 
 
 @contextlib.asynccontextmanager
-async def store(loaded: Settings | None = None) -> AsyncIterator[ReadSession]:
-    """Open the store for reading."""
-    from syncer.store.open import open_store  # noqa: PLC0415  (start-up: not for --help)
-    from syncer.store.reading import read_session  # noqa: PLC0415
-
+async def open_session(loaded: Settings | None = None) -> AsyncIterator[ReadSession]:
+    """Open the store for reading; without settings these are loaded."""
     command = click.get_current_context(silent=True)
     name = f"syncer {command.info_name if command else 'read'}"
     async with (
         open_store((loaded or settings()).database) as server,
-        read_session(server, name=name) as opened,
+        read_session(server, name=name) as session,
     ):
-        yield opened
+        yield session
 
 
 @contextlib.asynccontextmanager
-async def reader(loaded: Settings | None = None) -> AsyncIterator[Reader]:
-    """Open one snapshot of the store."""
-    async with store(loaded) as opened, opened.snapshot() as snapshot:
-        yield snapshot
+async def open_snapshot(loaded: Settings | None = None) -> AsyncIterator[Reader]:
+    """Open one snapshot of the store; without settings these are loaded."""
+    async with open_session(loaded) as session, session.snapshot() as reader:
+        yield reader
 
 
 async def show(
@@ -145,8 +141,8 @@ async def show(
 ) -> int:
     """Print an answer, streaming where the format allows; return how many rows there were.
 
-    ``derive`` may add to a row, or drop it (None); ``columns`` are what is printed of it (default:
-    the statement's).
+    ``derive`` may add to a row, or drop it (None). ``columns`` are printed (default: those of the
+    statement).
     """
     return await write(
         _derived(answer, derive),

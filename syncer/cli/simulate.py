@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import signal
+from shlex import quote
 from typing import TYPE_CHECKING
 
+import anyio
 import click
 
 if TYPE_CHECKING:
@@ -120,8 +123,6 @@ def simulate(
 
 def _serve(sim: Simulator) -> None:
     """Run the simulator until a signal ends it; exit 2 where it cannot listen."""
-    import anyio  # noqa: PLC0415  (start-up)
-
     try:
         anyio.run(_until_signalled, sim)
     except OSError as error:
@@ -136,10 +137,6 @@ def _serve(sim: Simulator) -> None:
 
 
 async def _until_signalled(sim: Simulator) -> None:
-    import signal  # noqa: PLC0415
-
-    import anyio  # noqa: PLC0415
-
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with sim:
             click.echo(_welcome(sim))
@@ -148,8 +145,6 @@ async def _until_signalled(sim: Simulator) -> None:
 
 
 def _welcome(sim: Simulator) -> str:
-    from shlex import quote  # noqa: PLC0415
-
     key, secret = next(iter(sim.gate.access_keys.items()))
     world = sim.world
     size = f"{world.count()} images in {len(world.zones())} zones"

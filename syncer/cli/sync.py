@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from syncer import app
 from syncer.cli.common import check_globs, output_option, run, settings, zone_option
 from syncer.cli.output import Row, default_format, each, write
+from syncer.core.hints import approve_command, withheld_command
 from syncer.core.model import TRACKED, Tracked
-
-if TYPE_CHECKING:
-    from syncer.store.results import Written
-    from syncer.sync.crawl import Progress
-    from syncer.sync.report import Report
+from syncer.store.results import Written
+from syncer.sync.crawl import Progress
+from syncer.sync.report import Report
 
 
 @click.command()
@@ -43,8 +43,6 @@ async def sync(  # noqa: PLR0917  (one option each)
     check_globs(zones)
     loaded = settings(account=account, services=",".join(services) or None)
     loaded.require_credentials()
-    from syncer import app  # noqa: PLC0415  (start-up: not for --help)
-
     options = app.run_options(loaded, zones=zones, full=full, dry_run=dry_run)
     with _progress_bar() as progress:
         report = await app.sync(loaded, options, progress=progress)
@@ -89,7 +87,7 @@ async def print_report(report: Report, output: str | None, *, dry_run: bool) -> 
 
 
 def summary(report: Report, *, dry_run: bool) -> str:
-    """Return the run in a few plain lines."""
+    """Return the run in a few lines for people."""
     counts = report.counts
     name = "Dry run" if dry_run else f"Run {report.run_id}"
     kinds = [
@@ -110,12 +108,17 @@ def summary(report: Report, *, dry_run: bool) -> str:
     )
     if counts.withheld:
         lines.append(
-            f"{counts.withheld:,} removals are withheld, for so many at once are rare. See them "
-            "with 'syncer images --withheld'; if they are really gone:"
+            f"{counts.withheld:,} removals are withheld: it is rare that this many are real. See "
+            f"them with '{withheld_command()}'; if they are really gone:"
         )
         lines.extend(
-            f"  syncer approve --account {report.account} --service {removal.zone.ref.service} "
-            f"{removal.zone.ref.zone_id} --max {len(removal.withheld)}"
+            "  "
+            + approve_command(
+                account=report.account,
+                service=removal.zone.ref.service,
+                zone=removal.zone.ref.zone_id,
+                max_removals=len(removal.withheld),
+            )
             for removal in report.removals
             if removal.withheld
         )
@@ -123,7 +126,7 @@ def summary(report: Report, *, dry_run: bool) -> str:
 
 
 def _planned(report: Report) -> Iterator[Row]:
-    """Yield the changes that a dry run found, in the words of ``image_changes``."""
+    """Yield the changes that a dry run found, in the columns of ``image_changes``."""
     for written in report.zones:
         if written.diff is None:
             continue
@@ -176,7 +179,7 @@ def _named(tracked: Tracked) -> dict[str, str | None]:
 
 
 class _Bar:
-    """Shows zones done on a terminal's stderr."""
+    """Shows on a terminal's stderr how many zones are done."""
 
     def __init__(self, progress: Any) -> None:  # noqa: ANN401  (rich is imported lazily)
         self._progress = progress
@@ -184,11 +187,11 @@ class _Bar:
         self._images = 0
 
     def planned(self, zones: int) -> None:
-        """So many zones are to be read."""
+        """Show how many zones will be read."""
         self._progress.update(self._task, total=zones, description="zones")
 
     def done(self, written: Written) -> None:
-        """A zone is done."""
+        """Count a zone as done."""
         self._images += written.images
         self._progress.update(self._task, advance=1, images=f"{self._images:,} images")
 

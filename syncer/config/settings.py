@@ -8,7 +8,7 @@ reported at once, as a ConfigError.
 from __future__ import annotations
 
 import os
-import urllib.request
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -259,9 +259,13 @@ def _credentials(layers: Layers) -> KeyPair | Token | None:
 def _proxy(layers: Layers, endpoint: str) -> Secret | None:
     """Return the proxy for the endpoint, after HTTPS_PROXY and NO_PROXY."""
     parts = urlsplit(endpoint)
-    if urllib.request.proxy_bypass(parts.netloc) or LOOPBACK.match(parts.hostname or ""):
+    if LOOPBACK.match(parts.hostname or ""):
         return None
-    proxy = urllib.request.getproxies().get(parts.scheme)
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None  # what follows would find none
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  (start-up: loads http)
+
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
     if not proxy:
         return None
     try:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from syncer.config.settings import Settings
+from syncer.core.hints import approve_command, withheld_command
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.database import Session, session_check
 from syncer.doctor.finding import (
@@ -267,18 +268,17 @@ def _judge_withheld_zone(zone: ZoneSeen, account: str) -> Finding:
     count = zone.withheld_removals
     since = f" since {instant(zone.withheld_since)}" if zone.withheld_since else ""
     message = f"{zone.zone_id}: {number(count, 'removal')} of {zone.present_images:,} images{since}"
+    approve = approve_command(
+        account=account, service=zone.service, zone=zone.zone_id, max_removals=count
+    )
     if zone.approved_removals is None:
-        look = f"syncer images --withheld --zone {zone.zone_id}"
-        approve = (
-            f"syncer approve --account {account} --service {zone.service} {zone.zone_id} "
-            f"--max {count}"
-        )
+        look = withheld_command(zone.zone_id)
         return warning("withheld", message, f"look: {look}; if they are really gone: {approve}")
     if zone.approved_removals < count:
         return warning(
             "withheld",
             f"{message}; approved are at most {zone.approved_removals:,}, so none will pass",
-            f"syncer approve again with --max {count}, if they are really gone",
+            f"if they are really gone, approve them again: {approve}",
         )
     return ok("withheld", f"{message}; approved, they pass at the zone's next whole look")
 

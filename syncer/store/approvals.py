@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from syncer.core.errors import ConfigError
+from syncer.core.hints import place_options
 from syncer.core.model import ZoneRef
 from syncer.store.connection import Connection, sql
 
@@ -38,7 +39,7 @@ async def approve(
             raise ConfigError(f"no zone {zone_id!r} is known: see the ids with 'syncer zones'")
         if len(zones) > 1:
             which = ", ".join(
-                f"--account {zone['account']} --service {zone['service']}" for zone in zones
+                place_options(account=zone["account"], service=zone["service"]) for zone in zones
             )
             raise ConfigError(f"zone {zone_id!r} is ambiguous; say which: {which}")
         zone = zones[0]

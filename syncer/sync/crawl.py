@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Cleared, Judged, judge
+from syncer.core.hints import approve_command, withheld_command
 from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Candidates, Unchanged
 from syncer.store.clock import Clock
@@ -233,9 +234,13 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                 service=zone.service,
                 zone=zone.zone_id,
                 images=len(removed.withheld),
-                advice=f"see 'syncer images --withheld'; if really gone: syncer approve "
-                f"--account {account} --service {zone.service} "
-                f"{zone.zone_id} --max {len(removed.withheld)}",
+                advice=f"see '{withheld_command()}'; if really gone: "
+                + approve_command(
+                    account=account,
+                    service=zone.service,
+                    zone=zone.zone_id,
+                    max_removals=len(removed.withheld),
+                ),
             )
 
     async def _settle(self, cleared: Cleared) -> None:

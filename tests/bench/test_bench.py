@@ -23,7 +23,7 @@ from syncer.bench.programs import (
     installed_competitors,
 )
 from syncer.bench.runner import Runner, Workload
-from syncer.cli import _NEW_CONTAINERS
+from syncer.cli import GARBAGE_THRESHOLD
 from syncer.core.errors import ConfigError
 from syncer.embedded import EmbeddedPostgres
 from syncer.zenlayer.sources.vm import VM
@@ -264,7 +264,7 @@ def test_every_tracked_field_is_served() -> None:
 
 def test_garbage_is_collected_as_in_the_command() -> None:
     """A run that is measured in process has the thresholds that the command line sets."""
-    assert measure.NEW_CONTAINERS == _NEW_CONTAINERS
+    assert measure.NEW_CONTAINERS == GARBAGE_THRESHOLD
 
 
 ABOUT = {"date": "2026-11-28", "machine": "2 processors", "python": "3.11.7"}

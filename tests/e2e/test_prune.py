@@ -150,7 +150,7 @@ async def test_looks_that_found_nothing_new_are_thinned(
     assert [
         "TABLE",
         "WHY",
-        "WENT",
+        "DELETED",
         *["image_history", "older", "0", "zone_scans", "older", "0"],
     ] == (shown.split()[:9])
     thinned = pruned(await syncer("prune", "--keep", "400d", "--thin-after", "0"))

@@ -146,7 +146,7 @@ async def test_a_zone_that_was_unknown_is_named_and_not_saved(
     assert "100 images in 5 zones" in done.out
     assert "gone then: default/vm/FRA-A\n" in done.err
     assert (
-        "never wholly seen by then, or of which that is no longer kept: default/vm/HKG-A"
+        "without a whole look by then, or whose history is no longer kept: default/vm/HKG-A"
         in done.err
     )
     assert "" == (await syncer("baseline", "save", "other", "--zone", "LAX-*")).err
