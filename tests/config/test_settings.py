@@ -146,7 +146,7 @@ def test_where_each_value_came_from_is_told(place: Place) -> None:
     }
     loaded = load_with_faults({"services": "vm"}, env)
     assert () == loaded.faults
-    given = {each.name: (each.value, each.origin) for each in loaded.given}
+    given = {each.name: (each.value, each.origin) for each in loaded.shown}
     file, credentials = str(place.file), place.credentials
     assert given["SYNCER_SERVICES"] == ("vm", "--services")
     assert given["SYNCER_ACCOUNT"] == ("mine", "environment")
@@ -157,8 +157,8 @@ def test_where_each_value_came_from_is_told(place: Place) -> None:
     assert given["ZENLAYER_ACCESS_KEY_ID"] == ("s3cr...", "environment")
     assert given["SYNCER_DATABASE_URL"] == ("postgresql://u:***@h/x", "environment")
     assert given["SSL_CERT_FILE"] == ("/ca.pem", "environment")
-    assert SECRET not in repr(loaded.given)
-    assert {e.name for e in loaded.given if e.secret} == {
+    assert SECRET not in repr(loaded.shown)
+    assert {e.name for e in loaded.shown if e.secret} == {
         "ZENLAYER_ACCESS_KEY_SECRET",
         "SYNCER_DATABASE_URL",
     }
@@ -169,11 +169,11 @@ def test_a_faulty_value_is_in_doubt_and_a_lost_file_puts_defaults_in_doubt(place
     env = {"HOME": str(place.home), "SYNCER_RUN_TIMEOUT": "soon", "SYNCER_PAGE_SIZE": "5"}
     loaded = load_with_faults({}, env)
     assert loaded.settings.run_timeout == 900.0
-    assert loaded.doubtful("SYNCER_ACCOUNT", "SYNCER_RUN_TIMEOUT") == "SYNCER_RUN_TIMEOUT"
-    assert loaded.doubtful("SYNCER_ACCOUNT", "SYNCER_PAGE_SIZE") is None
+    assert loaded.first_faulty("SYNCER_ACCOUNT", "SYNCER_RUN_TIMEOUT") == "SYNCER_RUN_TIMEOUT"
+    assert loaded.first_faulty("SYNCER_ACCOUNT", "SYNCER_PAGE_SIZE") is None
     loaded = load_with_faults({}, env | {"SYNCER_CONFIG": str(place.home / "none.toml")})
-    assert loaded.doubtful("SYNCER_ACCOUNT") == "the settings file"
-    assert loaded.doubtful("SYNCER_PAGE_SIZE") is None
+    assert loaded.first_faulty("SYNCER_ACCOUNT") == "the settings file"
+    assert loaded.first_faulty("SYNCER_PAGE_SIZE") is None
 
 
 # --- faults
