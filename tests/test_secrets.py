@@ -6,12 +6,12 @@ import base64
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syncer import secrets as redact
 from syncer.config.parsers import remember_others
-from syncer.secrets import redacted, remember
+from syncer.secrets import mask, redacted, remember
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +71,66 @@ def test_a_quoted_secret_is_starred_once() -> None:
     remember("a/b+c é d")
     assert "***" == redacted(quote("a/b+c é d", safe=""))
     assert "***" == redacted(quote("a/b+c é d", safe="").lower())
+
+
+passwords = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("@:%"),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(passwords)
+@example("@:%")
+@example("p@ss:w%40rd")
+@settings(max_examples=60, deadline=None)
+def test_mask_never_shows_a_password_that_was_quoted(password: str) -> None:
+    """A URL shows everything but the password, in its user part and in its query."""
+    quoted = quote(password, safe="")
+    url = f"postgresql://user:{quoted}@host:5432/name?sslmode=require"
+    assert mask(url) == "postgresql://user:***@host:5432/name?sslmode=require"
+    url = f"postgresql://host/name?password={quoted}&user=u"
+    assert mask(url) == "postgresql://host/name?password=***&user=u"
+
+
+@given(passwords.filter(lambda text: not set(text) & set("/?#[]\\\n") and text.isascii()))
+@example("@:%")
+@example("a@b@c")
+@example(":::")
+@settings(max_examples=60, deadline=None)
+def test_mask_never_shows_a_password_that_was_not_quoted(password: str) -> None:
+    """An ``@``, ``:`` or ``%`` that should have been quoted gives nothing away."""
+    assert mask(f"postgresql://user:{password}@host/name") == "postgresql://user:***@host/name"
+
+
+@pytest.mark.parametrize("password", ["12/zz", "12#zz", "12?zz", "pa/zz", "p[zz", "[zz", "/zz@x"])
+def test_mask_never_shows_a_password_that_breaks_the_url(password: str) -> None:
+    """Whatever part of a URL a password falls into, what follows its colon is not shown."""
+    assert "zz" not in mask(f"postgresql://user:{password}@host/name")
+
+
+@pytest.mark.parametrize("before", ["host/name", "user@host/name", "u:p@host/name"])
+def test_mask_never_shows_a_password_of_the_query_that_holds_an_at_sign(before: str) -> None:
+    """A password in the query is starred up to its end, an ``@`` in it included."""
+    assert "zz" not in mask(f"postgresql://{before}?password=zz@zz&sslmode=require")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://host/name", "postgresql://host/name"),
+        ("postgresql://user@host/name", "postgresql://user@host/name"),
+        ("postgresql://user:@host/name", "postgresql://user:***@host/name"),
+        (
+            "postgresql:///name?host=/run/pg",
+            "postgresql:///name?host=/run/pg",
+        ),
+        (
+            "postgres://h/d?PASSWORD=x&sslpassword=y&passfile=z&a=b",
+            "postgres://h/d?PASSWORD=***&sslpassword=***&passfile=***&a=b",
+        ),
+    ],
+)
+def test_mask_leaves_the_rest_of_a_url_as_it_is(url: str, shown: str) -> None:
+    """What is shown can be used again once the password is put back."""
+    assert mask(url) == shown

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer.core.moment import Moment, moment
+from syncer.core.moment import Moment, duration, moment
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,29 @@ def test_any_text_is_read_or_refused(text: str, runs: bool) -> None:
     except ValueError:
         return
     assert 1 == sum(x is not None for x in (read.at, read.ago, read.run_id))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("15m", 900),
+        ("12h", 43200),
+        ("2d", 172800),
+        ("1w", 604800),
+        ("0", 0),
+        ("1.5m", 90),
+        (" 2 d ", 172800),
+    ],
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    """A number of seconds, or a number with one unit."""
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1h30m", "1M", "1 2", "1e3", "inf"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """Anything else is refused in words that show what to write."""
+    with pytest.raises(ValueError, match="write 90, 90s, 15m, 12h or 2d"):
+        duration(text)

@@ -1,0 +1,184 @@
+"""Where a setting is looked for, where it was found, and what is wrong with it."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from syncer.cli import cli
+from syncer.config.settings import Settings, load_with_faults
+from syncer.core.guard import Limits
+from syncer.zenlayer.credentials import Token
+from tests.config.support import SECRET, Place
+
+
+def test_each_layer_goes_before_the_next(place: Place) -> None:
+    """Flag > environment > credentials directory > file > default, each seen when those go."""
+    flags, env = {"page_size": 1}, {"SYNCER_PAGE_SIZE": "2"}
+    place.credential("syncer_page_size", "3\n")
+    place.file.write_text("page_size = 4\n")
+    assert place.load(flags, **env).page_size == 1
+    assert place.load({"page_size": None}, **env).page_size == 2
+    assert place.load().page_size == 3
+    (place.credentials / "syncer_page_size").unlink()
+    assert place.load().page_size == 4
+    place.file.unlink()
+    assert place.load().page_size == 1000
+
+
+def test_an_empty_variable_is_unset(place: Place) -> None:
+    """An empty variable, and an empty credential file, leave the layers below in force."""
+    place.file.write_text('page_size = 4\nzenlayer_token = "tok"\n')
+    place.credential("syncer_page_size", " \n")
+    settings = place.load(SYNCER_PAGE_SIZE="", SYNCER_MAX_RATE="", ZENLAYER_TOKEN="")
+    assert (settings.page_size, settings.api.max_rate) == (4, None)
+    assert isinstance(settings.api.credentials, Token)
+
+
+def test_a_file_is_found_in_the_home_but_never_in_the_working_directory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """~/.config/syncer/syncer.toml is read, XDG_CONFIG_HOME moves it, ./syncer.toml is not."""
+    work = place.home / "work"
+    work.mkdir()
+    (work / "syncer.toml").write_text("page_size = 9\n")
+    monkeypatch.chdir(work)
+    assert place.load().page_size == 1000
+    for folder, size in ((".config", 5), ("xdg", 6)):
+        (place.home / folder / "syncer").mkdir(parents=True)
+        (place.home / folder / "syncer" / "syncer.toml").write_text(f"page_size = {size}\n")
+    assert place.load().page_size == 5
+    assert place.load(XDG_CONFIG_HOME=str(place.home / "xdg")).page_size == 6
+
+
+def test_a_file_may_write_values_in_toml(place: Place) -> None:
+    """Numbers and lists need no quotes in the file."""
+    place.file.write_text(
+        'services = ["vm"]\nmax_rate = 2.5\nrun_timeout = "2m"\nguard_zone_count = 0\n'
+        'guard_run_percent = "off"\n'
+    )
+    settings = place.load()
+    assert (settings.services, settings.api.max_rate, settings.run_timeout) == (("vm",), 2.5, 120.0)
+    assert settings.guard == Limits(zone_count=0, zone_percent=25, run_percent=None)
+
+
+def test_where_each_value_came_from_is_shown(place: Place) -> None:
+    """A setting's origin is its layer; what is secret, or may be, is not shown."""
+    place.file.write_text(f'page_size = 4\nzenlayer_access_key_secret = "{SECRET}"\n')
+    place.credential("syncer_max_rate", "3\n")
+    env = {
+        "HOME": str(place.home),
+        "SYNCER_CONFIG": str(place.file),
+        "CREDENTIALS_DIRECTORY": str(place.credentials),
+        "SYNCER_ACCOUNT": "mine",
+        "SYNCER_DATABASE_URL": f"postgresql://u:{SECRET}@h/x",
+        "ZENLAYER_ACCESS_KEY_ID": SECRET,
+        "SSL_CERT_FILE": "/ca.pem",
+    }
+    loaded = load_with_faults({"services": "vm"}, env)
+    assert () == loaded.faults
+    given = {each.name: (each.value, each.origin) for each in loaded.shown}
+    file, credentials = str(place.file), place.credentials
+    assert given["SYNCER_SERVICES"] == ("vm", "--services")
+    assert given["SYNCER_ACCOUNT"] == ("mine", "environment")
+    assert given["SYNCER_MAX_RATE"] == ("3", str(credentials / "syncer_max_rate"))
+    assert given["SYNCER_PAGE_SIZE"] == ("4", file)
+    assert given["SYNCER_RUN_TIMEOUT"] == ("15m", None)
+    assert given["ZENLAYER_ACCESS_KEY_SECRET"] == ("***", file)
+    assert given["ZENLAYER_ACCESS_KEY_ID"] == ("s3cr...", "environment")
+    assert given["SYNCER_DATABASE_URL"] == ("postgresql://u:***@h/x", "environment")
+    assert given["SSL_CERT_FILE"] == ("/ca.pem", "environment")
+    assert SECRET not in repr(loaded.shown)
+    assert {e.name for e in loaded.shown if e.secret} == {
+        "ZENLAYER_ACCESS_KEY_SECRET",
+        "SYNCER_DATABASE_URL",
+    }
+
+
+def test_every_fault_is_reported_at_once(place: Place) -> None:
+    """Each layer's faults stand together, and each names where its value came from."""
+    place.file.write_text('page_size = 0\nnonsense = 1\nother = "x"\n')
+    place.credential("syncer_max_rate", "fast")
+    faults = place.faults(
+        {"max_concurrency": "many"},
+        SYNCER_REQUEST_TIMEOUT="soon",
+        ZENLAYER_ACCESS_KEY_ID="AKID1",
+    )
+    assert len(faults) == 7
+    said = "\n".join(faults)
+    assert "--max-concurrency: 'many' is not a whole number from 1 to 1000" in faults
+    assert f"{place.file}: page_size: '0' is not a whole number from 1 to 1000" in faults
+    assert f"{place.credentials / 'syncer_max_rate'}: 'fast' is not a rate" in said
+    assert "SYNCER_REQUEST_TIMEOUT: 'soon' is not a duration" in said
+    assert "ZENLAYER_ACCESS_KEY_ID is set but ZENLAYER_ACCESS_KEY_SECRET is not" in said
+
+
+def test_an_unknown_option_of_the_file_is_named(place: Place) -> None:
+    """A misspelt option is an error that names it, its file and the options there are."""
+    place.file.write_text("page_sise = 5\n")
+    [fault] = place.faults()
+    assert fault.startswith(f"{place.file}: unknown option 'page_sise'; known are ")
+    assert "page_size" in fault
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"page_size = ", "is not TOML"), (b"\xff", "cannot be read")]
+)
+def test_a_file_that_cannot_be_read_is_named(place: Place, content: bytes, said: str) -> None:
+    """Broken TOML or broken text stops the program and names the file."""
+    place.file.write_bytes(content)
+    [fault] = place.faults()
+    assert fault.startswith(f"{place.file}: {said}")
+
+
+def test_a_file_that_was_asked_for_must_be_there(place: Place) -> None:
+    """SYNCER_CONFIG naming no file is a fault, not a silent default."""
+    assert place.faults(SYNCER_CONFIG="/no/such/file") == (
+        "SYNCER_CONFIG: there is no file /no/such/file",
+    )
+
+
+def test_a_credential_that_cannot_be_read_is_named(place: Place) -> None:
+    """A broken credential is a fault; it is not passed over for the layer below."""
+    place.credential("zenlayer_token", "")
+    (place.credentials / "zenlayer_token").write_bytes(b"\xff\xfe")
+    [fault] = place.faults(ZENLAYER_ACCESS_KEY_ID="")
+    assert fault.startswith(f"{place.credentials / 'zenlayer_token'}: cannot be read")
+
+
+FAULTY_FLAGS = [
+    ["sync", "--account", "a b"],
+    ["sync", "--service", "gpu"],
+    ["serve", "--every", "soon"],
+    ["serve", "--http", "nowhere"],
+    ["serve", "--account", "a b"],
+    ["serve", "--service", "gpu"],
+    ["prune", "--keep", "1"],
+    ["prune", "--account", "a b"],
+    ["doctor", "--account", "a b"],
+]
+
+
+@pytest.mark.parametrize("arguments", FAULTY_FLAGS, ids=" ".join)
+def test_a_faulty_flag_goes_by_its_name_on_the_command_line(
+    place: Place, arguments: list[str]
+) -> None:
+    """The error names the option as it was written, not the setting that it sets."""
+    done = CliRunner().invoke(cli, arguments, env={"HOME": str(place.home)})
+    assert (2, f"syncer: {arguments[1]}: ") == (done.exit_code, done.stderr.partition("'")[0])
+
+
+def test_every_flag_that_sets_a_setting_is_tried_above() -> None:
+    """An option that is named like a setting sets it; none is left out of the test above."""
+    settings = {field.name for field in msgspec.structs.fields(Settings)}
+    context = click.Context(cli)
+    options = {
+        (name, option.opts[0])
+        for name in ("sync", "serve", "prune", "doctor")
+        if (command := cli.get_command(context, name)) is not None
+        for option in command.params
+        if option.name in settings
+    }
+    assert options == {(name, option) for name, option, _ in FAULTY_FLAGS}
