@@ -167,7 +167,8 @@ def test_a_faulty_flag_goes_by_its_name_on_the_command_line(
 ) -> None:
     """The error names the option as it was written, not the setting that it sets."""
     done = CliRunner().invoke(cli, arguments, env={"HOME": str(place.home)})
-    assert (2, f"syncer: {arguments[1]}: ") == (done.exit_code, done.stderr.partition("'")[0])
+    assert 2 == done.exit_code
+    assert done.stderr.startswith(f"syncer: {arguments[1]}: ")
 
 
 def test_every_flag_that_sets_a_setting_is_tried_above() -> None:

@@ -13,7 +13,7 @@ from syncer.config.machine import bare_environment, operator, supervisor
     ("pid", "microseconds", "seconds"),
     [
         (None, "200000", 0.2),
-        (str(os.getpid()), "30000000", 30.0),
+        ("ours", "30000000", 30.0),
         ("1", "200000", None),
         (None, "often", None),
         (None, None, None),
@@ -26,6 +26,7 @@ def test_only_a_watchdog_of_this_process_counts(
     seconds: float | None,
 ) -> None:
     """A child inherits the variables of a watchdog that waits for its parent."""
+    pid = str(os.getpid()) if pid == "ours" else pid
     for name, value in (("WATCHDOG_PID", pid), ("WATCHDOG_USEC", microseconds)):
         if value is None:
             monkeypatch.delenv(name, raising=False)
