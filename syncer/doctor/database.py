@@ -40,7 +40,7 @@ def checks(
         connect = Check(
             name="database",
             probe=probes.connect,
-            advice=f"the server's log tells more: {place.home / 'postgres.log'}",
+            advice=f"the server's log says more: {place.home / 'postgres.log'}",
             depends_on=("embedded", *ADDRESS),
             timeout=timing.start,
         )

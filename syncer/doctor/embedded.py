@@ -20,7 +20,7 @@ from syncer.embedded import EmbeddedPostgres, inspect
 ADDRESS: Final = ("SYNCER_DATABASE_URL", "SYNCER_STATE_DIR", "SYNCER_PG_BIN")
 """The settings that say where the database is."""
 _NO_ROOM: Final = 128 * 1024**2
-"""Bytes with fewer of which PostgreSQL is about to stop."""
+"""Bytes: below this much free room PostgreSQL is about to stop."""
 
 
 class EmbeddedServer:

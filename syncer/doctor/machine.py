@@ -18,7 +18,7 @@ from syncer.doctor.checks import Check, Timing
 from syncer.doctor.finding import Finding, failed, ok, size, warning
 
 LITTLE_ROOM: Final = 1024**3
-"""Bytes with fewer of which a file system is warned of."""
+"""Bytes: below this much free room there is a warning."""
 
 
 def checks(loaded: LoadedSettings, timing: Timing) -> list[Check]:
