@@ -36,7 +36,18 @@ def test_a_plain_number_is_a_run_where_runs_are_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "-1d", "2026-13-01", "0001-01-01T00:00+14:00", "٣", "9" * 30, "1y"]
+    "text",
+    [
+        "",
+        "yesterday",
+        "-1d",
+        "2026-13-01",
+        "0001-01-01T00:00+14:00",
+        "٣",
+        "9" * 30,
+        "1y",
+        "999999999d",
+    ],
 )
 @pytest.mark.parametrize("runs", [False, True])
 def test_anything_else_says_what_is_accepted(text: str, runs: bool) -> None:

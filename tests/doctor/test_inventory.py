@@ -68,7 +68,14 @@ async def test_withheld_removals(
     await approvals.approve(
         db, account=None, service=None, zone_id="FRA-A", max_removals=14, by="a person"
     )
-    only(await check(), "withheld", "warning", "approved are at most 14", "with --max 15")
+    only(
+        await check(),
+        "withheld",
+        "warning",
+        "approved are at most 14",
+        "again: syncer approve",
+        "--max 15",
+    )
     assert 0 == (await syncer(*approve[1:])).code
     findings = await check()
     assert [] == problems(findings)

@@ -225,7 +225,7 @@ async def test_a_prune_that_is_stopped_ends_with_what_it_did(
     assert pruning.stderr is not None
     out = b"".join([chunk async for chunk in pruning.stdout]).decode()
     err = b"".join([chunk async for chunk in pruning.stderr]).decode()
-    assert (3, True) == (await pruning.wait(), "the rest goes at the next prune" in err), err
+    assert (3, True) == (await pruning.wait(), "the next prune deletes the rest" in err), err
     done, rest = pruned(Done(0, out, err)), pruned(await syncer("prune", "--keep", "9d"))
     assert sum(done.values()) < sum(would.values())
     assert would == {key: done[key] + rest[key] for key in would}

@@ -248,7 +248,7 @@ def test_a_bug_prints_a_traceback_without_secrets() -> None:
     """An error that nobody named quotes the DSN."""
     code = (
         "import sys; from syncer import cli, secrets\n"
-        f"secrets.remember({DATABASE!r}); sys.excepthook = cli._show\n"
+        f"secrets.remember({DATABASE!r}); sys.excepthook = cli._print_redacted_traceback\n"
         f"raise RuntimeError('cannot reach {DATABASE}')"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
