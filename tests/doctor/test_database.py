@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from syncer.core.postgres import OLDEST_SERVER
 from syncer.doctor import database
 from syncer.doctor.checks import Timing
-from syncer.store.connection import OLDEST_SERVER, Server, sql
+from syncer.store.connection import Server, sql
 from syncer.store.migrate import as_sql
 from tests.doctor.support import (
     OF_THE_DATABASE,
