@@ -112,9 +112,10 @@ def _unreachable(binaries: Binaries, user: ServerUser, reason: str, copy: str) -
 
 def _take(binaries: Binaries, copies: Path, *, timing: Timing, abort: threading.Event) -> Programs:
     """Return the copy of ``binaries``, made if need be, and locked. Raises OSError and _Unsafe."""
-    copies.mkdir(mode=0o755, parents=True, exist_ok=True)
+    copies.mkdir(parents=True, exist_ok=True)
     copies = copies.resolve()
     _check_only_root_writes(copies)
+    copies.chmod(0o755)  # whatever our umask
     lock = poll(
         lambda: try_lock(copies / "copies.lock", fcntl.LOCK_EX), limit=timing.copy, abort=abort
     )

@@ -187,6 +187,16 @@ def test_a_copy_is_removed_once_another_is_made_and_nobody_uses_it(small: Closed
         assert again.binaries == last.binaries
 
 
+def test_a_copy_can_be_run_whatever_our_umask(small: Closed) -> None:
+    """Root that lets nobody read what it makes still makes a copy that others can run."""
+    umask = os.umask(0o077)
+    try:
+        with small.programs() as programs:
+            assert AS_NOBODY.refusal(programs.binaries.postgres, timing=Timing()) is None
+    finally:
+        os.umask(umask)
+
+
 def test_a_copy_that_is_not_whole_is_made_again(small: Closed) -> None:
     """A copy is not used if a file of it is cut short or missing, or not root's alone."""
     with small.programs() as programs:
