@@ -183,3 +183,30 @@ def test_every_flag_that_sets_a_setting_is_tried_above() -> None:
         if option.name in settings
     }
     assert options == {(name, option) for name, option, _ in FAULTY_FLAGS}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "advice"),
+    [
+        ("SYNCER_RUN_TIMEOUT", "soon", "write 90, 90s, 15m"),
+        ("SYNCER_RUN_TIMEOUT", "999999999d", "ten years"),
+        ("SYNCER_DATABASE_URL", f"mysql://u:{SECRET}@h/x", "write postgresql://"),
+        ("SYNCER_DATABASE_URL", f"postgresql://u:12345/{SECRET}@127.0.0.1/x", "percent-encoded"),
+        ("ZENLAYER_ENDPOINT", "http://example.com", "use https"),
+        ("ZENLAYER_ENDPOINT", "https://a..b", "is not a URL"),
+    ],
+)
+def test_a_fault_says_what_to_write(place: Place, name: str, value: str, advice: str) -> None:
+    """The name of the setting and what it takes, without a secret that the value holds."""
+    [fault] = place.faults(**{name: value})
+    assert name in fault
+    assert advice in fault
+    assert SECRET not in fault
+
+
+def test_a_proxy_that_is_no_url_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named, its value is not repeated."""
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", f"u:{SECRET}@127.0.0.1:9")
+    [fault] = place.faults(ZENLAYER_ENDPOINT="https://x.invalid")
+    assert fault == "HTTPS_PROXY: is not a URL: write http://host:port"

@@ -19,7 +19,7 @@ def problems(findings: list[Finding]) -> list[Finding]:
     return [found for found in findings if found.status in {"warning", "failed"}]
 
 
-def only(findings: list[Finding], check: str, status: str, says: str, advises: str) -> Finding:
+def only(findings: list[Finding], check: str, status: str, says: str, *advises: str) -> Finding:
     """The one problem found: which, how bad, in what words, with what advice."""
     found, *others = problems(findings)
     assert [] == others
