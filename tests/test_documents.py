@@ -199,7 +199,7 @@ CHECKS = makes("it is a step of .ci/run")
 INSTALLS = makes("it installs on this machine: tests/deploy/test_systemd.py installs into a folder")
 
 HOW: dict[str, Run | Check] = {
-    "make demo": makes("tests/e2e/test_commands.py runs `syncer demo`, which is all it does"),
+    "make demo": makes("tests/cli/test_commands.py runs `syncer demo`, which is all it does"),
     "make test": makes("this is the suite"),
     "make lint": CHECKS,
     "make build": CHECKS,
