@@ -114,7 +114,7 @@ async def _until_stopped(work: Callable[[Stop], Awaitable[T]]) -> T:
             results.append(await work(stop))
             tasks.cancel_scope.cancel()
     if not results:  # the second signal cancelled the task group
-        raise Interrupted("told twice to end: gave up at once; what was stored is whole")
+        raise Interrupted("asked twice to end: gave up at once; what was stored is whole")
     return results[0]
 
 
@@ -127,7 +127,7 @@ async def _stop_on_signal(stop: Stop, scope: anyio.CancelScope) -> None:
                 return
             asked = True
             name = signal.Signals(number).name
-            stop.now(Fault(code=STOPPED, message=f"the run was told to stop ({name})"))
+            stop.now(Fault(code=STOPPED, message=f"the run was asked to stop ({name})"))
 
 
 @contextlib.contextmanager

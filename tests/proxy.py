@@ -13,15 +13,15 @@ from anyio.abc import ByteStream, SocketAttribute
 
 Verdict = str | None
 """``before``: the connection ends before the message is passed on; ``after``: when the server has
-answered it, unheard; ``hush``: from now on nobody hears anything of anybody, and nobody is told."""
+answered it, silently; ``hush``: from now on nothing is passed on, and nothing is closed."""
 
 
 class Proxy:
     """Passes on what client and server say, to the socket of a URL.
 
-    ``hook`` is told each message of a client (its type first) and gives its verdict. ``refuse``
+    ``hook`` is given each message of a client (its type first) and returns what to do. ``refuse``
     turns new connections away, ``hush`` hears nobody any more; no message passes while ``gate`` is
-    not set. ``heard`` counts the messages.
+    not set. ``messages`` counts them.
     """
 
     def __init__(self, url: str) -> None:
@@ -36,7 +36,7 @@ class Proxy:
         self.gate.set()
         self.refuse = False
         self.hush = False
-        self.heard = 0
+        self.messages = 0
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -65,7 +65,7 @@ class Proxy:
             return
         # asyncio's: anyio's stream of a Unix socket can stumble when it is cancelled.
         try:
-            heard, server = await asyncio.open_unix_connection(self._socket)
+            answers, server = await asyncio.open_unix_connection(self._socket)
         except OSError:  # the server is not there
             await anyio.aclose_forcefully(client)
             return
@@ -74,7 +74,7 @@ class Proxy:
             async with client, anyio.create_task_group() as tasks:
                 scope = tasks.cancel_scope
                 self._pairs.add(scope)
-                tasks.start_soon(self._answers, client, heard, deaf, scope)
+                tasks.start_soon(self._answers, client, answers, deaf, scope)
                 with contextlib.suppress(*_ENDED):
                     await self._asks(client, server, deaf)
                 scope.cancel()
@@ -93,7 +93,7 @@ class Proxy:
             while len(buffer) >= 5 and len(buffer) >= (size := _size(buffer, untyped)):
                 message, buffer = buffer[:size], buffer[size:]
                 untyped = 0
-                self.heard += 1
+                self.messages += 1
                 await self.gate.wait()
                 verdict = self.hook(message)
                 if verdict == "hush":
@@ -110,12 +110,12 @@ class Proxy:
     async def _answers(
         self,
         client: ByteStream,
-        heard: asyncio.StreamReader,
+        answers: asyncio.StreamReader,
         deaf: anyio.Event,
         scope: anyio.CancelScope,
     ) -> None:
         with contextlib.suppress(*_ENDED):
-            while answer := await heard.read(65_536):
+            while answer := await answers.read(65_536):
                 if deaf.is_set():
                     break
                 if not self.hush:

@@ -34,7 +34,7 @@ class Done(NamedTuple):
 
 
 def call_large(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let zones of more images than so many be large, and compared in parts of half as many."""
+    """Let zones of more images than this be large, and compared in parts of half as many."""
     monkeypatch.setattr(paging, "LARGE", images)
     monkeypatch.setattr(page, "PART", images // 2)
 

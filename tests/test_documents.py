@@ -117,7 +117,7 @@ def runs(code: int = 0, *, below: str | None = None) -> Run:
 
 
 def runs_until(text: str, number: signal.Signals, code: int) -> Run:
-    """It is run as a process until it prints a text, and is then told by a signal to end."""
+    """It is run as a process until it prints a text, and is then ended by a signal."""
 
     async def how(sandbox: Sandbox, command: str) -> None:
         program, *arguments = shlex.split(command)
@@ -543,7 +543,7 @@ async def test_the_contract_names_every_function(db: Any) -> None:
                 assert re.search(rf"\b{name}\b", lines[row["proname"]]), (row["proname"], name)
 
 
-# What an engineer is told of the rooms is what is checked.
+# What an engineer reads of the rooms is what is checked.
 
 BASE = {"core", "log", "secrets", "tracing"}
 CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]

@@ -27,8 +27,34 @@ def test_a_function_does_one_thing() -> None:
     assert [] == [name for name, lines in _functions() if lines > 50]
 
 
+UNCLEAR = (
+    "told|tell|tells|telling|heard|ward|wards|patience|amiss|keepers|discretion|visit|visits|"
+    "wholly|so many|of which|politely|lying|aside|chapter|chapters|mend|mends|mended"
+)
+"""Words that read as translated, or that meant something else in each room."""
+
+
+def test_words_that_nobody_understands_on_hover_stay_away() -> None:
+    """As names, in comments and in texts; not the sayings of migrations that ran long ago."""
+    unclear = re.compile(rf"(?<![a-z])({UNCLEAR})(?![a-z])", re.IGNORECASE)
+    files = [
+        path
+        for folder in ("syncer", "deploy", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".sql", ".md", ".yml", ".yaml", ".toml", ".service"}
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in [*files, ROOT / "README.md", ROOT / "migrations/README.md"]
+        if path != Path(__file__)
+        for line in path.read_text().splitlines()
+        if unclear.search(line)
+    ]
+    assert [] == found
+
+
 def test_only_config_reads_the_environment() -> None:
-    """os.environ is read in one module, and named where people are told of libpq's variables."""
+    """os.environ is read in one module, and named where people read of libpq's variables."""
     found = {p.name for p in MODULES if re.search(r"os\.(environ|getenv)", p.read_text())}
     assert {"settings.py", "machine.py"} == found
 

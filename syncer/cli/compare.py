@@ -33,7 +33,7 @@ _WHY: Final = {
 async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
     """Show the images that were there at T: a time, an age such as 2d, or a run's number.
 
-    observed_at is the last look at an image before T. Zones of which nothing is known at T are
+    observed_at is the last look at an image before T. Zones about which nothing is known at T are
     named on stderr: their images are unknown, not absent.
     """
     async with open_snapshot() as reader:
@@ -76,7 +76,7 @@ async def diff(
     """Show what differs between T1 and T2 (default: now).
 
     Each is a time, an age such as 2d, or the number of a run (the state at its end; then only its
-    account is compared). A zone that was gone, or of which no whole look is known, has one row of
+    account is compared). A zone that was gone, or without a whole look, has one row of
     kind unknown: its images are not compared.
     """
     async with open_snapshot() as reader:

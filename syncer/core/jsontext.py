@@ -1,6 +1,6 @@
 """JSON from outside: what the fast parser refuses is read all the same, or named.
 
-msgspec refuses lone surrogates, very long integers and deep nesting, all of which JSON may carry.
+msgspec refuses lone surrogates, very long integers and deep nesting: all are JSON.
 """
 
 from __future__ import annotations

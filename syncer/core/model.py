@@ -93,7 +93,7 @@ class Incomplete(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone of which nothing was read."""
+    """A zone that could not be read."""
 
     looked: Looked
     fault: Fault

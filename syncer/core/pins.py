@@ -29,7 +29,7 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class KnownZone(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone of which something is stored; ``age`` is the time since its last whole look."""
+    """A zone that is stored; ``age`` is the time since its last whole look."""
 
     account: str
     service: str

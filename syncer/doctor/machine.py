@@ -105,7 +105,7 @@ def judge_spool(folder: Folder) -> Finding:
     if folder.fault is not None:
         return warning(
             "spool",
-            f"{folder.fault}: large zones are held in memory, or put aside elsewhere",
+            f"{folder.fault}: large zones are held in memory, or spooled elsewhere",
             "make it a folder that syncer may write in, or set TMPDIR to another",
         )
     if folder.free < LITTLE_ROOM:

@@ -313,7 +313,7 @@ class Cluster(msgspec.Struct, kw_only=True):
         raise DatabaseGone(f"the PostgreSQL server of {self.data} {how}:{self._log_end(log_size)}")
 
     def _rotate_log(self) -> int:
-        """Return the size of the log, after setting it aside if it had grown too long."""
+        """Return the size of the log, after moving it away if it had grown too long."""
         size = self.log_path.stat().st_size
         if size > _LARGEST_LOG:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))

@@ -137,7 +137,7 @@ class EmbeddedPostgres:
 
     @property
     def other_majors(self) -> tuple[int, ...]:
-        """Majors of which ``home`` holds data that this server does not open; inside only."""
+        """The other majors that ``home`` holds data for; inside only."""
         return other_majors(self._home, self.major)
 
     def dsn(self, database: str | None = None) -> str:
@@ -232,7 +232,7 @@ class EmbeddedPostgres:
             except DatabaseGone:
                 if cluster.postmaster() == running:
                     raise
-                # It was killed or told to stop just when we joined it.
+                # It was killed or asked to stop just when we joined it.
                 running = cluster.start(turn=turn, abort=abort)
                 cluster.create_database(self._database, running, abort=abort)
         except BaseException:

@@ -1,4 +1,4 @@
-"""The daemon: a run at start, then at its moments, one at a time, until it is told to end."""
+"""The daemon: a run at start, then at its moments, one at a time, until it is asked to end."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ class Daemon:
         self._ending = True
         self._wake.set()
         if self._stop is not None:
-            self._stop.now(Fault(code=STOPPED, message=f"the daemon was told to stop ({why})"))
+            self._stop.now(Fault(code=STOPPED, message=f"the daemon was asked to stop ({why})"))
 
     async def work(self) -> None:
-        """Do runs until told to end. Raises ConfigError: what must be fixed before any run.
+        """Do runs until asked to end. Raises ConfigError: what must be fixed before any run.
 
         Once a run has succeeded, such an error is retried as well: a password that is being
         changed, or a database that is being restored, must not end a daemon that nobody restarts
@@ -117,7 +117,7 @@ class Daemon:
         return end
 
     async def _wait(self, due: float) -> None:
-        """Wait until a moment, or until told to run or to end."""
+        """Wait until a moment, or until asked to run or to end."""
         if self._ending:
             return
         wait = max(0.0, due - self._now())
@@ -149,7 +149,7 @@ def _of_error(error: SyncerError) -> RunEnd:
     ended: Ended = "done"
     if isinstance(error, LockHeld):  # another run does our work
         _log.warning("run.left_out", error_message=result)
-    elif isinstance(error, Interrupted):  # we were told to end before the run began
+    elif isinstance(error, Interrupted):  # we were asked to end before the run began
         _log.info("run.left_out", error_message=result)
     else:
         ended = "failed"

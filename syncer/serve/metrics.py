@@ -151,7 +151,7 @@ class Metrics:
 
     @property
     def unknown(self) -> frozenset[str]:
-        """The names of gauges of which nothing is known here: an earlier value still holds."""
+        """The names of gauges without a value here: an earlier value still holds."""
         names = set() if self._succeeded else {"syncer_last_success_timestamp_seconds"}
         if self._zones.rows is None:
             names |= {f"syncer_{name}" for _, name, _ in _ZONE_GAUGES}

@@ -54,7 +54,7 @@ class StoredZone(msgspec.Struct, kw_only=True):
 
     @classmethod
     def unstored(cls, listed: ListedZone) -> StoredZone:
-        """Return a zone of which nothing is stored: a dry run writes none."""
+        """Return a zone that is not stored: a dry run writes none."""
         return cls(
             key=0,
             ref=listed.ref,

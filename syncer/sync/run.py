@@ -102,7 +102,7 @@ async def _begun(
             begun.append(await stack.enter_async_context(run))
 
         if not await stop.interruptible(enter):
-            raise Interrupted("told to stop before the run began; nothing was done")
+            raise Interrupted("asked to stop before the run began; nothing was done")
         ((run, basis),) = begun
         stop.listeners.append(
             lambda reason: run.shorten_waits() if reason.code == STOPPED else None

@@ -23,8 +23,8 @@ def by_id(done: Done) -> dict[str, dict[str, Any]]:
     return {row["image_id"]: row for row in rows(done)}
 
 
-async def test_a_baseline_tells_what_became_of_it(syncer: Any, sync: Any, world: World) -> None:
-    """Save, drift, check: changed and removed are told with what was and is; exit 6."""
+async def test_a_baseline_shows_what_became_of_it(syncer: Any, sync: Any, world: World) -> None:
+    """Save, drift, check: changed and removed are shown with what was and is; exit 6."""
     await sync()
     done = await syncer("baseline", "save", "golden")
     assert (0, "") == (done.code, done.err)
@@ -132,7 +132,7 @@ async def test_baselines_are_saved_listed_replaced_and_deleted(
 async def test_a_zone_that_was_unknown_is_named_and_not_saved(
     syncer: Any, sync: Any, world: World, db: Any
 ) -> None:
-    """Gone zones are not in a baseline, half-seen ones perhaps not wholly: both are said."""
+    """Gone zones are not in a baseline, half-seen ones perhaps not whole: both are said."""
     await sync()
     await syncer("baseline", "save", "all")
     world.remove_zone("FRA-A")
@@ -200,7 +200,7 @@ async def test_a_file_of_ids_is_enough(syncer: Any, sync: Any, world: World) -> 
     assert 3 == done.code
 
 
-async def test_accounts_are_told_apart(syncer: Any, sync: Any, world: World) -> None:
+async def test_accounts_are_kept_apart(syncer: Any, sync: Any, world: World) -> None:
     """A pin without an account gets one answer for each; --account chooses."""
     await sync()
     image = min(world.images("FRA-A"))
@@ -349,7 +349,7 @@ async def test_the_reader_may_check_and_only_a_writer_saves(
 
 
 async def test_two_savers_of_one_name_do_not_both_win(syncer: Any, sync: Any, db: Any) -> None:
-    """While one saves, another waits, and is then told that the name is taken."""
+    """While one saves, another waits, and then learns that the name is taken."""
     await sync()
     codes: list[int] = []
 
@@ -383,5 +383,5 @@ async def test_a_large_baseline_is_checked_in_sets(syncer: Any, sync: Any, db: A
     assert time.monotonic() - started < 10
 
 
-def test_the_help_tells_the_exit_codes() -> None:
+def test_the_help_lists_the_exit_codes() -> None:
     assert "Exit code: 6 if anything changed or was removed" in (command.help or "")

@@ -36,7 +36,7 @@ def ask(box: Box, url: str, question: str) -> list[str]:
 
 
 def wait_for_runs(box: Box, unit: str, count: int) -> None:
-    """Wait until the unit has logged so many runs."""
+    """Wait until the unit has logged this many runs."""
     logged = f"journalctl --unit={unit} --output=cat --no-pager | grep --count run.finished"
     box.run("sh", "-c", f'until [ "$({logged})" -ge {count} ]; do :; done')
 

@@ -86,7 +86,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 @every_dashboard
-def test_the_panels_are_told_apart_and_do_not_overlap(name: str) -> None:
+def test_the_panels_have_titles_of_their_own_and_do_not_overlap(name: str) -> None:
     """Ids are unique, and no cell of the grid of 24 columns is taken twice."""
     dashboard = DASHBOARDS[name]
     every = dashboard["panels"]
@@ -103,7 +103,7 @@ def test_the_panels_are_told_apart_and_do_not_overlap(name: str) -> None:
     assert len(titles) == len(set(titles))
 
 
-def test_the_dashboards_are_told_apart() -> None:
+def test_the_dashboards_have_names_of_their_own() -> None:
     """Two dashboards with at least twelve panels each, and uids that will not change."""
     assert {"syncer-overview": "overview", "syncer-drift": "drift"} == UIDS
     assert all(len(panels(dashboard)) >= 12 for dashboard in DASHBOARDS.values())
@@ -277,7 +277,7 @@ def time_range(query: Query, since: str | None = None) -> tuple[datetime, dateti
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the nodes of a plan; those below a bitmap are told by the bitmap."""
+    """Yield the nodes of a plan; those below a bitmap are part of it."""
     yield plan
     for part in plan.get("Plans", ()):
         yield from nodes(part)

@@ -83,7 +83,7 @@ def test_a_pod_passes_the_restricted_standard(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["CronJob", "Deployment", "Job"])
-def test_a_container_finds_what_it_is_told_of(kind: str) -> None:
+def test_a_container_finds_what_its_variables_name(kind: str) -> None:
     """Mounts name volumes, probes name ports, credentials are where the program looks."""
     pod = PODS[kind]
     volumes = {volume["name"] for volume in pod["volumes"]}

@@ -1,4 +1,4 @@
-"""Alerts: each fires, stays silent and resolves; what they tell people to do can be done."""
+"""Alerts: each fires, stays silent and resolves; what they advise can be done."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def started(
 async def test_a_real_prometheus_scrapes_the_daemon(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """The shipped configuration, told where the daemon is: scraped, all rules worked out, quiet."""
+    """The shipped configuration with the daemon's address: scraped, rules worked out, quiet."""
     program = tool("prometheus", "prometheus")
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -113,9 +113,9 @@ async def test_a_real_prometheus_scrapes_the_daemon(
 
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     serve = (sys.executable, "-m", "syncer", "serve", "--http", "127.0.0.1:0")
-    told = {"address": b"http.listening", "ran": b"run.finished"}
+    awaited = {"address": b"http.listening", "ran": b"run.finished"}
     async with started(
-        *serve, env={**env, **environment, "SYNCER_LOG_LEVEL": "info"}, **told
+        *serve, env={**env, **environment, "SYNCER_LOG_LEVEL": "info"}, **awaited
     ) as said:
         assert "succeeded" == json.loads(said["ran"])["status"]
         scraped = json.loads(said["address"])["address"].removeprefix("http://")

@@ -20,7 +20,7 @@ from syncer.sync.report import Report
 from syncer.sync.stop import Stop
 from tests.support import assert_exact
 
-STOPPED = Fault(code="STOPPED", message="told to stop")
+STOPPED = Fault(code="STOPPED", message="asked to stop")
 
 
 @contextlib.asynccontextmanager

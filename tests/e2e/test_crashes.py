@@ -113,11 +113,11 @@ async def kill_one(proxy: Proxy, simulator: Simulator, start: Start, random: Ran
     in_call = random.random() < 0.2
     due = random.randrange(1, 12 if in_call else 330)
     how = random.choice(["before", "after"])
-    proxy.heard = 0
+    proxy.messages = 0
     simulator.reset_stats()
 
     def at_message(_message: bytes) -> str | None:
-        if proxy.heard != due:
+        if proxy.messages != due:
             return None
         victim.signal(signal.SIGKILL)
         return how
@@ -334,11 +334,11 @@ async def test_a_run_that_is_stopped_ends_with_what_it_has(  # noqa: PLR0917
         await stopping.wait()
     assert 3 == stopping.code, stopping.err
     if phase == "beginning":
-        assert "told to stop before the run began" in stopping.err
+        assert "asked to stop before the run began" in stopping.err
     else:
         row = await db.fetchrow("select status, error_code from syncer.runs order by run_id desc")
         assert ("partial", "STOPPED") == tuple(row)
-        assert "told to stop" in stopping.err
+        assert "asked to stop" in stopping.err
     assert gone in (await stored_ids(db))
     await check(db, {})
     simulator.clear_faults()
@@ -361,7 +361,7 @@ async def test_a_run_that_is_stopped_twice_gives_up_at_once(
     stopping.signal(signal.SIGTERM)
     stopping.signal(signal.SIGINT)
     await stopping.wait()
-    assert (3, True) == (stopping.code, "told twice" in stopping.err)
+    assert (3, True) == (stopping.code, "asked twice" in stopping.err)
     proxy.hook = lambda _message: None
     proxy.gate.set()
     assert 0 == (await sync()).exit_code

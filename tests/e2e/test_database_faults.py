@@ -60,9 +60,9 @@ async def messages(proxy: Proxy, sync: Any, world: World) -> int:
     """Store the world, and return how many messages it takes to store a drift of it."""
     assert 0 == (await sync()).exit_code
     drift(world, 0)
-    proxy.heard = 0
+    proxy.messages = 0
     assert 0 == (await sync()).exit_code
-    return proxy.heard
+    return proxy.messages
 
 
 @pytest.mark.timeout(1800 if EVERY else 60)

@@ -80,7 +80,7 @@ async def test_rows_and_pages_in_another_order_are_no_change(
 
 
 async def test_drift_is_seen_field_by_field(world: World, sync: Any, db: Any) -> None:
-    """Appeared, changed, removed and returned images are told apart, with old and new values."""
+    """Appeared, changed, removed and returned images are kept apart, with old and new values."""
     await sync()
     ids = sorted(world.images("FRA-A"))
     world.change_image("FRA-A", ids[0], imageVersion="99.1", imageStatus="UNAVAILABLE")

@@ -243,7 +243,7 @@ async def test_a_killed_initdb_leaves_nothing(place: Path, guest: Callable[..., 
 async def test_cancelling_at_any_time_leaves_no_server(place: Path, home: Path, how: str) -> None:
     """However and whenever entering or leaving is cancelled, no server is left that none owns."""
 
-    async def visit(where: Path) -> None:
+    async def use(where: Path) -> None:
         async with embedded(where):
             await anyio.sleep(0.03)
 
@@ -252,9 +252,9 @@ async def test_cancelling_at_any_time_leaves_no_server(place: Path, home: Path, 
     for where, delay in amid_initdb + later:
         if how == "scope":
             with anyio.move_on_after(delay):
-                await visit(where)
+                await use(where)
         else:
-            task = asyncio.create_task(visit(where))
+            task = asyncio.create_task(use(where))
             await anyio.sleep(delay)
             task.cancel()
             await anyio.sleep(0.001)

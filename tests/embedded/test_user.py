@@ -106,7 +106,7 @@ async def test_root_becomes_nobody_where_user_namespaces_are_closed(
 
 
 @needs_root
-async def test_root_that_may_become_nobody_else_is_told_why(
+async def test_root_that_may_become_nobody_else_learns_why(
     home: Path, guest: Callable[..., Guest]
 ) -> None:
     """Where no user namespace can be made and no user taken, the error gives both reasons."""

@@ -154,7 +154,7 @@ async def test_what_worked_once_is_tried_again(
     ("error", "event", "status", "wait"),
     [
         (LockHeld("run 7 is at work"), "run.left_out", "held", 900),
-        (Interrupted("told to stop"), "run.left_out", "failed", 900),
+        (Interrupted("asked to stop"), "run.left_out", "failed", 900),
         (SyncerError("made up"), "run.failed", "failed", 15),
     ],
 )

@@ -18,7 +18,7 @@ from tests.support import samples_of
     [
         (LockHeld("another"), ("held", 5)),
         (Superseded("a newer one"), ("failed", 5)),
-        (Interrupted("told to stop"), ("failed", 3)),
+        (Interrupted("asked to stop"), ("failed", 3)),
         (asyncio.CancelledError(), ("failed", 3)),
         (ConfigError("a setting"), ("failed", 2)),
         (DatabaseGone("away"), ("failed", 1)),

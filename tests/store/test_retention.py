@@ -117,7 +117,7 @@ def stops(random: Random, at_most: int) -> Any:
 
 @pytest.mark.timeout(60 + WORLDS)
 async def test_no_answer_about_the_kept_time_changes(url: str, db: Any) -> None:
-    """Random pasts, pruned in many interrupted steps, each of which leaves every answer true.
+    """Random pasts, pruned in many interrupted steps; each leaves every answer true.
 
     In the kept time it is what it was, before it unknown, and what is there now is not touched.
     """

@@ -17,7 +17,7 @@ from syncer.sync.report import Report
 from syncer.sync.stop import STOPPED
 
 FAULT = Fault(code="NOT_TODAY", message="the API refused the request: NOT_TODAY")
-SIGNAL = Fault(code=STOPPED, message="the run was told to stop (SIGTERM)")
+SIGNAL = Fault(code=STOPPED, message="the run was asked to stop (SIGTERM)")
 TIMEOUT = Fault(code="RUN_TIMEOUT", message="the run's time of 1 s was over")
 
 
@@ -35,7 +35,7 @@ def zone(name: str, *, withheld: int = 0) -> StoredZone:
 
 
 def judged(name: str, withheld: int) -> Judged:
-    """A whole look at a zone of twenty images, of which the first are still withheld."""
+    """A whole look at a zone of twenty images; the first are still withheld."""
     walk = Walk(100)
     walk.take(1, Page.of([], 0))
     ref = ZoneRef("vm", name)
@@ -81,7 +81,7 @@ CASES = {
         "partial",
         3,
     ),
-    "told to stop at once": (concluded(stopped=SIGNAL), "partial", 3),
+    "asked to stop at once": (concluded(stopped=SIGNAL), "partial", 3),
     "out of time at once": (concluded(stopped=TIMEOUT), "failed", 1),
     "out of time": (concluded(READ, stopped=TIMEOUT), "partial", 3),
     "withheld": (

@@ -1,4 +1,4 @@
-"""Pages that are put aside come back as they were, on a full disk too."""
+"""Pages that were spooled come back as they were, on a full disk too."""
 
 from __future__ import annotations
 

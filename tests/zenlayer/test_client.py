@@ -285,7 +285,7 @@ async def test_a_zone_is_read_again_where_failures_come_by_chance(simulator: Sim
 
 
 class Seen:
-    """An observer: what it saw, and of which client."""
+    """An observer: what it saw, and whose calls."""
 
     def __init__(self) -> None:
         self.clients: list[Client] = []

@@ -285,7 +285,7 @@ def test_a_success_gives_the_response_and_the_request_id() -> None:
         (404, "INVALID_ZONE_NOT_FOUND", ZoneNotFound),
         (429, "REQUEST_LIMIT_EXCEEDED", Throttled),
         (503, "REQUEST_LIMIT_EXCEEDED", Throttled),
-        (404, "NEVER_HEARD_OF", Refused),
+        (404, "NEVER_SEEN_BEFORE", Refused),
     ],
 )
 def test_every_documented_code_means_one_thing(

@@ -103,7 +103,7 @@ class SlidingWindow:
 
 
 class Shared:
-    """A limit of which another client takes its share: ``rate`` calls a second, evenly."""
+    """A limit that another client shares: ``rate`` calls a second, evenly."""
 
     def __init__(self, limit: Limit, rate: float) -> None:
         self.limit, self.interval = limit, 1 / rate

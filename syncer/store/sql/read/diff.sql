@@ -13,9 +13,9 @@ with first_look as materialized (
                 when a.gone is null then 'what was known at the earlier instant is no longer kept'
                 when b.gone then 'the zone was gone at the later instant'
                 when a.gone then 'the zone was gone at the earlier instant'
-                when b.coverage = 'unknown' then 'the zone was not wholly looked at by then'
+                when b.coverage = 'unknown' then 'the zone was not read whole by then'
                 when a.coverage = 'unknown'
-                    then 'the zone was not wholly looked at by the earlier instant'
+                    then 'the zone was not read whole by the earlier instant'
            end as reason
     from first_look as a
     join last_look as b using (account, service, zone_id)

@@ -1,4 +1,4 @@
--- Zones of which it is not known what they held at an instant.
+-- Zones whose content is not known at an instant.
 select account, service, zone_id, gone
 from syncer.zone_coverage($4)
 where coverage = 'unknown'
