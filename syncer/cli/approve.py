@@ -8,11 +8,12 @@ from syncer.cli.common import account_option, run, settings
 from syncer.config.machine import operator
 from syncer.store import approvals
 from syncer.store.open import open_store
+from syncer.zenlayer.sources import SOURCES
 
 
 @click.command()
 @account_option
-@click.option("--service", metavar="NAME", help="Service: vm.")
+@click.option("--service", metavar="NAME", help=f"Service: {', '.join(SOURCES)}.")
 @click.argument("zone")
 @click.option(
     "--max",

@@ -17,6 +17,7 @@ from syncer.config.settings import Settings, load
 from syncer.core.errors import SyncerError
 from syncer.core.glob import regex
 from syncer.secrets import redacted
+from syncer.zenlayer.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,5 +100,9 @@ def account_option(function: F) -> F:
 def service_option(function: F) -> F:
     """Add ``--service``, repeatable."""
     return click.option(
-        "--service", "services", multiple=True, metavar="NAME", help="Service: vm."
+        "--service",
+        "services",
+        multiple=True,
+        metavar="NAME",
+        help=f"Service: {', '.join(SOURCES)}.",
     )(function)

@@ -1,4 +1,4 @@
-"""The commands with options that messages offer to the user. Each option is spelt here only.
+"""The commands with options that messages offer to the user. Messages spell an option here only.
 
 A test feeds every one of them to the command line's parser: a renamed option fails it.
 """

@@ -16,10 +16,11 @@ import anyio
 import pytest
 
 from syncer.simulator import World, actions
+from syncer.store.schema import revisions
 from tests.support import Done, rows
 
 ROOT = Path(__file__).parents[2]
-MIGRATION = ROOT / "tests/data/0009_image_arch.py"
+MIGRATION = ROOT / "tests/data/image_arch.py"
 A, B = "FRA-A", "HKG-A"
 Syncer = Callable[..., Awaitable[Done]]
 
@@ -68,7 +69,8 @@ def after(file: Path, line: str, added: str) -> None:
 
 def track_image_arch(copy: Path) -> None:
     """The three edits: a migration, the column in core/model, its name in the source's fields."""
-    shutil.copy(MIGRATION, copy / "migrations/versions")
+    migration = MIGRATION.read_text().replace('"HEAD"', f'"{revisions()[-1]}"')
+    (copy / "migrations/versions/9999_image_arch.py").write_text(migration)
     after(copy / "syncer/core/model.py", '"os_type",', '"image_arch",')
     vm = copy / "syncer/zenlayer/sources/vm.py"
     after(vm, '"os_type": "osType",', '"image_arch": "imageArch",')

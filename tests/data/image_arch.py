@@ -2,14 +2,14 @@
 
 For ``test_new_field``, which copies it beside the real ones; and an example for the next field.
 
-Revision ID: 0009
+Revision ID: 9999
 Revises: 0008
 """
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "9999"
+down_revision = "HEAD"  # the test puts the newest revision here
 branch_labels = None
 depends_on = None
 
