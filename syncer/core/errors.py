@@ -17,7 +17,8 @@
     │       └── SignatureExpired
     ├── DatabaseError          ends the run
     │   ├── DatabaseGone
-    │   └── TransactionFailed
+    │   ├── TransactionFailed
+    │   └── StatementRefused
     ├── ConfigError            2: nothing was started
     │   └── ServerTooOld
     ├── LockHeld               5
@@ -134,6 +135,10 @@ class DatabaseGone(DatabaseError):
 
 class TransactionFailed(DatabaseError):
     """PostgreSQL is there but ended a transaction: a deadlock, a timeout, no room, read-only."""
+
+
+class StatementRefused(DatabaseError):
+    """PostgreSQL refused a statement for a reason that nobody foresaw: again would not help."""
 
 
 class ConfigError(SyncerError):

@@ -19,6 +19,7 @@ from syncer.core.errors import (
     DatabaseError,
     DatabaseGone,
     ServerTooOld,
+    StatementRefused,
     TransactionFailed,
 )
 from syncer.core.model import TRACKED
@@ -141,7 +142,7 @@ def named_errors(where: str, connection: Closable | None = None) -> Iterator[Non
     except _FAILED as error:
         raise TransactionFailed(f"the database at {where} refused: {_line(error)}") from error
     except asyncpg.PostgresError as error:  # what nobody foresaw
-        raise TransactionFailed(
+        raise StatementRefused(
             f"the database at {where} refused: {_line(error)} (SQLSTATE {error.sqlstate})"
         ) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:

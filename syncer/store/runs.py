@@ -47,7 +47,14 @@ import structlog
 
 from syncer import __version__
 from syncer.core.backoff import Backoff
-from syncer.core.errors import DatabaseError, DatabaseGone, LockHeld, Superseded, TransactionFailed
+from syncer.core.errors import (
+    DatabaseError,
+    DatabaseGone,
+    LockHeld,
+    StatementRefused,
+    Superseded,
+    TransactionFailed,
+)
 from syncer.core.model import Fault, Learnt
 from syncer.store import lock
 from syncer.store.clock import Clock, read_clock
@@ -274,6 +281,8 @@ class Run:
         while True:
             try:
                 result = await self._limited(attempt, failures)
+            except StatementRefused:
+                raise
             except DatabaseError as error:
                 failures += 1
                 self.extra_names.clear()  # what a lost transaction recorded

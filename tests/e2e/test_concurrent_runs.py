@@ -272,7 +272,7 @@ async def test_a_newcomer_does_not_end_a_newcomer(url: str, sync: Any, db: Any) 
     async with lock.session(Server(url), "default") as quicker:
         await lock.take_over(quicker.connection, "default", Timing())
         with pytest.raises(LockHeld):
-            await sync()
+            await sync(wait=Timing(poll=0.01))
         assert 1 == await quicker.connection.fetchval("select 1")
 
 
