@@ -172,4 +172,4 @@ async def test_a_zone_of_twenty_thousand_images(simulator: Simulator, sync: Any,
     counts = (await sync()).counts
     assert (1, 20_495) == (counts.zones_unchanged, counts.images)
     await assert_exact(db, world)
-    assert before == open_files()
+    assert open_files() <= before
