@@ -1,4 +1,4 @@
-"""PostgreSQL: connections, the installed schema, statements from ``sql/``, named errors."""
+"""PostgreSQL: connections, statements from ``sql/``, named errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import msgspec
 
 from syncer.core.errors import (
     ConfigError,
-    DatabaseError,
     DatabaseGone,
     ServerTooOld,
     StatementRefused,
@@ -257,7 +256,7 @@ class Server:
             try:
                 with named_errors(self.where, connection):
                     yield connection
-            except DatabaseError:
+            except DatabaseGone:
                 connection.terminate()  # the other side is gone
                 raise
             finally:

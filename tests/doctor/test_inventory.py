@@ -73,6 +73,7 @@ async def test_withheld_removals(
         "withheld",
         "warning",
         "approved are at most 14",
+        "again: syncer approve",
         "--max 15",
     )
     assert 0 == (await syncer(*approve[1:])).code

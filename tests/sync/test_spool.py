@@ -31,7 +31,7 @@ def test_a_file_is_open_while_someone_can_ask_for_a_page() -> None:
     gc.collect()
     before = open_files()
     spool = Spool()
-    assert open_files() <= before
+    assert before == open_files()
     held = [spool.put(page) for page in PAGES]
     (file,) = open_files() - before
     assert "deleted" in file[1]
@@ -39,7 +39,7 @@ def test_a_file_is_open_while_someone_can_ask_for_a_page() -> None:
     assert PAGES[0] == held[0]()
     assert {file} == open_files() - before
     del held[0]
-    assert open_files() <= before
+    assert before == open_files()
 
 
 CHILD = """
