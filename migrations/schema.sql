@@ -21,6 +21,128 @@ CREATE TYPE syncer_store.opening AS ENUM (
     'returned'
 );
 
+-- table syncer_store.runs
+
+CREATE TABLE syncer_store.runs (
+    run_id bigint NOT NULL,
+    account text NOT NULL COLLATE pg_catalog."C",
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    deadline_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'running'::text NOT NULL,
+    syncer_version text NOT NULL,
+    selection jsonb DEFAULT '{}'::jsonb NOT NULL,
+    zones integer DEFAULT 0 NOT NULL,
+    zones_unchanged integer DEFAULT 0 NOT NULL,
+    zones_changed integer DEFAULT 0 NOT NULL,
+    zones_incomplete integer DEFAULT 0 NOT NULL,
+    zones_failed integer DEFAULT 0 NOT NULL,
+    zones_guarded integer DEFAULT 0 NOT NULL,
+    zones_gone integer DEFAULT 0 NOT NULL,
+    pages integer DEFAULT 0 NOT NULL,
+    images integer DEFAULT 0 NOT NULL,
+    appeared integer DEFAULT 0 NOT NULL,
+    changed integer DEFAULT 0 NOT NULL,
+    removed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    withheld integer DEFAULT 0 NOT NULL,
+    rejected integer DEFAULT 0 NOT NULL,
+    rereads integer DEFAULT 0 NOT NULL,
+    calls integer DEFAULT 0 NOT NULL,
+    retries integer DEFAULT 0 NOT NULL,
+    error_code text,
+    error_message text,
+    change_base bigint,
+    changes integer DEFAULT 0 NOT NULL,
+    clock_at timestamp with time zone,
+    zones_unlisted integer DEFAULT 0 NOT NULL,
+    zones_lost integer DEFAULT 0 NOT NULL,
+    CONSTRAINT runs_finished_when_ended CHECK (((status = 'running'::text) = (finished_at IS NULL))),
+    CONSTRAINT runs_numbered_when_ended CHECK (((status = 'running'::text) = (change_base IS NULL))),
+    CONSTRAINT runs_status CHECK ((status = ANY (ARRAY['running'::text, 'succeeded'::text, 'partial'::text, 'failed'::text, 'crashed'::text])))
+);
+
+COMMENT ON COLUMN syncer_store.runs.clock_at IS 'The clock when the run began: as far as started_at is ahead of it, all its stamps are (null: by as much as nothing)';
+
+-- table syncer_store.zone_scans
+
+CREATE TABLE syncer_store.zone_scans (
+    zone_key integer NOT NULL,
+    run_id bigint NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    status text NOT NULL,
+    listed boolean NOT NULL,
+    pages integer DEFAULT 0 NOT NULL,
+    images integer DEFAULT 0 NOT NULL,
+    appeared integer DEFAULT 0 NOT NULL,
+    changed integer DEFAULT 0 NOT NULL,
+    removed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    withheld integer DEFAULT 0 NOT NULL,
+    rejected integer DEFAULT 0 NOT NULL,
+    rereads integer DEFAULT 0 NOT NULL,
+    last_change integer DEFAULT 0 NOT NULL,
+    error_code text,
+    error_message text,
+    request_id text,
+    amended boolean DEFAULT false NOT NULL,
+    CONSTRAINT zone_scans_status CHECK ((status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'incomplete'::text, 'failed'::text, 'guarded'::text, 'gone'::text])))
+);
+
+-- table syncer_store.zones
+
+CREATE TABLE syncer_store.zones (
+    zone_key integer NOT NULL,
+    account text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    zone_id text NOT NULL COLLATE pg_catalog."C",
+    zone_name text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    gone_at timestamp with time zone,
+    present integer DEFAULT 0 NOT NULL,
+    newest_at timestamp with time zone,
+    first_run_id bigint,
+    listed boolean DEFAULT true NOT NULL,
+    asked_when_gone boolean DEFAULT false NOT NULL,
+    key_digest bytea,
+    CONSTRAINT zones_present_is_a_number CHECK ((present >= 0))
+);
+
+COMMENT ON COLUMN syncer_store.zones.newest_at IS 'The newest stamp that was written with this row: runs begin after it';
+
+COMMENT ON COLUMN syncer_store.zones.first_run_id IS 'The run whose look was the first to read anything of the zone';
+
+COMMENT ON COLUMN syncer_store.zones.asked_when_gone IS 'It was asked for though it is not listed: it is gone, and is not asked for again';
+
+-- function syncer_store.newest_stamp(text)
+
+CREATE FUNCTION syncer_store.newest_stamp(of_account text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN GREATEST((SELECT max(zones.newest_at) AS max FROM syncer_store.zones WHERE (zones.account = newest_stamp.of_account)), (SELECT GREATEST(runs.started_at, runs.finished_at) AS "greatest" FROM syncer_store.runs WHERE (runs.account = newest_stamp.of_account) ORDER BY runs.run_id DESC LIMIT 1), (SELECT GREATEST(runs.started_at, runs.finished_at) AS "greatest" FROM syncer_store.runs WHERE (runs.account = newest_stamp.of_account) ORDER BY runs.started_at DESC LIMIT 1), (SELECT max(s.finished_at) AS max FROM ((syncer_store.runs r JOIN syncer_store.zones z USING (account)) JOIN syncer_store.zone_scans s ON (((s.zone_key = z.zone_key) AND (s.run_id = r.run_id)))) WHERE ((r.account = newest_stamp.of_account) AND (r.status = 'running'::text))));
+
+-- table syncer_store.image_gaps
+
+CREATE TABLE syncer_store.image_gaps (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    gap_from timestamp with time zone NOT NULL,
+    gap_to timestamp with time zone NOT NULL,
+    ended_by text NOT NULL,
+    ended_run_id bigint NOT NULL,
+    seen_at timestamp with time zone,
+    last_listed_at timestamp with time zone,
+    rule text,
+    withheld_since timestamp with time zone,
+    namesake_id text COLLATE pg_catalog."C",
+    approval_id bigint,
+    CONSTRAINT image_gaps_end_somehow CHECK ((((ended_by = 'seen'::text) AND (seen_at IS NOT NULL)) OR ((ended_by = 'removed'::text) AND (seen_at IS NULL))))
+);
+
+COMMENT ON TABLE syncer_store.image_gaps IS 'From the first whole look that missed an image until it was seen again or removed';
+
 -- table syncer_store.image_history
 
 CREATE TABLE syncer_store.image_history (
@@ -75,14 +197,29 @@ CREATE TABLE syncer_store.images (
     removed_run_id bigint,
     removed_ordinal integer,
     removed_not_before timestamp with time zone,
-    unlisted_after timestamp with time zone,
-    withheld_since timestamp with time zone,
     CONSTRAINT images_removed_after_seen CHECK ((removed_at > valid_from)),
-    CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL)))),
-    CONSTRAINT images_withheld_are_present CHECK (((withheld_since IS NULL) OR (removed_at IS NULL)))
+    CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL))))
 );
 
-COMMENT ON COLUMN syncer_store.images.unlisted_after IS 'The last whole look that listed the image, where a later one did not (else null)';
+-- table syncer_store.missing
+
+CREATE TABLE syncer_store.missing (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    missing_since timestamp with time zone NOT NULL,
+    since_run_id bigint NOT NULL,
+    last_listed_at timestamp with time zone,
+    looks integer DEFAULT 1 NOT NULL,
+    last_run_id bigint NOT NULL,
+    judged_run_id bigint,
+    rule text,
+    withheld_since timestamp with time zone,
+    namesake_id text COLLATE pg_catalog."C",
+    approval_id bigint,
+    CONSTRAINT missing_withheld_when_judged CHECK (((withheld_since IS NULL) OR (judged_run_id IS NOT NULL)))
+);
+
+COMMENT ON TABLE syncer_store.missing IS 'Images that the last whole looks did not list and that are not removed; judged_run_id: the guard has spoken (null: its run ended before), rule: which of its rules withholds it';
 
 -- table syncer_store.retention
 
@@ -94,93 +231,23 @@ CREATE TABLE syncer_store.retention (
 
 COMMENT ON TABLE syncer_store.retention IS 'What prune left of a zone: all from kept_from on, thinned scans up to run thinned_to';
 
--- table syncer_store.runs
+-- table syncer_store.retirements
 
-CREATE TABLE syncer_store.runs (
-    run_id bigint NOT NULL,
-    account text NOT NULL COLLATE pg_catalog."C",
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    finished_at timestamp with time zone,
-    deadline_at timestamp with time zone NOT NULL,
-    status text DEFAULT 'running'::text NOT NULL,
-    syncer_version text NOT NULL,
-    selection jsonb DEFAULT '{}'::jsonb NOT NULL,
-    zones integer DEFAULT 0 NOT NULL,
-    zones_unchanged integer DEFAULT 0 NOT NULL,
-    zones_changed integer DEFAULT 0 NOT NULL,
-    zones_incomplete integer DEFAULT 0 NOT NULL,
-    zones_failed integer DEFAULT 0 NOT NULL,
-    zones_guarded integer DEFAULT 0 NOT NULL,
-    zones_gone integer DEFAULT 0 NOT NULL,
-    pages integer DEFAULT 0 NOT NULL,
-    images integer DEFAULT 0 NOT NULL,
-    appeared integer DEFAULT 0 NOT NULL,
-    changed integer DEFAULT 0 NOT NULL,
-    removed integer DEFAULT 0 NOT NULL,
-    returned integer DEFAULT 0 NOT NULL,
-    withheld integer DEFAULT 0 NOT NULL,
-    rejected integer DEFAULT 0 NOT NULL,
-    rereads integer DEFAULT 0 NOT NULL,
-    calls integer DEFAULT 0 NOT NULL,
-    retries integer DEFAULT 0 NOT NULL,
-    error_code text,
-    error_message text,
-    change_base bigint,
-    changes integer DEFAULT 0 NOT NULL,
-    CONSTRAINT runs_finished_when_ended CHECK (((status = 'running'::text) = (finished_at IS NULL))),
-    CONSTRAINT runs_numbered_when_ended CHECK (((status = 'running'::text) = (change_base IS NULL))),
-    CONSTRAINT runs_status CHECK ((status = ANY (ARRAY['running'::text, 'succeeded'::text, 'partial'::text, 'failed'::text, 'crashed'::text])))
-);
-
--- table syncer_store.zone_scans
-
-CREATE TABLE syncer_store.zone_scans (
+CREATE TABLE syncer_store.retirements (
     zone_key integer NOT NULL,
-    run_id bigint NOT NULL,
-    started_at timestamp with time zone NOT NULL,
-    observed_at timestamp with time zone NOT NULL,
-    finished_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    status text NOT NULL,
-    listed boolean NOT NULL,
-    pages integer DEFAULT 0 NOT NULL,
-    images integer DEFAULT 0 NOT NULL,
-    appeared integer DEFAULT 0 NOT NULL,
-    changed integer DEFAULT 0 NOT NULL,
-    removed integer DEFAULT 0 NOT NULL,
-    returned integer DEFAULT 0 NOT NULL,
-    withheld integer DEFAULT 0 NOT NULL,
-    rejected integer DEFAULT 0 NOT NULL,
-    rereads integer DEFAULT 0 NOT NULL,
-    last_change integer DEFAULT 0 NOT NULL,
-    error_code text,
-    error_message text,
-    request_id text,
-    amended boolean DEFAULT false NOT NULL,
-    CONSTRAINT zone_scans_status CHECK ((status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'incomplete'::text, 'failed'::text, 'guarded'::text, 'gone'::text])))
+    retired_at timestamp with time zone NOT NULL,
+    retired_by text NOT NULL,
+    ended_at timestamp with time zone
 );
 
--- table syncer_store.zones
-
-CREATE TABLE syncer_store.zones (
-    zone_key integer NOT NULL,
-    account text NOT NULL COLLATE pg_catalog."C",
-    service text NOT NULL COLLATE pg_catalog."C",
-    zone_id text NOT NULL COLLATE pg_catalog."C",
-    zone_name text,
-    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
-    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
-    gone_at timestamp with time zone,
-    present integer DEFAULT 0 NOT NULL,
-    withheld integer DEFAULT 0 NOT NULL,
-    CONSTRAINT zones_counts CHECK (((present >= 0) AND ((withheld >= 0) AND (withheld <= present))))
-);
+COMMENT ON TABLE syncer_store.retirements IS 'When a person said that a zone is gone, until a look read it again';
 
 -- function syncer.image_presence(text, text, text, text, timestamp with time zone)
 
 CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
-    RETURN COALESCE((SELECT CASE WHEN ((image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM (((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT s.status FROM syncer_store.zone_scans s WHERE ((s.zone_key = z.zone_key) AND (s.run_id <= b.run_id) AND (s.finished_at <= image_presence.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s.run_id DESC LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
+    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
 
 -- table syncer_store.stretches
 
@@ -197,7 +264,7 @@ COMMENT ON TABLE syncer_store.stretches IS 'The times of scans that came to the 
 
 -- function syncer.zone_coverage(timestamp with time zone)
 
-CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint)
+CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint, last_complete_finished_at timestamp with time zone, next_complete_finished_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER ROWS 100
     SET search_path TO ''
     BEGIN ATOMIC
@@ -211,42 +278,56 @@ CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(
              ELSE 'unknown'::text
          END AS "case",
          CASE
-             WHEN ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)) THEN COALESCE((look.status = 'gone'::text), false)
+             WHEN (((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)) AND t.come) THEN COALESCE((look.status = 'gone'::text), false)
              ELSE NULL::boolean
          END AS "case",
-     COALESCE(inside.run_id, whole.run_id) AS "coalesce"
-    FROM (((((((syncer_store.zones z
+     COALESCE(inside.run_id, whole.run_id) AS "coalesce",
+     COALESCE(inside.finished_at, whole.finished_at) AS "coalesce",
+     COALESCE(beyond.finished_at, later.finished_at) AS "coalesce"
+    FROM ((((((((syncer_store.zones z
       LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key)))
+      LEFT JOIN LATERAL ( SELECT (zone_coverage.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true))
       LEFT JOIN LATERAL ( SELECT r.run_id
             FROM syncer_store.runs r
-           WHERE ((r.account = z.account) AND (r.started_at <= zone_coverage.at) AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)))
+           WHERE ((r.account = z.account) AND (r.started_at <= zone_coverage.at) AND t.come AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)))
            ORDER BY r.started_at DESC
           LIMIT 1) b ON (true))
-      LEFT JOIN LATERAL ( SELECT s.status
-            FROM syncer_store.zone_scans s
-           WHERE ((s.zone_key = z.zone_key) AND (s.run_id <= b.run_id) AND (s.finished_at <= zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text])))
-           ORDER BY s.run_id DESC
+      LEFT JOIN LATERAL ( SELECT
+                 CASE
+                     WHEN (r.zone_key IS NULL) THEN s.status
+                     ELSE 'gone'::text
+                 END AS status
+            FROM (( SELECT s_1.status
+                    FROM syncer_store.zone_scans s_1
+                   WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= zone_coverage.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text])))
+                   ORDER BY s_1.run_id DESC
+                  LIMIT 1) s
+              LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= zone_coverage.at) AND ((r.ended_at > zone_coverage.at) OR (r.ended_at IS NULL)))))
           LIMIT 1) look ON (true))
       LEFT JOIN LATERAL ( SELECT s.observed_at,
+             s.finished_at,
              s.run_id
             FROM syncer_store.zone_scans s
            WHERE ((s.zone_key = z.zone_key) AND (s.run_id <= b.run_id) AND (s.finished_at <= zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
            ORDER BY s.run_id DESC
           LIMIT 1) whole ON (true))
       LEFT JOIN LATERAL ( SELECT u.observed_at,
+             u.finished_at,
              u.run_id
-            FROM syncer_store.stretches t,
-             LATERAL UNNEST(t.run_ids, t.observed, t.finished) u(run_id, observed_at, finished_at)
-           WHERE ((t.zone_key = z.zone_key) AND (t.run_id = whole.run_id) AND (u.run_id <= b.run_id) AND (u.finished_at <= zone_coverage.at))
+            FROM syncer_store.stretches t_1,
+             LATERAL UNNEST(t_1.run_ids, t_1.observed, t_1.finished) u(run_id, observed_at, finished_at)
+           WHERE ((t_1.zone_key = z.zone_key) AND (t_1.run_id = whole.run_id) AND (u.run_id <= b.run_id) AND (u.finished_at <= zone_coverage.at))
            ORDER BY u.run_id DESC
           LIMIT 1) inside ON (true))
-      LEFT JOIN LATERAL ( SELECT u.observed_at
-            FROM syncer_store.stretches t,
-             LATERAL UNNEST(t.run_ids, t.observed, t.finished) u(run_id, observed_at, finished_at)
-           WHERE ((t.zone_key = z.zone_key) AND (t.run_id = whole.run_id) AND (u.run_id >= b.run_id) AND (u.finished_at > zone_coverage.at))
+      LEFT JOIN LATERAL ( SELECT u.observed_at,
+             u.finished_at
+            FROM syncer_store.stretches t_1,
+             LATERAL UNNEST(t_1.run_ids, t_1.observed, t_1.finished) u(run_id, observed_at, finished_at)
+           WHERE ((t_1.zone_key = z.zone_key) AND (t_1.run_id = whole.run_id) AND (u.run_id >= b.run_id) AND (u.finished_at > zone_coverage.at))
            ORDER BY u.run_id
           LIMIT 1) beyond ON (true))
-      LEFT JOIN LATERAL ( SELECT s.observed_at
+      LEFT JOIN LATERAL ( SELECT s.observed_at,
+             s.finished_at
             FROM syncer_store.zone_scans s
            WHERE ((s.zone_key = z.zone_key) AND (s.run_id >= COALESCE(b.run_id, (0)::bigint)) AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)) AND (s.finished_at > zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
            ORDER BY s.run_id
@@ -258,6 +339,64 @@ END;
 CREATE FUNCTION syncer_store.size_gib(size text) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (size ~ '^[ \t\n\r\f\v]*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?[ \t\n\r\f\v]*$'::text) THEN (size)::numeric ELSE NULL::numeric END;
+
+-- view syncer.image_gaps
+
+CREATE VIEW syncer.image_gaps AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    g.image_id,
+    g.gap_from,
+    g.gap_to,
+    g.ended_by,
+    g.rule,
+    g.withheld_since,
+    g.last_listed_at,
+    g.seen_at,
+    g.namesake_id
+   FROM (( SELECT image_gaps.zone_key,
+            image_gaps.image_id,
+            image_gaps.gap_from,
+            image_gaps.gap_to,
+            image_gaps.ended_by,
+            image_gaps.rule,
+            image_gaps.withheld_since,
+            image_gaps.last_listed_at,
+            image_gaps.seen_at,
+            image_gaps.namesake_id
+           FROM syncer_store.image_gaps
+        UNION ALL
+         SELECT missing.zone_key,
+            missing.image_id,
+            missing.missing_since,
+            NULL::timestamp with time zone,
+            NULL::text,
+            missing.rule,
+            missing.withheld_since,
+            missing.last_listed_at,
+            NULL::timestamp with time zone,
+            missing.namesake_id
+           FROM syncer_store.missing) g
+     JOIN syncer_store.zones z USING (zone_key));
+
+COMMENT ON VIEW syncer.image_gaps IS 'Times when it was unknown whether an image is there: from the first whole look that did not list it until it was seen again or removed';
+
+COMMENT ON COLUMN syncer.image_gaps.gap_from IS 'When the first whole look that did not list it had ended';
+
+COMMENT ON COLUMN syncer.image_gaps.gap_to IS 'When it was seen again or removed (null: neither yet)';
+
+COMMENT ON COLUMN syncer.image_gaps.ended_by IS 'seen or removed (null: neither yet)';
+
+COMMENT ON COLUMN syncer.image_gaps.rule IS 'Why it was withheld: many, turned_over, emptied, run, kind or another_key';
+
+COMMENT ON COLUMN syncer.image_gaps.withheld_since IS 'Since when its removal was withheld';
+
+COMMENT ON COLUMN syncer.image_gaps.last_listed_at IS 'When it was seen last before';
+
+COMMENT ON COLUMN syncer.image_gaps.seen_at IS 'When it was seen again';
+
+COMMENT ON COLUMN syncer.image_gaps.namesake_id IS 'An image of the same name that appeared in the look that missed this one';
 
 -- view syncer.image_versions
 
@@ -279,21 +418,26 @@ CREATE VIEW syncer.image_versions AS
     v.valid_to,
     v.run_id,
     v.last_listed_at
-   FROM (( SELECT images.zone_key,
-            images.image_id,
-            images.image_name,
-            images.image_type,
-            images.image_size,
-            images.image_description,
-            images.image_version,
-            images.image_status,
-            images.category,
-            images.os_type,
-            images.valid_from,
-            images.removed_at AS valid_to,
-            images.opened_run_id AS run_id,
-            COALESCE(images.unlisted_after, images.removed_not_before) AS last_listed_at
-           FROM syncer_store.images
+   FROM (( SELECT i.zone_key,
+            i.image_id,
+            i.image_name,
+            i.image_type,
+            i.image_size,
+            i.image_description,
+            i.image_version,
+            i.image_status,
+            i.category,
+            i.os_type,
+            i.valid_from,
+            i.removed_at AS valid_to,
+            i.opened_run_id AS run_id,
+                CASE
+                    WHEN (i.removed_at IS NOT NULL) THEN i.removed_not_before
+                    ELSE ( SELECT m.last_listed_at
+                       FROM syncer_store.missing m
+                      WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id)))
+                END AS last_listed_at
+           FROM syncer_store.images i
         UNION ALL
          SELECT image_history.zone_key,
             image_history.image_id,
@@ -362,16 +506,29 @@ CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(ac
      v.category,
      v.os_type,
      v.valid_from,
-     LEAST(v.last_listed_at,
+     GREATEST(s.seen_at,
          CASE
              WHEN (v.run_id <= c.last_complete_run_id) THEN c.last_complete_at
-             ELSE COALESCE(( SELECT s.observed_at
-                FROM syncer.zone_scans s
-               WHERE ((s.account = v.account) AND (s.service = v.service) AND (s.zone_id = v.zone_id) AND (s.run_id = v.run_id))), v.valid_from)
-         END) AS "least"
-    FROM (syncer.image_versions v
-      JOIN syncer.zone_coverage(images_asof.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id) USING (account, service, zone_id))
-   WHERE ((tstzrange(v.valid_from, v.valid_to) @> images_asof.at) AND (NOT c.gone));
+             ELSE COALESCE(( SELECT s_1.observed_at
+                FROM syncer.zone_scans s_1
+               WHERE ((s_1.account = v.account) AND (s_1.service = v.service) AND (s_1.zone_id = v.zone_id) AND (s_1.run_id = v.run_id))), v.valid_from)
+         END) AS "greatest"
+    FROM ((syncer.image_versions v
+      JOIN syncer.zone_coverage(images_asof.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at) USING (account, service, zone_id))
+      LEFT JOIN ( SELECT image_gaps.account,
+             image_gaps.service,
+             image_gaps.zone_id,
+             image_gaps.image_id,
+             max(image_gaps.seen_at) AS seen_at
+            FROM syncer.image_gaps
+           WHERE ((image_gaps.ended_by = 'seen'::text) AND (image_gaps.gap_to <= images_asof.at))
+           GROUP BY image_gaps.account, image_gaps.service, image_gaps.zone_id, image_gaps.image_id) s USING (account, service, zone_id, image_id))
+   WHERE ((tstzrange(v.valid_from, v.valid_to) @> images_asof.at) AND (NOT c.gone) AND (NOT ((v.account, v.service, v.zone_id, v.image_id) IN ( SELECT g.account,
+             g.service,
+             g.zone_id,
+             g.image_id
+            FROM syncer.image_gaps g
+           WHERE ((g.gap_from <= images_asof.at) AND ((g.gap_to > images_asof.at) OR (g.gap_to IS NULL)))))));
 END;
 
 -- function syncer_store.all_equal(text[])
@@ -451,6 +608,12 @@ CREATE FUNCTION syncer_store.check_zones_exist() RETURNS trigger
             return null;
         end $$;
 
+-- function syncer_store.last_seen(integer, text, bigint, timestamp with time zone)
+
+CREATE FUNCTION syncer_store.last_seen(of_zone integer, of_image text, opened_by bigint, whole_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN GREATEST(whole_at, (SELECT s.observed_at FROM syncer_store.zone_scans s WHERE ((s.zone_key = last_seen.of_zone) AND (s.run_id = last_seen.opened_by))), (SELECT max(g.seen_at) AS max FROM syncer_store.image_gaps g WHERE ((g.zone_key = last_seen.of_zone) AND (g.image_id = last_seen.of_image))));
+
 -- function syncer_store.plain_size(text)
 
 CREATE FUNCTION syncer_store.plain_size(size text) RETURNS text
@@ -486,11 +649,16 @@ CREATE TABLE syncer_store.approvals (
     decided_at timestamp with time zone,
     run_id bigint,
     candidates integer,
+    removed integer DEFAULT 0 NOT NULL,
+    of_run_id bigint,
+    applied_run_id bigint,
     CONSTRAINT approvals_allow_some CHECK ((max_removals > 0)),
     CONSTRAINT approvals_decided CHECK (((outcome IS NULL) = (decided_at IS NULL))),
     CONSTRAINT approvals_decided_by_a_run CHECK ((((run_id IS NULL) = ((outcome IS NULL) OR (outcome = 'replaced'::text))) AND ((candidates IS NULL) = (run_id IS NULL)))),
     CONSTRAINT approvals_outcome CHECK ((outcome = ANY (ARRAY['applied'::text, 'exceeded'::text, 'not_needed'::text, 'replaced'::text])))
 );
+
+COMMENT ON COLUMN syncer_store.approvals.of_run_id IS 'The run whose removals in this zone are approved (null: whatever the next look misses)';
 
 -- view syncer.approvals
 
@@ -505,7 +673,9 @@ CREATE VIEW syncer.approvals AS
     COALESCE(a.outcome, 'pending'::text) AS outcome,
     a.decided_at,
     a.run_id,
-    a.candidates
+    a.candidates,
+    a.removed,
+    a.of_run_id
    FROM (syncer_store.approvals a
      JOIN syncer_store.zones z USING (zone_key));
 
@@ -584,7 +754,8 @@ CREATE VIEW syncer.image_changes AS
     c.changed_fields,
     c.before,
     c.after,
-    c.run_id
+    c.run_id,
+    ((c.kind = 'appeared'::text) AND (NOT (c.run_id IS DISTINCT FROM z.first_run_id))) AS first_look
    FROM (((( SELECT v.zone_key,
             v.image_id,
             v.image_name,
@@ -689,6 +860,8 @@ CREATE VIEW syncer.image_changes AS
   WHERE ((k.kept_from IS NULL) OR (c.changed_at > k.kept_from) OR (c.kind = ANY (ARRAY['appeared'::text, 'removed'::text])) OR (EXISTS ( SELECT
            FROM syncer_store.image_history p
           WHERE ((p.zone_key = c.zone_key) AND (p.image_id = c.image_id) AND (p.valid_from < c.changed_at)))));
+
+COMMENT ON COLUMN syncer.image_changes.first_look IS 'Seen by the first look that read anything of its zone: it may have been there for long';
 
 -- view syncer.image_field_changes
 
@@ -853,15 +1026,53 @@ CREATE VIEW syncer.images AS
     i.fingerprint,
         CASE
             WHEN (z.gone_at IS NOT NULL) THEN 'unknown'::text
-            WHEN (i.removed_at IS NULL) THEN 'present'::text
-            ELSE 'absent'::text
+            WHEN (i.removed_at IS NOT NULL) THEN 'absent'::text
+            WHEN (m.image_id IS NOT NULL) THEN 'unknown'::text
+            ELSE 'present'::text
         END AS presence,
     i.first_seen_at,
     COALESCE(i.removed_at, i.valid_from) AS changed_at,
     i.removed_at,
-    i.withheld_since
-   FROM (syncer_store.images i
-     JOIN syncer_store.zones z USING (zone_key));
+    m.withheld_since,
+        CASE
+            WHEN (m.image_id IS NOT NULL) THEN m.last_listed_at
+            WHEN (i.removed_at IS NOT NULL) THEN i.removed_not_before
+            WHEN (z.whole_run_id = z.last_run_id) THEN z.whole_at
+            ELSE GREATEST(z.whole_at, ( SELECT s.observed_at
+               FROM syncer_store.zone_scans s
+              WHERE ((s.zone_key = i.zone_key) AND (s.run_id = i.opened_run_id))), ( SELECT max(g.seen_at) AS max
+               FROM syncer_store.image_gaps g
+              WHERE ((g.zone_key = i.zone_key) AND (g.image_id = i.image_id))))
+        END AS observed_at,
+    m.missing_since AS unlisted_since
+   FROM ((syncer_store.images i
+     JOIN ( SELECT z_1.zone_key,
+            z_1.account,
+            z_1.service,
+            z_1.zone_id,
+            z_1.gone_at,
+            last.run_id AS last_run_id,
+            whole.run_id AS whole_run_id,
+            whole.observed_at AS whole_at
+           FROM ((syncer_store.zones z_1
+             LEFT JOIN LATERAL ( SELECT s.run_id
+                   FROM syncer_store.zone_scans s
+                  WHERE (s.zone_key = z_1.zone_key)
+                  ORDER BY s.run_id DESC
+                 LIMIT 1) last ON (true))
+             LEFT JOIN LATERAL ( SELECT s.run_id,
+                    s.observed_at
+                   FROM syncer_store.zone_scans s
+                  WHERE ((s.zone_key = z_1.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+                  ORDER BY s.run_id DESC
+                 LIMIT 1) whole ON (true))) z USING (zone_key))
+     LEFT JOIN syncer_store.missing m ON (((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))));
+
+COMMENT ON COLUMN syncer.images.presence IS 'present, absent, or unknown: its zone is gone, or the last whole look did not list it and it is not confirmed to be absent';
+
+COMMENT ON COLUMN syncer.images.observed_at IS 'When it was seen last';
+
+COMMENT ON COLUMN syncer.images.unlisted_since IS 'The first whole look that did not list it, while it is neither seen again nor removed';
 
 -- table syncer_store.rate_limits
 
@@ -883,6 +1094,19 @@ CREATE VIEW syncer.rate_limits AS
    FROM syncer_store.rate_limits;
 
 COMMENT ON VIEW syncer.rate_limits IS 'The rate at which the API took the calls of an account, where it ever refused some';
+
+-- table syncer_store.accounts
+
+CREATE TABLE syncer_store.accounts (
+    account text NOT NULL COLLATE pg_catalog."C",
+    run_id bigint,
+    pid integer,
+    lock_key bigint,
+    prune_pid integer,
+    prune_key bigint
+);
+
+COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid, a prune prune_key in prune_pid';
 
 -- view syncer.runs
 
@@ -915,8 +1139,29 @@ CREATE VIEW syncer.runs AS
     error_message,
     selection,
     syncer_version,
-    (change_base + changes) AS last_change_id
-   FROM syncer_store.runs;
+    (change_base + changes) AS last_change_id,
+    COALESCE(clock_at, started_at) AS clock_at,
+        CASE
+            WHEN (status = 'running'::text) THEN ( SELECT l.pid
+               FROM (syncer_store.accounts a
+                 JOIN pg_locks l ON ((l.pid = a.pid)))
+              WHERE ((a.account = r.account) AND (a.run_id = r.run_id) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = ( SELECT pg_database.oid
+                       FROM pg_database
+                      WHERE (pg_database.datname = current_database()))))
+             LIMIT 1)
+            ELSE NULL::integer
+        END AS pid,
+    zones_unlisted,
+    zones_lost
+   FROM syncer_store.runs r;
+
+COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
+
+COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at work has its lock in; null where it is gone';
+
+COMMENT ON COLUMN syncer.runs.zones_unlisted IS 'Zones that DescribeZones no longer lists and that answered with images';
+
+COMMENT ON COLUMN syncer.runs.zones_lost IS 'Zones that were listed and read before, and are gone or not listed since this run';
 
 -- view syncer.schema_version
 
@@ -938,31 +1183,55 @@ CREATE VIEW syncer.zones AS
     whole.observed_at AS last_complete_at,
     last.observed_at AS last_attempt_at,
     last.status AS last_status,
-    z.present AS present_images,
-    z.withheld AS withheld_removals,
+        CASE
+            WHEN (z.gone_at IS NULL) THEN (z.present - (m.missing)::integer)
+            ELSE 0
+        END AS present_images,
+    (m.withheld)::integer AS withheld_removals,
     a.max_removals AS approved_removals,
-    k.kept_from
-   FROM (((((syncer_store.zones z
-     LEFT JOIN syncer_store.approvals a ON (((a.zone_key = z.zone_key) AND (a.outcome IS NULL))))
+    k.kept_from,
+    z.listed,
+    (whole.observed_at - (r.started_at - COALESCE(r.clock_at, r.started_at))) AS last_complete_clock,
+    (m.missing)::integer AS unlisted_images,
+    t.retired_by
+   FROM ((((((((syncer_store.zones z
+     LEFT JOIN syncer_store.approvals a ON (((a.zone_key = z.zone_key) AND (a.outcome IS NULL) AND (a.of_run_id IS NULL))))
      LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key)))
+     LEFT JOIN syncer_store.retirements t ON (((t.zone_key = z.zone_key) AND (t.ended_at IS NULL))))
      LEFT JOIN LATERAL ( SELECT s.observed_at,
             s.status
            FROM syncer_store.zone_scans s
           WHERE (s.zone_key = z.zone_key)
           ORDER BY s.run_id DESC
          LIMIT 1) last ON (true))
-     LEFT JOIN LATERAL ( SELECT s.observed_at
+     LEFT JOIN LATERAL ( SELECT s.observed_at,
+            s.run_id
            FROM syncer_store.zone_scans s
           WHERE ((s.zone_key = z.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
           ORDER BY s.run_id DESC
          LIMIT 1) whole ON (true))
+     LEFT JOIN syncer_store.runs r ON ((r.run_id = whole.run_id)))
      LEFT JOIN LATERAL ( SELECT s.observed_at
            FROM syncer_store.zone_scans s
           WHERE ((s.zone_key = z.zone_key) AND (s.listed OR (s.status <> ALL (ARRAY['failed'::text, 'gone'::text]))))
           ORDER BY s.run_id DESC
-         LIMIT 1) seen ON (true));
+         LIMIT 1) seen ON (true))
+     CROSS JOIN LATERAL ( SELECT count(*) AS missing,
+            count(m_1.withheld_since) AS withheld
+           FROM syncer_store.missing m_1
+          WHERE (m_1.zone_key = z.zone_key)) m);
+
+COMMENT ON COLUMN syncer.zones.present_images IS 'Images whose presence is present; those of a gone zone are unknown';
 
 COMMENT ON COLUMN syncer.zones.kept_from IS 'Before it nothing is known of the zone any more: see syncer prune (null: all is kept)';
+
+COMMENT ON COLUMN syncer.zones.listed IS 'Whether DescribeZones named it when its answer was last reliable';
+
+COMMENT ON COLUMN syncer.zones.last_complete_clock IS 'The clock at the last whole look: for ages';
+
+COMMENT ON COLUMN syncer.zones.unlisted_images IS 'Images that the last whole look did not list and that are not removed';
+
+COMMENT ON COLUMN syncer.zones.retired_by IS 'Who said that the zone is gone for this account (null: nobody)';
 
 -- sequence syncer_store.approvals_approval_id_seq
 
@@ -994,6 +1263,16 @@ CREATE TABLE syncer_store.extra_names (
     name text NOT NULL COLLATE pg_catalog."C",
     run_id bigint NOT NULL
 );
+
+-- table syncer_store.feed
+
+CREATE TABLE syncer_store.feed (
+    only_row boolean DEFAULT true NOT NULL,
+    last_change_id bigint NOT NULL,
+    CONSTRAINT feed_only_row_check CHECK (only_row)
+);
+
+COMMENT ON TABLE syncer_store.feed IS 'How far changes are numbered; its row is locked after that of the account';
 
 -- sequence syncer_store.runs_run_id_seq
 
@@ -1031,6 +1310,11 @@ ALTER TABLE syncer_store.zones ALTER COLUMN zone_key ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+-- constraint syncer_store.accounts accounts_pkey
+
+ALTER TABLE ONLY syncer_store.accounts
+    ADD CONSTRAINT accounts_pkey PRIMARY KEY (account);
+
 -- constraint syncer_store.approvals approvals_pkey
 
 ALTER TABLE ONLY syncer_store.approvals
@@ -1056,6 +1340,16 @@ ALTER TABLE ONLY syncer_store.baselines
 ALTER TABLE ONLY syncer_store.extra_names
     ADD CONSTRAINT extra_names_pkey PRIMARY KEY (account, service, name);
 
+-- constraint syncer_store.feed feed_pkey
+
+ALTER TABLE ONLY syncer_store.feed
+    ADD CONSTRAINT feed_pkey PRIMARY KEY (only_row);
+
+-- constraint syncer_store.image_gaps image_gaps_pkey
+
+ALTER TABLE ONLY syncer_store.image_gaps
+    ADD CONSTRAINT image_gaps_pkey PRIMARY KEY (zone_key, image_id, gap_from);
+
 -- constraint syncer_store.image_history image_history_never_overlaps
 
 ALTER TABLE ONLY syncer_store.image_history
@@ -1071,6 +1365,11 @@ ALTER TABLE ONLY syncer_store.image_history
 ALTER TABLE ONLY syncer_store.images
     ADD CONSTRAINT images_pkey PRIMARY KEY (zone_key, image_id);
 
+-- constraint syncer_store.missing missing_pkey
+
+ALTER TABLE ONLY syncer_store.missing
+    ADD CONSTRAINT missing_pkey PRIMARY KEY (zone_key, image_id);
+
 -- constraint syncer_store.rate_limits rate_limits_pkey
 
 ALTER TABLE ONLY syncer_store.rate_limits
@@ -1080,6 +1379,11 @@ ALTER TABLE ONLY syncer_store.rate_limits
 
 ALTER TABLE ONLY syncer_store.retention
     ADD CONSTRAINT retention_pkey PRIMARY KEY (zone_key);
+
+-- constraint syncer_store.retirements retirements_pkey
+
+ALTER TABLE ONLY syncer_store.retirements
+    ADD CONSTRAINT retirements_pkey PRIMARY KEY (zone_key, retired_at);
 
 -- constraint syncer_store.runs runs_pkey
 
@@ -1113,7 +1417,15 @@ ALTER TABLE ONLY syncer_store.zones
 
 -- index syncer_store.approvals_pending
 
-CREATE UNIQUE INDEX approvals_pending ON syncer_store.approvals USING btree (zone_key) WHERE (outcome IS NULL);
+CREATE UNIQUE INDEX approvals_pending ON syncer_store.approvals USING btree (zone_key) WHERE ((outcome IS NULL) AND (of_run_id IS NULL));
+
+-- index syncer_store.image_gaps_ended
+
+CREATE INDEX image_gaps_ended ON syncer_store.image_gaps USING btree (gap_to);
+
+-- index syncer_store.image_gaps_seen
+
+CREATE INDEX image_gaps_seen ON syncer_store.image_gaps USING btree (zone_key, image_id) WHERE (ended_by = 'seen'::text);
 
 -- index syncer_store.image_history_began
 

@@ -11,8 +11,8 @@ COLUMNS = ", ".join(TRACKED)
 WHOLE = {"unchanged", "changed", "guarded"}
 Key = tuple[str, str]
 Rows = dict[Key, Any]
-Look = tuple[Rows, set[str], set[str]]
-"""What was present, which zones were gone, and which were ever read whole."""
+Look = tuple[Rows, set[str], set[str], set[Key]]
+"""What was present, which zones were gone and which were ever read whole, what was missing."""
 
 
 async def stored(db: Any) -> Rows:
@@ -57,9 +57,9 @@ async def the_past_stays(db: Any, looks: dict[Any, Look]) -> None:
     search = """select t, zone_id, image_id, syncer.image_presence(account, service, zone_id,
         image_id, t) from syncer.images, unnest($1::timestamptz[]) as t"""
     for at, zone, image_id, answer in await db.fetch(search, instants):
-        there, gone, whole = looks[at]
-        missing = "absent" if zone in whole - gone else "unknown"
-        expected = "present" if (zone, image_id) in there else missing
+        there, gone, whole, missing = looks[at]
+        known = zone in whole - gone and (zone, image_id) not in missing
+        expected = "present" if (zone, image_id) in there else "absent" if known else "unknown"
         assert (zone, image_id, expected) == (zone, image_id, answer)
 
 
@@ -79,9 +79,33 @@ NEVER = {
           and tstzrange(a.valid_from, a.valid_to) && tstzrange(b.valid_from, b.valid_to)
         union all select image_id from syncer.image_versions where valid_from >= valid_to""",
     "counters and images differ": """
-        select zone_id from syncer_store.zones as z where (present, withheld) <> (
-            select count(*) filter (where removed_at is null), count(withheld_since)
-            from syncer_store.images as i where i.zone_key = z.zone_key)""",
+        select zone_id from syncer_store.zones as z where present <> (
+            select count(*) filter (where removed_at is null)
+            from syncer_store.images as i where i.zone_key = z.zone_key)
+        union all select zone_id from syncer.zones as z
+        where (present_images, unlisted_images, withheld_removals) <> (
+            select count(*) filter (where presence = 'present'), count(unlisted_since),
+                   count(withheld_since)
+            from syncer.images as i
+            where (i.account, i.service, i.zone_id) = (z.account, z.service, z.zone_id))""",
+    "a gap is of an image that was not there": """
+        select image_id from syncer.image_gaps as g where not exists (
+            select from syncer.image_versions as v
+            where (v.account, v.service, v.zone_id, v.image_id)
+                = (g.account, g.service, g.zone_id, g.image_id)
+              and v.valid_from <= g.gap_from and (v.valid_to is null or v.valid_to >= g.gap_to))
+        union all select a.image_id from syncer.image_gaps as a join syncer.image_gaps as b
+            using (account, service, zone_id, image_id)
+        where a.gap_from < b.gap_from
+          and tstzrange(a.gap_from, a.gap_to) && tstzrange(b.gap_from, b.gap_to)
+        union all select image_id from syncer.image_gaps where gap_from >= gap_to""",
+    "evidence is younger than the change, or older than the state": """
+        select image_id from syncer.image_changes where not_before >= changed_at
+        union all select c.image_id from syncer.image_changes as c
+        join syncer.image_versions as v using (account, service, zone_id, image_id)
+        join syncer.zone_scans as s using (account, service, zone_id)
+        where s.run_id = v.run_id and c.kind in ('changed', 'removed')
+          and v.valid_to = c.changed_at and c.not_before < s.observed_at""",
     "a scan and its changes differ": f"""
         select zone_id from syncer.runs join syncer.zone_scans as s using (run_id, account)
         where runs.status <> 'running' and (s.appeared, s.changed, s.removed, s.returned) <> (
@@ -98,9 +122,11 @@ async def check(db: Any, looks: dict[Any, Look]) -> None:
         await the_feed_rebuilds_the_present(db)
     whole = await db.fetch("select zone_id from syncer.zone_scans where status = any ($1)", WHOLE)
     gone = await db.fetch("select zone_id from syncer.zones where gone_at is not null")
+    rows = await stored(db)
     looks[await db.fetchval("select clock_timestamp()")] = (
-        present(await stored(db), "presence", "present"),
+        present(rows, "presence", "present"),
         {zone for (zone,) in gone},
         {zone for (zone,) in whole},
+        {key for key, row in rows.items() if row["unlisted_since"]},
     )
     await the_past_stays(db, looks)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 from syncer import log
 from syncer.core import page, paging
-from syncer.core.model import TRACKED, Tracked
+from syncer.core.guard import Candidate, Judged
+from syncer.core.line import image
+from syncer.core.model import TRACKED, Looked, Tracked, ZoneRef
+from syncer.core.page import Page
+from syncer.core.paging import Snapshot, Walk
 from syncer.serve.metrics import Metrics
-from syncer.simulator import World
+from syncer.simulator import Simulator, World
 from syncer.zenlayer.sources import SOURCES
 
 FIELDS = {api: column for column, api in SOURCES["vm"].fields.items()}
@@ -49,6 +54,49 @@ def rows(done: Done) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.out.splitlines()]
 
 
+STAMP: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""When a look was, where it does not matter."""
+
+
+def looked(zone: str = "FRA-A", service: str = "vm") -> Looked:
+    """A look at a listed zone."""
+    ref = ZoneRef(service, zone)
+    return Looked(zone=ref, started_at=STAMP, observed_at=STAMP, listed=True)
+
+
+def judged(
+    zone: str,
+    listed: Sequence[str],
+    stored: Sequence[str],
+    *,
+    withheld: Collection[str] = (),
+    **values: Any,
+) -> Judged:
+    """A whole look at a zone that lists these images, where those are stored as present."""
+    walk = Walk(100_000)
+    walk.take(1, Page.of([image(name, tracked()) for name in listed], len(listed)))
+    snapshot = walk.finish(looked(zone))
+    assert isinstance(snapshot, Snapshot)
+    candidates = snapshot.unlisted(stored)
+    missed = tuple(
+        Candidate(image_id=i, image_type="PUBLIC_IMAGE", withheld=i in withheld)
+        for i in candidates.image_ids
+    )
+    before = [i for i in stored if i not in withheld]
+    usual = {
+        "present": len(stored),
+        "listed_before": len(before),
+        "still_listed": len({*before} & {*listed}),
+    }
+    return Judged(candidates=candidates, missed=missed, **(usual | values))
+
+
+def lose_zone(simulator: Simulator, zone: str) -> None:
+    """Let a zone be neither listed nor found."""
+    simulator.add_fault(f"hide_zone,zone={zone}")
+    simulator.add_fault(f"not_found=zone,zone={zone},action=DescribeImages")
+
+
 async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict[str, Any]]:
     """The images of each zone as SQL sees them, in the API's spelling."""
     zones: dict[str, dict[str, Any]] = {}
@@ -75,9 +123,10 @@ async def assert_exact(db: Any, world: World) -> None:
     assert served(world) == await stored(db)
     assert [] == await db.fetch("""
         select zone_id from syncer_store.zones as z where
-        (present, withheld) <> (select count(*) filter (where removed_at is null),
-                                       count(withheld_since)
-                                from syncer_store.images as i where i.zone_key = z.zone_key)""")
+        present <> (select count(*) filter (where removed_at is null)
+                    from syncer_store.images as i where i.zone_key = z.zone_key)
+        union all
+        select image_id from syncer_store.missing""")
     assert [] == await db.fetch("""
         select image_id from syncer.image_versions as v join syncer.images as i
             using (account, service, zone_id, image_id)

@@ -12,7 +12,7 @@ import click
 from syncer import app
 from syncer.cli.common import check_globs, output_option, run, settings, zone_option
 from syncer.cli.output import Row, default_format, each, write
-from syncer.core.hints import approve_command, withheld_command
+from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, Tracked
 from syncer.store.results import Written
 from syncer.sync.crawl import Progress
@@ -111,18 +111,23 @@ def summary(report: Report, *, dry_run: bool) -> str:
             f"{counts.withheld:,} removals are withheld: it is rare that this many are real. See "
             f"them with '{withheld_command()}'; if they are really gone:"
         )
-        lines.extend(
-            "  "
-            + approve_command(
-                account=report.account,
-                service=removal.zone.ref.service,
-                zone=removal.zone.ref.zone_id,
-                max_removals=len(removal.withheld),
-            )
-            for removal in report.removals
-            if removal.withheld
-        )
+        lines.extend(f"  {command}" for command in _approvals(report))
     return "\n".join(lines)
+
+
+def _approvals(report: Report) -> Iterator[str]:
+    """Yield the commands that approve what is withheld: by zone, or what the run withheld."""
+    for written in report.zones:
+        if written.withheld:
+            zone = written.zone.ref
+            yield approve_command(
+                account=report.account,
+                service=zone.service,
+                zone=zone.zone_id,
+                max_removals=len(written.withheld),
+            )
+    if report.run_id is not None and (count := sum(len(r.withheld) for r in report.removals)):
+        yield approve_run_command(run_id=report.run_id, max_removals=count)
 
 
 def _planned(report: Report) -> Iterator[Row]:
@@ -155,23 +160,21 @@ def _planned(report: Report) -> Iterator[Row]:
                 "before": _named(change.before),
                 "after": _named(change.image.tracked),
             }
-    for removal in report.removals:
-        names = {
-            "account": report.account,
-            "service": removal.zone.ref.service,
-            "zone_id": removal.zone.ref.zone_id,
-        }
-        for kind, ids in (("removed", removal.removed), ("withheld", removal.withheld)):
-            for image_id in ids:
-                yield {
-                    **names,
-                    "image_id": image_id,
-                    "kind": kind,
-                    "image_name": None,
-                    "changed_fields": [],
-                    "before": None,
-                    "after": None,
-                }
+    removed = [(one.zone.ref, "removed", one.removed) for one in report.removals]
+    withheld = [(one.zone.ref, "withheld", one.withheld) for one in report.zones]
+    withheld += [(one.zone.ref, "withheld", one.withheld) for one in report.removals]
+    for zone, kind, ids in removed + withheld:
+        names = {"account": report.account, "service": zone.service, "zone_id": zone.zone_id}
+        for image_id in ids:
+            yield {
+                **names,
+                "image_id": image_id,
+                "kind": kind,
+                "image_name": None,
+                "changed_fields": [],
+                "before": None,
+                "after": None,
+            }
 
 
 def _named(tracked: Tracked) -> dict[str, str | None]:

@@ -219,6 +219,9 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
             zone_count=layers.limit("SYNCER_GUARD_ZONE_COUNT", None, _GUARD.zone_count),
             zone_percent=layers.limit("SYNCER_GUARD_ZONE_PERCENT", 100, _GUARD.zone_percent),
             run_percent=layers.limit("SYNCER_GUARD_RUN_PERCENT", 100, _GUARD.run_percent),
+            removal_looks=layers.get(
+                "SYNCER_REMOVAL_LOOKS", parsers.whole(1, 1000), _GUARD.removal_looks
+            ),
         ),
         keep=layers.get("SYNCER_KEEP", parsers.keep, None),
         log_format=layers.get(

@@ -22,8 +22,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     extra_digest: bytes | None
     present: bool
     unlisted: bool
-    """An earlier whole look did not list it (it is withheld or was not confirmed yet)."""
-    withheld: bool
+    """The last whole look did not list it, and it is neither seen again nor removed."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +46,7 @@ class Diff(msgspec.Struct, frozen=True):
     """What to write for one zone.
 
     ``appeared`` were never stored; ``changes`` open a version; ``refreshed`` are written in place
-    (only ``extra`` or a digest differs, or an image that was missed is seen again).
+    (only ``extra`` or a digest differs).
     """
 
     appeared: Block = msgspec.field(default_factory=Block)
@@ -85,7 +84,6 @@ def differing(images: Mapping[str, Image], stored: Mapping[str, Stored]) -> list
         if (known := stored.get(image_id)) is not None
         and (
             not known.present
-            or known.unlisted
             or known.fingerprint != image.fingerprint
             or known.extra_digest != image.extra_digest
         )

@@ -21,6 +21,7 @@
     │   └── StatementRefused
     ├── ConfigError            2: nothing was started
     │   └── ServerTooOld
+    ├── NothingApproved        1
     ├── LockHeld               5
     ├── Superseded             5
     └── Interrupted            3
@@ -158,6 +159,10 @@ class ConfigError(SyncerError):
 
 class ServerTooOld(ConfigError):
     """PostgreSQL is older than the oldest that will do."""
+
+
+class NothingApproved(SyncerError):
+    """What was to be approved is not there, or is more than was allowed."""
 
 
 class LockHeld(SyncerError):

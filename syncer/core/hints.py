@@ -14,6 +14,11 @@ def approve_command(*, account: str, service: str, zone: str, max_removals: int)
     return f"syncer approve {options} {shlex.quote(zone)} --max {max_removals}"
 
 
+def approve_run_command(*, run_id: int, max_removals: int) -> str:
+    """Return the command that approves what a run withheld as a whole."""
+    return f"syncer approve --run {run_id} --max {max_removals}"
+
+
 def place_options(*, account: str, service: str) -> str:
     """Return the options that say whose zone is meant, where several have one of that name."""
     return f"--account {shlex.quote(account)} --service {shlex.quote(service)}"

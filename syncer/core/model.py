@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -72,15 +73,22 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
-    """When and how a zone was looked at. Times are the database's clock, seconds since 1970."""
+    """When and how a zone was looked at. Times are stamps of the run's time line."""
 
     zone: ZoneRef
-    started_at: float
-    observed_at: float
+    started_at: datetime
+    observed_at: datetime
     listed: bool
     """DescribeZones named the zone in this run."""
+    once_more: bool = False
+    """It did not, though it named others: the zone was asked for all the same."""
     pages: int = 0
     rereads: int = 0
+
+    @property
+    def is_listed(self) -> bool | None:
+        """Whether the zone is listed; None where that is not known."""
+        return True if self.listed else False if self.once_more else None
 
 
 class Incomplete(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,7 +99,7 @@ class Candidates:
     ``emptied`` is whether the look listed no image at all.
     """
 
-    __slots__ = ("emptied", "image_ids", "zone")
+    __slots__ = ("controls", "emptied", "image_ids", "zone")
 
     def __init__(
         self, seal: object, zone: ZoneRef, image_ids: tuple[str, ...], *, emptied: bool
@@ -109,6 +109,7 @@ class Candidates:
         self.zone = zone
         self.image_ids = image_ids
         self.emptied = emptied
+        self.controls: tuple[str, ...] = ()
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):

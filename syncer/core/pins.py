@@ -53,6 +53,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     removed_at: datetime | None
     not_before: datetime | None
     withheld_since: datetime | None
+    unlisted_since: datetime | None = None
 
 
 class PinAnswer(msgspec.Struct, kw_only=True, gc=False):
@@ -139,7 +140,7 @@ def _seen(pin: Pin, image: Found, zone: KnownZone, max_age: timedelta | None) ->
         last_complete_at=zone.last_complete_at,
     )
     if image.presence == "unknown":
-        answer.status, answer.reason = "unknown", _gone(zone)
+        answer.status, answer.reason = "unknown", _unknown(image, zone)
     elif max_age is not None and (old := _too_old(zone, max_age)):
         answer.status, answer.reason = "unknown", old
     elif image.presence == "absent":
@@ -201,6 +202,13 @@ def _gone(zone: KnownZone) -> str:
     return f"the zone is gone since {_time(zone.gone_at)}"
 
 
+def _unknown(image: Found, zone: KnownZone) -> str:
+    if zone.gone_at is not None:
+        return _gone(zone)
+    withheld = "; its removal is withheld" if image.withheld_since else ""
+    return f"not listed since {_time(image.unlisted_since)}, not confirmed absent{withheld}"
+
+
 def _too_old(zone: KnownZone, max_age: timedelta) -> str | None:
     if zone.age is None:
         return _UNSEEN
@@ -246,8 +254,8 @@ def summary(answers: Iterable[PinAnswer]) -> str:
     withheld = 0
     for answer in answers:
         counts[answer.status] += 1
-        withheld += answer.status == "present" and answer.withheld_since is not None
+        withheld += answer.status == "unknown" and answer.withheld_since is not None
     parts = [f"{counts[status]:,} {status}" for status in STATUSES]
     if withheld:
-        parts[0] += f" ({withheld:,} of them with a withheld removal)"
+        parts[STATUSES.index("unknown")] += f" ({withheld:,} of them with a withheld removal)"
     return ", ".join(parts)

@@ -22,12 +22,9 @@ from syncer.doctor.finding import (
     ok,
     warning,
 )
-from syncer.store.lock import lock_key
 
 _GONE_LATELY: Final = timedelta(days=7)
 """As long a zone that is gone is worth a warning."""
-_RUN_BEGINNING: Final = timedelta(minutes=1)
-"""As long a session may hold the run lock before its run is recorded."""
 _FAILURES_IN_A_ROW: Final = 3
 """From this many runs on that failed one after another it is more than bad luck."""
 _ZONES_SHOWN: Final = 10
@@ -68,10 +65,10 @@ class _InventoryProbes:
 
     async def lock(self) -> Sequence[Finding]:
         """Read who holds the run lock."""
-        rows = await self._session.rows("run/lock_holders", [lock_key("run", self._account)])
-        holders = [Holder(**row) for row in rows]
+        rows = await self._session.rows("doctor/lock", self._account)
+        holder = Holder(**rows[0]) if rows else None
         seconds = await self._session.value("run/clock")
-        return [judge_lock(holders, self._runs, datetime.fromtimestamp(seconds, UTC))]
+        return [judge_lock(holder, self._runs, datetime.fromtimestamp(seconds, UTC))]
 
     async def zones(self) -> Sequence[Finding]:
         """Read how old what is known of each zone is."""
@@ -109,10 +106,9 @@ class RunSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """A session that holds the run lock; its name is hidden from roles that are not its own."""
+    """The process that a run is at work in; its name is hidden from roles that are not its own."""
 
     pid: int
-    backend_start: datetime | None
     application_name: str | None
     client: str | None
 
@@ -121,29 +117,19 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         return f"{name}backend {self.pid}"
 
 
-def judge_lock(holders: Sequence[Holder], runs: Sequence[RunSeen], now: datetime) -> Finding:
+def judge_lock(holder: Holder | None, runs: Sequence[RunSeen], now: datetime) -> Finding:
     """Judge who holds the run lock of the account; ``runs`` are newest first."""
     running = next((run for run in runs if run.status == "running"), None)
-    if running is None and not holders:
-        return ok("lock", "free: no run is at work")
     if running is None:
-        holder = holders[0]
-        since = holder.backend_start
-        if since is not None and now - since < _RUN_BEGINNING:
-            return ok("lock", f"a run is beginning ({holder})")
-        return warning(
-            "lock",
-            f"held without a run, by {holder}" + (f" since {instant(since)}" if since else ""),
-            f"if it is stuck, end it: select pg_terminate_backend({holder.pid})",
-        )
+        return ok("lock", "free: no run is at work")
     run = f"run {running.run_id}, at work since {instant(running.started_at)}"
-    if not holders:
+    if holder is None:
         return warning(
             "lock",
             f"free, but {run}, has not ended: its process died",
             "nothing: the next run marks it crashed and repairs all",
         )
-    held = f"held by {run} ({holders[0]})"
+    held = f"held by {run} ({holder})"
     overdue = now - running.deadline_at
     if overdue <= timedelta():
         return ok("lock", held)
@@ -151,7 +137,7 @@ def judge_lock(holders: Sequence[Holder], runs: Sequence[RunSeen], now: datetime
         "lock",
         f"{held}: it hangs, its time was up {age(overdue)} ago",
         f"the next syncer sync ends it and takes over; or end it now: "
-        f"select pg_terminate_backend({holders[0].pid})",
+        f"select pg_terminate_backend({holder.pid})",
     )
 
 

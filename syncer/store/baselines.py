@@ -190,4 +190,5 @@ def _found(row: dict[str, Any]) -> Found:
         removed_at=row["removed_at"],
         not_before=row["not_before"],
         withheld_since=row["withheld_since"],
+        unlisted_since=row["unlisted_since"],
     )

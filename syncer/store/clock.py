@@ -1,25 +1,42 @@
-"""The database's clock: every time that is stored is its."""
+"""The database's clock, and the time line of an account, which only goes forward.
+
+A wall clock may step: a machine boots with a wrong one, a failover leads to a host that lags. Were
+stamps taken from it, what was seen later could be stamped as earlier, and an image that is there
+would be answered to be absent. So a run takes one stamp when it begins, later than every stamp of
+its account, and its further stamps are that one and the time that has passed since, by a clock that
+nobody sets and that goes on while a machine sleeps.
+
+Stamps order what was seen, and answer what was there at an instant. How old something is, when a
+run's time is up, and what may be pruned is counted by the clock itself.
+"""
 
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
 
 from syncer.store.connection import Connection, sql
 
 
-class Clock:
-    """The database's clock, read once and carried on by this machine's monotonic clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._offset = seconds - time.monotonic()
-
-    def now(self) -> float:
-        """Return the database's time in seconds since 1970."""
-        return time.monotonic() + self._offset
+def elapsed_microseconds() -> int:
+    """Return a time that only goes forward, also while the machine sleeps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
-async def read_clock(connection: Connection) -> Clock:
-    """Ask the database for the time; half of the round trip counts as the way back."""
-    asked = time.monotonic()
-    seconds: float = await connection.fetchval(sql("run/clock"))
-    return Clock(seconds + (time.monotonic() - asked) / 2)
+class Timeline:
+    """The stamps of one run: the first, ``start``, was taken just now."""
+
+    def __init__(self, start: datetime) -> None:
+        self._start = start
+        self._taken = elapsed_microseconds()
+
+    def now(self) -> datetime:
+        """Return a stamp; a later call never returns an earlier one."""
+        return self._start + timedelta(microseconds=elapsed_microseconds() - self._taken)
+
+
+async def read_timeline(connection: Connection, account: str) -> Timeline:
+    """Return a time line that begins now, for who only reads."""
+    row = await connection.fetchrow(sql("run/newest_stamp"), account)
+    assert row is not None  # noqa: S101  (it asks no table for its row)
+    return Timeline(max(row["clock"], row["newest"] or row["clock"]))

@@ -79,12 +79,12 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """For VACUUM after a prune, which reads whole tables."""
     migrate: float = 60.0
     """For another migrator to end."""
-    lock: float = 30.0
-    """For a lock that a transaction of another session holds: less than ``begin``."""
+    lock: float = 5.0
+    """For a lock that a transaction of another session holds; who hangs that long may be ended."""
+    lock_waits: int = 6
+    """How often that long for an account's row: together less than ``begin``."""
     poll: float = 0.1
-    """Between two attempts to get a lock that another session holds."""
-    lock_attempts: int = 50
-    """How often a run asks for its lock (``poll`` between) while a session that was ended goes."""
+    """Between two looks at who holds a lock."""
     answer: float = 5.0
     """For a session that may be dead to answer, or to be closed."""
     idle_transaction: float = 60.0

@@ -1,25 +1,33 @@
-"""The run lock of an account: taken, taken over, restored.
+"""The account's row: which run is at work, and who may write.
 
-A session advisory lock: it is lost with its connection, be it by the process, the machine, or the
-network between. That does no harm: see the fence, in ``runs``.
+Whoever begins or ends a run locks the row of its account for itself, and every transaction of a run
+locks it shared; so the two keep out of each other's way. Locks of rows need a right that only a
+writer has: advisory locks can be seen and taken by whoever may connect.
+
+A run is at work while its process holds an advisory lock whose key was drawn at random for it;
+both stand in the row. The lock goes with its connection, be it by the process, the machine or the
+network between. Who else holds some key means nothing, and so does what a session calls itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
 import anyio
 import asyncpg
 
-from syncer.core.errors import LockHeld, Superseded
+from syncer.core.errors import LockHeld, Superseded, TransactionFailed
 from syncer.store.connection import Connection, Server, Timing, named_errors, sql
 
+TICK: Final = timedelta(microseconds=1)
+"""What stamps differ by at least."""
 _LOST: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -30,7 +38,7 @@ def lock_key(purpose: str, account: str) -> int:
 
 
 def session_name(run_id: int, account: str) -> str:
-    """Return what the sessions of a run are called in pg_stat_activity, so that all are found."""
+    """Return what the sessions of a run are called in pg_stat_activity, for who looks there."""
     return f"syncer sync run {run_id} of {account}"
 
 
@@ -39,22 +47,129 @@ async def limit_lock_waits(connection: Connection, timing: Timing) -> None:
     await connection.execute(sql("run/lock_timeout"), f"{timing.lock * 1000:.0f}")
 
 
+async def take_key(connection: Connection) -> int:
+    """Take an advisory lock whose key nobody can guess, as long as the session lasts."""
+    while True:
+        key = secrets.randbits(63)
+        if await connection.fetchval(sql("run/key_take"), key):
+            return key
+
+
+async def lock_account(
+    server: Server,
+    connection: Connection,
+    account: str,
+    *,
+    lost: Collection[int] = (),
+    end_hanging: bool = False,
+) -> None:
+    """Lock the account's row for the transaction that is open, alone.
+
+    A session of those ``lost`` (process ids of connections of ours) that is in the way is ended at
+    once; with ``end_hanging`` also any that is in the way all through a wait of ``Timing.lock``.
+    Raises TransactionFailed, which names who is still in the way then, or LockHeld.
+    """
+    await limit_lock_waits(connection, server.timing)
+    await connection.execute(sql("run/account_add"), account)
+    if await _locked(connection, sql("run/account_lock_now"), account):
+        return
+    run_id = await connection.fetchval(sql("run/account_run"), account)
+    async with server.session(name=f"syncer waits for {account}"[:63]) as watcher:
+        wait = _Wait(connection, watcher, server.timing, lost, end_hanging)
+        for _ in range(server.timing.lock_waits):
+            if await wait.once(account):
+                return
+            if run_id != await watcher.fetchval(sql("run/account_run"), account):
+                raise LockHeld(f"another run of account {account!r} began meanwhile")
+    raise TransactionFailed(
+        f"a transaction of account {account!r} at {server.where} does not end: {wait.in_the_way()}"
+    )
+
+
+async def _locked(connection: Connection, statement: str, account: str) -> bool:
+    try:
+        async with connection.transaction():  # a savepoint
+            await connection.execute(statement, account)
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True
+
+
+class _Wait:
+    """Waits for a row; another session sees meanwhile who is in the way, and ends who hangs."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        watcher: asyncpg.Connection[Any],
+        timing: Timing,
+        lost: Collection[int],
+        end_hanging: bool,  # noqa: FBT001
+    ) -> None:
+        self._connection = connection
+        self._watcher = watcher
+        self._timing = timing
+        self._to_end = frozenset(lost)
+        self._end_hanging = end_hanging
+        self._seen: dict[int, asyncpg.Record] = {}
+
+    async def once(self, account: str) -> bool:
+        """Wait up to ``Timing.lock`` for the row; return whether it was got."""
+        if self._end_hanging:
+            self._to_end |= self._seen.keys()
+        self._seen = {}
+        done = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, done)
+            try:
+                locked = await _locked(self._connection, sql("run/account_lock"), account)
+            finally:
+                done.set()
+        return locked
+
+    async def _watch(self, done: anyio.Event) -> None:
+        pid = self._connection.get_server_pid()
+        while not done.is_set():
+            rows = await self._watcher.fetch(sql("run/blockers"), pid)
+            self._seen = {row["pid"]: row for row in rows} or self._seen
+            for blocker in self._seen.keys() & self._to_end:
+                with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+                    await self._watcher.execute(sql("run/blocker_end"), pid, blocker)
+            with anyio.move_on_after(self._timing.poll):
+                await done.wait()
+
+    def in_the_way(self) -> str:
+        """Return who was in the way, and the statements that end them."""
+        return (
+            "; ".join(
+                f"process {pid} of role {row['role']} ({row['application_name']}) is in the way; "
+                f"its role or a superuser may end it: select pg_terminate_backend({pid})"
+                for pid, row in self._seen.items()
+            )
+            or "try again"
+        )
+
+
 class Lock:
-    """The lock and the session that holds it. Use ``session``."""
+    """A run's place in the account's row, and the session that holds it. Use ``session``."""
 
     def __init__(self, server: Server, account: str, connection: asyncpg.Connection[Any]) -> None:
         self._server = server
         self._timing = server.timing
         self._account = account
-        self._key = lock_key("run", account)
         self._run_id = 0
         self._one_at_a_time = anyio.Lock()
         self._backend = connection.get_server_pid()
         self.connection = connection
 
-    async def rename(self, run_id: int) -> None:
-        """Say in pg_stat_activity which run this session is of."""
+    async def hold(self, run_id: int) -> None:
+        """Say in the account's row, which is locked, that this session's run is at work."""
         self._run_id = run_id
+        key = await take_key(self.connection)
+        await self.connection.execute(sql("run/account_hold"), self._account, run_id, key)
+
+    async def rename(self) -> None:
+        """Say in pg_stat_activity which run this session is of."""
         await self.connection.execute(sql("run/session_name"), self._name())
 
     def _name(self) -> str:
@@ -62,10 +177,10 @@ class Lock:
         return f"{session_name(self._run_id, self._account)[: 62 - len(who)]} {who}"
 
     async def restore(self, lost: set[int]) -> None:
-        """Make sure that the lock is held, and end the backends whose connections were ``lost``.
+        """Make sure that the run is at work, and end the backends whose connections were ``lost``.
 
         A backend that does not know yet that its client is gone keeps its transaction and its
-        locks. Raises Superseded where another run has the lock, or DatabaseGone.
+        locks. Raises Superseded where another run began, or DatabaseError.
         """
         async with self._one_at_a_time:
             held = await self._answers()
@@ -74,17 +189,19 @@ class Lock:
                 self.connection.terminate()
                 self.connection = await self._server.connect(name=self._name())
                 self._backend = self.connection.get_server_pid()
-            with named_errors(self._server.where, self.connection):
-                for _ in range(self._timing.lock_attempts):
-                    await end_sessions(self.connection, self._run_id, only=lost)
-                    if held or await self.connection.fetchval(sql("run/lock_try"), self._key):
-                        lost.clear()
-                        return
-                    await anyio.sleep(self._timing.poll)
-        raise Superseded(
-            f"the connection and with it the lock was lost, and another run of account "
-            f"{self._account!r} took it"
-        )
+            connection = self.connection
+            with named_errors(self._server.where, connection):
+                async with connection.transaction():
+                    await lock_account(self._server, connection, self._account, lost=lost)
+                    newest = sql("run/is_newest")
+                    if not await connection.fetchval(newest, self._account, self._run_id):
+                        raise Superseded(
+                            f"the connection was lost, and another run of account "
+                            f"{self._account!r} began"
+                        )
+                    if not held:
+                        await self.hold(self._run_id)
+            lost.clear()
 
     async def _answers(self) -> bool:
         """Return whether the session, and with it the lock, is still there."""
@@ -116,47 +233,50 @@ async def session(server: Server, account: str) -> AsyncIterator[Lock]:
         await lock.close()
 
 
-async def end_sessions(
-    connection: asyncpg.Connection[Any], run_id: int, only: Collection[int] | None = None
-) -> None:
-    """End the sessions of a run, all of them or ``only`` those with these process ids."""
-    pids = None if only is None else list(only)
-    await connection.fetch(sql("run/sessions_end"), session_name(run_id, ""), pids)
+async def refuse_beside(connection: Connection, account: str) -> None:
+    """Raise LockHeld where a run of the account is at work, unless its time is up."""
+    newest = await connection.fetchrow(sql("run/newest"), account)
+    if newest is not None and newest["pid"] is not None and not newest["overdue"]:
+        raise LockHeld(_held(account, newest))
 
 
-async def take_over(connection: asyncpg.Connection[Any], account: str, timing: Timing) -> None:
-    """Take the run lock, if need be from a run that is past its deadline. Raises LockHeld.
+async def end_overdue(connection: Connection, account: str) -> None:
+    """End the process of a run whose time is up. What it was about to write is read anew.
 
-    A run without a lock, or past its time, is ended: what it was about to write is read anew.
+    Where this role may not end it, it can write nothing more as soon as a newer run began.
     """
-    keys = [lock_key("run", account), lock_key("fence", account)]
-    for _ in range(timing.lock_attempts):
-        taken = await connection.fetchval(sql("run/lock_try"), keys[0])
-        newest = await connection.fetchrow(sql("run/newest"), account)
-        running = newest is not None and newest["status"] == "running"
-        if taken and not running:
-            return
-        holders = await connection.fetch(sql("run/lock_holders"), keys)
-        if newest is None or not running or not (taken or newest["overdue"]):
-            raise LockHeld(_held(account, newest if running else None, holders))
-        # By name, or by age where it had no time for a name: a newcomer like us who was quicker
-        # may hold the lock by now.
-        await end_sessions(connection, newest["run_id"])
-        if taken:
-            return
-        for holder in holders:
-            if holder["backend_start"] <= newest["started_at"]:
-                await connection.fetchval(sql("run/backend_end"), holder["pid"])
-        await anyio.sleep(timing.poll)
-    raise LockHeld(f"the run that holds the lock of account {account!r} cannot be ended")
+    newest = await connection.fetchrow(sql("run/newest"), account)
+    if newest is not None and newest["pid"] is not None and newest["overdue"]:
+        with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(sql("run/overdue_end"), account, newest["run_id"])
 
 
-def _held(account: str, newest: asyncpg.Record | None, holders: list[asyncpg.Record]) -> str:
-    who = holders[0]["application_name"] if holders else "another session"
-    if newest is None:
-        return f"another run of account {account!r} is beginning ({who}); try again when it ended"
+async def stamp_between_runs(connection: Connection, account: str, timing: Timing) -> datetime:
+    """Lock the account's row in the open transaction; return the stamp of what it writes.
+
+    Raises TransactionFailed where a run, or somebody else, is in the way for too long.
+    """
+    await limit_lock_waits(connection, timing)
+    await connection.execute(sql("run/account_add"), account)
+    try:
+        await connection.execute(sql("run/account_lock"), account)
+    except asyncpg.LockNotAvailableError as error:
+        raise TransactionFailed(
+            f"a transaction of account {account!r} is under way; try again when it ended"
+        ) from error
+    row = await connection.fetchrow(sql("run/newest_stamp"), account)
+    assert row is not None  # noqa: S101  (it asks no table for its row)
+    newest: datetime | None = row["newest"]
+    clock: datetime = row["clock"]
+    return clock if newest is None else max(clock, newest + TICK)
+
+
+def _held(account: str, newest: asyncpg.Record) -> str:
     started: datetime = newest["started_at"]
+    deadline: datetime = newest["deadline_at"]
+    who = newest["application_name"] or f"process {newest['pid']} of role {newest['role']}"
     return (
         f"run {newest['run_id']} of account {account!r} is at work since "
-        f"{started:%Y-%m-%d %H:%M:%SZ} ({who}); this one did nothing"
+        f"{started:%Y-%m-%d %H:%M:%SZ}, until {deadline:%H:%M:%SZ} at most ({who}); "
+        "this one did nothing"
     )

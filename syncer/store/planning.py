@@ -47,10 +47,16 @@ class StoredZone(msgspec.Struct, kw_only=True):
     present: int
     withheld: int
     last_complete_at: datetime | None
+    first_run_id: int | None = None
+    """The run whose look was the first to read anything of it."""
+    asked_when_gone: bool = False
+    """It is gone, and was asked for once more since it is not listed."""
+    listed: bool = True
+    """DescribeZones named it when its answer was last reliable."""
     before: Look | None = None
     """What the last whole look read, where that is what is stored."""
     approved: int | None = None
-    """The most removals that a pending approval allows at the zone's next whole look."""
+    """The removals that a pending approval allows at the zone's next whole look, at most."""
 
     @classmethod
     def unstored(cls, listed: ListedZone) -> StoredZone:
@@ -79,6 +85,9 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Sto
             present=row["present"],
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
+            first_run_id=row["first_run_id"],
+            asked_when_gone=row["asked_when_gone"],
+            listed=row["listed"],
             before=_look_of(row),
             approved=row["approved"],
         )
@@ -89,11 +98,13 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Sto
 class Plan(msgspec.Struct, frozen=True):
     """What a look at a zone changes, or a part of it, and what it was compared with.
 
-    ``unseen`` counts stored images, listed and present, that were not looked into.
+    ``seen_again`` were missed by the last whole look and are seen now. ``unseen`` counts stored
+    images, listed and present, that were not looked into.
     """
 
     stored: Mapping[str, Stored]
     diff: Diff = Diff()
+    seen_again: tuple[str, ...] = ()
     unseen: int = 0
 
 
@@ -144,7 +155,8 @@ async def plan_images(
             if image_id in changed or is_edited(images[image_id], tracked, row["extra"]):
                 columns[image_id] = tracked
     appeared = block.pick([n for n, image_id in enumerate(ids) if image_id not in stored])
-    return Plan(stored, compare(images, stored, columns) + Diff(appeared))
+    again = tuple(image_id for image_id in images if stored[image_id].unlisted)
+    return Plan(stored, compare(images, stored, columns) + Diff(appeared), again)
 
 
 async def stored_images(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
 
 import msgspec
 
 from syncer.core.diff import Diff, Tally
-from syncer.core.guard import Judged
-from syncer.core.model import Failed, Fault, Gone, Image, Incomplete
+from syncer.core.guard import Judged, Rule
+from syncer.core.model import Failed, Fault, Gone, Incomplete
 from syncer.core.paging import Look, Snapshot, Unchanged
 from syncer.store.planning import Plan, StoredZone
 
@@ -19,8 +19,9 @@ Outcome = Snapshot | Incomplete | Failed | Gone
 class Written(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one zone.
 
-    ``judged`` is set after a whole look. ``diff`` is kept for a dry run only: a run must not hold
-    the images of every zone.
+    ``judged`` is set after a whole look, ``rule`` where the guard withholds its new candidates;
+    ``withheld`` are all that are withheld of the zone. ``diff`` is kept for a dry run only: a run
+    must not hold the images of every zone.
     """
 
     zone: StoredZone
@@ -32,6 +33,9 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     tally: Tally = Tally()
     diff: Diff | None = None
     judged: Judged | None = None
+    rule: Rule | None = None
+    withheld: tuple[str, ...] = ()
+    newly_withheld: int = 0
     fault: Fault | None = None
 
 
@@ -42,7 +46,9 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     tally: Tally = Tally()
     removed: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
-    newly_withheld: int = 0
+    rule: Rule | None = None
+    renamed: int = 0
+    """How many of the withheld have a namesake that appeared in the same look."""
     unanswered: int = 0
     zone_gone: bool = False
     fault: Fault | None = None
@@ -60,11 +66,8 @@ class Comparison:
         self.diff = Diff()
         self.tally = Tally()
         self.present = 0
-        self.withheld = 0
-        self.unlisted: dict[str, bool] = {}
-        """Ids stored as present and not listed; whether they are withheld."""
-        self.seen_again = 0
-        """Withheld images that were seen after all."""
+        self.unlisted: set[str] = set()
+        """Ids stored as present and not listed."""
 
     def add(self, plan: Plan) -> None:
         """Add a part."""
@@ -76,21 +79,12 @@ class Comparison:
         )
         self.present += plan.unseen
         for image_id, known in plan.stored.items():
-            self.withheld += known.withheld
             if known.present:
                 self.present += 1
                 if image_id not in self._listed:
-                    self.unlisted[image_id] = known.withheld
-        self.seen_again += seen_again(plan)
+                    self.unlisted.add(image_id)
         if self._dry:
             self.diff += plan.diff
-
-
-def seen_again(plan: Plan) -> int:
-    """Return how many withheld images were seen after all."""
-    diff = plan.diff
-    seen: Iterable[Image] = (*(change.image for change in diff.changes), *diff.refreshed)
-    return sum(plan.stored[image.image_id].withheld for image in seen)
 
 
 def unread(zone: StoredZone, outcome: Failed | Gone) -> Written:
@@ -104,40 +98,30 @@ def unread(zone: StoredZone, outcome: Failed | Gone) -> Written:
     )
 
 
-def written(
-    zone: StoredZone,
-    outcome: Snapshot | Incomplete,
-    compared: Comparison,
-    approved: int | None,
-) -> Written:
-    """Return what becomes of a zone that was read, by what is stored of it."""
-    looked, tally = outcome.looked, compared.tally
-    if isinstance(outcome, Incomplete):
-        return Written(
-            zone=zone,
-            status="incomplete",
-            images=len(outcome.images),
-            pages=looked.pages,
-            rereads=looked.rereads,
-            rejected=outcome.rejected,
-            tally=tally,
-            fault=outcome.fault,
-        )
-    candidates = outcome.unlisted(compared.unlisted)
-    still = frozenset(i for i in candidates.image_ids if compared.unlisted[i])
+def read_in_part(zone: StoredZone, outcome: Incomplete, tally: Tally) -> Written:
+    """Return what becomes of a zone that was not read whole."""
+    return Written(
+        zone=zone,
+        status="incomplete",
+        images=len(outcome.images),
+        pages=outcome.looked.pages,
+        rereads=outcome.looked.rereads,
+        rejected=outcome.rejected,
+        tally=tally,
+        fault=outcome.fault,
+    )
+
+
+def read_whole(zone: StoredZone, outcome: Snapshot, tally: Tally, judged: Judged) -> Written:
+    """Return what becomes of a zone that was read whole, before the guard speaks."""
     return Written(
         zone=zone,
         status="changed" if tally != Tally() else "unchanged",
         images=len(outcome.offered),
-        pages=looked.pages,
-        rereads=looked.rereads,
+        pages=outcome.looked.pages,
+        rereads=outcome.looked.rereads,
         tally=tally,
-        judged=Judged(
-            candidates=candidates,
-            present=compared.present,
-            withheld=still,
-            approved=approved,
-        ),
+        judged=judged,
     )
 
 
@@ -150,7 +134,7 @@ def unchanged(zone: StoredZone, outcome: Unchanged) -> Written:
         images=outcome.images,
         pages=looked.pages,
         rereads=looked.rereads,
-        judged=Judged(candidates=outcome.unlisted(), present=outcome.images, withheld=frozenset()),
+        judged=Judged(candidates=outcome.unlisted(), present=outcome.images),
     )
 
 

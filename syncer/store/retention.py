@@ -22,7 +22,7 @@ import structlog
 
 from syncer.core.errors import ConfigError, LockHeld
 from syncer.store.connection import Server, in_time, sql
-from syncer.store.lock import limit_lock_waits, lock_key
+from syncer.store.lock import limit_lock_waits, stamp_between_runs, take_key
 
 THIN_AFTER: Final = timedelta(days=30)
 """Age from which scans are thinned: until then each is there for those who watch the crawling."""
@@ -114,11 +114,7 @@ class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
         account, before = self.account, msgspec.structs.asdict(self.pruned)
         if not self.dry_run:
             with self._limit():
-                alone = await self.connection.fetchval(
-                    sql("run/lock_try"), lock_key("prune", account)
-                )
-            if not alone:
-                raise LockHeld(f"another prune of account {account!r} is at work; try again later")
+                await self._hold()
         with self._limit():
             bounds = await self.connection.fetchrow(sql("prune/bounds"), account, keep, thin_after)
             assert bounds is not None  # noqa: S101  (an account is known by its runs)
@@ -147,6 +143,16 @@ class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
             seconds=round(time.monotonic() - began, 3),
             **{name: count - before[name] for name, count in after.items()},
         )
+
+    async def _hold(self) -> None:
+        """Be the only prune of the account for as long as the session lasts. Raises LockHeld."""
+        async with self.connection.transaction():
+            await stamp_between_runs(self.connection, self.account, self.server.timing)
+            key = await take_key(self.connection)
+            if await self.connection.fetchval(sql("prune/hold"), self.account, key) is None:
+                raise LockHeld(
+                    f"another prune of account {self.account!r} is at work; try again later"
+                )
 
     async def _sweep(
         self, statement: str, what: object, bound: object, *more: object, after: Cursor = (0,)

@@ -2,32 +2,29 @@
 
 Theory of operation
 -------------------
-Three things keep two runs of an account from writing into each other.
+The account's row (``lock``) keeps two runs of an account from writing into each other.
 
-The lock. A run holds a session advisory lock (``lock``) from its beginning to its end, so that a
-second run of the account is refused at once. It is only a courtesy: it goes with its connection,
-and a process that lost its connection, or was frozen for an hour, does not know that it lost it.
+A run locks it for itself when it begins (``begin``) and when it ends, and every writing transaction
+of a run (``Run.transaction``) locks it shared and then checks that its run is still the newest: in
+this order, in two statements, so that the check sees all that was committed before the lock was
+had. Hence, when a run has begun, no transaction of an older one is under way, and none can commit
+any more: whatever wakes up finds a newer run and raises Superseded. This holds without clocks, and
+whether or not the process of the older run is there.
 
-The fence. So every writing transaction of a run (``Run.transaction``) takes the account's fence,
-a transaction advisory lock, shared, and then checks that no newer run has a row in ``runs``: in
-this order, in two statements, so that the check sees all that was committed before the fence was
-taken. A run inserts its row (``begin``) while it holds the fence exclusively. Hence, when a run
-has begun, no transaction of an older one is under way, and none can commit any more: whatever
-wakes up finds a newer run and raises Superseded. This holds without the lock and without clocks.
-
-The deadline. Each row in ``runs`` says until when its run may be at work. A newcomer that finds
-the lock held by a run past its deadline ends the sessions of that run and takes the lock over; a
-run whose lock is free and whose row says ``running`` crashed, and its row says so from then on.
+Whether it is there, the row says too: a run at work is not disturbed, the newcomer is refused at
+once. Each row in ``runs`` says until when its run may be at work: past its deadline it is ended and
+taken over. A run that is recorded as running and has no process crashed, and its row says so from
+then on.
 
 Two rules more keep what is written complete though connections break.
 
-A transaction whose COMMIT got no answer is done or not done. The next try (``Run.commit``) takes
-the fence exclusively: it waits for the end of the one before, and then sees in ``zone_scans``
-whether that step was recorded. So it is done once, whatever was lost.
+A transaction whose COMMIT got no answer is done or not done. The next try (``Run.commit``) has the
+row for itself: it waits for the end of the one before, and then sees in ``zone_scans`` whether that
+step was recorded. So it is done once, whatever was lost.
 
-Changes get their numbers in the feed at the end of their run (``Run.finish``), under one more lock
-and with the fence held exclusively: what was committed is numbered, and nothing is committed later
-below a number that a reader of the feed has already seen.
+Changes get their numbers in the feed at the end of their run (``Run.finish``), under the lock of
+the feed's one row, always taken after the account's: what was committed is numbered, and nothing is
+committed later below a number that a reader of the feed has already seen.
 """
 
 from __future__ import annotations
@@ -37,7 +34,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -50,30 +46,25 @@ from syncer.core.backoff import Backoff
 from syncer.core.errors import (
     DatabaseError,
     DatabaseGone,
-    LockHeld,
     StatementRefused,
     Superseded,
     TransactionFailed,
 )
 from syncer.core.model import Fault, Learnt
 from syncer.store import lock
-from syncer.store.clock import Clock, read_clock
+from syncer.store.clock import Timeline, read_timeline
 from syncer.store.connection import (
     Connection,
     Server,
-    Timing,
     acquired,
     in_time,
     is_lost,
     named_errors,
     sql,
 )
-from syncer.store.lock import limit_lock_waits, lock_key
 from syncer.store.schema import check_schema
 
 T = TypeVar("T")
-FEED_KEY: Final = int.from_bytes(sha256(b"syncer:feed").digest()[:8], signed=True)
-"""The advisory lock under which changes get their numbers, one run of any account at a time."""
 _RECONNECT: Final = Backoff(first=0.1)
 _log = structlog.get_logger()
 
@@ -99,6 +90,8 @@ class Counts(msgspec.Struct, kw_only=True):
     rereads: int = 0
     calls: int = 0
     retries: int = 0
+    zones_unlisted: int = 0
+    zones_lost: int = 0
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -109,9 +102,9 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Basis(msgspec.Struct, frozen=True):
-    """What a run begins with: the database's clock, and what is known of the API's rate limit."""
+    """What a run begins with: its time line, and what is known of the API's rate limit."""
 
-    clock: Clock
+    timeline: Timeline
     learnt: Learnt | None
 
 
@@ -127,12 +120,16 @@ async def begin(
         connection = held.connection
         with in_time(server.where, server.timing.begin), named_errors(server.where, connection):
             await check_schema(connection, server.where)
-            await lock.take_over(connection, account, server.timing)
-            basis = await _read_basis(connection, account)
+            await lock.refuse_beside(connection, account)
+            await lock.end_overdue(connection, account)
+            learnt = await _learnt(connection, account)
             seconds = run_timeout + 2 * server.timing.grace(run_timeout)
-            run_id = await _insert(connection, account, seconds, selection, server.timing)
-            await held.rename(run_id)
-        yield Run(held, server, account, run_id, run_timeout), basis
+            run_id, timeline = await _insert(server, held, account, seconds, selection)
+            await held.rename()
+        yield (
+            Run(held, server, account, run_id, run_timeout, timeline=timeline),
+            Basis(timeline, learnt),
+        )
 
 
 async def begin_dry_run(server: Server, account: str) -> Basis:
@@ -142,53 +139,55 @@ async def begin_dry_run(server: Server, account: str) -> Basis:
     """
     async with server.session(name="syncer dry run", within=server.timing.begin) as connection:
         await check_schema(connection, server.where)
-        return await _read_basis(connection, account)
+        learnt = await _learnt(connection, account)
+        return Basis(await read_timeline(connection, account), learnt)
 
 
-async def _read_basis(connection: Connection, account: str) -> Basis:
+async def _learnt(connection: Connection, account: str) -> Learnt | None:
     rate = await connection.fetchval(sql("run/rate_limit"), account)
-    learnt = None if rate is None else Learnt(rate=rate)
-    return Basis(await read_clock(connection), learnt)
+    return None if rate is None else Learnt(rate=rate)
 
 
 async def _insert(
-    connection: asyncpg.Connection[Any],
-    account: str,
-    seconds: float,
-    selection: dict[str, Any],
-    timing: Timing,
-) -> int:
+    server: Server, held: lock.Lock, account: str, seconds: float, selection: dict[str, Any]
+) -> tuple[int, Timeline]:
     """Insert the run's row, which may be at work for some ``seconds``; return its number.
 
-    The fence is held exclusively meanwhile: no transaction of an older run can be under way.
+    The account's row is locked meanwhile: no transaction of an older run can be under way.
     """
-    try:
-        async with connection.transaction():
-            await limit_lock_waits(connection, timing)
-            await connection.execute(sql("run/fence_exclusive"), lock_key("fence", account))
-            await connection.execute(sql("run/feed_lock"), FEED_KEY)
-            for row in await connection.fetch(sql("run/end_crashed"), account):
-                _log.warning("run.crashed", run_id=row["run_id"], account=account)
-            run_id: int = await connection.fetchval(
-                sql("run/insert"),
-                account,
-                timedelta(seconds=seconds),
-                __version__,
-                msgspec.json.encode(selection).decode(),
-            )
-    except asyncpg.LockNotAvailableError as error:
-        raise LockHeld(
-            f"a transaction of an older run of account {account!r} is still under way; "
-            "try again when it ended"
-        ) from error
-    return run_id
+    connection = held.connection
+    async with connection.transaction():
+        await lock.lock_account(server, connection, account, end_hanging=True)
+        await lock.refuse_beside(connection, account)
+        ended_at = await lock.stamp_between_runs(connection, account, server.timing)
+        for row in await connection.fetch(sql("run/end_crashed"), account, ended_at):
+            _log.warning("run.crashed", run_id=row["run_id"], account=account)
+        row = await connection.fetchrow(
+            sql("run/insert"),
+            account,
+            ended_at,
+            timedelta(seconds=seconds),
+            __version__,
+            msgspec.json.encode(selection).decode(),
+        )
+        assert row is not None  # noqa: S101  (an insert returns its row)
+        timeline = Timeline(row["started_at"])
+        await held.hold(row["run_id"])
+    return row["run_id"], timeline
 
 
 class Run:
     """A run that holds the lock of its account."""
 
     def __init__(
-        self, held: lock.Lock, server: Server, account: str, run_id: int, run_timeout: float
+        self,
+        held: lock.Lock,
+        server: Server,
+        account: str,
+        run_id: int,
+        run_timeout: float,
+        *,
+        timeline: Timeline,
     ) -> None:
         self._lock = held
         self._server = server
@@ -198,6 +197,7 @@ class Run:
         self._attempts: set[anyio.CancelScope] = set()
         self.account = account
         self.run_id = run_id
+        self.timeline = timeline
         self.last_change = 0
         self.extra_names: dict[str, set[str]] = {}
 
@@ -227,20 +227,19 @@ class Run:
             backend = connection.get_server_pid()
             try:
                 async with connection.transaction():
-                    await self._pass_fence(connection, exclusive=exclusive)
+                    await self._enter(connection, exclusive=exclusive)
                     yield connection
             except BaseException as error:
                 if is_lost(connection) or not isinstance(error, Exception):
                     self._lost.add(backend)
                 raise
 
-    async def _pass_fence(self, connection: Connection, *, exclusive: bool) -> None:
-        key = lock_key("fence", self.account)
+    async def _enter(self, connection: Connection, *, exclusive: bool) -> None:
         if exclusive:
-            await limit_lock_waits(connection, self._timing)
-        fence = "run/fence_exclusive" if exclusive else "run/fence_shared"
-        await connection.execute(sql(fence), key)
-        if not await connection.fetchval(sql("run/fence_check"), self.account, self.run_id):
+            await lock.lock_account(self._server, connection, self.account, lost=self._lost)
+        else:
+            await connection.execute(sql("run/account_share"), self.account)
+        if not await connection.fetchval(sql("run/is_newest"), self.account, self.run_id):
             raise Superseded(
                 f"a newer run of account {self.account!r} began; run {self.run_id} "
                 "writes nothing more"
@@ -333,7 +332,8 @@ class Run:
         ``learnt`` is kept for the next run.
         """
         reason = (fault.code, fault.message) if fault else (None, None)
-        values = (status, *msgspec.structs.astuple(counts), *reason, self.last_change)
+        *numbers, unlisted, lost = msgspec.structs.astuple(counts)
+        values = (status, *numbers, *reason, self.last_change, unlisted, lost)
 
         async def attempt(failures: int) -> None:
             connection = self._lock.connection
@@ -341,9 +341,9 @@ class Run:
                 async with connection.transaction():
                     # Exclusive: a commit of this run that is still under way must be seen before
                     # its changes are numbered, or the feed would skip them.
-                    await self._pass_fence(connection, exclusive=True)
-                    await connection.execute(sql("run/feed_lock"), FEED_KEY)
-                    ended = await connection.fetchval(sql("run/finish"), self.run_id, *values)
+                    await self._enter(connection, exclusive=True)
+                    now = self.timeline.now()
+                    ended = await connection.fetchval(sql("run/finish"), self.run_id, now, *values)
                     if ended is None and not failures:
                         raise Superseded(f"run {self.run_id} was ended by another session")
                     if learnt is not None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Final
 
 import msgspec
 import structlog
 
-from syncer.core.diff import Diff, Tally, new_names
+from syncer.core.diff import Diff, new_names
 from syncer.core.guard import Judged
 from syncer.core.line import NULL, Block
 from syncer.core.model import TRACKED, Fault, ListedZone, Looked
 from syncer.store.connection import Connection, sql
 from syncer.store.planning import StoredZone
+from syncer.store.results import Written
 from syncer.store.runs import Run
 
 COPIED: Final = (
@@ -24,6 +26,8 @@ COPIED: Final = (
     "extra",
     "fingerprint",
     "extra_digest",
+    "valid_from",
+    "first_seen_at",
     "opened_run_id",
     "opened_not_before",
     "opened_ordinal",
@@ -34,7 +38,9 @@ _COPIED_AT_ONCE: Final = 1000
 _log = structlog.get_logger()
 
 
-async def describe_zones(connection: Connection, account: str, zones: Sequence[ListedZone]) -> None:
+async def describe_zones(
+    connection: Connection, account: str, zones: Sequence[ListedZone], at: datetime
+) -> None:
     """Store zones that are new or described anew."""
     await connection.fetch(
         sql("zone/upsert"),
@@ -43,13 +49,16 @@ async def describe_zones(connection: Connection, account: str, zones: Sequence[L
         [zone.ref.zone_id for zone in zones],
         [zone.name for zone in zones],
         [zone.attributes for zone in zones],
+        at,
     )
 
 
-async def write_diff(connection: Connection, run: Run, zone: StoredZone, diff: Diff) -> int:
-    """Write a diff in sets; return the ordinal of its last change."""
+async def write_diff(
+    connection: Connection, run: Run, zone: StoredZone, diff: Diff, at: datetime
+) -> int:
+    """Write a diff in sets, stamped ``at``; return the ordinal of its last change."""
     if diff.appeared:
-        await _copy_appeared(connection, run, zone, diff.appeared)
+        await _copy_appeared(connection, run, zone, diff.appeared, at)
     if diff.changes:
         before = run.reserve_ordinals(len(diff.changes))
         images = [change.image for change in diff.changes]
@@ -58,6 +67,7 @@ async def write_diff(connection: Connection, run: Run, zone: StoredZone, diff: D
             zone.key,
             run.run_id,
             zone.last_complete_at,
+            at,
             [image.image_id for image in images],
             [image.extra for image in images],
             [image.fingerprint for image in images],
@@ -81,13 +91,15 @@ async def write_diff(connection: Connection, run: Run, zone: StoredZone, diff: D
     return run.last_change if diff.appeared or diff.changes else 0
 
 
-async def _copy_appeared(connection: Connection, run: Run, zone: StoredZone, block: Block) -> None:
+async def _copy_appeared(
+    connection: Connection, run: Run, zone: StoredZone, block: Block, at: datetime
+) -> None:
     """Copy images that were never stored."""
     before = run.reserve_ordinals(len(block))
     whole = zone.last_complete_at
-    rows = block.rows(
-        f"{zone.key}", f"{run.run_id}\t{whole.isoformat() if whole else NULL}", before + 1
-    )
+    stamp, not_before = at.isoformat(), whole.isoformat() if whole else NULL
+    opened = f"{stamp}\t{stamp}\t{run.run_id}\t{not_before}"
+    rows = block.rows(f"{zone.key}", opened, before + 1)
 
     async def chunks() -> AsyncIterator[bytes]:
         while chunk := "".join(islice(rows, _COPIED_AT_ONCE)):
@@ -119,15 +131,21 @@ async def record_new_names(connection: Connection, run: Run, service: str, diff:
 async def adjust_counts(
     connection: Connection,
     zone: StoredZone,
+    at: datetime,
     *,
     present: int = 0,
-    withheld: int = 0,
     gone: bool = False,
     back: bool = False,
+    first_run_id: int | None = None,
+    listed: bool | None = None,
 ) -> None:
-    """Add to a zone's counts of images; note that it is gone, or back."""
-    if present or withheld or gone or back:
-        await connection.execute(sql("zone/update"), zone.key, present, withheld, gone, back)
+    """Add to a zone's count of images; note that it is gone, back, looked at first, or listed."""
+    if present or gone or back or first_run_id is not None or listed not in {None, zone.listed}:
+        await connection.execute(
+            sql("zone/update"), zone.key, present, gone, back, at, first_run_id, listed
+        )
+    if back:
+        await connection.execute(sql("zone/retirement_end"), zone.key, at)
 
 
 async def record_scan(
@@ -135,33 +153,32 @@ async def record_scan(
     run: Run,
     zone: StoredZone,
     looked: Looked,
+    at: datetime,
     *,
-    status: str,
-    images: int,
-    tally: Tally,
-    rejected: int,
+    written: Written,
     last_change: int,
-    fault: Fault | None,
 ) -> None:
     """Record what came of reading a zone."""
+    tally = written.tally
     await connection.execute(
         sql("zone/scan_insert"),
         zone.key,
         run.run_id,
         looked.started_at,
         looked.observed_at,
-        status,
+        at,
+        written.status,
         looked.listed,
         looked.pages,
-        images,
+        written.images,
         tally.appeared,
         tally.changed,
         tally.returned,
-        0,
-        rejected,
+        len(written.withheld),
+        written.rejected,
         looked.rereads,
         last_change,
-        *fault_columns(fault),
+        *fault_columns(written.fault),
     )
 
 
@@ -181,19 +198,38 @@ async def record_unchanged(
         }
         for zone, looked, images in seen
     ]
+    moved = [
+        (zone.key, looked.is_listed)
+        for zone, looked, _ in seen
+        if looked.is_listed not in {None, zone.listed}
+    ]
+    if moved:
+        keys, listed = zip(*moved, strict=True)
+        await connection.execute(sql("zone/listed"), list(keys), list(listed))
     await connection.execute(
-        sql("zone/scans_unchanged"), run.run_id, msgspec.json.encode(scans).decode()
+        sql("zone/scans_unchanged"),
+        run.run_id,
+        msgspec.json.encode(scans).decode(),
+        run.timeline.now(),
     )
 
 
 async def decide_approval(
-    connection: Connection, run: Run, zone: StoredZone, judged: Judged
+    connection: Connection, run: Run, zone: StoredZone, judged: Judged, at: datetime
 ) -> None:
-    """Use up the zone's pending approval, and log what became of it."""
-    candidates = len(judged.candidates.image_ids)
-    row = await connection.fetchrow(
-        sql("zone/approval_decide"), zone.key, judged.approval, run.run_id, candidates
-    )
+    """Note what becomes of the zone's pending approval, and log it.
+
+    One that applies is used up when its removals are settled.
+    """
+    if judged.approval == "waits":
+        return
+    candidates = len(judged.missed)
+    if judged.approval == "applied":
+        row = await connection.fetchrow(sql("zone/approval_apply"), zone.key, run.run_id)
+    else:
+        row = await connection.fetchrow(
+            sql("zone/approval_decide"), zone.key, judged.approval, run.run_id, candidates, at
+        )
     _log.warning(
         f"approval.{judged.approval}",
         account=run.account,

@@ -5,7 +5,7 @@ What they write of a zone stands in ``zone``: functions that take a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 import anyio
 import asyncpg
 
+from syncer.core.guard import Judged, Kind, Limits, Verdict
 from syncer.core.model import ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Snapshot, Unchanged
-from syncer.store import planning, results, tables
+from syncer.store import missing, planning, results, tables
+from syncer.store.clock import Timeline
 from syncer.store.connection import Connection, Server, acquired
 from syncer.store.planning import StoredZone
 from syncer.store.results import Written
@@ -39,12 +41,16 @@ class Writer:
         run: Run | None,
         account: str,
         *,
+        timeline: Timeline,
+        guard: Limits,
         full: bool = False,
     ) -> None:
         self._server = server
         self._pool = pool
         self._run = run
         self._account = account
+        self._timeline = timeline
+        self._guard = guard
         self._full = full
         self._zones: dict[ZoneRef, StoredZone] = {}
         # What is stored of a large zone is held in digests while it is compared: one at a time.
@@ -53,6 +59,10 @@ class Writer:
     async def read_zones(self) -> None:
         """Read which zones are known."""
         self._zones = await self._do(partial(planning.known_zones, account=self._account))
+
+    def zone(self, ref: ZoneRef) -> StoredZone:
+        """Return a zone as it is stored."""
+        return self._zones[ref]
 
     async def describe_zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, StoredZone]:
         """Store zones that are new or described anew; return every zone that is known."""
@@ -65,7 +75,8 @@ class Writer:
         ]
 
         async def describe(connection: Connection) -> dict[ZoneRef, StoredZone]:
-            await tables.describe_zones(connection, self._account, changed)
+            now = self._timeline.now()
+            await tables.describe_zones(connection, self._account, changed, now)
             return await planning.known_zones(connection, self._account)
 
         if self._run is not None and changed:
@@ -91,6 +102,26 @@ class Writer:
             )
         return [results.unchanged(self._zones[o.looked.zone], o) for o in outcomes]
 
+    async def lost_kinds(self, judged: Sequence[Judged], kinds: Collection[Kind]) -> set[Kind]:
+        """Return the kinds that have no image left in the zones that were judged."""
+        if not kinds:
+            return set()
+        zones = [self._zones[each.zone] for each in judged]
+        return await self._do(
+            partial(missing.lost_kinds, run=self._run, zones=zones, kinds=list(kinds))
+        )
+
+    async def record_verdict(self, verdict: Verdict) -> None:
+        """Store what the guard said after the last zone: only then ids are asked for."""
+        if (run := self._run) is None or not (verdict.withheld or any(verdict.passed.values())):
+            return
+
+        async def record(connection: Connection) -> None:
+            now = self._timeline.now()
+            await missing.record_verdict(connection, run, verdict, self._zones, now)
+
+        await run.commit(self._pool, record)
+
     async def commit(
         self, ref: ZoneRef, write: Callable[[Transaction], Awaitable[T]], *, amends: bool = False
     ) -> T:
@@ -98,7 +129,15 @@ class Writer:
         zone = self._zones[ref]
         return await self._do(
             lambda connection: write(
-                Transaction(connection=connection, run=self._run, zone=zone, full=self._full)
+                Transaction(
+                    connection=connection,
+                    run=self._run,
+                    account=self._account,
+                    zone=zone,
+                    guard=self._guard,
+                    at=self._timeline.now(),
+                    full=self._full,
+                )
             ),
             Step(zone.key, amends),
         )

@@ -7,29 +7,36 @@ transaction, so that what is written fits it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import msgspec
 
 from syncer.core.confirm import Answers
+from syncer.core.diff import Tally
+from syncer.core.guard import Judged, Limits, judge_zone
 from syncer.core.line import Block
 from syncer.core.model import Failed, Fault, Gone, Incomplete
 from syncer.core.paging import Candidates, Snapshot
-from syncer.store import planning, results, tables
+from syncer.store import missing, planning, results, tables
 from syncer.store.connection import Connection, sql
 from syncer.store.planning import StoredZone
-from syncer.store.results import Outcome, Removed, Written
+from syncer.store.results import Comparison, Outcome, Removed, Written
 from syncer.store.runs import Run
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction about one zone; without a ``run`` (a dry run) it may only read.
 
-    ``full`` compares all that is stored, whatever its digests say.
+    ``at`` is the stamp of all that it writes. ``full`` compares all that is stored, whatever its
+    digests say.
     """
 
     connection: Connection
     run: Run | None
+    account: str
     zone: StoredZone
+    at: datetime
+    guard: Limits
     full: bool
 
 
@@ -40,33 +47,22 @@ async def record_look(tx: Transaction, outcome: Outcome) -> Written:
         await _record(tx, written, outcome)
         return written
     listed = outcome.offered.ids if isinstance(outcome, Snapshot) else frozenset()
-    compared = results.Comparison(listed, dry=tx.run is None)
+    compared = Comparison(listed, dry=tx.run is None)
     last_change = 0
     async for plan in _plans(tx, outcome):
         compared.add(plan)
         if tx.run is not None:
             last_change = (
-                await tables.write_diff(tx.connection, tx.run, tx.zone, plan.diff) or last_change
+                await tables.write_diff(tx.connection, tx.run, tx.zone, plan.diff, tx.at)
+                or last_change
             )
-    approved = tx.zone.approved
-    if approved is not None and tx.run is not None:
-        approved = await tx.connection.fetchval(sql("zone/approval_pending"), tx.zone.key)
-    written = results.written(tx.zone, outcome, compared, approved)
-    if tx.run is None:
-        return msgspec.structs.replace(written, diff=compared.diff)
-    present = withheld = 0
-    if isinstance(outcome, Snapshot):  # counted what is stored: amends what was edited by hand
-        present = compared.present - tx.zone.present
-        withheld = compared.withheld - tx.zone.withheld
-    await _record(
-        tx,
-        written,
-        outcome,
-        last_change=last_change,
-        present=present,
-        withheld=withheld - compared.seen_again,
-    )
-    return written
+            await missing.seen_again(tx, plan.seen_again, outcome.looked.observed_at)
+    if isinstance(outcome, Incomplete):
+        written = results.read_in_part(tx.zone, outcome, compared.tally)
+        await _record(tx, written, outcome, last_change=last_change)
+    else:
+        written = await _record_whole(tx, outcome, compared, last_change)
+    return written if tx.run is not None else msgspec.structs.replace(written, diff=compared.diff)
 
 
 async def _plans(tx: Transaction, outcome: Snapshot | Incomplete) -> AsyncIterator[planning.Plan]:
@@ -77,6 +73,46 @@ async def _plans(tx: Transaction, outcome: Snapshot | Incomplete) -> AsyncIterat
         yield await planning.plan_images(tx.connection, tx.zone, Block.of(outcome.images.values()))
 
 
+async def _record_whole(
+    tx: Transaction, outcome: Snapshot, compared: Comparison, last_change: int
+) -> Written:
+    """Record a whole look: what it missed, and what the zone's own rules say of that."""
+    candidates = outcome.unlisted(compared.unlisted)
+    judged = await _judged(tx, candidates, compared.present)
+    written = results.read_whole(tx.zone, outcome, compared.tally, judged)
+    rule = judge_zone(judged, tx.guard)
+    if rule == "another_key":  # no latch: the next look with these credentials judges them
+        await missing.note_rule(tx, judged, rule)
+    elif rule is not None:
+        await missing.withhold(tx, rule, [c.image_id for c in judged.fresh])
+    latched = () if judged.is_approved else tuple(c.image_id for c in judged.latched)
+    newly = tuple(c.image_id for c in judged.fresh) if rule not in {None, "another_key"} else ()
+    if withheld := (*latched, *newly):
+        written = msgspec.structs.replace(
+            written, status="guarded", rule=rule, withheld=withheld, newly_withheld=len(newly)
+        )
+    # What is stored was counted: that amends what was edited by hand.
+    off = compared.present - tx.zone.present
+    await _record(tx, written, outcome, last_change=last_change, present=off)
+    return written
+
+
+async def _judged(tx: Transaction, candidates: Candidates, present: int) -> Judged:
+    """Store what a whole look missed; return what the guard has to know of it."""
+    missed = await missing.record_missed(tx, candidates)
+    approved = tx.zone.approved
+    if approved is not None and tx.run is not None:
+        approved = await tx.connection.fetchval(sql("zone/approval_pending"), tx.zone.key)
+    judged = Judged(
+        candidates=candidates,
+        present=present,
+        missed=missed,
+        approved=approved,
+        removal_looks=tx.guard.removal_looks,
+    )
+    return await missing.with_evidence(tx, judged) if judged.fresh else judged
+
+
 async def _record(
     tx: Transaction,
     written: Written,
@@ -84,52 +120,38 @@ async def _record(
     *,
     last_change: int = 0,
     present: int = 0,
-    withheld: int = 0,
 ) -> None:
-    """Record a scan; ``present`` and ``withheld`` are by what the zone's counts are off."""
+    """Record a scan; ``present`` is by what the zone's count is off."""
     if tx.run is None:
         return
     zone, tally = tx.zone, written.tally
+    is_first = zone.first_run_id is None and (
+        isinstance(outcome, Snapshot) or (isinstance(outcome, Incomplete) and tally != Tally())
+    )
     await tables.adjust_counts(
         tx.connection,
         zone,
+        tx.at,
         present=present + tally.appeared + tally.returned,
-        withheld=withheld,
         gone=isinstance(outcome, Gone),
         back=isinstance(outcome, Snapshot) and zone.gone,
+        first_run_id=tx.run.run_id if is_first else None,
+        listed=outcome.looked.is_listed,
     )
     await tables.record_scan(
         tx.connection,
         tx.run,
         zone,
         outcome.looked,
-        status=written.status,
-        images=written.images,
-        tally=tally,
-        rejected=written.rejected,
+        tx.at,
+        written=written,
         last_change=last_change,
-        fault=written.fault,
     )
     if written.judged is not None and written.judged.approval is not None:
-        await tables.decide_approval(tx.connection, tx.run, zone, written.judged)
+        await tables.decide_approval(tx.connection, tx.run, zone, written.judged, tx.at)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
         look = results.look_to_keep(written, outcome)
         await planning.keep_look(tx.connection, zone.key, zone.before, look)
-
-
-async def withhold(tx: Transaction, candidates: Candidates) -> Removed:
-    """Mark candidates that the guard withholds; the zone's scan becomes ``guarded``."""
-    stored = await planning.stored_images(tx.connection, tx.zone, candidates.image_ids)
-    ids = [i for i in candidates.image_ids if i in stored and stored[i].present]
-    newly = sum(not stored[i].withheld for i in ids)
-    result = Removed(zone=tx.zone, withheld=tuple(ids), newly_withheld=newly)
-    if tx.run is not None:
-        await tx.connection.execute(
-            sql("image/unlisted"), tx.zone.key, ids, tx.zone.last_complete_at, "withheld"
-        )
-        await tables.adjust_counts(tx.connection, tx.zone, withheld=newly)
-        await _amend(tx, result, status="guarded")
-    return result
 
 
 async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Removed:
@@ -149,19 +171,11 @@ async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Remo
         fault=fault,
     )
     if (run := tx.run) is not None:
-        await tables.write_diff(connection, run, zone, diff)
-        before = run.reserve_ordinals(len(gone))
-        listed_at = zone.last_complete_at
-        await connection.execute(sql("image/remove"), zone.key, run.run_id, before, gone, listed_at)
-        await connection.execute(
-            sql("image/unlisted"), zone.key, unanswered, listed_at, "unconfirmed"
-        )
-        released = sum(stored[i].withheld for i in (*gone, *unanswered))
+        await tables.write_diff(connection, run, zone, diff, tx.at)
+        await missing.seen_again(tx, plan.seen_again, tx.at)
+        await missing.remove(tx, gone, all_answered=not unanswered)
         await tables.adjust_counts(
-            connection,
-            zone,
-            present=result.tally.returned - len(gone),
-            withheld=-results.seen_again(plan) - released,
+            connection, zone, tx.at, present=result.tally.returned - len(gone)
         )
         await _amend(tx, result, status="changed" if diff.changes or gone else None)
     return result
@@ -171,7 +185,7 @@ async def mark_gone(tx: Transaction, fault: Fault | None) -> Removed:
     """Note that a zone was gone when its candidates were asked for by id: nothing is removed."""
     result = Removed(zone=tx.zone, zone_gone=True)
     if tx.run is not None:
-        await tables.adjust_counts(tx.connection, tx.zone, gone=True)
+        await tables.adjust_counts(tx.connection, tx.zone, tx.at, gone=True)
         await _amend(tx, msgspec.structs.replace(result, fault=fault), status="gone")
     return result
 
@@ -187,7 +201,6 @@ async def _amend(tx: Transaction, result: Removed, *, status: str | None) -> Non
         result.tally.changed,
         len(result.removed),
         result.tally.returned,
-        len(result.withheld),
         tx.run.last_change,
         *tables.fault_columns(result.fault),
     )

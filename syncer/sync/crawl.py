@@ -17,14 +17,14 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from syncer.core.errors import ConfigError
-from syncer.core.guard import Cleared, Judged, judge
+from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
 from syncer.core.hints import approve_command, withheld_command
-from syncer.core.model import WHOLE_ZONE, Fault, Gone, ListedZone, Looked, ZoneRef
-from syncer.core.paging import Candidates, Unchanged
-from syncer.store.clock import Clock
-from syncer.store.results import Written
+from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, Looked, ZoneRef
+from syncer.core.paging import Unchanged
+from syncer.store.clock import Timeline
+from syncer.store.results import Removed, Written
 from syncer.store.writer import Writer
-from syncer.store.zone import mark_gone, settle, withhold
+from syncer.store.zone import mark_gone, settle
 from syncer.sync.confirm import confirm
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
@@ -58,7 +58,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     client: Client
     listings: Listings
     writer: Writer
-    clock: Clock
+    timeline: Timeline
     report: Report
     stop: Stop
     progress: Progress | None = None
@@ -67,10 +67,10 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         """List the zones, read and write them, then remove what is really gone."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_in_time)
-            targets, gone = await self._targets()
+            targets = await self._targets()
             if self.progress:
-                self.progress.planned(len(targets) + len(gone))
-            await self._remove(await self._crawl(targets, gone))
+                self.progress.planned(len(targets))
+            await self._remove(await self._crawl(targets))
             tasks.cancel_scope.cancel()
 
     async def _stop_in_time(self) -> None:
@@ -83,13 +83,13 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             )
         )
 
-    async def _targets(self) -> tuple[list[Target], list[ZoneRef]]:
-        """Return the zones to read, and those that the API no longer lists."""
+    async def _targets(self) -> list[Target]:
+        """Return the zones to read."""
         selection = self.options.selection
         await self.writer.read_zones()
         listings = await self.listings.wait()
         if listings is None:
-            return [], []
+            return []
         unreliable = set[str]()
         listed = [
             ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
@@ -109,20 +109,21 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                 )
         listed = [zone for zone in listed if selection.holds(zone.ref)]
         known = await self.writer.describe_zones(listed)
-        targets, gone = plan({zone.ref for zone in listed}, known, selection, unreliable)
+        targets = plan({zone.ref for zone in listed}, known, selection, unreliable)
         read = {target.ref for target in targets}
         self.report.latched = sum(
             zone.withheld
             for ref, zone in known.items()
             if selection.holds(ref) and zone.gone and ref not in read
         )
-        if selection.zones and not targets and not gone and not unreliable:
+        self.report.known = sum(selection.holds(ref) and not known[ref].gone for ref in known)
+        if selection.zones and not targets and not unreliable:
             raise ConfigError(
                 f"no zone matches {' '.join(selection.zones)}: see the ids with 'syncer zones'"
             )
-        return targets, gone
+        return targets
 
-    async def _crawl(self, targets: Sequence[Target], gone: Sequence[ZoneRef]) -> list[Judged]:
+    async def _crawl(self, targets: Sequence[Target]) -> list[Judged]:
         """Read and write the zones; return what the guard is to judge of each whole look."""
         judged: list[Judged] = []
 
@@ -141,25 +142,17 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             outcomes.close()
             send_same.close()
             async with send:
-                await self._read(targets, gone, send)
+                await self._read(targets, send)
         return judged
 
     async def _read(
-        self,
-        targets: Sequence[Target],
-        gone: Sequence[ZoneRef],
-        outcomes: MemoryObjectSendStream[Outcome],
+        self, targets: Sequence[Target], outcomes: MemoryObjectSendStream[Outcome]
     ) -> None:
-        now = self.clock.now()
-        for ref in gone:
-            looked = Looked(zone=ref, started_at=now, observed_at=now, listed=False)
-            fault = Fault(code="NOT_LISTED", message="DescribeZones no longer lists it")
-            await _send(outcomes, Gone(looked=looked, fault=fault))
         reader = ZoneReader(
             client=self.client,
             page_size=self.options.page_size,
             at_once=self.options.api.max_concurrency,
-            now=self.clock.now,
+            now=self.timeline.now,
             stop=self.stop,
         )
         await reader.read_all(targets, partial(_send, outcomes))
@@ -202,46 +195,65 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                     done(outcome.looked, written)
 
     def _done(self, looked: Looked, written: Written) -> None:
-        self.report.zones.append(written)
+        self.report.add(looked, written)
         failed = written.status in {"failed", "incomplete"}
         (_log.warning if failed else _log.info)(
             "zone.failed" if failed else "zone.written",
             account=self.report.account,
             **zone_fields(written),
-            seconds=round(self.clock.now() - looked.started_at, 3),
+            seconds=round((self.timeline.now() - looked.started_at).total_seconds(), 3),
         )
+        if written.newly_withheld and written.judged is not None:
+            self._warn_of_withheld(
+                looked.zone,
+                rule=written.rule,
+                images=len(written.withheld),
+                renamed=sum(candidate.renamed for candidate in written.judged.missed),
+            )
         if self.progress:
             self.progress.done(written)
 
     async def _remove(self, judged: Sequence[Judged]) -> None:
         """Judge what whole looks did not list; remove what passes and the API does not return."""
-        verdict = judge(judged, self.options.guard)
-        for candidates in verdict.withheld:
-            await self._withhold(candidates)
+        limits = self.options.guard
+        kinds = kinds_in_question(judged, limits)
+        lost = await self.writer.lost_kinds(judged, kinds)
+        verdict = judge_run(judged, limits, lost=lost)
+        with span("removals.judge", POSTGRESQL, remote=True):
+            await self.writer.record_verdict(verdict)
+        missed = {zone.zone: {c.image_id: c for c in zone.missed} for zone in judged}
+        for held in verdict.withheld:
+            zone = self.writer.zone(held.zone)
+            renamed = sum(missed[held.zone][i].renamed for i in held.image_ids)
+            self.report.removals.append(
+                Removed(zone=zone, withheld=held.image_ids, rule=held.rule, renamed=renamed)
+            )
+            self._warn_of_withheld(
+                held.zone, rule=held.rule, images=len(held.image_ids), renamed=renamed
+            )
         for cleared in verdict.cleared:
             await self._settle(cleared)
 
-    async def _withhold(self, candidates: Candidates) -> None:
-        zone, account = candidates.zone, self.report.account
-        with span("removals.withhold", zone_attributes(zone) | POSTGRESQL, remote=True):
-            write = partial(withhold, candidates=candidates)
-            removed = await self.writer.commit(zone, write, amends=True)
-        self.report.removals.append(removed)
-        if removed.newly_withheld:
-            _log.warning(
-                "removals.withheld",
-                account=account,
-                service=zone.service,
-                zone=zone.zone_id,
-                images=len(removed.withheld),
-                advice=f"see '{withheld_command()}'; if really gone: "
-                + approve_command(
-                    account=account,
-                    service=zone.service,
-                    zone=zone.zone_id,
-                    max_removals=len(removed.withheld),
-                ),
-            )
+    def _warn_of_withheld(
+        self, zone: ZoneRef, *, rule: Rule | None, images: int, renamed: int
+    ) -> None:
+        """Warn, once, when a latch closes or more is held by it."""
+        approve = approve_command(
+            account=self.report.account,
+            service=zone.service,
+            zone=zone.zone_id,
+            max_removals=images,
+        )
+        _log.warning(
+            "removals.withheld",
+            account=self.report.account,
+            service=zone.service,
+            zone=zone.zone_id,
+            images=images,
+            rule=rule,
+            **({"republished": f"{renamed} of {images} under new ids"} if renamed else {}),
+            advice=f"see '{withheld_command()}'; if really gone: {approve}",
+        )
 
     async def _settle(self, cleared: Cleared) -> None:
         zone = cleared.zone

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from syncer.core.diff import Tally
 from syncer.core.errors import ApiError
-from syncer.core.model import Fault, ZoneRef
+from syncer.core.model import Fault, Looked, ZoneRef
 from syncer.store.results import Removed, Written
 from syncer.store.runs import Counts
 from syncer.sync.stop import STOPPED
+
+MANY_LOST: Final = 2
+"""As many zones may be lost at once without more ado."""
+MANY_LOST_PERCENT: Final = 25
+"""And as many percent of those known."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -25,6 +30,12 @@ class Report(msgspec.Struct, kw_only=True):
     refused: bool = False
     """The API refused us: the next run would be refused too."""
     zones: list[Written] = msgspec.field(default_factory=list)
+    known: int = 0
+    """Zones that were known before the run and not gone."""
+    unlisted: int = 0
+    """Zones that are not listed and answered with images."""
+    lost: list[ZoneRef] = msgspec.field(default_factory=list)
+    """Zones that were listed before the run, and are gone now or not listed."""
     latched: int = 0
     """Removals that are still withheld in zones that are gone: their latch is closed too."""
     removals: list[Removed] = msgspec.field(default_factory=list)
@@ -39,6 +50,26 @@ class Report(msgspec.Struct, kw_only=True):
             return 3
         return 4 if self.counts.withheld or self.latched else 0
 
+    def add(self, looked: Looked, written: Written) -> None:
+        """Add what became of a zone."""
+        self.zones.append(written)
+        gone, zone = written.status == "gone", written.zone
+        self.unlisted += looked.once_more and not gone and written.status != "failed"
+        if zone.listed and not zone.gone and zone.key and (gone or looked.once_more):
+            self.lost.append(zone.ref)
+
+    @property
+    def lost_many(self) -> Fault | None:
+        """Why the run is not all done though every zone was asked, where many are lost at once."""
+        lost = len(self.lost)
+        if lost <= MANY_LOST or lost * 100 <= MANY_LOST_PERCENT * self.known:
+            return None
+        return Fault(
+            code="ZONES_LOST",
+            message=f"{lost} of {self.known} known zones are gone or no longer listed: check what the "
+            "credentials may see (said once; the next run goes on with the zones that are left)",
+        )
+
     def fail(self, fault: Fault, *, refused: bool = False) -> None:
         """Note that the run was ended by a fault."""
         self.fault = fault
@@ -48,13 +79,15 @@ class Report(msgspec.Struct, kw_only=True):
     def conclude(self, *, calls: int, retries: int, stopped: Fault | None, seconds: float) -> None:
         """Count what was done and set the status; ``stopped`` is why the run was cut short."""
         self.seconds = seconds
-        self.counts = Counts(calls=calls, retries=retries)
+        self.counts = Counts(
+            calls=calls, retries=retries, zones_unlisted=self.unlisted, zones_lost=len(self.lost)
+        )
         statuses = self._count_zones() | self._count_removals()
         for status in statuses.values():
             name = f"zones_{status}"
             setattr(self.counts, name, getattr(self.counts, name) + 1)
         if self.status == "running":
-            self.fault = self.fault or self._first_fault() or stopped
+            self.fault = self.fault or self._first_fault() or stopped or self.lost_many
             self.status = self._status(stopped)
 
     def _count_zones(self) -> dict[ZoneRef, str]:
@@ -76,16 +109,19 @@ class Report(msgspec.Struct, kw_only=True):
     def _count_removals(self) -> dict[ZoneRef, str]:
         """Count what was removed and withheld; return the status of each zone that it changes."""
         counts, statuses = self.counts, dict[ZoneRef, str]()
-        still = {w.zone.ref: len(w.judged.withheld) for w in self.zones if w.judged is not None}
+        for written in self.zones:
+            counts.withheld += len(written.withheld)
+        guarded = {written.zone.ref for written in self.zones if written.withheld}
+        guarded |= {removal.zone.ref for removal in self.removals if removal.withheld}
         for removal in self.removals:
             counts.changed += removal.tally.changed
             counts.returned += removal.tally.returned
             counts.removed += len(removal.removed)
             counts.withheld += len(removal.withheld)
             if removal.zone_gone:
-                self.latched += still.get(removal.zone.ref, 0)
+                self.latched += removal.zone.withheld
                 statuses[removal.zone.ref] = "gone"
-            elif removal.withheld:
+            elif removal.zone.ref in guarded:
                 statuses[removal.zone.ref] = "guarded"
             elif removal.removed or removal.tally != Tally():
                 statuses[removal.zone.ref] = "changed"

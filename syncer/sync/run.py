@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.secrets import redacted
+from syncer.store.clock import Timeline
 from syncer.store.connection import Server
 from syncer.store.lock import session_name
 from syncer.store.runs import Basis, Run, begin, begin_dry_run
@@ -65,14 +66,14 @@ async def run_once(
                 ending = _Ending(client=client, stop=stop, span=run_span, started=started)
                 async with (
                     ending.recorded(report, run, abort_timeout=options.tuning.abort),
-                    _open_writer(options, server, run) as writer,
+                    _open_writer(options, server, run, basis.timeline) as writer,
                 ):
                     crawl = Crawl(
                         options=options,
                         client=client,
                         listings=listings,
                         writer=writer,
-                        clock=basis.clock,
+                        timeline=basis.timeline,
                         report=report,
                         stop=stop,
                         progress=progress,
@@ -112,12 +113,12 @@ async def _begun(
 
 @contextlib.asynccontextmanager
 async def _open_writer(
-    options: RunOptions, server: Server, run: Run | None
+    options: RunOptions, server: Server, run: Run | None, timeline: Timeline
 ) -> AsyncIterator[Writer]:
     account, full = options.account, options.selection.full
     name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
     async with server.pool(size=options.tuning.writers, name=name) as pool:
-        yield Writer(server, pool, run, account, full=full)
+        yield Writer(server, pool, run, account, timeline=timeline, guard=options.guard, full=full)
 
 
 async def _work(crawl: Crawl, server: Server) -> None:

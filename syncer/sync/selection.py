@@ -32,19 +32,28 @@ def plan(
     known: dict[ZoneRef, StoredZone],
     selection: Selection,
     unreliable: set[str],
-) -> tuple[list[Target], list[ZoneRef]]:
-    """Return the zones to read, and the known zones that the API no longer lists.
+) -> list[Target]:
+    """Return the zones to read: those that are listed, and known ones that are not.
 
-    Of a service whose list of zones is ``unreliable`` no zone is gone, and the known ones are read.
+    A known zone that is no longer listed is asked for once more, in every run until it is gone.
+    Of a service whose list of zones is ``unreliable`` no zone is gone for that.
     """
-    targets, gone = [], []
+    targets = []
     for ref in sorted(listed | {ref for ref in known if selection.holds(ref)}):
         zone = known.get(ref)
-        alive = zone is not None and not zone.gone
-        if ref in listed or (ref.service in unreliable and alive):
-            size = zone.present if zone is not None and zone.last_complete_at else None
-            before = zone.before if zone is not None and not selection.full else None
-            targets.append(Target(ref=ref, listed=ref in listed, size=size, before=before))
-        elif alive:
-            gone.append(ref)
-    return targets, gone
+        reliable = ref.service not in unreliable
+        is_gone = zone is not None and zone.gone and (zone.asked_when_gone or not reliable)
+        if ref not in listed and (zone is None or is_gone):
+            continue
+        size = zone.present if zone is not None and zone.last_complete_at else None
+        before = zone.before if zone is not None and not selection.full else None
+        targets.append(
+            Target(
+                ref=ref,
+                listed=ref in listed,
+                once_more=ref not in listed and reliable,
+                size=size,
+                before=before,
+            )
+        )
+    return targets

@@ -8,12 +8,14 @@ while it waits, no further zone is begun, so a slow database slows the crawl.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
 
 import anyio
 import msgspec
 
 from syncer.core.errors import ApiError, Denied, ZoneNotFound
-from syncer.core.model import Failed, Gone, Incomplete, Looked, ZoneRef
+from syncer.core.model import Failed, Fault, Gone, Incomplete, Looked, ZoneRef
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk, ZoneRead
 from syncer.sync.report import fault_of
 from syncer.sync.spool import Spool
@@ -21,15 +23,23 @@ from syncer.sync.stop import Stop
 from syncer.tracing import span, zone_attributes
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES, Source
+from syncer.zenlayer.wire import BLOCKED
 
 Outcome = Snapshot | Unchanged | Incomplete | Failed | Gone
+_NOT_LISTED: Final = Fault(
+    code="NOT_LISTED", message="DescribeZones no longer lists it, and it offers no image"
+)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone to read; ``size`` is how many images it was last known to have (None: unknown)."""
+    """A zone to read; ``size`` is how many images it was last known to have (None: unknown).
+
+    ``once_more`` is whether DescribeZones no longer lists it: it is asked all the same.
+    """
 
     ref: ZoneRef
     listed: bool
+    once_more: bool = False
     size: int | None = None
     before: Look | None = None
     """The last whole look, if what is stored is what it listed."""
@@ -38,13 +48,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     """Reads the zones of one run, ``at_once`` zones, and pages of a zone, at a time.
 
-    ``now`` is the database's clock in seconds since 1970.
+    ``now`` returns the stamps of the run's time line.
     """
 
     client: Client
     page_size: int
     at_once: int
-    now: Callable[[], float]
+    now: Callable[[], datetime]
     stop: Stop
 
     async def read_all(
@@ -69,9 +79,30 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _read_traced(self, target: Target) -> Outcome:
         with span("zone", zone_attributes(target.ref)) as zone_span:
-            outcome = await self.read(target)
+            outcome = await (self._read_once_more if target.once_more else self.read)(target)
             zone_span.set_attributes({"syncer.look": type(outcome).__name__.lower()})
             zone_span.set_fault(outcome.fault if isinstance(outcome, Failed | Incomplete) else None)
+        return outcome
+
+    async def _read_once_more(self, target: Target) -> Outcome:
+        """Read a zone that is no longer listed: without images it is gone.
+
+        That the API refuses it is a failure of this zone and no refusal of ours. Raises Denied
+        where the API blocks this machine.
+        """
+        try:
+            outcome = await self.read(target)
+        except Denied as error:
+            if type(error) is not Denied or error.code == BLOCKED:
+                raise
+            now = self.now()
+            looked = Looked(
+                zone=target.ref, started_at=now, observed_at=now, listed=False, once_more=True
+            )
+            return Failed(looked=looked, fault=fault_of(error))
+        empty = isinstance(outcome, Unchanged) and not outcome.images
+        if empty or (isinstance(outcome, Snapshot) and not outcome.offered):
+            return Gone(looked=outcome.looked, fault=_NOT_LISTED)
         return outcome
 
     async def read(self, target: Target) -> Outcome:
@@ -79,7 +110,11 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         source = SOURCES[target.ref.service]
         started = self.now()
         looked = Looked(
-            zone=target.ref, started_at=started, observed_at=started, listed=target.listed
+            zone=target.ref,
+            started_at=started,
+            observed_at=started,
+            listed=target.listed,
+            once_more=target.once_more,
         )
         reading = ZoneRead(
             min(self.page_size, source.max_page_size),

@@ -35,6 +35,8 @@ from syncer.secrets import redacted
 T = TypeVar("T")
 ALGORITHM: Final = "ZC2-HMAC-SHA256"
 CONTENT_TYPE: Final = "application/json"
+BLOCKED: Final = "REQUEST_BLOCKED"
+"""The code of a refusal by policy (HTTP 451), whatever is asked for."""
 _SIGNED_HEADERS: Final = "content-type;host"
 _OK: Final = 200
 _MAX_MESSAGE: Final = 500
@@ -223,7 +225,7 @@ _RULES: Final = (
     _Rule(
         error=Denied,
         statuses={451},
-        code="REQUEST_BLOCKED",
+        code=BLOCKED,
         text="the API blocked this address by policy (HTTP 451); ask Zenlayer to allow it",
     ),
     _Rule(
@@ -239,7 +241,7 @@ _RULES: Final = (
     ),
     _Rule(
         error=ZoneNotFound,
-        codes={"INVALID_ZONE_NOT_FOUND"},
+        codes={"INVALID_ZONE_NOT_FOUND", "INVALID_REGION_NOT_FOUND"},
         text="the API answered {detail}",
     ),
     _Rule(

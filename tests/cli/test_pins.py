@@ -227,7 +227,7 @@ async def test_accounts_are_kept_apart(syncer: Any, sync: Any, world: World) -> 
 async def test_a_stale_zone_is_unknown_where_an_age_is_asked(
     syncer: Any, sync: Any, world: World, db: Any
 ) -> None:
-    """--max-age beats present, changed and removed; a withheld image is present."""
+    """--max-age beats present, changed and removed; a withheld image is unknown."""
     await sync()
     await syncer("baseline", "save", "b")
     images = sorted(world.images("FRA-A"))
@@ -236,8 +236,10 @@ async def test_a_stale_zone_is_unknown_where_an_age_is_asked(
     world.change_image("HKG-A", min(world.images("HKG-A")), imageVersion="99")
     await sync()
     shown = await syncer("check", "b", "-o", "table", "--zone", "FRA-A")
-    assert 0 == shown.code
-    assert "20 present (15 of them with a withheld removal), 0 changed" in shown.err
+    assert 3 == shown.code
+    assert "5 present, 0 changed" in shown.err
+    assert "15 unknown (15 of them with a withheld removal)" in shown.err
+    assert "not confirmed absent; its removal is withheld" in " ".join(shown.out.split())
     assert 15 == sum(row["withheld_since"] is not None for row in rows(await syncer("check", "b")))
 
     await db.execute("""

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer.core.confirm import BATCH, Answers, Question, Removal
-from syncer.core.guard import Cleared, Judged, Limits, judge
+from syncer.core.guard import Cleared, Limits, judge_run
 from syncer.core.line import image as made
-from syncer.core.model import Image, Looked, ZoneRef
+from syncer.core.model import Image, ZoneRef
 from syncer.core.page import Page
-from syncer.core.paging import Snapshot, Walk
-from tests.support import tracked
+from tests.support import judged, tracked
 
 ZONE = ZoneRef("vm", "HKG-A")
 OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
@@ -29,12 +28,8 @@ def rows(ids: Sequence[str], total: int | None, rejected: int = 0) -> Page:
 
 
 def cleared(ids: Sequence[str]) -> Cleared:
-    walk = Walk(10)
-    walk.take(1, rows([], 0))
-    snapshot = walk.finish(Looked(zone=ZONE, started_at=1.0, observed_at=1.0, listed=True))
-    assert isinstance(snapshot, Snapshot)
-    judged = Judged(candidates=snapshot.unlisted(ids), present=len(ids), withheld=frozenset())
-    [passed] = judge([judged], OFF).cleared
+    look = judged("HKG-A", ["img-listed"], ids, still_listed=1)
+    [passed] = judge_run([look], OFF).cleared
     return passed
 
 

@@ -1,54 +1,64 @@
-"""Which removals may go on, and which are withheld."""
+"""Which removals may go on, and which are withheld, and by which rule."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer.core.guard import Cleared, Judged, Limits, judge
-from syncer.core.line import image as made
-from syncer.core.model import Image, Looked, ZoneRef
-from syncer.core.page import Page
-from syncer.core.paging import Snapshot, Walk
-from tests.support import tracked
+from syncer.core.guard import (
+    Candidate,
+    Cleared,
+    Judged,
+    Limits,
+    judge_run,
+    judge_zone,
+    kinds_in_question,
+)
+from tests.support import judged
 
 DEFAULT = Limits()
 OFF = Limits(zone_count=None, zone_percent=None, run_percent=None)
 
 
-def image(image_id: str) -> Image:
-    return made(image_id, tracked())
-
-
 def zone(
-    gone: int, of: int, *, name: str = "HKG-A", withheld: int = 0, emptied: bool | None = None
+    gone: int,
+    of: int,
+    *,
+    name: str = "HKG-A",
+    withheld: int = 0,
+    emptied: bool | None = None,
+    **values: Any,
 ) -> Judged:
     """Return a zone of ``of`` present images that no longer lists the first ``gone`` of them."""
     stored = [f"{name}-{number:04}" for number in range(of)]
     emptied = gone == of if emptied is None else emptied
     listed = [] if emptied else [*stored[gone:], "new"]
-    walk = Walk(100_000)
-    walk.take(1, Page.of(map(image, listed), len(listed)))
-    snapshot = walk.finish(
-        Looked(zone=ZoneRef("vm", name), started_at=1.0, observed_at=1.0, listed=True)
-    )
-    assert isinstance(snapshot, Snapshot)
-    return Judged(
-        candidates=snapshot.unlisted(stored),
-        present=of,
-        withheld=frozenset(stored[:withheld]),
-    )
+    return judged(name, listed, stored, withheld=stored[:withheld], **values)
 
 
 def cleared_ids(*zones: Judged, limits: Limits = DEFAULT) -> list[str]:
-    return [i for each in judge(zones, limits).cleared for i in each.image_ids]
+    return [i for each in judge_run(zones, limits).cleared for i in each.image_ids]
+
+
+def withheld_ids(*zones: Judged, limits: Limits = DEFAULT) -> set[str]:
+    """All that is withheld: before, by the zones' own rules, by the run's."""
+    ids = {i for each in judge_run(zones, limits).withheld for i in each.image_ids}
+    for each in zones:
+        if not each.is_approved:
+            ids |= {c.image_id for c in each.latched}
+            if judge_zone(each, limits):
+                ids |= {c.image_id for c in each.fresh}
+    return ids
 
 
 def test_cleared_comes_from_the_guard_only() -> None:
     """No other code can let removals pass."""
-    with pytest.raises(TypeError, match=r"guard\.judge"):
-        Cleared(object(), zone(1, 2).candidates)
+    with pytest.raises(TypeError, match=r"guard\.judge_run"):
+        Cleared(object(), zone(1, 2).candidates, (), approved=True)
 
 
 @pytest.mark.parametrize(
@@ -70,48 +80,88 @@ def test_cleared_comes_from_the_guard_only() -> None:
 )
 def test_a_zone_is_withheld_above_both_limits(gone: int, of: int, passes: bool) -> None:
     """More than 10 and more than 25 % of a zone are withheld whole; exactly that much is not."""
-    verdict = judge([zone(gone, of)], Limits(run_percent=None))
-    assert sum(len(each.image_ids) for each in verdict.cleared) == (gone if passes else 0)
-    assert sum(len(each.image_ids) for each in verdict.withheld) == (0 if passes else gone)
+    look = zone(gone, of)
+    assert judge_zone(look, DEFAULT) == (None if passes else "many")
+    assert len(cleared_ids(look)) == (gone if passes else 0)
 
 
+@pytest.mark.parametrize(
+    ("gone", "lately", "of", "passes"),
+    [
+        (10, 0, 40, True),
+        (10, 1, 39, False),  # 11 of 40
+        (1, 9, 31, True),  # 10
+        (1, 10, 30, False),
+        (5, 20, 80, True),  # 25 of 100
+        (6, 20, 80, False),
+        (0, 90, 10, True),
+    ],
+)
+def test_what_was_removed_lately_counts_as_well(
+    gone: int, lately: int, of: int, passes: bool
+) -> None:
+    """A few at a time are judged together: with the candidates, and with the zone's images."""
+    assert judge_zone(zone(gone, of, removed_lately=lately), DEFAULT) == (
+        None if passes else "many"
+    )
+
+
+@pytest.mark.parametrize("limits", [DEFAULT, OFF])
 @pytest.mark.parametrize("of", [1, 3, 500])
-def test_an_emptied_zone_is_withheld_however_small(of: int) -> None:
-    """A zone that had images and lists none keeps them all."""
-    assert cleared_ids(zone(of, of), limits=Limits(run_percent=None)) == []
-    assert cleared_ids(zone(of, of, emptied=False), limits=OFF) != []
+def test_an_emptied_zone_is_withheld_however_small(of: int, limits: Limits) -> None:
+    """A zone that had images and lists none keeps them all, whatever is switched off."""
+    assert judge_zone(zone(of, of), limits) == "emptied"
+    assert cleared_ids(zone(of, of), limits=limits) == []
 
 
-def test_a_run_is_withheld_above_half_of_all_it_scanned() -> None:
-    """6 of 10 in each of 20 zones passes each zone's limit and trips the run's."""
-    zones = [zone(6, 10, name=f"Z{number}") for number in range(20)]
-    assert cleared_ids(zones[0]) != []
-    verdict = judge(zones, DEFAULT)
-    assert verdict.cleared == ()
-    assert sum(len(each.image_ids) for each in verdict.withheld) == 120
+@pytest.mark.parametrize(("of", "rule"), [(2, None), (3, "turned_over"), (10, "turned_over")])
+def test_a_zone_that_was_turned_over_is_withheld(of: int, rule: str | None) -> None:
+    """Another zone's images, or all under new ids: nothing that was listed is listed any more."""
+    assert judge_zone(zone(of, of, emptied=False), DEFAULT) == rule
+    assert judge_zone(zone(of, of, emptied=False), OFF) is None
+    kept = zone(of - 1, of)
+    assert judge_zone(kept, DEFAULT) is None
+
+
+def test_what_was_withheld_before_does_not_hide_that_a_zone_was_turned_over() -> None:
+    """The last look listed four, and this one none of them."""
+    look = zone(4, 8, emptied=False, listed_before=4, still_listed=0)
+    assert judge_zone(look, DEFAULT) == "turned_over"
+
+
+def test_a_zone_read_with_another_key_waits() -> None:
+    """Nothing of it is cleared, nothing latched, and it does not count in the run's."""
+    fresh = zone(6, 10, another_key=True)
+    assert judge_zone(fresh, DEFAULT) == "another_key"
+    verdict = judge_run([fresh, *(zone(0, 10, name=f"K{n}") for n in range(2))], DEFAULT)
+    assert (verdict.cleared, verdict.withheld) == ((), ())
+    assert verdict.passed[fresh.zone] == ()
 
 
 @pytest.mark.parametrize(
     ("each", "zones", "passes"),
     [
-        (5, 20, True),  # exactly 50 %
-        (6, 20, False),
-        (6, 1, True),  # 6 of 10, not more than 10
-        (8, 1, True),
+        (2, 20, True),  # exactly 20 %
+        (3, 20, False),
+        (6, 1, True),  # one zone has rules of its own
+        (5, 2, True),  # 10, not more than 10
         (6, 2, False),  # 12 of 20
     ],
 )
 def test_the_limit_of_a_run(each: int, zones: int, passes: bool) -> None:
-    """A run is withheld above 50 % and above 10, both together."""
-    judged = [zone(each, 10, name=f"Z{number}") for number in range(zones)]
-    assert len(cleared_ids(*judged)) == (each * zones if passes else 0)
+    """A run of two zones or more is withheld above 20 % and above 10, both together."""
+    looks = [zone(each, 10, name=f"Z{number}") for number in range(zones)]
+    assert len(cleared_ids(*looks)) == (each * zones if passes else 0)
+    withheld = judge_run(looks, DEFAULT).withheld
+    assert {held.rule for held in withheld} == (set() if passes else {"run"})
+    assert len(withheld_ids(*looks)) == (0 if passes else each * zones)
 
 
 def test_zones_that_lost_nothing_count_in_the_base_of_a_run() -> None:
     """The images of every zone that was scanned are the base of the run's percentage."""
     losing = [zone(6, 10, name=f"L{number}") for number in range(2)]
     assert cleared_ids(*losing) == []
-    assert len(cleared_ids(*losing, zone(0, 10, name="K"))) == 12
+    assert len(cleared_ids(*losing, zone(0, 40, name="K"))) == 12
 
 
 def test_images_withheld_before_count_neither_above_nor_below() -> None:
@@ -119,16 +169,46 @@ def test_images_withheld_before_count_neither_above_nor_below() -> None:
     latched = zone(600, 1000, name="LATCHED", withheld=600)
     quiet = [zone(1, 10, name=f"Q{number}") for number in range(11)]
     assert len(cleared_ids(latched, *quiet)) == 11
-    # 12 of the 20 images that are not withheld: more than half, although 1020 are stored.
+    # 12 of the 20 images that are not withheld, although 1020 are stored.
     losing = [zone(6, 10, name=f"L{number}") for number in range(2)]
     assert cleared_ids(zone(1000, 1000, name="GONE", withheld=1000), *losing) == []
 
 
+def with_types(look: Judged, *types: str | None) -> Judged:
+    """The candidates in turn of these types."""
+    missed = tuple(
+        msgspec.structs.replace(candidate, image_type=types[number % len(types)])
+        for number, candidate in enumerate(look.missed)
+    )
+    return msgspec.structs.replace(look, missed=missed)
+
+
+@pytest.mark.parametrize("kind", ["CUSTOM_IMAGE", None])
+def test_a_kind_of_which_none_is_left_is_withheld_in_every_zone(kind: str | None) -> None:
+    """A key that may no longer see custom images: those, and no others."""
+    zones = [with_types(zone(6, 100, name=f"Z{n}"), kind, kind, "PUBLIC_IMAGE") for n in range(3)]
+    assert kinds_in_question(zones, DEFAULT) == {("vm", kind)}
+    assert kinds_in_question(zones, OFF) == set()
+    verdict = judge_run(zones, DEFAULT, lost={("vm", kind)})
+    assert {(held.zone.zone_id, held.rule, len(held.image_ids)) for held in verdict.withheld} == {
+        (f"Z{n}", "kind", 4) for n in range(3)
+    }
+    assert len(cleared_ids(*zones)) == 18, "where one is left, nothing is withheld"
+    assert sum(len(each.image_ids) for each in verdict.cleared) == 6
+
+
+def test_a_kind_is_in_question_above_ten() -> None:
+    """Ten custom images may all go on one day."""
+    assert kinds_in_question([with_types(zone(10, 100), "CUSTOM_IMAGE")], DEFAULT) == set()
+    assert kinds_in_question([with_types(zone(11, 100), "CUSTOM_IMAGE")], DEFAULT) != set()
+
+
 def test_a_latched_zone_lets_nothing_pass() -> None:
-    """New candidates of a zone with withheld images join them, however few."""
-    verdict = judge([zone(61, 1000, withheld=60)], DEFAULT)
-    assert verdict.cleared == ()
-    assert len(verdict.withheld[0].image_ids) == 61
+    """New candidates of a zone with withheld images join them, by the rule that holds those."""
+    look = zone(61, 1000, withheld=60)
+    assert judge_zone(look, DEFAULT) == "many"
+    assert cleared_ids(look) == []
+    assert len(withheld_ids(look)) == 61
 
 
 def test_the_latch_holds_even_where_the_guard_was_switched_off() -> None:
@@ -138,9 +218,9 @@ def test_the_latch_holds_even_where_the_guard_was_switched_off() -> None:
 
 def test_one_zone_harms_no_other() -> None:
     """A zone that is withheld leaves the removals of the others alone."""
-    verdict = judge([zone(60, 100, name="A"), zone(1, 400, name="B")], DEFAULT)
-    assert [each.zone.zone_id for each in verdict.cleared] == ["B"]
-    assert [each.zone.zone_id for each in verdict.withheld] == ["A"]
+    looks = [zone(60, 100, name="A"), zone(1, 400, name="B")]
+    assert [each.zone.zone_id for each in judge_run(looks, DEFAULT).cleared] == ["B"]
+    assert len(withheld_ids(*looks)) == 60
 
 
 @pytest.mark.parametrize(
@@ -149,14 +229,14 @@ def test_one_zone_harms_no_other() -> None:
 def test_a_limit_of_nought_withholds_any_removal(limits: Limits) -> None:
     """0 means that any removal waits for a person."""
     assert cleared_ids(zone(1, 1000), limits=limits) == []
-    assert judge([zone(0, 1000)], limits).withheld == ()
+    assert len(withheld_ids(zone(1, 1000), limits=limits)) == 1
+    assert withheld_ids(zone(0, 1000), limits=limits) == set()
 
 
 @pytest.mark.parametrize(
     ("limits", "passes"),
     [
         (OFF, True),
-        (Limits(zone_count=None, zone_percent=None), False),  # the run's is left
         (Limits(run_percent=None), False),  # the zone's is left
         (Limits(zone_count=None, run_percent=None), True),
         (Limits(zone_percent=None, run_percent=None), True),
@@ -166,6 +246,58 @@ def test_a_limit_of_nought_withholds_any_removal(limits: Limits) -> None:
 def test_off_switches_a_limit_off(limits: Limits, passes: bool) -> None:
     """``off`` for the zone's or the run's limit leaves the other one in force."""
     assert (len(cleared_ids(zone(60, 100), limits=limits)) == 60) is passes
+
+
+def test_the_runs_limit_is_left_where_the_zones_is_off() -> None:
+    """Two zones that lose much are judged together."""
+    limits = Limits(zone_count=None, zone_percent=None)
+    assert cleared_ids(zone(60, 100), zone(0, 100, name="B"), limits=limits) == []
+
+
+@pytest.mark.parametrize(
+    ("approved", "looks", "of_looks", "passes", "approval"),
+    [
+        (60, 1, 1, 60, "applied"),
+        (59, 1, 1, 0, "exceeded"),
+        (60, 1, 2, 0, "waits"),
+        (1, 1, 2, 0, "waits"),
+        (60, 2, 2, 60, "applied"),
+    ],
+)
+def test_an_approval_lifts_the_guard_for_all_or_none(
+    approved: int, looks: int, of_looks: int, passes: int, approval: str
+) -> None:
+    """At most so many; candidates that were not missed often enough do not count against it."""
+    look = zone(60, 60, withheld=30, approved=approved, removal_looks=of_looks)
+    missed = tuple(msgspec.structs.replace(c, looks=looks) for c in look.missed)
+    look = msgspec.structs.replace(look, missed=missed)
+    assert look.approval == approval
+    limits = Limits(removal_looks=of_looks)
+    assert len(cleared_ids(look, limits=limits)) == passes
+    assert all(each.approved for each in judge_run([look], limits).cleared)
+
+
+def test_what_a_run_withheld_is_approved_one_by_one() -> None:
+    """Only those images pass; what is withheld beside them stays, and what is new joins it."""
+    look = zone(20, 100, withheld=15)
+    missed = tuple(
+        Candidate(
+            image_id=c.image_id, image_type=None, withheld=c.withheld, rule="run", approved=n < 12
+        )
+        for n, c in enumerate(look.missed)
+    )
+    look = msgspec.structs.replace(look, missed=missed)
+    assert judge_zone(look, DEFAULT) == "run"
+    assert cleared_ids(look) == [c.image_id for c in missed[:12]]
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_candidates_wait_for_as_many_looks_as_are_asked_for(looks: int) -> None:
+    """Judged at the first that misses them, asked for at the last."""
+    look = zone(3, 100, removal_looks=looks)
+    verdict = judge_run([look], Limits(removal_looks=looks))
+    assert len(verdict.passed[look.zone]) == 3
+    assert sum(len(each.image_ids) for each in verdict.cleared) == (3 if looks == 1 else 0)
 
 
 thresholds = st.none() | st.integers(0, 100)
@@ -183,29 +315,26 @@ thresholds = st.none() | st.integers(0, 100)
         max_size=6,
     ),
     st.builds(Limits, zone_count=thresholds, zone_percent=thresholds, run_percent=thresholds),
+    st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_candidate_is_cleared_or_withheld(
-    shapes: list[tuple[int, int, int, bool]], limits: Limits
+    shapes: list[tuple[int, int, int, bool]], limits: Limits, lost: bool
 ) -> None:
     """None is lost, none is in both, and a zone withheld before has nothing cleared."""
     zones = [
-        zone(
-            gone,
-            of,
-            name=f"Z{number}",
-            withheld=withheld if often else 0,
-            emptied=None,
-        )
+        zone(gone, of, name=f"Z{number}", withheld=withheld if often else 0)
         for number, (of, gone, withheld, often) in enumerate(shapes)
     ]
-    verdict = judge(zones, limits)
+    verdict = judge_run(zones, limits, lost=[("vm", "PUBLIC_IMAGE")] if lost else [])
     cleared = [i for each in verdict.cleared for i in each.image_ids]
-    withheld = [i for each in verdict.withheld for i in each.image_ids]
+    passed = [i for ids in verdict.passed.values() for i in ids]
     candidates = [i for each in zones for i in each.candidates.image_ids]
-    assert sorted(cleared + withheld) == sorted(candidates)
-    assert not set(cleared) & set(withheld)
-    latched = {each.candidates.zone for each in zones if each.withheld}
+    withheld = {i for each in verdict.withheld for i in each.image_ids}
+    withheld |= withheld_ids(*zones, limits=limits)
+    assert sorted([*passed, *withheld]) == sorted(candidates)
+    assert sorted(cleared) == sorted(passed), "each was missed often enough"
+    latched = {each.zone for each in zones if each.latched}
     assert not latched & {each.zone for each in verdict.cleared}
     assert all(each.image_ids for each in verdict.cleared)
     assert all(each.image_ids for each in verdict.withheld)

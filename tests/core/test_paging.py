@@ -10,13 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from syncer.core.line import image as made
-from syncer.core.model import Fault, Image, Looked, ZoneRef
+from syncer.core.model import Fault, Image, ZoneRef
 from syncer.core.page import Offered, Page
 from syncer.core.paging import MAX_WALKS, Candidates, Look, Snapshot, Torn, Walk, ZoneRead
-from tests.support import tracked
+from tests.support import looked, tracked
 
 ZONE = ZoneRef("vm", "HKG-A")
-LOOKED = Looked(zone=ZONE, started_at=1.0, observed_at=2.0, listed=True)
+LOOKED = looked("HKG-A")
 Server = Callable[[int, int], Page]
 orders = st.randoms(use_true_random=False)
 

@@ -170,9 +170,10 @@ def test_the_exit_code_is_the_worst_that_was_seen(statuses: list[str]) -> None:
 
 
 def test_the_summary_counts_every_status() -> None:
-    answers = judge(pin(), [found(withheld_since=NOW), ABSENT, found()], [zone()])
+    withheld = found(presence="unknown", withheld_since=NOW, unlisted_since=NOW)
+    answers = judge(pin(), [withheld, ABSENT, found()], [zone()])
     assert (
-        "2 present (1 of them with a withheld removal), 0 changed, 1 removed, 0 unknown"
+        "1 present, 0 changed, 1 removed, 1 unknown (1 of them with a withheld removal)"
         == summary(answers)
     )
 

@@ -17,16 +17,16 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from syncer.core.model import Image, Looked, ZoneRef
+from syncer.core.model import Image
 from syncer.core.page import KnownPage, Page
 from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
 from syncer.sync.spool import Spool
 from syncer.zenlayer.rows import read_rows
 from syncer.zenlayer.shortcuts import read_documented, read_page
 from syncer.zenlayer.sources.vm import VM
-from tests.support import call_large, open_files
+from tests.support import call_large, looked, open_files
 
-LOOKED = Looked(zone=ZoneRef("vm", "HKG-A"), started_at=1.0, observed_at=2.0, listed=True)
+LOOKED = looked("HKG-A")
 NAMES = list(VM.fields.values())
 IDS = [f"img-{number}" for number in range(6)]
 Row = dict[str, Any]

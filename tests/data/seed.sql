@@ -277,13 +277,16 @@ begin
     order by valid_to, zone_key, image_id;
 
     -- The guarded zone withholds the removal of some of its images since its spoilt runs began.
-    update syncer_store.images as i
-    set withheld_since = l.withheld_since, unlisted_after = l.unlisted_after
+    insert into syncer_store.missing (zone_key, image_id, missing_since, since_run_id,
+        last_listed_at, last_run_id, judged_run_id, rule, withheld_since)
+    select zone_key, image_id, withheld_since, run_id, unlisted_after, run_id, run_id, 'many',
+           withheld_since
     from (
-        select i.zone_key, i.image_id, g.withheld_since, g.unlisted_after
+        select i.zone_key, i.image_id, g.withheld_since, g.unlisted_after, g.run_id
         from (
             select z.zone_key, min(s.removed_at) filter (where s.r > run_count - z.spoilt)
                        as withheld_since,
+                   min(s.run_id) filter (where s.r > run_count - z.spoilt) as run_id,
                    max(s.observed_at) filter (where s.r <= run_count - z.spoilt) as unlisted_after
             from seed_zones as z
             join seed_scans as s using (zone_key)
@@ -294,8 +297,7 @@ begin
         where i.removed_at is null
         order by i.image_id
         limit greatest(11, name_count / 3)
-    ) as l
-    where (i.zone_key, i.image_id) = (l.zone_key, l.image_id);
+    ) as l;
 
     insert into syncer_store.zone_scans (zone_key, run_id, started_at, observed_at, finished_at,
         status, listed, pages, images, appeared, changed, removed, returned, withheld, last_change,
@@ -328,21 +330,24 @@ begin
         group by zone_key, run_id
     ) as c using (zone_key, run_id)
     left join (
-        select zone_key, count(withheld_since) as withheld from syncer_store.images
+        select zone_key, count(withheld_since) as withheld from syncer_store.missing
         group by zone_key
     ) as w using (zone_key)
     order by s.run_id, s.zone_key;
 
     update syncer_store.zones as z
-    set present = i.present, withheld = i.withheld, gone_at = case when s.ends = 'gone' then (
+    set present = i.present, first_run_id = f.run_id, gone_at = case when s.ends = 'gone' then (
             select min(observed_at) from seed_scans as l
             where l.zone_key = s.zone_key and l.r > run_count - s.spoilt) end
     from seed_zones as s
     left join (
-        select zone_key, count(*) filter (where removed_at is null) as present,
-               count(withheld_since) as withheld
+        select zone_key, count(*) filter (where removed_at is null) as present
         from syncer_store.images
         group by zone_key) as i using (zone_key)
+    left join (
+        select zone_key, min(run_id) as run_id from seed_scans
+        where status in ('unchanged', 'changed', 'guarded')
+        group by zone_key) as f using (zone_key)
     where z.zone_key = s.zone_key;
 
     insert into syncer_store.runs (run_id, account, started_at, finished_at, deadline_at, status,
@@ -391,10 +396,12 @@ begin
     insert into syncer_store.approvals (zone_key, max_removals, approved_at, approved_by, outcome,
                                         decided_at, run_id, candidates)
     select z.zone_key, 10, r.started_at - interval '5 min', 'alice', 'exceeded',
-           r.started_at + interval '1 min', r.run_id, s.withheld
+           r.started_at + interval '1 min', r.run_id, m.withheld
     from seed_zones as z
     join seed_runs as r on r.account = z.account and r.r = run_count - z.spoilt / 2
-    join syncer_store.zones as s using (zone_key)
+    cross join lateral (
+        select count(withheld_since)::integer as withheld from syncer_store.missing as m
+        where m.zone_key = z.zone_key) as m
     where z.ends = 'guarded';
     -- What was there some days ago in two zones, kept as a baseline.
     with kept as (
@@ -420,4 +427,9 @@ begin
     join seed_runs as r using (account)
     cross join (values ('minDiskSize'), ('nicNetworkType')) as x (name)
     group by z.account, z.service, x.name;
+    insert into syncer_store.accounts (account, run_id)
+    select account, max(run_id) from seed_runs group by account
+    on conflict (account) do update set run_id = excluded.run_id;
+    update syncer_store.feed
+    set last_change_id = (select max(change_base + changes) from syncer_store.runs);
 end $seed$;

@@ -88,7 +88,8 @@ CASES = [
     # The zone is not there: unknown is not removed, and no failure.
     Case(f"not_found=zone,zone={ZONE}", 0, "gone"),
     Case(f"not_found=zone,zone={ZONE},page=2", 0, "gone"),
-    Case(f"hide_zone,zone={ZONE}", 0, "gone"),
+    # Not listed, but it answers: it is read as ever.
+    Case(f"hide_zone,zone={ZONE}", 0, "changed", NONE),
     # Emptied.
     Case(f"empty_listing,zone={ZONE}", 4, "guarded"),
     Case(f"empty_listing=null,zone={ZONE}", 4, "guarded"),

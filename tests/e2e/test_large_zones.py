@@ -77,7 +77,8 @@ async def life(simulator: Simulator, sync: Any, db: Any) -> AsyncIterator[tuple[
     for most in (3, 20):
         await approve(db, account=None, service=None, zone_id=A, max_removals=most, by="test")
         yield await run(f"{most} are approved")
-    yield await run("gone", "hide_zone")
+    yield await run("not listed", "hide_zone")
+    yield await run("gone", "not_found=zone")
     yield await run("back")
     for image_id in ids[1:15]:
         world.restore_image(A, image_id)

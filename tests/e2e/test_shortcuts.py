@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from syncer.core.model import TRACKED, ListedZone, Looked, ZoneRef
+from syncer.core.guard import Limits
+from syncer.core.model import TRACKED, ListedZone, ZoneRef
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk
 from syncer.simulator import Simulator, World
 from syncer.store.approvals import approve
@@ -20,7 +21,7 @@ from syncer.store.runs import begin
 from syncer.store.writer import Writer
 from syncer.zenlayer.rows import read_page
 from syncer.zenlayer.sources import SOURCES
-from tests.support import FIELDS, assert_exact, call_large
+from tests.support import FIELDS, assert_exact, call_large, looked
 
 A, B = "FRA-A", "HKG-A"
 Change = tuple[str, str, str, tuple[str, ...]]
@@ -201,7 +202,8 @@ async def incomplete(case: Case) -> None:
 
 
 async def gone(case: Case) -> None:
-    assert 1 == (await case.faulty("hide_zone")).counts.zones_gone
+    assert 1 == (await case.faulty("hide_zone")).counts.zones_unlisted
+    assert 1 == (await case.faulty("not_found=zone")).counts.zones_gone
 
 
 async def not_found(case: Case) -> None:
@@ -304,7 +306,7 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
         rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
         body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
         walk.take(1, read_page(SOURCES["vm"], body))
-        result = walk.finish(Looked(zone=ref, started_at=1.0, observed_at=2.0, listed=True))
+        result = walk.finish(looked(A))
         assert isinstance(result, Snapshot | Unchanged)
         return result
 
@@ -313,7 +315,7 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
             begin(server, "a", run_timeout=60, selection={}) as (run, _),
             server.pool(size=1, name="test") as pool,
         ):
-            writer = Writer(server, pool, run, "a")
+            writer = Writer(server, pool, run, "a", timeline=run.timeline, guard=Limits())
             await writer.read_zones()
             zone = (await writer.describe_zones(listed))[ref]
             if number == 1:

@@ -9,7 +9,7 @@ import pytest
 
 from syncer.core.model import TRACKED
 from syncer.simulator import Simulator, SimulatorOptions, World
-from tests.support import assert_exact, served, stored
+from tests.support import assert_exact, lose_zone, served, stored
 
 WRITES = """
     select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint
@@ -213,7 +213,9 @@ async def test_unanswered_candidates_are_judged_again(
     report = await sync()
 
     assert (3, 0) == (report.exit_code, report.counts.removed)
-    assert gone in (await stored(db))["FRA-A"]
+    assert "unknown" == await db.fetchval(
+        "select presence from syncer.images where image_id = $1", gone
+    )
     simulator.clear_faults()
     report = await sync()
     assert (0, 1) == (report.exit_code, report.counts.removed)
@@ -259,8 +261,13 @@ async def test_a_zone_that_goes_makes_its_images_unknown(
 ) -> None:
     """Gone from DescribeZones or not found: unknown, not removed, exit 0; it may come back."""
     await sync()
-    for fault in ("hide_zone,zone=FRA-A", "not_found,zone=FRA-A"):
-        number = simulator.add_fault(fault)
+    for faults in (
+        ["hide_zone,zone=FRA-A", "not_found=zone,zone=FRA-A,action=DescribeImages"],
+        ["hide_zone,zone=FRA-A", "empty_listing,zone=FRA-A"],
+        ["not_found,zone=FRA-A"],
+    ):
+        for fault in faults:
+            simulator.add_fault(fault)
         report = await sync()
         assert (0, 1) == (report.exit_code, report.counts.zones_gone)
         assert {("FRA-A", "unknown")} == {
@@ -271,9 +278,94 @@ async def test_a_zone_that_goes_makes_its_images_unknown(
         }
         assert 20 == await db.fetchval("select count(*) from syncer.images where zone_id = 'FRA-A'")
 
-        simulator.remove_fault(number)
+        calls = len(simulator.calls)
+        assert (0, 0) == ((report := await sync()).exit_code, report.counts.zones_gone)
+        asked = {call.zone for call in simulator.calls[calls:]}
+        assert ("FRA-A" in asked) == (len(faults) == 1), "a gone zone is asked where it is listed"
+        simulator.clear_faults()
         assert 0 == (await sync()).exit_code
         await assert_exact(db, world)
+
+
+async def listed(db: Any) -> dict[str, bool]:
+    return {zone: yes for zone, yes in await db.fetch("select zone_id, listed from syncer.zones")}
+
+
+async def test_a_zone_that_is_no_longer_listed_is_asked_for_once_more(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """It answers with images: it is read as any, run after run, and is counted."""
+    await sync()
+    simulator.add_fault("hide_zone,zone=FRA-A")
+    world.remove_image("FRA-A", min(world.images("FRA-A")))
+    first, second = await sync(), await sync()
+    assert [(0, 1, 1, 1), (0, 1, 0, 0)] == [
+        (r.exit_code, r.counts.zones_unlisted, r.counts.zones_lost, r.counts.removed)
+        for r in (first, second)
+    ]
+    await assert_exact(db, world)
+    assert ["FRA-A"] == [zone for zone, yes in (await listed(db)).items() if not yes]
+    simulator.clear_faults()
+    assert 0 == (await sync()).counts.zones_unlisted
+    assert all((await listed(db)).values())
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+async def test_a_zone_that_is_not_listed_and_refuses_fails_alone(
+    status: int, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Its failure, exit 3, in every run; the others are read, and it is not gone."""
+    await sync()
+    simulator.add_fault("hide_zone,zone=FRA-A")
+    simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
+    for _ in range(2):
+        report = await sync()
+        assert (3, 1, 0) == (
+            report.exit_code,
+            report.counts.zones_failed,
+            report.counts.zones_gone,
+        )
+        assert 5 == report.counts.zones_unchanged
+    assert 120 == await db.fetchval("select count(*) from syncer.images where presence = 'present'")
+    simulator.clear_faults()
+    simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
+    assert (1 if status == 401 else 3) == (await sync()).exit_code, "a listed one is another thing"
+
+
+@pytest.mark.parametrize("fault", ["empty_zones", "status=500,action=DescribeZones"])
+async def test_no_zone_goes_where_the_list_of_zones_is_not_reliable(
+    fault: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """DescribeZones fails or names none: known zones are read, exit 3, and stay listed."""
+    await sync()
+    simulator.add_fault(fault)
+    report = await sync()
+    assert (3, 6, 0, 0) == (
+        report.exit_code,
+        report.counts.zones_unchanged,
+        report.counts.zones_unlisted,
+        report.counts.zones_lost,
+    )
+    assert all((await listed(db)).values())
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("how", ["hide_zone", "not_found=zone,action=DescribeImages"])
+@pytest.mark.parametrize(("zones", "exit_code"), [("A", 3), ("A|HKG-A", 0)])
+async def test_many_zones_that_are_lost_at_once_are_no_success(
+    how: str, zones: str, exit_code: int, simulator: Simulator, sync: Any
+) -> None:
+    """More than two and more than a quarter of those known: exit 3, in that run only."""
+    await sync()
+    glob = "FRA-A|HKG-A|MIA-A" if zones == "A" else "FRA-A|HKG-A"
+    simulator.add_fault(f"{how},zone={glob}")
+    report = await sync()
+    assert exit_code == report.exit_code
+    assert len(glob.split("|")) == report.counts.zones_lost
+    if exit_code:
+        assert report.fault.code == "ZONES_LOST"
+        assert report.fault.message.startswith("3 of 6 known zones are gone or no longer listed")
+    assert (0, 0) == ((report := await sync()).exit_code, report.counts.zones_lost)
 
 
 @pytest.mark.parametrize("fault", ["status=503", "status=403", "reset", "garbage"])
@@ -310,7 +402,7 @@ async def test_a_selected_run_touches_nothing_else(
     """--zone scans, changes and marks only what it selects."""
     await sync()
     world.drift(3, appear=6, change=6, remove=6)
-    simulator.add_fault("hide_zone,zone=HKG-A")
+    lose_zone(simulator, "HKG-A")
     before = await stored(db)
 
     report = await sync(zones=("FRA-*",))
@@ -390,7 +482,7 @@ async def test_a_zone_that_goes_before_the_question_by_id_is_gone(
         "select last_status, gone_at is not null, present_images from syncer.zones "
         "where zone_id = 'FRA-A'"
     )
-    assert ("gone", True, 20) == tuple(row)
+    assert ("gone", True, 0) == tuple(row)
     simulator.clear_faults()
     assert 1 == (await sync()).counts.removed
     await assert_exact(db, world)
@@ -404,7 +496,7 @@ async def test_a_latched_zone_that_goes_is_still_exit_4(
     for image_id in sorted(world.images("FRA-A"))[:15]:
         world.remove_image("FRA-A", image_id)
     assert 4 == (await sync()).exit_code
-    simulator.add_fault("hide_zone,zone=FRA-A")
+    lose_zone(simulator, "FRA-A")
     assert [4, 4] == [(await sync()).exit_code, (await sync()).exit_code]
     assert 0 == (await sync(zones=("HKG-A",))).exit_code
 

@@ -55,6 +55,7 @@ async def test_every_statement_fits_the_schema(name: str, db: Any) -> None:
     await db.prepare(sql(name))
 
 
+OF_A_TYPE = "the guard looks whether all images of a type are missing"
 ASKED_BY_NAME = "images are asked for by id or name, and shown under it"
 NAMED = {
     "baseline/images_add": ASKED_BY_NAME,
@@ -65,8 +66,12 @@ NAMED = {
     "read/history": ASKED_BY_NAME,
     "read/images": ASKED_BY_NAME,
     "read/spread": "a row is a name that zones do not offer alike",
+    "image/missed": "an image of the same name may have appeared",
+    "missing.py": OF_A_TYPE,
+    "run/kinds_left": OF_A_TYPE,
+    "zone/missing": OF_A_TYPE,
 }
-"""The statements that name ``image_name`` themselves, and why."""
+"""The statements that name ``image_name`` or ``image_type`` themselves, and why."""
 
 
 def test_the_tracked_columns_stand_in_one_place() -> None:
@@ -77,7 +82,8 @@ def test_the_tracked_columns_stand_in_one_place() -> None:
         name: {column for column in TRACKED if re.search(rf"\b{column}\b", text)}
         for name, text in texts.items()
     }
-    assert {name: {"image_name"} for name in NAMED} == {n: c for n, c in named.items() if c}
+    columns = {n: {"image_type" if why == OF_A_TYPE else "image_name"} for n, why in NAMED.items()}
+    assert columns == {n: c for n, c in named.items() if c}
 
 
 def test_a_statement_is_filled_with_the_tracked_columns() -> None:
@@ -86,8 +92,8 @@ def test_a_statement_is_filled_with_the_tracked_columns() -> None:
     assert "{" not in statement
     assert f"zone_key, image_id, {', '.join(TRACKED)},\n" in statement
     assert f"set {', '.join(f'{name} = t.{name}' for name in TRACKED)}," in statement
-    last = 10 + len(TRACKED)
-    assert ", ".join(f"${number}::text[]" for number in range(11, last + 1)) + ")" in statement
+    last = 11 + len(TRACKED)
+    assert ", ".join(f"${number}::text[]" for number in range(12, last + 1)) + ")" in statement
 
 
 def test_every_statement_says_what_it_is_for() -> None:
@@ -131,7 +137,7 @@ async def test_no_closed_version_reaches_into_the_latest(db: Any, zone_key: int)
     [
         "delete from syncer_store.zones",
         "update syncer_store.zones set zone_key = default",
-        "update syncer_store.zones set withheld = 5",
+        "update syncer_store.zones set present = -1",
         "update syncer_store.images set removed_at = now()",
         "update syncer_store.images set removed_at = '2026-01-01', removed_run_id = 1, "
         "removed_ordinal = 1",

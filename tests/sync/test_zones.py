@@ -15,6 +15,7 @@ from syncer.simulator import Simulator, World
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.zenlayer.client import Client, open_client
+from tests.support import STAMP
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def targets(world: World, **sizes: int | None) -> list[Target]:
 
 def reader(client: Client, *, at_once: int, stop: Stop | None = None) -> ZoneReader:
     return ZoneReader(
-        client=client, page_size=1000, at_once=at_once, now=lambda: 1.0, stop=stop or Stop()
+        client=client, page_size=1000, at_once=at_once, now=lambda: STAMP, stop=stop or Stop()
     )
 
 

@@ -25,13 +25,14 @@ from syncer.core import errors
 from syncer.core.confirm import Question
 from syncer.core.diff import differing, new_names
 from syncer.core.errors import ApiError
-from syncer.core.model import Image, Looked, ZoneRef
+from syncer.core.model import Image
 from syncer.core.normalise import changed_fields, same_json
 from syncer.core.page import Page
 from syncer.core.paging import MAX_PAGES, Snapshot, Torn, ZoneRead
 from syncer.zenlayer import wire
 from syncer.zenlayer.rows import read_page, read_zones
 from syncer.zenlayer.sources import SOURCES, Source
+from tests.support import looked
 from tests.zenlayer.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest
 
 INPUTS = int(os.environ.get("SYNCER_FUZZ_INPUTS") or 20_000)
@@ -39,7 +40,7 @@ FIRST = int(os.environ.get("SYNCER_FUZZ_SEED") or 0)
 SHARD = 50_000
 """The most inputs of one test, so that pytest-xdist can share them out."""
 
-LOOKED = Looked(zone=ZoneRef("vm", "HKG-A"), started_at=1.0, observed_at=2.0, listed=True)
+LOOKED = looked("HKG-A")
 BEGUN = Page.of((), 3000, rejected=1000)
 """A page 1 that plans two more."""
 

@@ -1,4 +1,4 @@
--- Write what opens no version: extra, a digest, or an image that was missed and is seen again.
+-- Write what opens no version: extra, or a digest.
 with incoming as (
     select *
     from unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[])
@@ -11,8 +11,7 @@ with incoming as (
     for update
 )
 update syncer_store.images as i
-set extra = t.extra::jsonb, fingerprint = t.fingerprint, extra_digest = t.extra_digest,
-    unlisted_after = null, withheld_since = null
+set extra = t.extra::jsonb, fingerprint = t.fingerprint, extra_digest = t.extra_digest
 from latest as l
 join incoming as t using (image_id)
 where i.zone_key = $1 and i.image_id = l.image_id

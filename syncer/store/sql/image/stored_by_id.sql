@@ -1,7 +1,6 @@
 -- What is stored of some images of a zone, with their columns.
-select image_id, fingerprint, extra_digest, removed_at is null as present,
-       unlisted_after is not null or withheld_since is not null as unlisted,
-       withheld_since is not null as withheld,
-       {tracked}, extra::text
-from syncer_store.images
-where zone_key = $1 and image_id = any ($2::text[])
+select i.image_id, i.fingerprint, i.extra_digest, i.removed_at is null as present,
+       m.image_id is not null as unlisted, {tracked: i.@}, i.extra::text
+from syncer_store.images as i
+left join syncer_store.missing as m on m.zone_key = i.zone_key and m.image_id = i.image_id
+where i.zone_key = $1 and i.image_id = any ($2::text[])

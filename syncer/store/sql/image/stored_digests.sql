@@ -4,7 +4,8 @@ select string_agg(fingerprint, '') filter (where listed and extra_digest is null
        string_agg(fingerprint || extra_digest, '') filter (where listed) as extended,
        count(*) filter (where present) as present, count(*) as rows
 from (
-    select fingerprint, extra_digest, removed_at is null as present,
-           removed_at is null and unlisted_after is null and withheld_since is null as listed
-    from syncer_store.images
-    where zone_key = $1) as stored
+    select i.fingerprint, i.extra_digest, i.removed_at is null as present,
+           i.removed_at is null and m.image_id is null as listed
+    from syncer_store.images as i
+    left join syncer_store.missing as m on m.zone_key = i.zone_key and m.image_id = i.image_id
+    where i.zone_key = $1) as stored

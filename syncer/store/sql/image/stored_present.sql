@@ -1,6 +1,5 @@
 -- What is stored of the images of a zone that are present.
-select image_id, fingerprint, extra_digest, true as present,
-       unlisted_after is not null or withheld_since is not null as unlisted,
-       withheld_since is not null as withheld
-from syncer_store.images
-where zone_key = $1 and removed_at is null
+select i.image_id, i.fingerprint, i.extra_digest, true as present, m.image_id is not null as unlisted
+from syncer_store.images as i
+left join syncer_store.missing as m on m.zone_key = i.zone_key and m.image_id = i.image_id
+where i.zone_key = $1 and i.removed_at is null

@@ -1,2 +1,2 @@
--- The session lock that keeps a second run of an account out.
+-- A lock for the session, of one who may do a thing alone.
 select pg_try_advisory_lock($1)

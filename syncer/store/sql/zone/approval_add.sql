@@ -1,4 +1,4 @@
--- Record an approval: who, when, and at most how many removals.
-insert into syncer_store.approvals (zone_key, max_removals, approved_by)
-values ($1, $2, $3)
+-- Record an approval: at most how many removals, who and when.
+insert into syncer_store.approvals (zone_key, max_removals, approved_by, approved_at)
+values ($1, $2, $3, $4::timestamptz)
 returning approval_id, approved_at

@@ -1,0 +1,2 @@
+-- The same, where nobody is in the way.
+select account from syncer_store.accounts where account = $1 for update nowait

@@ -1,0 +1,17 @@
+-- Approve the images of a zone that a run's own rules withheld ($2) and that are withheld still.
+with approval as (
+    insert into syncer_store.approvals (
+        zone_key, max_removals, approved_by, approved_at, of_run_id)
+    select $1, count(*), $3, $4::timestamptz, $2
+    from syncer_store.missing
+    where zone_key = $1 and judged_run_id = $2 and rule in ('run', 'kind')
+      and withheld_since is not null and approval_id is null
+    having count(*) > 0
+    returning approval_id
+)
+update syncer_store.missing as m
+set approval_id = a.approval_id
+from approval as a
+where m.zone_key = $1 and m.judged_run_id = $2 and m.rule in ('run', 'kind')
+  and m.withheld_since is not null and m.approval_id is null
+returning m.image_id
