@@ -66,8 +66,8 @@ class Report(msgspec.Struct, kw_only=True):
             return None
         return Fault(
             code="ZONES_LOST",
-            message=f"{lost} of {self.known} known zones are gone or no longer listed: check what the "
-            "credentials may see (said once; the next run goes on with the zones that are left)",
+            message=f"{lost} of {self.known} known zones are gone or no longer listed: check what "
+            "the credentials may see (said once; the next run goes on with what is left)",
         )
 
     def fail(self, fault: Fault, *, refused: bool = False) -> None:
