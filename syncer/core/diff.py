@@ -24,6 +24,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     unlisted: bool
     """An earlier whole look did not list it (it is withheld or was not confirmed yet)."""
     withheld: bool
+    image_type: str | None = None
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

@@ -82,15 +82,21 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Cleared:
-    """Candidates that the guard let pass. Only ``judge`` makes them; see ``confirm``."""
+    """Candidates that the guard let pass. Only ``judge`` makes them; see ``confirm``.
 
-    __slots__ = ("image_ids", "zone")
+    ``controls`` are those of the candidates. ``approved`` is whether a person's approval lets them
+    pass: where the look listed nothing, it stands in for a control.
+    """
 
-    def __init__(self, seal: object, candidates: Candidates) -> None:
+    __slots__ = ("approved", "controls", "image_ids", "zone")
+
+    def __init__(self, seal: object, candidates: Candidates, *, approved: bool) -> None:
         if seal is not _SEAL:
             raise TypeError("Cleared comes from guard.judge only")
         self.zone = candidates.zone
         self.image_ids = candidates.image_ids
+        self.controls = candidates.controls
+        self.approved = approved
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -112,8 +118,9 @@ def judge(zones: Sequence[Judged], limits: Limits) -> Verdict:
     for zone in zones:
         if not zone.candidates.image_ids:
             continue
-        if zone.approval == "applied" or not (run_exceeds or _zone_exceeds(zone, limits)):
-            cleared.append(Cleared(_SEAL, zone.candidates))
+        approved = zone.approval == "applied"
+        if approved or not (run_exceeds or _zone_exceeds(zone, limits)):
+            cleared.append(Cleared(_SEAL, zone.candidates, approved=approved))
         else:
             withheld.append(zone.candidates)
     return Verdict(tuple(cleared), tuple(withheld))

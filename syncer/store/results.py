@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable
 
 import msgspec
@@ -63,6 +64,8 @@ class Comparison:
         self.withheld = 0
         self.unlisted: dict[str, bool] = {}
         """Ids stored as present and not listed; whether they are withheld."""
+        self.unlisted_types = Counter[str | None]()
+        """How many of them are stored with which image type."""
         self.seen_again = 0
         """Withheld images that were seen after all."""
 
@@ -81,6 +84,7 @@ class Comparison:
                 self.present += 1
                 if image_id not in self._listed:
                     self.unlisted[image_id] = known.withheld
+                    self.unlisted_types[known.image_type] += 1
         self.seen_again += seen_again(plan)
         if self._dry:
             self.diff += plan.diff
@@ -109,8 +113,13 @@ def written(
     outcome: Snapshot | Incomplete,
     compared: Comparison,
     approved: int | None,
+    *,
+    run_id: int,
 ) -> Written:
-    """Return what becomes of a zone that was read, by what is stored of it."""
+    """Return what becomes of a zone that was read, by what is stored of it.
+
+    ``run_id`` is 0 of a dry run.
+    """
     looked, tally = outcome.looked, compared.tally
     if isinstance(outcome, Incomplete):
         return Written(
@@ -123,7 +132,8 @@ def written(
             tally=tally,
             fault=outcome.fault,
         )
-    candidates = outcome.unlisted(compared.unlisted)
+    types = [image_type for image_type, _ in compared.unlisted_types.most_common()]
+    candidates = outcome.unlisted(compared.unlisted, run_id=run_id, image_types=types)
     still = frozenset(i for i in candidates.image_ids if compared.unlisted[i])
     return Written(
         zone=zone,

@@ -51,7 +51,8 @@ async def record_look(tx: Transaction, outcome: Outcome) -> Written:
     approved = tx.zone.approved
     if approved is not None and tx.run is not None:
         approved = await tx.connection.fetchval(sql("zone/approval_pending"), tx.zone.key)
-    written = results.written(tx.zone, outcome, compared, approved)
+    run_id = tx.run.run_id if tx.run is not None else 0
+    written = results.written(tx.zone, outcome, compared, approved, run_id=run_id)
     if tx.run is None:
         return msgspec.structs.replace(written, diff=compared.diff)
     present = withheld = 0

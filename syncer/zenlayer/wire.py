@@ -239,7 +239,7 @@ _RULES: Final = (
     ),
     _Rule(
         error=ZoneNotFound,
-        codes={"INVALID_ZONE_NOT_FOUND"},
+        codes={"INVALID_ZONE_NOT_FOUND", "INVALID_REGION_NOT_FOUND"},
         text="the API answered {detail}",
     ),
     _Rule(

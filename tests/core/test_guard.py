@@ -48,7 +48,7 @@ def cleared_ids(*zones: Judged, limits: Limits = DEFAULT) -> list[str]:
 def test_cleared_comes_from_the_guard_only() -> None:
     """No other code can let removals pass."""
     with pytest.raises(TypeError, match=r"guard\.judge"):
-        Cleared(object(), zone(1, 2).candidates)
+        Cleared(object(), zone(1, 2).candidates, approved=True)
 
 
 @pytest.mark.parametrize(
