@@ -387,8 +387,8 @@ class Inquiry:
         else:
             advice = "the next run asks again; if it stays so, ask Zenlayer about these ids"
         message = (
-            f"{named([str(self._zone)])}: whether {len(left)} unlisted images are gone"
-            f" ({named(left)}) has no answer by id that counts: {why.message}; {advice}"
+            f"{named([str(self._zone)])}: what it no longer lists ({named(left)})"
+            f" got no answer by id that counts: {why.message}; {advice}"
         )
         return msgspec.structs.replace(why, message=message)
 

@@ -595,8 +595,12 @@ def test_no_api_that_answers_in_one_way_makes_an_image_go_that_it_returns(
 
 
 @given(
-    *(subsets, subsets, subsets, caps, st.lists(st.sampled_from(NO_FALSE_ERROR), min_size=1)),
-    st.sampled_from([(), LISTED[:1], LISTED]),
+    asked=subsets,
+    there=subsets,
+    hides=subsets,
+    cap=caps,
+    ways=st.lists(st.sampled_from(NO_FALSE_ERROR), min_size=1),
+    hidden_controls=st.sampled_from([(), LISTED[:1], LISTED]),
 )
 @settings(max_examples=150, deadline=None)
 def test_no_api_that_changes_its_ways_makes_an_image_go_that_it_returns(

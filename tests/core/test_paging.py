@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -481,7 +483,7 @@ def offered(kinds: Sequence[tuple[str | None, str | None]], spooled: bool = Fals
         for page in pages:
             held = page.rows
             assert isinstance(held, Rows)
-            page._rows = SpooledRows(held, lambda held=held: held)
+            page._rows = SpooledRows(held, partial(copy.copy, held))
     return Offered(pages)
 
 
