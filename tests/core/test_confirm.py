@@ -314,7 +314,8 @@ def test_an_empty_reply_to_an_id_alone_is_no_answer() -> None:
     """Not found together and nothing alone: neither says that an image is gone."""
     inquiry = Inquiry(cleared(["a", "b"]))
     api = strict(LISTED)
-    inquire(inquiry, lambda ids, *page: rows([], 0) if ids == ("a",) else api(ids, *page))
+    calls = inquire(inquiry, lambda ids, *page: rows([], 0) if ids == ("a",) else api(ids, *page))
+    assert len(calls) == 5  # together, the control, each alone, and that one with the control
     assert removed(inquiry) == {"b"}
     assert inquiry.answers.unanswered == ("a",)
 
@@ -322,13 +323,13 @@ def test_an_empty_reply_to_an_id_alone_is_no_answer() -> None:
 def test_a_control_that_went_is_replaced_and_what_was_asked_is_asked_again() -> None:
     """Listed, then removed before the question: the next control stands in, nothing is lost."""
     first = candidates(["a"]).controls[0]
-    for api in (honest, strict):
+    for api, made_calls in ((honest, 4), (strict, 7)):
         inquiry = Inquiry(cleared(["a", "b", "c"]))
         calls = inquire(inquiry, api({*LISTED, "b"} - {first}))
         assert removed(inquiry) == {"a", "c"}
         assert inquiry.fault() is None
         assert calls[1] == (first,)
-        assert len(calls) <= 2 * 3 + 4
+        assert len(calls) == made_calls
 
 
 def test_one_odd_id_does_not_keep_the_others() -> None:
@@ -407,9 +408,10 @@ def test_many_questions_that_fail_end_it() -> None:
 
 
 def test_a_zone_that_is_not_found_ends_it() -> None:
-    """Nothing more is asked."""
+    """Nothing more is asked, whatever else was refused."""
     inquiry = Inquiry(cleared([f"i{number}" for number in range(300)]))
-    api = failing(error(ZoneNotFound, "INVALID_ZONE_NOT_FOUND"), then=honest(LISTED))
+    gone = error(ZoneNotFound, "INVALID_ZONE_NOT_FOUND")
+    api = failing(error(Refused), gone, then=honest(LISTED))
     assert 4 == len(inquire(inquiry, api))
     assert inquiry.zone_gone is not None
     assert inquiry.zone_gone.code == "INVALID_ZONE_NOT_FOUND"
@@ -446,9 +448,43 @@ def test_an_api_that_is_not_well_is_not_asked_about_an_empty_zone_for_long(
 
 def test_an_approval_is_no_control_where_images_are_listed() -> None:
     """There the API can be tried, and is."""
-    inquiry = Inquiry(cleared(["a"], approved=True))
-    inquire(inquiry, honest([]))
+    for api in (honest([]), strict([])):
+        inquiry = Inquiry(cleared(["a"], approved=True))
+        inquire(inquiry, api)
+        assert removed(inquiry) == set()
+
+
+def test_an_id_that_came_in_two_ways_is_not_absent_in_a_later_reply() -> None:
+    """It was returned, though it is not known as what: it stays as it is."""
+    inquiry = Inquiry(cleared(["a", "b"]))
+    there = honest(LISTED)
+
+    def answer(ids: tuple[str, ...], page: int, size: int) -> Page:
+        if len(ids) < 3:
+            return there(ids, page, size)
+        return Page.of([image("a"), image("a", "other"), image(ids[-1])], 2)
+
+    inquire(inquiry, answer)
+    assert removed(inquiry) == {"b"}
+    assert (inquiry.answers.unanswered, inquiry.answers.returned) == (("a",), {})
+    fault = inquiry.fault()
+    assert fault is not None
+    assert "contradict" in fault.message
+
+
+def test_all_calls_of_a_zone_are_bounded() -> None:
+    """Two pages for each of ever smaller halves: 2 calls a candidate and 10, and no more."""
+    ids = [f"i{number:02}" for number in range(40)]
+    inquiry = Inquiry(cleared(ids))
+
+    def stranger(asked: tuple[str, ...], page: int, _size: int) -> Page:
+        return paged([asked[-1], *["x"][: len(asked) - 1]], page, 1)
+
+    assert len(inquire(inquiry, stranger)) == 2 * 40 + EXTRA_CALLS
     assert removed(inquiry) == set()
+    fault = inquiry.fault()
+    assert fault is not None
+    assert len(inquiry.answers.unanswered) == 40
 
 
 def test_without_control_and_approval_nothing_is_asked() -> None:
