@@ -69,15 +69,20 @@ NAMED = {
 """The statements that name ``image_name`` themselves, and why."""
 
 
+CONTROLS = "the control of the question by id is of the type of what is missing"
+JUDGED = {"image/stored_present": CONTROLS, "results.py": CONTROLS}
+
+
 def test_the_tracked_columns_stand_in_one_place() -> None:
-    """No statement and no module of the store names one, but for the name where it is asked for."""
+    """No statement and no module of the store names one, but for those that have a reason."""
     texts = {name: (SQL / f"{name}.sql").read_text() for name in STATEMENTS}
     texts |= {path.name: path.read_text() for path in SQL.parent.glob("*.py")}
     named = {
         name: {column for column in TRACKED if re.search(rf"\b{column}\b", text)}
         for name, text in texts.items()
     }
-    assert {name: {"image_name"} for name in NAMED} == {n: c for n, c in named.items() if c}
+    allowed = {name: {"image_name"} for name in NAMED} | {name: {"image_type"} for name in JUDGED}
+    assert allowed == {n: c for n, c in named.items() if c}
 
 
 def test_a_statement_is_filled_with_the_tracked_columns() -> None:
