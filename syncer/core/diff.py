@@ -23,6 +23,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     present: bool
     unlisted: bool
     """The last whole look did not list it, and it is neither seen again nor removed."""
+    image_type: str | None = None
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

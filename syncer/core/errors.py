@@ -31,7 +31,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Final
+
+TIMED_OUT: Final = "TIMED_OUT"
+"""The code of a call that got no answer in its time: the dearest of all failures."""
 
 
 class SyncerError(Exception):

@@ -19,6 +19,8 @@ DIGEST_BYTES: Final = 16
 NULL: Final = "\\N"
 _COLUMNS: Final = 1 + len(TRACKED)
 _SIZE: Final = 1 + TRACKED.index("image_size")
+_TYPE: Final = 1 + TRACKED.index("image_type")
+_STATUS: Final = 1 + TRACKED.index("image_status")
 _ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _PLAIN: Final = {escape: char for char, escape in _ESCAPES.items()}
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
@@ -43,6 +45,16 @@ def image_id_of(line: str) -> str:
     """Return the id of a line's image."""
     image_id = line.partition("\t")[0]
     return _unescaped(image_id) if "\\" in image_id else image_id
+
+
+def type_and_status_of(line: str) -> tuple[str | None, str | None]:
+    """Return the image type and the status of a line's image."""
+    values = line.split("\t", max(_TYPE, _STATUS) + 1)
+    image_type, status = values[_TYPE], values[_STATUS]
+    return (
+        None if image_type == NULL else _unescaped(image_type),
+        None if status == NULL else _unescaped(status),
+    )
 
 
 def image_of(line: str) -> Image:

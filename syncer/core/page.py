@@ -8,6 +8,7 @@ temporary file and read again when they are needed (``SpooledRows``).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from hashlib import sha256
@@ -16,7 +17,15 @@ from typing import Final, final
 
 import msgspec
 
-from syncer.core.line import DIGEST_BYTES, Block, digests_of, image_of, line_of
+from syncer.core.line import (
+    DIGEST_BYTES,
+    Block,
+    digests_of,
+    image_id_of,
+    image_of,
+    line_of,
+    type_and_status_of,
+)
 from syncer.core.model import Image
 
 PARSER_VERSION: Final = 2
@@ -25,6 +34,9 @@ PARSER_VERSION: Final = 2
 Total = int | None
 """``totalCount`` as served: None where it is absent, ``INVALID_TOTAL`` where it is no count."""
 INVALID_TOTAL: Final = -1
+
+AVAILABLE: Final = "AVAILABLE"
+"""The status of an image that can be used."""
 
 PART: Final = 10_000
 """About as many images as are compared at a time in a zone that is too large to be held."""
@@ -86,6 +98,11 @@ class SpooledRows:
     def __len__(self) -> int:
         return len(self.ids) + self.rejected
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the rows that can be kept, read again each time."""
+        return self._read().lines
+
     def images(self) -> list[Image]:
         """Return the images of the rows that can be kept."""
         return self._read().images()
@@ -101,7 +118,7 @@ class SpooledRows:
         """Return the images at these places."""
         if not numbers:
             return Block()
-        return Block(self._read().lines, self.digests()).pick(numbers)
+        return Block(self.lines, self.digests()).pick(numbers)
 
 
 @final
@@ -226,6 +243,42 @@ class Offered:
     def images(self) -> dict[str, Image]:
         """Return all images by id."""
         return {image.image_id: image for rows in self._parts for image in rows.images()}
+
+    def pick(
+        self, most: int, *, seed: str, image_types: Sequence[str | None] = ()
+    ) -> tuple[str, ...]:
+        """Return at most ``most`` ids, the best first; the seed chooses among equally good ones.
+
+        Good is to be of a given image type, the earlier the better, and of those to be AVAILABLE.
+        Pages are looked into from a place that the seed names, and only until there are enough of
+        the best: of a large zone it is one page as a rule.
+        """
+        rank = {image_type: place for place, image_type in enumerate(image_types)}
+        best = (0, False)
+        found = defaultdict[tuple[int, bool], list[str]](list)
+        for line in self._lines_from(seed):
+            image_type, status = type_and_status_of(line)
+            known = found[rank.get(image_type, len(rank)), status != AVAILABLE]
+            if len(known) < most:
+                known.append(image_id_of(line))
+            if len(found[best]) == most:
+                break
+        return tuple(chain.from_iterable(found[key] for key in sorted(found)))[:most]
+
+    def _lines_from(self, seed: str) -> Iterator[str]:
+        """Yield all lines, page after page, from a place that the seed names, and round."""
+        sizes = [len(rows.ids) for rows in self._parts]
+        if not sum(sizes):
+            return
+        place = int.from_bytes(sha256(seed.encode()).digest()[:8]) % sum(sizes)
+        first = 0
+        while place >= sizes[first]:
+            place -= sizes[first]
+            first += 1
+        yield from self._parts[first].lines[place:]
+        for rows in (*self._parts[first + 1 :], *self._parts[:first]):
+            yield from rows.lines
+        yield from self._parts[first].lines[:place]
 
     @cached_property
     def content(self) -> bytes:

@@ -29,7 +29,7 @@ images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final, final
 
@@ -62,6 +62,10 @@ MAX_WALKS: Final = 8
 LARGE: Final = 2 * PART
 """The pages of a zone of more images are spooled while it is read."""
 
+CONTROLS: Final = 4
+"""How many listed images are named as controls of the question by id: one, and some in its place,
+should it go in that very moment or be one of those that the API finds by no id."""
+
 _SEAL: Final = object()
 
 
@@ -86,30 +90,52 @@ class Snapshot:
         """Whether its pages were spooled while it was read."""
         return len(self.offered) > LARGE
 
-    def unlisted(self, present: Iterable[str]) -> Candidates:
-        """Return the ids stored as present that this whole look did not list."""
+    def unlisted(
+        self,
+        present: Iterable[str],
+        *,
+        run_id: int = 0,
+        image_types: Sequence[str | None] = (),
+    ) -> Candidates:
+        """Return the ids stored as present that this whole look did not list.
+
+        ``run_id`` varies which controls they get; ``image_types`` are those that the missing ones
+        were stored with, the most frequent first.
+        """
+        zone = self.looked.zone
         missing = sorted(image_id for image_id in present if image_id not in self.offered.ids)
-        return Candidates(_SEAL, self.looked.zone, tuple(missing), emptied=not self.offered)
+        controls: tuple[str, ...] = ()
+        if missing:
+            seed = f"{run_id} {zone}"
+            controls = self.offered.pick(CONTROLS, seed=seed, image_types=image_types)
+        return Candidates(_SEAL, zone, tuple(missing), emptied=not self.offered, controls=controls)
 
 
 @final
 class Candidates:
     """Images that a whole look did not list, for the guard to judge.
 
-    ``emptied`` is whether the look listed no image at all.
+    ``emptied`` is whether the look listed no image at all. ``controls`` are ids of a few images
+    that it did list, best first: the question by id is asked with one of them (see ``confirm``).
     """
 
     __slots__ = ("controls", "emptied", "image_ids", "zone")
 
     def __init__(
-        self, seal: object, zone: ZoneRef, image_ids: tuple[str, ...], *, emptied: bool
+        self,
+        seal: object,
+        zone: ZoneRef,
+        image_ids: tuple[str, ...],
+        *,
+        emptied: bool,
+        controls: tuple[str, ...] = (),
     ) -> None:
         if seal is not _SEAL:
             raise TypeError("Candidates come from Snapshot.unlisted only")
         self.zone = zone
         self.image_ids = image_ids
         self.emptied = emptied
-        self.controls: tuple[str, ...] = ()
+        self.controls = controls
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):

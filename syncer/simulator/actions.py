@@ -13,13 +13,16 @@ import msgspec
 
 from syncer.simulator import listing
 from syncer.simulator.faultbook import ArmedFault
-from syncer.simulator.replies import ErrorReply
+from syncer.simulator.faults import matches_any
+from syncer.simulator.replies import ErrorReply, usual_code
 from syncer.simulator.world import World
 
 UnknownIds = Literal["omit", "error"]
 
 DEFAULT_PAGE_SIZE = 20
 MOST_PAGE_SIZE = 1000
+FIRST_IDS = 20
+"""How many of the ids are looked up where a fault forgets the others."""
 
 _IMAGE_TYPES = frozenset({"PUBLIC_IMAGE", "CUSTOM_IMAGE"})
 _STATUSES = frozenset({"CREATING", "AVAILABLE", "UNAVAILABLE"})
@@ -146,19 +149,31 @@ def vm_images(request: ApiRequest) -> bytes:
         )
     rows = world.rows(zone)
     if ids:
-        wanted = set(ids)
-        rows = [row for row in rows if listing.image_id(row) in wanted]
-        if request.unknown_ids == "error" and (
-            unknown := wanted - {listing.image_id(row) for row in rows}
-        ):
-            raise ErrorReply(
-                404, "INVALID_IMAGE_NOT_FOUND", f"The image `{min(unknown)}` is not found"
-            )
+        rows = _by_id(request, rows, ids)
     if name or filters:
         rows = [row for row in rows if _passes(row, (name or "").lower(), filters)]
     return listing.image_members(
         zone, rows, number=number, size=size, shapes=request.shapes, rng=request.rng
     )
+
+
+def _by_id(request: ApiRequest, rows: list[Any], ids: list[str]) -> list[Any]:
+    """Return the rows whose ids are asked for, as the faults have them looked up."""
+    refused = [armed.fault for armed in request.shapes if armed.fault.kind == "refuse_id"]
+    for fault in refused:
+        if any(matches_any(fault.ids or "*", image_id) for image_id in ids):
+            status = int(fault.number)
+            raise ErrorReply(status, usual_code(status), "simulated fault")
+    lookups = {armed.fault.text for armed in request.shapes if armed.fault.kind == "lookup"}
+    if "ignored" in lookups:
+        return rows
+    fold: Callable[[str], str] = str.lower if "folded" in lookups else str
+    wanted = {fold(image_id) for image_id in (ids[:FIRST_IDS] if "first" in lookups else ids)}
+    found = [row for row in rows if (one := listing.image_id(row)) and fold(one) in wanted]
+    unknown = wanted - {fold(one) for row in found if (one := listing.image_id(row))}
+    if unknown and ("strict" in lookups or request.unknown_ids == "error"):
+        raise ErrorReply(404, "INVALID_IMAGE_NOT_FOUND", f"The image `{min(unknown)}` is not found")
+    return found
 
 
 def _passes(row: object, name: str, filters: dict[str, str]) -> bool:

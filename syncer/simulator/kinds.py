@@ -85,6 +85,8 @@ _MIB = 65_536
 _IMAGES = "DescribeImages"
 _ZONES = "DescribeZones"
 _LISTS = ("list", "null", "absent")
+LOOKUPS = ("folded", "ignored", "strict", "first")
+"""How imageIds may be looked up otherwise than as they should be."""
 
 _ALL = (
     FaultKind(
@@ -174,6 +176,17 @@ _ALL = (
         action=_IMAGES, listings_only=True,
         summary="N images (1), or those whose id matches ids=GLOB, are never listed nor counted"
         ", but returned when asked for by id",
+    ),
+    FaultKind(
+        name="lookup", effect="shape", value="folded|ignored|strict|first", words=LOOKUPS,
+        default="folded", action=_IMAGES,
+        summary="imageIds are looked up without regard to case, or ignored (every image is"
+        " returned), or refused with a 404 where one is unknown, or all but the first 20 forgotten",
+    ),
+    FaultKind(
+        name="refuse_id", effect="shape", value="HTTP", number=int, least=400, most=599,
+        default=400, details=("ids",), action=_IMAGES,
+        summary="that HTTP status (400) for calls that name an id which matches ids=GLOB",
     ),
     FaultKind(
         name="duplicate", effect="shape", value="N", number=int, least=1, default=1,

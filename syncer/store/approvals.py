@@ -146,4 +146,5 @@ async def _named(
             place_options(account=zone["account"], service=zone["service"]) for zone in zones
         )
         raise ConfigError(f"zone {zone_id!r} is ambiguous; say which: {which}")
-    return zones[0]
+    zone: asyncpg.Record = zones[0]
+    return zone

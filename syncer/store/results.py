@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 
 import msgspec
@@ -68,6 +69,8 @@ class Comparison:
         self.present = 0
         self.unlisted: set[str] = set()
         """Ids stored as present and not listed."""
+        self.unlisted_types = Counter[str | None]()
+        """How many of them are stored with which image type."""
 
     def add(self, plan: Plan) -> None:
         """Add a part."""
@@ -83,6 +86,7 @@ class Comparison:
                 self.present += 1
                 if image_id not in self._listed:
                     self.unlisted.add(image_id)
+                    self.unlisted_types[known.image_type] += 1
         if self._dry:
             self.diff += plan.diff
 

@@ -77,7 +77,11 @@ async def _record_whole(
     tx: Transaction, outcome: Snapshot, compared: Comparison, last_change: int
 ) -> Written:
     """Record a whole look: what it missed, and what the zone's own rules say of that."""
-    candidates = outcome.unlisted(compared.unlisted)
+    candidates = outcome.unlisted(
+        compared.unlisted,
+        run_id=0 if tx.run is None else tx.run.run_id,
+        image_types=[name for name, _ in compared.unlisted_types.most_common()],
+    )
     judged = await _judged(tx, candidates, compared.present)
     written = results.read_whole(tx.zone, outcome, compared.tally, judged)
     rule = judge_zone(judged, tx.guard)

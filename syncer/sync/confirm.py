@@ -1,15 +1,19 @@
-"""The question by id: what a zone no longer lists is asked for before it is removed."""
+"""The question by id: what a zone no longer lists is asked for before it is removed.
+
+What is asked, in which order, and what counts, is ``core.confirm``'s; here the calls are made.
+"""
 
 from __future__ import annotations
+
+from functools import partial
 
 import anyio
 import msgspec
 
-from syncer.core.confirm import Answers, Question
-from syncer.core.errors import ApiError, Denied, ImageNotFound, ZoneNotFound
+from syncer.core.confirm import Answers, Inquiry, Question
+from syncer.core.errors import ApiError, Denied
 from syncer.core.guard import Cleared
-from syncer.core.model import Fault
-from syncer.sync.report import fault_of
+from syncer.core.model import Fault, ZoneRef
 from syncer.sync.stop import Stop
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES
@@ -25,71 +29,40 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
 
 async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
     """Ask the API by id for what a zone no longer lists. Raises Denied."""
-    asking = _Asking(client, cleared)
-    await stop.interruptible(asking.ask_all)
-    if asking.zone_gone is not None:  # its answers say nothing of the images
-        return Confirmation(answers=Answers(cleared), fault=asking.zone_gone, zone_gone=True)
-    fault = asking.fault or (stop.reason if asking.answers.unanswered else None)
-    return Confirmation(answers=asking.answers, fault=fault)
+    source = SOURCES[cleared.zone.service]
+    inquiry = Inquiry(cleared, counted=source.total is not None, paged=source.paged)
+    done = await stop.interruptible(partial(_ask_all, client, cleared.zone, inquiry))
+    if inquiry.zone_gone is not None:  # its answers say nothing of the images
+        return Confirmation(answers=Answers(cleared), fault=inquiry.zone_gone, zone_gone=True)
+    fault = inquiry.fault()
+    if not done and inquiry.answers.unanswered:
+        fault = stop.reason
+    return Confirmation(answers=inquiry.answers, fault=fault)
 
 
-class _Asking:
-    """The questions about one zone's candidates, all asked at once."""
-
-    def __init__(self, client: Client, cleared: Cleared) -> None:
-        self._client = client
-        self._source = SOURCES[cleared.zone.service]
-        self._zone_id = cleared.zone.zone_id
-        self.answers = Answers(cleared)
-        self.fault: Fault | None = None
-        self.zone_gone: Fault | None = None
-
-    async def ask_all(self) -> None:
-        """Ask for every candidate, batch by batch."""
+async def _ask_all(client: Client, zone: ZoneRef, inquiry: Inquiry) -> None:
+    """Ask what there is to ask; questions that do not depend on each other side by side."""
+    while questions := inquiry.questions():
         async with anyio.create_task_group() as tasks:
-            for image_ids in self.answers.batches():
-                tasks.start_soon(self._ask, image_ids)
+            for question in questions:
+                tasks.start_soon(_ask, client, zone, inquiry, question)
 
-    async def _ask(self, image_ids: tuple[str, ...]) -> None:
-        question = Question(image_ids, counted=self._source.total is not None)
-        try:
-            await self._read_reply(question)
-        except Denied:
-            raise
-        except ZoneNotFound as error:
-            self.zone_gone = self.zone_gone or fault_of(error)
-        except ImageNotFound:
-            await self._ask_one_by_one(question)
-        except ApiError as error:
-            self._does_not_count(question, fault_of(error))
-        else:
-            if not self.answers.replied(question):
-                reason = question.torn or "its ids and totalCount do not agree"
-                message = f"the answer by id does not count: {reason}"
-                self._does_not_count(question, Fault(code="UNCONFIRMED", message=message))
 
-    async def _read_reply(self, question: Question) -> None:
-        while page := question.next_page:
+async def _ask(client: Client, zone: ZoneRef, inquiry: Inquiry, question: Question) -> None:
+    try:
+        while (page := question.next_page) and inquiry.may_call():
             question.take(
-                await self._client.images(
-                    self._source,
-                    self._zone_id,
+                await client.images(
+                    SOURCES[zone.service],
+                    zone.zone_id,
                     page=page,
                     page_size=question.page_size,
-                    image_ids=question.image_ids,
+                    image_ids=question.asked_for,
                 )
             )
-
-    async def _ask_one_by_one(self, question: Question) -> None:
-        """One of the ids does not exist, and the API does not say which."""
-        self.answers.sighted(question)
-        if len(question.image_ids) == 1:
-            self.answers.not_found(question.image_ids[0])
-            return
-        async with anyio.create_task_group() as tasks:
-            for image_id in question.image_ids:
-                tasks.start_soon(self._ask, (image_id,))
-
-    def _does_not_count(self, question: Question, fault: Fault) -> None:
-        self.answers.sighted(question)
-        self.fault = self.fault or fault
+    except Denied:
+        raise
+    except ApiError as error:
+        inquiry.take(question, error)
+    else:
+        inquiry.take(question)

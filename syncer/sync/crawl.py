@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from syncer.core.confirm import named
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
 from syncer.core.hints import approve_command, withheld_command
@@ -266,6 +267,16 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                 write = partial(mark_gone, fault=answer.fault)
             settled = await self.writer.commit(zone, write, amends=True)
         self.report.removals.append(settled)
+        if returned := tuple(answer.answers.returned):
+            _log.warning(
+                "listing.contradicted",
+                account=self.report.account,
+                service=zone.service,
+                zone=zone.zone_id,
+                images=len(returned),
+                image_ids=named(returned),
+                advice="the list lacks them and the API returns them by id: they count as seen",
+            )
         _log.info(
             "removals.settled",
             account=self.report.account,

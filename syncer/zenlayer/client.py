@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from syncer.core.errors import (
+    TIMED_OUT,
     ApiError,
     BadPayload,
     Challenged,
@@ -27,7 +28,7 @@ from syncer.zenlayer import rows, shortcuts, wire
 from syncer.zenlayer.calls import Calls, Sending
 from syncer.zenlayer.credentials import Access
 from syncer.zenlayer.sources import Source
-from syncer.zenlayer.transport import TIMED_OUT, Transport, open_transport
+from syncer.zenlayer.transport import Transport, open_transport
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from syncer import __version__
-from syncer.core.errors import Refused, TornRead, Unreachable
+from syncer.core.errors import TIMED_OUT, Refused, TornRead, Unreachable
 from syncer.secrets import redacted
 from syncer.zenlayer import wire
 from syncer.zenlayer.credentials import Access, Token
@@ -25,8 +25,6 @@ from syncer.zenlayer.sources import Source
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """The most that one reply may hold, after decompression."""
-TIMED_OUT: Final = "TIMED_OUT"
-"""The code of a call that was not answered in time."""
 UNTRUSTED: Final = "UNTRUSTED"
 """The code of a call to a server whose certificate is not trusted."""
 _log = structlog.get_logger()

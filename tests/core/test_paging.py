@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncer.core.line import image as made
 from syncer.core.model import Fault, Image, ZoneRef
-from syncer.core.page import Offered, Page
+from syncer.core.page import Offered, Page, Rows, SpooledRows
 from syncer.core.paging import MAX_WALKS, Candidates, Look, Snapshot, Torn, Walk, ZoneRead
 from tests.support import looked, tracked
 
@@ -465,3 +468,64 @@ def test_candidates_are_what_a_whole_look_did_not_list() -> None:
     nothing = empty.finish(LOOKED)
     assert isinstance(nothing, Snapshot)
     assert nothing.unlisted(["a"]).emptied is True
+    assert (candidates.controls, nothing.unlisted(["a"]).controls) == (("b", "new"), ())
+    assert snapshot.unlisted(["b"]).controls == ()
+
+
+def offered(kinds: Sequence[tuple[str | None, str | None]], spooled: bool = False) -> Offered:
+    """Images of these types and statuses, ten to a page."""
+    made_up = [
+        made(f"img-{n:03}\\", tracked(image_type=image_type, image_status=status))
+        for n, (image_type, status) in enumerate(kinds)
+    ]
+    pages = [rows(made_up[n : n + 10], None) for n in range(0, len(made_up), 10)]
+    if spooled:
+        for page in pages:
+            held = page.rows
+            assert isinstance(held, Rows)
+            page._rows = SpooledRows(held, partial(copy.copy, held))
+    return Offered(pages)
+
+
+kinds = st.tuples(
+    st.sampled_from(["PUBLIC_IMAGE", "CUSTOM_IMAGE", "a\tb", None]),
+    st.sampled_from(["AVAILABLE", "CREATING", None]),
+)
+
+
+@given(st.lists(kinds, max_size=45), st.lists(kinds, unique=True), st.booleans(), st.integers())
+def test_controls_are_the_best_of_what_was_listed(
+    listed: list[Any], wanted: list[Any], spooled: bool, seed: int
+) -> None:
+    """Of the types that are wanted, in their order, and AVAILABLE, before all others."""
+    types = list(dict.fromkeys(image_type for image_type, _ in wanted))
+    images = offered(listed, spooled)
+    picked = images.pick(4, seed=str(seed), image_types=types)
+    assert len(set(picked)) == len(picked) == min(4, len(listed))
+    by_id = dict(zip((f"img-{n:03}\\" for n in range(len(listed))), listed, strict=True))
+
+    def rank(kind: tuple[str | None, str | None]) -> tuple[int, bool]:
+        place = types.index(kind[0]) if kind[0] in types else len(types)
+        return place, kind[1] != "AVAILABLE"
+
+    ranks = [rank(by_id[image_id]) for image_id in picked]
+    assert ranks == sorted(map(rank, listed))[: len(picked)]
+
+
+def test_controls_vary_with_the_seed_and_cost_one_page() -> None:
+    """Each image is the first choice of some seed; of a large zone few pages are read again."""
+    images = offered([("PUBLIC_IMAGE", "AVAILABLE")] * 35)
+    firsts = {images.pick(4, seed=str(seed))[0] for seed in range(400)}
+    assert len(firsts) == 35
+    reads: list[int] = []
+    page = images._parts[0]
+    assert isinstance(page, Rows)
+
+    def read() -> Rows:
+        reads.append(1)
+        return page
+
+    large = Offered([])
+    large._parts = [SpooledRows(page, read) for _ in range(100)]
+    large.pick(4, seed="1", image_types=["PUBLIC_IMAGE"])
+    assert len(reads) in {1, 2}

@@ -228,14 +228,34 @@ async def test_unanswered_candidates_are_judged_again(
 
 
 @pytest.mark.parametrize("kind", ["image", "resource"])
-async def test_a_batch_refused_by_id_is_asked_one_by_one(
+async def test_not_found_for_whatever_is_asked_by_id_removes_nothing(
     kind: str, world: World, sync: Any, db: Any, simulator: Simulator
+) -> None:
+    """An API that does not find what it has just listed is believed of no other image."""
+    await sync()
+    gone = sorted(world.images("FRA-A"))[:3]
+    for image_id in gone:
+        world.remove_image("FRA-A", image_id)
+    simulator.add_fault(f"not_found={kind},by_id=true")
+
+    report = await sync()
+
+    assert (3, 0) == (report.exit_code, report.counts.removed)
+    assert {*gone} <= (await stored(db))["FRA-A"].keys()
+    simulator.clear_faults()
+    assert 3 == (await sync()).counts.removed
+    await assert_exact(db, world)
+
+
+async def test_a_batch_refused_by_id_is_asked_one_by_one(
+    world: World, sync: Any, db: Any, simulator: Simulator
 ) -> None:
     """Where the API answers unknown ids with an error, single answers decide."""
     await sync()
     for image_id in sorted(world.images("FRA-A"))[:3]:
         world.remove_image("FRA-A", image_id)
-    simulator.add_fault(f"not_found={kind},by_id=true")
+    simulator.add_fault("lookup=strict")
+    simulator.add_fault("omit=2,zone=FRA-A")
 
     report = await sync()
 
@@ -459,13 +479,15 @@ async def test_an_answer_by_id_that_does_not_count_removes_nothing(
 ) -> None:
     """A reply by id without its totalCount says nothing: no image is removed, exit 3."""
     await sync()
+    before = (await stored(db))["FRA-A"].keys()
+    world.remove_image("FRA-A", min(before))
     simulator.add_fault("omit=2,zone=FRA-A")
     simulator.add_fault(f"{fault},by_id=true")
 
     report = await sync()
 
     assert (3, 0) == (report.exit_code, report.counts.removed)
-    await assert_exact(db, world)
+    assert before == (await stored(db))["FRA-A"].keys()
 
 
 async def test_a_zone_that_goes_before_the_question_by_id_is_gone(

@@ -17,6 +17,8 @@ EXAMPLES = [
     "omit,ids=img-a*",
     "duplicate=2,changed=true,replace=true",
     "not_found=image,by_id=true",
+    "lookup=strict,by_id=true",
+    "refuse_id=500,ids=img-a*",
     "hide_zone,zone=FRA-A",
     "hostile=nul,ids=img-a*",
     "truncate=0.5,reset=true",

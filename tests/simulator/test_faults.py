@@ -270,6 +270,35 @@ async def test_omit_takes_a_share_or_globs(client: Any, sim: Simulator) -> None:
     assert await listing(client, sim, pageSize=1000) == (ids[2:], 48)
 
 
+async def test_ids_can_be_looked_up_wrongly(client: Any, sim: Simulator) -> None:
+    """Without regard to case, not at all, only if all are known, or only the first of them."""
+    ids = list(sim.world.images("FRA-A"))
+    asked = [ids[0].upper(), ids[1]]
+    assert await listing(client, sim, imageIds=asked) == ([ids[1]], 1)
+    for word, found in (("folded", ids[:2]), ("ignored", ids[:20]), ("first", [ids[1]])):
+        number = sim.add_fault(f"lookup={word}")
+        assert (await listing(client, sim, imageIds=asked))[0] == found
+        assert (await listing(client, sim))[0] == ids[:20]
+        sim.remove_fault(number)
+    sim.add_fault("lookup=first")
+    assert (await listing(client, sim, imageIds=ids[:30], pageSize=30)) == (ids[:20], 20)
+    sim.clear_faults()
+    sim.add_fault("lookup=strict")
+    answer = await client.images(sim, imageIds=asked)
+    assert (answer.status, answer.code) == (404, "INVALID_IMAGE_NOT_FOUND")
+    assert await listing(client, sim, imageIds=ids[:2]) == (ids[:2], 2)
+
+
+async def test_an_id_can_be_refused(client: Any, sim: Simulator) -> None:
+    """Every call that names it fails; others, and listings, do not."""
+    ids = list(sim.world.images("FRA-A"))
+    sim.add_fault(f"refuse_id=500,ids={ids[1]}")
+    answer = await client.images(sim, imageIds=ids[:3])
+    assert (answer.status, answer.code) == (500, "INTERNAL_SERVER_ERROR")
+    assert (await client.images(sim, imageIds=[ids[0], ids[2]])).status == 200
+    assert (await client.images(sim)).status == 200
+
+
 async def test_duplicates_come_at_the_end_of_the_page(client: Any, sim: Simulator) -> None:
     """The zone's first rows come again, altered if asked for, in addition or in place of others."""
     ids = list(sim.world.images("FRA-A"))

@@ -180,9 +180,10 @@ def assert_question(rows: Page) -> Iterable[str]:
         question.take(rows)
         if question.next_page is not None:
             question.take(rows)
-        returned = question.returned()
-        assert {*(returned or {})} <= {*question.sightings()} <= {*IDS}
-        yield "no answer" if returned is None else "answer"
+        assert {*question.images()} <= question.shown()
+        doubt = question.doubt()
+        assert_shown(doubt or "none", 700)
+        yield "answer" if doubt is None else "no answer"
 
 
 def assert_source(source: Source, response: bytes) -> Iterable[str]:

@@ -283,6 +283,7 @@ def test_a_success_gives_the_response_and_the_request_id() -> None:
         (404, "OPERATION_FAILED_RESOURCE_NOT_FOUND", ImageNotFound),
         (404, "INVALID_IMAGE_NOT_FOUND", ImageNotFound),
         (404, "INVALID_ZONE_NOT_FOUND", ZoneNotFound),
+        (404, "INVALID_REGION_NOT_FOUND", ZoneNotFound),
         (429, "REQUEST_LIMIT_EXCEEDED", Throttled),
         (503, "REQUEST_LIMIT_EXCEEDED", Throttled),
         (404, "NEVER_SEEN_BEFORE", Refused),
