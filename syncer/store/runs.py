@@ -56,7 +56,7 @@ from syncer.core.errors import (
     TransactionFailed,
 )
 from syncer.core.model import Fault, Learnt
-from syncer.store import lock
+from syncer.store import fitness, lock
 from syncer.store.clock import Clock, read_clock
 from syncer.store.connection import (
     Connection,
@@ -127,6 +127,7 @@ async def begin(
         connection = held.connection
         with in_time(server.where, server.timing.begin), named_errors(server.where, connection):
             await check_schema(connection, server.where)
+            await fitness.check(server, connection)
             await lock.take_over(connection, account, server.timing)
             basis = await _read_basis(connection, account)
             seconds = run_timeout + 2 * server.timing.grace(run_timeout)
