@@ -446,6 +446,9 @@ async def reading_transaction(
         limit = {"statement_timeout": f"{statement * 1000:.0f}"}
         await connection.execute(pins(PINNED | limit, connection, local=True))
         yield
+    except anyio.get_cancelled_exc_class():
+        connection.terminate()  # given up: whatever it waits for, it must not be waited for
+        raise
     finally:
         if not connection.is_closed():
             with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):

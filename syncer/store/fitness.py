@@ -34,7 +34,7 @@ _ENCODING: Final = "UTF8"
 CONNECTIONS: Final = 3
 """What a run uses: one for its lock, and those of its writers (``Tuning.writers`` in ``sync``)."""
 _LEAST: Final = 2
-"""With so many a run does its work, if slowly: one for its lock, one to write."""
+"""With these a run does its work, if slowly: one for its lock, one to write."""
 _CLOCKS_APART: Final = 5.0
 """Seconds: NTP keeps clocks within fractions of one; looks come every few minutes."""
 _SHOWN: Final = 3
