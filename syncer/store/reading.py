@@ -35,8 +35,7 @@ class Reader:
 
     async def ask(self, statement: str, *arguments: object) -> Answer:
         """Return the rows of a statement, streamed."""
-        # Without a name: a pooler may hand the session of the server on, and it with its names.
-        prepared = await self._connection.prepare(sql(statement), name="")
+        prepared = await self._connection.prepare(sql(statement))
         attributes = prepared.get_attributes()
         cursor = await prepared.cursor(*arguments)
         return Answer(
