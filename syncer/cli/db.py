@@ -10,7 +10,7 @@ import click
 from syncer.cli.common import output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.secrets import mask
-from syncer.store.connection import sql
+from syncer.store.connection import reading_transaction, sql
 from syncer.store.open import open_server, open_store
 from syncer.store.schema import installed_revision, revisions
 
@@ -46,8 +46,9 @@ async def upgrade(as_sql: bool) -> None:
 async def status(output: str | None) -> int:
     """Show which schema is installed; exit 2 unless it is the one this program needs."""
     async with open_server(settings().database) as server:
-        async with server.session(name="syncer db status") as connection:
-            installed = await installed_revision(connection)
+        async with server.reading(name="syncer db status") as connection:
+            async with reading_transaction(connection):
+                installed = await installed_revision(connection)
             version = ".".join(map(str, connection.get_server_version()[:2]))
         needed = revisions()[-1]
         if installed == needed:

@@ -196,7 +196,7 @@ def unwrapped() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        leaves = list(_leaves(group))
+        leaves = list(leaves_of(group))
         order = (DatabaseError, Superseded, LockHeld, ConfigError, Interrupted, SyncerError)
         if all(isinstance(leaf, SyncerError) for leaf in leaves):
             worst = min(leaves, key=lambda leaf: [isinstance(leaf, k) for k in order].index(True))
@@ -204,9 +204,10 @@ def unwrapped() -> Iterator[None]:
         raise
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors in a group of errors, or the one that is none."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves_of(each)
+    else:
+        yield error

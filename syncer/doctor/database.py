@@ -1,12 +1,14 @@
 """PostgreSQL: the server, the schema, the extension, what our role may do.
 
-The session is read-only and waits for nothing long.
+What a sync refuses is judged by ``store.fitness``, as a sync judges it. Everything is read in
+read-only transactions, which wait for nothing long and go through any pooler.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -18,8 +20,10 @@ from syncer.core.errors import ServerTooOld
 from syncer.core.postgres import OLDEST_SERVER
 from syncer.doctor.checks import Check, Probe, Timing
 from syncer.doctor.embedded import ADDRESS, EmbeddedServer
-from syncer.doctor.finding import Finding, failed, listed, number, ok, size, skipped, warning
-from syncer.store.connection import Server, named_errors, sql
+from syncer.doctor.finding import Finding, failed, number, ok, size, skipped, warning
+from syncer.store import fitness
+from syncer.store.connection import Server, named_errors, reading_transaction, sql
+from syncer.store.fitness import Problem
 from syncer.store.schema import installed_revision, revisions
 
 _UPGRADE: Final = "as the schema's owner, run: syncer db upgrade"
@@ -56,9 +60,14 @@ def checks(
         )
     return [
         connect,
+        session_check("encoding", probes.encoding, timing, depends_on=("database",)),
+        session_check("session", probes.session, timing, depends_on=("database",)),
+        session_check("connections", probes.connections, timing, depends_on=("database",)),
+        session_check("database_clock", probes.clock, timing, depends_on=("database",)),
         session_check("schema", probes.schema, timing, depends_on=("database",)),
         session_check("extension", probes.extension, timing, depends_on=("database",)),
         session_check("privileges", probes.privileges, timing, depends_on=("database",)),
+        session_check("sequences", probes.sequences, timing, depends_on=("schema", "privileges")),
         session_check("history", probes.history, timing, depends_on=("schema",)),
     ]
 
@@ -76,29 +85,36 @@ def session_check(name: str, probe: Probe, timing: Timing, *, depends_on: tuple[
 
 
 class Session:
-    """The one session in which everything is read; ``stack`` closes it."""
+    """The one connection on which everything is read; ``stack`` closes it."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self.connection: asyncpg.Connection[Any]
         self.where = ""
         self._stack = stack
+        self._statement = 0.0
 
     async def open(self, server: Server, *, statement: float) -> None:
-        """Open it, read-only; a statement may take that many seconds. Raises as a server does."""
-        self.where = server.where
-        opened = server.session(name="syncer doctor")
+        """Open it; a statement may take that many seconds. Raises as a server does."""
+        self.where, self._statement = server.where, statement
+        opened = server.reading(name="syncer doctor")
         self.connection = await self._stack.enter_async_context(opened)
-        await self.rows("doctor/session", f"{statement * 1000:.0f}")
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """Read within; errors of the database get their names."""
+        with named_errors(self.where, self.connection):
+            async with reading_transaction(self.connection, statement=self._statement):
+                yield self.connection
 
     async def rows(self, statement: str, *arguments: object) -> list[dict[str, Any]]:
         """Return the rows of ``sql/<statement>.sql``. Raises ConfigError or DatabaseError."""
-        with named_errors(self.where, self.connection):
-            return [dict(row) for row in await self.connection.fetch(sql(statement), *arguments)]
+        async with self.reading() as connection:
+            return [dict(row) for row in await connection.fetch(sql(statement), *arguments)]
 
     async def value(self, statement: str) -> Any:  # noqa: ANN401  (whatever the statement selects)
         """Return the one value of ``sql/<statement>.sql``. Raises ConfigError or DatabaseError."""
-        with named_errors(self.where, self.connection):
-            return await self.connection.fetchval(sql(statement))
+        async with self.reading() as connection:
+            return await connection.fetchval(sql(statement))
 
 
 class _DatabaseProbes:
@@ -114,6 +130,8 @@ class _DatabaseProbes:
         self._embedded = embedded
         self._statement = timing.statement
         self._installed: str | None = None
+        self._server: Server
+        self._facts: fitness.ServerFacts
 
     async def connect(self) -> Sequence[Finding]:
         """Open the session."""
@@ -130,30 +148,68 @@ class _DatabaseProbes:
             return [failed("database", str(error), advice)]
         took = time.monotonic() - began
         (row,) = await self._session.rows("doctor/server")
+        earliest = time.time()
+        (facts,) = await self._session.rows("fitness/server")
+        self._facts = fitness.server_of(facts, earliest, time.time())
+        self._server = server
         return [judge_server(ServerSeen(**row), server.where, took)]
+
+    async def encoding(self) -> Sequence[Finding]:
+        """Look whether every name can be stored."""
+        return self._fitness("encoding", self._facts.encoding)
+
+    async def session(self) -> Sequence[Finding]:
+        """Try whether a session stays ours."""
+        connection = self._session.connection
+        with named_errors(self._session.where, connection):
+            shared = await self._server.is_shared(connection, self._facts.pid)
+        found = judged("session", fitness.judge_session(shared=shared))
+        return found or [ok("session", "stays ours from one transaction to the next")]
+
+    async def connections(self) -> Sequence[Finding]:
+        """Compare the limits of connections with what a run uses."""
+        limits = [
+            f"{used:,} of {limit:,} of {whose}" for limit, used, whose in self._facts.limits()
+        ]
+        return self._fitness("connections", f"in use: {', '.join(limits)}")
+
+    async def clock(self) -> Sequence[Finding]:
+        """Compare the database's clock with that of this host."""
+        return self._fitness("database_clock", "as this host's, by which it is measured")
+
+    def _fitness(self, check: str, well: str) -> Sequence[Finding]:
+        problems = [
+            p for p in fitness.judge_server(self._facts, migrated=False) if p.check == check
+        ]
+        return judged(check, problems) or [ok(check, well)]
 
     async def schema(self) -> Sequence[Finding]:
         """Compare the installed revision with ours."""
-        with named_errors(self._session.where, self._session.connection):
-            self._installed = await installed_revision(self._session.connection)
+        async with self._session.reading() as connection:
+            self._installed = await installed_revision(connection)
         embedded = self._embedded is not None
         return [judge_schema(self._installed, revisions(), embedded=embedded)]
 
     async def extension(self) -> Sequence[Finding]:
         """Look for btree_gist."""
+        if self._installed is not None or self._facts.extension is not None:
+            problems = [p for p in fitness.judge_server(self._facts) if p.check == "extension"]
+            return judged("extension", problems) or [
+                ok("extension", f"btree_gist {self._facts.extension}")
+            ]
         rows = await self._session.rows("doctor/extension")
-        installed, available = (
-            (rows[0]["installed_version"], rows[0]["default_version"]) if rows else (None, None)
-        )
-        migrated = self._installed is not None
-        return [judge_extension(installed, available, migrated=migrated)]
+        return [judge_extension(rows[0]["default_version"] if rows else None)]
 
     async def privileges(self) -> Sequence[Finding]:
         """Compare what our role may do with what syncer_writer may."""
-        (row,) = await self._session.rows("doctor/privileges")
-        lacks = msgspec.json.decode(row.pop("lacks"), type=dict[str, list[str]])
-        seen = PrivilegesSeen(**row, lacks=lacks)
-        return [judge_privileges(seen, embedded=self._embedded is not None)]
+        (row,) = await self._session.rows("fitness/rights")
+        return [judge_privileges(fitness.rights_of(row), embedded=self._embedded is not None)]
+
+    async def sequences(self) -> Sequence[Finding]:
+        """Compare sequences with the ids in use."""
+        rows = await self._session.rows("fitness/sequences")
+        problems = fitness.judge_sequences(msgspec.convert(rows, list[fitness.IdSequence]))
+        return judged("sequences", problems) or [ok("sequences", "go on after every id in use")]
 
     async def history(self) -> Sequence[Finding]:
         """Measure the tables."""
@@ -209,53 +265,31 @@ def judge_schema(installed: str | None, known: Sequence[str], *, embedded: bool)
     return failed("schema", f"{installed}: this program needs {needed}", _UPGRADE)
 
 
-def judge_extension(installed: str | None, available: str | None, *, migrated: bool) -> Finding:
-    """Judge btree_gist, without which intervals that overlap could not be forbidden."""
-    if installed is not None:
-        return ok("extension", f"btree_gist {installed}")
+def judged(check: str, problems: Sequence[Problem]) -> list[Finding]:
+    """Return what makes a database unfit as lines: a sync refuses what fails here."""
+    return [
+        (failed if problem.fatal else warning)(check, problem.message, problem.advice)
+        for problem in problems
+    ]
+
+
+def judge_extension(available: str | None) -> Finding:
+    """Judge whether btree_gist can be installed, where nothing was migrated yet."""
     if available is None:
         return failed(
             "extension",
             "btree_gist is not there to be installed",
             "install PostgreSQL's contrib package on the server (postgresql-contrib)",
         )
-    if migrated:
-        return failed(
-            "extension",
-            "btree_gist is gone, and with it what keeps versions from overlapping",
-            "restore the database, or dump the data and let syncer db upgrade make it anew",
-        )
     return ok("extension", f"btree_gist {available} is there; syncer db upgrade installs it")
 
 
-class PrivilegesSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """What our role may do.
-
-    ``lacks`` is what it lacks of ``syncer_writer``'s privileges: names of objects by privilege;
-    ``objects`` counts all that ``syncer_writer`` may use.
-    """
-
-    role: str
-    superuser: bool
-    creates_roles: bool
-    objects: int
-    lacks: Mapping[str, Sequence[str]]
-
-
-def judge_privileges(seen: PrivilegesSeen, *, embedded: bool) -> Finding:
+def judge_privileges(seen: fitness.Rights, *, embedded: bool) -> Finding:
     """Judge whether the role can do what a sync does, and how much more it could."""
     if not seen.objects:
         return skipped("privileges", "nothing is there yet")
-    if seen.lacks:
-        lacks = "; ".join(
-            f"{privilege} on {listed([name.removeprefix('syncer_store.') for name in names], 3)}"
-            for privilege, names in seen.lacks.items()
-        )
-        return failed(
-            "privileges",
-            f"role {seen.role} cannot sync, it lacks {lacks}",
-            f"as the owner: syncer db roles, then: grant syncer_writer to {_quoted(seen.role)}",
-        )
+    if lacking := judged("privileges", fitness.judge_rights(seen)):
+        return lacking[0]
     powers = [
         name
         for name, has in (("a superuser", seen.superuser), ("creates roles", seen.creates_roles))
@@ -269,12 +303,6 @@ def judge_privileges(seen: PrivilegesSeen, *, embedded: bool) -> Finding:
             "role syncer_writer",
         )
     return ok("privileges", f"role {seen.role} can do all that a sync does")
-
-
-def _quoted(name: str) -> str:
-    """Return a role's name as SQL has it."""
-    plain = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower()
-    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def judge_history(tables: Sequence[tuple[str, int]]) -> Finding:

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 import structlog
 
-from syncer.core.errors import ConfigError, Interrupted, LockHeld, SyncerError
+from syncer.core.errors import ConfigError, Interrupted, LockHeld, SyncerError, leaves_of
 from syncer.core.model import Fault
 from syncer.serve.health import Health
 from syncer.serve.metrics import Metrics, ended_by
@@ -96,7 +96,7 @@ class Daemon:
         while not self._ending:
             end = await self._run()
             if not self._ending:
-                await self._between(lambda: self._ending)
+                await self._do_between()
             due = self._schedule.after(self._now(), end.ended, random=random.random())  # noqa: S311
             await self._wait(due)
 
@@ -111,10 +111,20 @@ class Daemon:
             if isinstance(error, ConfigError) and not self._monitor.health.has_succeeded:
                 raise
             end = _of_error(error)
+        except Exception as error:  # noqa: BLE001  (a bug of ours ends its run, not the daemon)
+            end = _of_error(_unforeseen(error))
         finally:
             self._stop = None
         self._monitor.run_ended(end, seconds=self._now() - started)
         return end
+
+    async def _do_between(self) -> None:
+        """Do what is done between runs; what fails there is logged, and done after the next run."""
+        try:
+            await self._between(lambda: self._ending)
+        except Exception as error:  # noqa: BLE001  (as above)
+            named = error if isinstance(error, SyncerError) else _unforeseen(error)
+            _log.error("upkeep.failed", error_message=str(named))
 
     async def _wait(self, due: float) -> None:
         """Wait until a moment, or until asked to run or to end."""
@@ -156,6 +166,16 @@ def _of_error(error: SyncerError) -> RunEnd:
         _log.error("run.failed", error_message=result)
     status, exit_code = ended_by(error)
     return RunEnd(status=status, exit_code=exit_code, ended=ended, result=result)
+
+
+def _unforeseen(error: Exception) -> SyncerError:
+    """Return an error that has no name as one line; where it was raised is logged at debug."""
+    _log.debug("error.unforeseen", exc_info=error)
+    said = {f"{type(each).__name__}: {' '.join(str(each).split())}" for each in leaves_of(error)}
+    return SyncerError(
+        f"not foreseen, please report it: {'; '.join(sorted(said))} "
+        "(SYNCER_LOG_LEVEL=debug shows where)"
+    )
 
 
 def _summary(report: Report) -> str:

@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from syncer.core.errors import ConfigError, SyncerError
 from syncer.serve.health import Health
 from syncer.serve.metrics import Metrics
-from syncer.store.connection import Server
+from syncer.store.connection import Server, reading_transaction
 from syncer.store.schema import check_schema
 
 
@@ -63,7 +63,8 @@ async def listening(
 async def _database_fault(server: Server) -> str | None:
     """Return what is wrong with the database, or None."""
     try:
-        async with server.session(name="syncer readyz", within=server.timing.read) as connection:
+        reading = server.reading(name="syncer readyz", within=server.timing.read)
+        async with reading as connection, reading_transaction(connection):
             await check_schema(connection, server.where)
     except SyncerError as error:
         return str(error)

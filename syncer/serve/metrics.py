@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from syncer import __version__
 from syncer.core.errors import Interrupted, LockHeld, SyncerError
-from syncer.store.connection import Server, sql
+from syncer.store.connection import Server, reading_transaction, sql
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
 from syncer.zenlayer.client import Client
@@ -214,7 +214,8 @@ class _Pace(Collector):
 async def stored_zones(server: Server, account: str) -> list[Mapping[str, Any]] | None:
     """Return what is stored of an account's zones; None where the database does not answer."""
     try:
-        async with server.session(name="syncer metrics", within=server.timing.read) as connection:
+        reading = server.reading(name="syncer metrics", within=server.timing.read)
+        async with reading as connection, reading_transaction(connection):
             return list(await connection.fetch(sql("read/metrics_zones"), account))
     except SyncerError:
         return None

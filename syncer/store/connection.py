@@ -1,10 +1,20 @@
-"""PostgreSQL: connections, statements from ``sql/``, named errors."""
+"""PostgreSQL: the one way into it. Sessions, statements from ``sql/``, named errors.
+
+Sessions are of two kinds. ``Server.session``, ``Server.connect`` and ``Server.pool`` are for what
+writes: what correctness leans on is set in them after connecting, whatever the role, the database
+or the server have for it. It is not asked for as startup parameters, which a pooler refuses.
+``Server.reading`` is for what only reads, through any pooler: nothing is set and no statement is
+prepared beyond a transaction, since the next one may be done by another session of the server.
+
+Every error of the server and of the driver gets a name here; see ``named_errors``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -19,6 +29,7 @@ from syncer.core.errors import (
     DatabaseGone,
     ServerTooOld,
     StatementRefused,
+    SyncerError,
     TransactionFailed,
 )
 from syncer.core.model import TRACKED
@@ -30,7 +41,7 @@ if TYPE_CHECKING:  # generic in the stubs only
 else:
     Connection = asyncpg.Connection
 
-_GONE = (
+_GONE: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -38,9 +49,10 @@ _GONE = (
     asyncpg.DatabaseDroppedError,
     asyncpg.TooManyConnectionsError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.IdleSessionTimeoutError,
     asyncpg.TransactionTimeoutError,
 )
-_FAILED = (  # as far as it is none of those above
+_FAILED: Final = (  # as far as it is none of those above
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
@@ -49,12 +61,35 @@ _FAILED = (  # as far as it is none of those above
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
 )
-_MISCONFIGURED = (
-    asyncpg.ClientConfigurationError,
+_MISCONFIGURED: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
+_OF_ANOTHER: Final = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+"""A statement that we prepared is not there, or one that we did not is: the session is not ours."""
+_UNUSABLE: Final = (
+    asyncpg.InterfaceError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+"""What asyncpg raises for an address that it cannot use, which it reads itself."""
+_STATEMENT_MODE: Final = "transaction blocks not allowed in statement pooling mode"
+_POOLER_WAITS: Final = re.compile(
+    r"server_login_retry|server login|query_wait_timeout|client_login_timeout|shutting down|"
+    r"shut down|starting up|cannot connect|connect failed|crashed|no more connections|too many|"
+    r"paused|timeout",
+    re.IGNORECASE,
+)
+"""What PgBouncer says of a server that is away, in the SQLSTATE of everything that it says."""
+SHARED: Final = (
+    "a pooler in transaction mode (PgBouncer) cannot be used for syncing: the run lock lives in a "
+    "session"
+)
+"""What is wrong where a pooler hands a session on to others; also in the README."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,29 +160,58 @@ def _tracked_columns(marker: re.Match[str]) -> str:
 def named_errors(where: str, connection: Closable | None = None) -> Iterator[None]:
     """Turn what asyncpg and the network raise into the named errors of the database.
 
-    With a ``connection``, an OSError is the database's only where that was lost: what is done
-    beside its statements (printing, files) may fail as well.
+    What nobody foresaw is a StatementRefused. With a ``connection``, an OSError is the database's
+    only where that was lost: what is done beside its statements (printing, files) may fail as well.
     """
     try:
         yield
-    except _MISCONFIGURED as error:
-        raise ConfigError(f"the database at {where} refused: {_line(error)}") from error
+    except asyncpg.PostgresError as error:
+        raise _named(error, where) from error
     except OSError as error:
         if connection is not None and not is_lost(connection):
             raise
         raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
-    except _GONE as error:
-        raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
-    except _FAILED as error:
-        raise TransactionFailed(f"the database at {where} refused: {_line(error)}") from error
-    except asyncpg.PostgresError as error:  # what nobody foresaw
-        raise StatementRefused(
-            f"the database at {where} refused: {_line(error)} (SQLSTATE {error.sqlstate})"
-        ) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if connection is None or not is_lost(connection):
             raise  # our own mistake in using the driver
         raise DatabaseGone(f"the connection to {where} was lost") from error
+
+
+def _named(error: asyncpg.PostgresError, where: str) -> SyncerError:
+    """Return the named error for one of the server's, with its words and its SQLSTATE."""
+    said = f"{_line(error)} (SQLSTATE {error.sqlstate})"
+    if isinstance(error, _OF_ANOTHER) or _STATEMENT_MODE in str(error):
+        said = f"{error.args[0]} (SQLSTATE {error.sqlstate})"  # without the driver's own hint
+        return ConfigError(f"{SHARED}; the database at {where} refused: {redacted(said)}")
+    if isinstance(error, _MISCONFIGURED):
+        return ConfigError(f"the database at {where} refused: {said}")
+    if isinstance(error, _GONE):
+        return DatabaseGone(f"the database at {where} is not available: {said}")
+    kind = TransactionFailed if isinstance(error, _FAILED) else StatementRefused
+    return kind(f"the database at {where} refused: {said}")
+
+
+@contextlib.contextmanager
+def _opening(where: str) -> Iterator[None]:
+    """Name what ends the opening of a connection: a server that is away, else the configuration.
+
+    Whatever a server refuses before anything was asked of it, it refuses again.
+    """
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        named = _named(error, where)
+        pooler = isinstance(error, asyncpg.ProtocolViolationError)
+        if pooler and not _POOLER_WAITS.search(str(error)):
+            said = f"{_line(error)} (SQLSTATE {error.sqlstate})"
+            raise ConfigError(f"the database at {where} refused: {said}") from error
+        if isinstance(named, StatementRefused):
+            raise ConfigError(str(named)) from error
+        raise named from error
+    except (OSError, asyncpg.InternalClientError) as error:
+        raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
+    except _UNUSABLE as error:
+        raise ConfigError(f"the database URL is not usable: {_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -174,7 +238,7 @@ def is_lost(connection: Closable) -> bool:
 async def acquired(pool: asyncpg.Pool[Any], server: Server) -> AsyncIterator[Connection]:
     """Take a connection of the pool, with named errors. Raises ConfigError or DatabaseGone."""
     where, timing = server.where, server.timing
-    with named_errors(where):
+    with _opening(where):
         connection = await pool.acquire(timeout=timing.connect)
     try:
         with named_errors(where, connection):
@@ -226,14 +290,24 @@ class Server:
             self.url = await self._revive()
 
     async def connect(self, *, name: str = "syncer") -> asyncpg.Connection[Any]:
-        """Open a connection. Raises ConfigError or DatabaseGone."""
-        with named_errors(self.where):
-            try:
-                connection: asyncpg.Connection[Any] = await asyncpg.connect(
-                    self.url, timeout=self.timing.connect, server_settings=_session(name)
-                )
-            except ValueError as error:  # the URL's parts, which asyncpg reads itself
-                raise ConfigError(f"the database URL is not usable: {_line(error)}") from error
+        """Open a connection in which all is set that we lean on. Raises ConfigError, DatabaseGone.
+
+        Whether a pooler keeps it for us is not asked: see ``session``, and ``fitness``.
+        """
+        connection = await self._open()
+        try:
+            with _opening(self.where):
+                await self._pin(connection, name)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _open(self, **how: Any) -> asyncpg.Connection[Any]:  # noqa: ANN401  (asyncpg's)
+        with _opening(self.where):
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(
+                self.url, timeout=self.timing.connect, **how
+            )
         major = connection.get_server_version().major
         if major < OLDEST_SERVER:
             await connection.close()
@@ -242,17 +316,48 @@ class Server:
             )
         return connection
 
+    async def _pin(self, connection: Connection, name: str) -> None:
+        """Set what we lean on for the rest of the session, in one round trip."""
+        idle = f"{self.timing.idle_transaction * 1000:.0f}"
+        pinned = PINNED | {
+            "idle_in_transaction_session_timeout": idle,
+            "application_name": name[:63],
+        }
+        await connection.execute(pins(pinned, connection), timeout=self.timing.connect)
+
     @contextlib.asynccontextmanager
     async def session(
         self, *, name: str = "syncer", within: float | None = None
     ) -> AsyncIterator[asyncpg.Connection[Any]]:
-        """Open a connection and close it at the end; errors of the database get their names.
+        """Open a session of our own and close it at the end; errors of the database get names.
 
-        ``within`` is the seconds for all that is done with it (None: no limit). Raises
-        ConfigError or DatabaseError.
+        ``within`` is the seconds for all that is done with it (None: no limit). Raises ConfigError
+        (also where a pooler hands sessions on) or DatabaseError.
         """
+        async with self._closed(self.connect(name=name), within) as connection:
+            if await self.is_shared(connection):
+                raise ConfigError(SHARED)
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def reading(
+        self, *, name: str = "syncer", within: float | None = None
+    ) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """Open a connection for ``reading_transaction``, through whatever pooler, and close it.
+
+        ``within`` as for ``session``. Raises ConfigError or DatabaseError.
+        """
+        settings = {"application_name": name[:63]}  # which every pooler takes
+        opening = self._open(statement_cache_size=0, server_settings=settings)
+        async with self._closed(opening, within) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def _closed(
+        self, opening: Awaitable[asyncpg.Connection[Any]], within: float | None
+    ) -> AsyncIterator[asyncpg.Connection[Any]]:
         with in_time(self.where, within):
-            connection = await self.connect(name=name)
+            connection = await opening
             try:
                 with named_errors(self.where, connection):
                     yield connection
@@ -266,9 +371,12 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def pool(self, *, size: int, name: str) -> AsyncIterator[asyncpg.Pool[Any]]:
-        """Open a pool of at most ``size`` connections and close it at the end."""
-        idle = f"{self.timing.idle_transaction * 1000:.0f}"
-        with named_errors(self.where):
+        """Open a pool of at most ``size`` connections as of ``connect``; close it at the end."""
+
+        async def pin(connection: Connection) -> None:
+            await self._pin(connection, name)
+
+        with _opening(self.where):
             pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
                 self.url,
                 min_size=0,
@@ -276,20 +384,116 @@ class Server:
                 timeout=self.timing.connect,
                 # A transaction of ours leaves nothing behind; a reset costs one more round trip.
                 reset=_leave_as_it_is,
-                server_settings=_session(name) | {"idle_in_transaction_session_timeout": idle},
+                init=pin,
             )
         try:
             yield pool
         finally:
             pool.terminate()
 
+    async def is_shared(self, connection: Connection, pid: int | None = None) -> bool:
+        """Return whether a pooler hands our sessions on to others from transaction to transaction.
+
+        ``pid`` is the process that answers, where it was asked for already. A server that is
+        reached directly names that process when it lets us in; a pooler has a name of its own, and
+        is tried. Raises asyncpg's errors.
+        """
+        if pid is None:
+            pid = await connection.fetchval(sql("session/pid"))
+        return pid != connection.get_server_pid() and await self._hands_on()
+
+    async def _hands_on(self) -> bool:
+        """Try whether one session leads to what another has set, or another process answers it.
+
+        One sets a variable, and is idle; another looks for it in a transaction, which it keeps open
+        while the first is asked again, and once more in a second transaction.
+        """
+        mark = secrets.token_hex(8)
+        with in_time(self.where, self.timing.connect):
+            async with self.reading() as first, self.reading() as second:
+                async with first.transaction():
+                    process = await first.fetchval(sql("session/mark"), mark)
+                async with second.transaction():
+                    other, seen = await _seen(second)
+                    if seen == mark:
+                        return True
+                    async with first.transaction():
+                        if (process, mark) != await _seen(first):
+                            return True
+                async with second.transaction():
+                    later, seen = await _seen(second)
+        return seen == mark or later != other
+
+
+async def _seen(connection: Connection) -> tuple[int, str | None]:
+    """Return the process that answers, and what is set in its session."""
+    row = await connection.fetchrow(sql("session/seen"))
+    assert row is not None  # noqa: S101  (it selects from nothing)
+    return row["pid"], row["mark"]
+
+
+@contextlib.asynccontextmanager
+async def reading_transaction(
+    connection: asyncpg.Connection[Any], *, statement: float = 0.0
+) -> AsyncIterator[None]:
+    """Read in one snapshot, on a connection of ``Server.reading``.
+
+    A ``statement`` may take that many seconds (0: any time). Raises asyncpg's errors.
+    """
+    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+    await transaction.start()
+    try:
+        limit = {"statement_timeout": f"{statement * 1000:.0f}"}
+        await connection.execute(pins(PINNED | limit, connection, local=True))
+        yield
+    except anyio.get_cancelled_exc_class():
+        connection.terminate()  # given up: whatever it waits for, it must not be waited for
+        raise
+    finally:
+        if not connection.is_closed():
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await transaction.rollback()
+
+
+PINNED: Final[dict[str, str]] = {
+    # What follows the wait for a lock must see what was committed meanwhile.
+    "default_transaction_isolation": "read committed",
+    "search_path": "",  # every name in a statement is qualified
+    "client_encoding": "UTF8",
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    # How long we wait is ours to decide, at the side that can say so: see Timing.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",  # who reads may read a page for a while
+}
+"""What our statements lean on, and how it is set, whoever set it otherwise."""
+_SINCE: Final[dict[str, tuple[int, str]]] = {"transaction_timeout": (17, "0")}
+"""Likewise, from a major version of PostgreSQL on."""
+
+
+def pins(values: Mapping[str, str], connection: Connection, *, local: bool = False) -> str:
+    """Return the statements that set values, for the session or (``local``) for a transaction."""
+    major = connection.get_server_version().major
+    later = {name: value for name, (since, value) in _SINCE.items() if major >= since}
+    scope = "local" if local else "session"
+    return "; ".join(
+        f"set {scope} {name} = {_quoted(value)}" for name, value in {**values, **later}.items()
+    )
+
+
+def _quoted(value: str) -> str:
+    # E'': whatever standard_conforming_strings was until then.
+    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
 
 async def _leave_as_it_is(_connection: object) -> None:
     """Do nothing."""
-
-
-def _session(name: str) -> dict[str, str]:
-    return {"application_name": name[:63], "timezone": "UTC", "idle_session_timeout": "0"}
 
 
 def _where(url: str | None) -> str:

@@ -119,16 +119,16 @@ class _Wait:
             self._to_end |= self._seen.keys()
         self._seen = {}
         done = anyio.Event()
+        pid = await self._connection.fetchval(sql("session/pid"))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, done)
+            tasks.start_soon(self._watch, pid, done)
             try:
                 locked = await _locked(self._connection, sql("run/account_lock"), account)
             finally:
                 done.set()
         return locked
 
-    async def _watch(self, done: anyio.Event) -> None:
-        pid = self._connection.get_server_pid()
+    async def _watch(self, pid: int, done: anyio.Event) -> None:
         while not done.is_set():
             rows = await self._watcher.fetch(sql("run/blockers"), pid)
             self._seen = {row["pid"]: row for row in rows} or self._seen
@@ -159,14 +159,15 @@ class Lock:
         self._account = account
         self._run_id = 0
         self._one_at_a_time = anyio.Lock()
-        self._backend = connection.get_server_pid()
+        self._backend: int | None = None  # not known before the run is held
         self.connection = connection
 
     async def hold(self, run_id: int) -> None:
         """Say in the account's row, which is locked, that this session's run is at work."""
         self._run_id = run_id
         key = await take_key(self.connection)
-        await self.connection.execute(sql("run/account_hold"), self._account, run_id, key)
+        hold = sql("run/account_hold")
+        self._backend = await self.connection.fetchval(hold, self._account, run_id, key)
 
     async def rename(self) -> None:
         """Say in pg_stat_activity which run this session is of."""
@@ -185,10 +186,10 @@ class Lock:
         async with self._one_at_a_time:
             held = await self._answers()
             if not held:
-                lost.add(self._backend)
+                if self._backend is not None:
+                    lost.add(self._backend)
                 self.connection.terminate()
                 self.connection = await self._server.connect(name=self._name())
-                self._backend = self.connection.get_server_pid()
             connection = self.connection
             with named_errors(self._server.where, connection):
                 async with connection.transaction():

@@ -6,13 +6,16 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import asyncpg
 from alembic import command
 from alembic.config import Config
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from syncer.core.errors import ConfigError
-from syncer.store.connection import Server, sql
+from syncer.store import fitness
+from syncer.store.connection import Server, named_errors, sql
 from syncer.store.lock import lock_key
 from syncer.store.schema import installed_revision, migrations_root, revisions
 
@@ -20,6 +23,34 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _LOCK: Final = lock_key("migrate", "*")
+_DRIVER: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+_FOR_A_DBA: Final = "or hand what 'syncer db upgrade --sql' prints to your DBA"
+_ADVICE: Final[tuple[tuple[tuple[type[asyncpg.PostgresError], ...], str], ...]] = (
+    (
+        (asyncpg.InsufficientPrivilegeError,),
+        (
+            "run it as the owner of database and schema (grant create on database lets a role "
+            f"make the schema), {_FOR_A_DBA}"
+        ),
+    ),
+    (
+        (asyncpg.ReadOnlySQLTransactionError,),
+        (
+            "point it at the primary, and set default_transaction_read_only to off for this role "
+            "and database"
+        ),
+    ),
+    (
+        (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError),
+        "install PostgreSQL's contrib package on the server (postgresql-contrib)",
+    ),
+)
+"""What to do about what the server refuses to a migration, however often it is tried."""
 
 
 async def upgrade(server: Server) -> tuple[str | None, str]:
@@ -43,12 +74,39 @@ async def upgrade(server: Server) -> tuple[str | None, str]:
                 f"the schema of the database at {server.where} is {before}, newer than this "
                 f"program, which knows {target}: install a newer syncer"
             )
+        await fitness.check_server(server, connection, migrated=before is not None)
         if before != target:
             await _apply(server)
+        await fitness.move_sequences(server, connection)
     return before, target
 
 
 async def _apply(server: Server) -> None:
+    """Apply all migrations. Raises ConfigError, with what to do, or DatabaseError."""
+    with named_errors(server.where):
+        try:
+            await _migrate(server)
+        except SQLAlchemyError as error:
+            cause = _of_the_driver(error)
+            if cause is None:
+                raise
+            for kinds, advice in _ADVICE:
+                if isinstance(cause, kinds):
+                    said = f"{' '.join(str(cause).split())} (SQLSTATE {cause.sqlstate})"
+                    raise ConfigError(
+                        f"the database at {server.where} refused: {said}; {advice}"
+                    ) from cause
+            raise cause from None
+
+
+def _of_the_driver(error: BaseException | None) -> BaseException | None:
+    """Return the error of asyncpg or of the network in what SQLAlchemy made of it."""
+    while error is not None and not isinstance(error, _DRIVER):
+        error = error.__cause__ or getattr(error, "orig", None)
+    return error
+
+
+async def _migrate(server: Server) -> None:
     async def connect() -> Any:  # noqa: ANN401  (asyncpg's connection, for SQLAlchemy)
         return await server.connect(name="syncer db upgrade")
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from syncer.config.settings import Database
-from syncer.store.connection import Server
+from syncer.store.connection import Server, reading_transaction
 from syncer.store.schema import check_schema, installed_revision, revisions
 
 
@@ -55,6 +55,6 @@ async def open_emptied(database: Database) -> AsyncIterator[Server]:
 async def open_store(database: Database) -> AsyncIterator[Server]:
     """Open the configured PostgreSQL for reading; its schema must be this program's."""
     async with open_server(database) as server:
-        async with server.session() as connection:
+        async with server.reading() as connection, reading_transaction(connection):
             await check_schema(connection, server.where)
         yield server

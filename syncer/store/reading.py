@@ -11,7 +11,7 @@ import asyncpg
 
 from syncer.core.errors import ConfigError
 from syncer.core.moment import Moment
-from syncer.store.connection import Server, sql
+from syncer.store.connection import Server, reading_transaction, sql
 
 _BATCH: Final = 1000
 
@@ -77,19 +77,12 @@ class ReadSession:
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reader]:
         """Open a read-only transaction whose statements all see the same instant."""
-        connection = self._connection
-        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-        await transaction.start()
-        try:
-            yield Reader(connection)
-        finally:
-            if not connection.is_closed():
-                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    await transaction.rollback()
+        async with reading_transaction(self._connection):
+            yield Reader(self._connection)
 
 
 @contextlib.asynccontextmanager
 async def read_session(server: Server, *, name: str) -> AsyncIterator[ReadSession]:
     """Open a session for reading."""
-    async with server.session(name=name) as connection:
+    async with server.reading(name=name) as connection:
         yield ReadSession(connection)

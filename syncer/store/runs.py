@@ -51,7 +51,7 @@ from syncer.core.errors import (
     TransactionFailed,
 )
 from syncer.core.model import Fault, Learnt
-from syncer.store import lock
+from syncer.store import fitness, lock
 from syncer.store.clock import Timeline, read_timeline
 from syncer.store.connection import (
     Connection,
@@ -120,6 +120,7 @@ async def begin(
         connection = held.connection
         with in_time(server.where, server.timing.begin), named_errors(server.where, connection):
             await check_schema(connection, server.where)
+            await fitness.check(server, connection)
             await lock.refuse_beside(connection, account)
             await lock.end_overdue(connection, account)
             learnt = await _learnt(connection, account)
@@ -224,26 +225,28 @@ class Run:
         Superseded, ConfigError, DatabaseError.
         """
         async with acquired(pool, self._server) as connection:
-            backend = connection.get_server_pid()
+            backend: int | None = None
             try:
                 async with connection.transaction():
-                    await self._enter(connection, exclusive=exclusive)
+                    backend = await self._enter(connection, exclusive=exclusive)
                     yield connection
             except BaseException as error:
-                if is_lost(connection) or not isinstance(error, Exception):
+                lost = is_lost(connection) or not isinstance(error, Exception)
+                if lost and backend is not None:  # else it holds no lock that others wait for
                     self._lost.add(backend)
                 raise
 
-    async def _enter(self, connection: Connection, *, exclusive: bool) -> None:
+    async def _enter(self, connection: Connection, *, exclusive: bool) -> int:
+        """Lock the account's row, and check that the run is the newest; return our process id."""
         if exclusive:
             await lock.lock_account(self._server, connection, self.account, lost=self._lost)
-        else:
-            await connection.execute(sql("run/account_share"), self.account)
+        backend: int = await connection.fetchval(sql("run/account_share"), self.account)
         if not await connection.fetchval(sql("run/is_newest"), self.account, self.run_id):
             raise Superseded(
                 f"a newer run of account {self.account!r} began; run {self.run_id} "
                 "writes nothing more"
             )
+        return backend
 
     async def commit(
         self,

@@ -5,7 +5,8 @@ What they write of a zone stands in ``zone``: functions that take a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import anyio
 import asyncpg
 
+from syncer.core.errors import ConfigError, DatabaseError
 from syncer.core.guard import Judged, Kind, Limits, Verdict
 from syncer.core.model import ListedZone, ZoneRef
 from syncer.core.normalise import same_json
@@ -95,11 +97,12 @@ class Writer:
         """Record whole looks that read what is stored, in one transaction."""
         seen = [(self._zones[o.looked.zone], o.looked, o.images) for o in outcomes]
         if (run := self._run) is not None:
-            await run.commit(
-                self._pool,
-                partial(tables.record_unchanged, run=run, seen=seen),
-                Step(seen[0][0].key, amends=False),
-            )
+            with _naming(*(o.looked.zone for o in outcomes)):
+                await run.commit(
+                    self._pool,
+                    partial(tables.record_unchanged, run=run, seen=seen),
+                    Step(seen[0][0].key, amends=False),
+                )
         return [results.unchanged(self._zones[o.looked.zone], o) for o in outcomes]
 
     async def lost_kinds(self, judged: Sequence[Judged], kinds: Collection[Kind]) -> set[Kind]:
@@ -127,20 +130,21 @@ class Writer:
     ) -> T:
         """Write something of a zone in one transaction; ``amends``: after its look was recorded."""
         zone = self._zones[ref]
-        return await self._do(
-            lambda connection: write(
-                Transaction(
-                    connection=connection,
-                    run=self._run,
-                    account=self._account,
-                    zone=zone,
-                    guard=self._guard,
-                    at=self._timeline.now(),
-                    full=self._full,
-                )
-            ),
-            Step(zone.key, amends),
-        )
+        with _naming(ref):
+            return await self._do(
+                lambda connection: write(
+                    Transaction(
+                        connection=connection,
+                        run=self._run,
+                        account=self._account,
+                        zone=zone,
+                        guard=self._guard,
+                        at=self._timeline.now(),
+                        full=self._full,
+                    )
+                ),
+                Step(zone.key, amends),
+            )
 
     async def _do(self, work: Callable[[Connection], Awaitable[T]], step: Step | None = None) -> T:
         """Do the work of one transaction; without a run it only reads."""
@@ -151,3 +155,14 @@ class Writer:
             connection.transaction(readonly=True),
         ):
             return await work(connection)
+
+
+@contextlib.contextmanager
+def _naming(first: ZoneRef, *more: ZoneRef) -> Iterator[None]:
+    """Let an error of the database say which zones its transaction was about."""
+    try:
+        yield
+    except (DatabaseError, ConfigError) as error:
+        others = f" and {len(more)} more" if more else ""
+        message = f"{first.service}/{first.zone_id}{others}: {error}"
+        raise type(error)(message) from error.__cause__

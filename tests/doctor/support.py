@@ -11,8 +11,9 @@ from syncer.doctor.finding import Finding
 RunChecks = Callable[..., Awaitable[list[Finding]]]
 PLANTED = "s3cr3t-Pl4nted"
 OF_THE_API = {"endpoint", "clock", "credentials"}
-STORED = {"lock", "runs", "zones", "gone_zones", "withheld", "rate_limit", "history"}
-OF_THE_DATABASE = {"database", "schema", "extension", "privileges"} | STORED
+STORED = {"sequences", "lock", "runs", "zones", "gone_zones", "withheld", "rate_limit", "history"}
+OF_THE_SERVER = {"encoding", "session", "connections", "database_clock"}
+OF_THE_DATABASE = {"database", "schema", "extension", "privileges"} | OF_THE_SERVER | STORED
 
 
 def problems(findings: list[Finding]) -> list[Finding]:

@@ -15,6 +15,7 @@ from syncer.core.postgres import OLDEST_SERVER
 from syncer.doctor import database
 from syncer.doctor.checks import Timing
 from syncer.store.connection import Server, sql
+from syncer.store.fitness import Rights
 from syncer.store.migrate import as_sql
 from tests.doctor.support import (
     OF_THE_DATABASE,
@@ -47,7 +48,9 @@ async def test_a_table_that_is_locked_does_not_hang_the_rest(check: RunChecks, d
     async with db.transaction():
         await db.execute("lock table syncer_store.runs in access exclusive mode")
         findings = await check(timing=Timing(statement=0.1))
-    assert {"runs", "history", "zones"} == {found.check for found in problems(findings)}
+    assert {"runs", "history", "zones", "sequences"} == {
+        found.check for found in problems(findings)
+    }
     assert "statement timeout" in of(findings, "runs").message
     assert "pg_locks" in (of(findings, "runs").advice or "")
     assert {"lock", "gone_zones", "withheld"} == skipped_checks(findings)
@@ -96,7 +99,7 @@ async def test_a_role_that_may_not_write(check: RunChecks, db: Any, url: str) ->
         findings = await check(**env)
         found = only(findings, "privileges", "failed", "cannot sync", f"syncer_writer to {reader}")
         assert "insert on accounts, approvals, baseline_images and" in found.message
-        assert set() == skipped_checks(findings)
+        assert {"sequences"} == skipped_checks(findings)
     finally:
         await db.execute(f"drop role {reader}")
 
@@ -182,14 +185,14 @@ def test_the_embedded_server_upgrades_itself() -> None:
 
 def test_an_extension_that_cannot_be_had_is_reported_before_the_upgrade() -> None:
     """Where contrib is not installed the migration would fail."""
-    missing = database.judge_extension(None, None, migrated=False)
+    missing = database.judge_extension(None)
     assert ("failed", True) == (missing.status, "postgresql-contrib" in (missing.advice or ""))
 
 
 def test_an_odd_role_is_quoted_in_the_command() -> None:
     """What is advised can be run as it stands."""
     for role, quoted in (("plain_1", "plain_1"), ("my-role", '"my-role"'), ('A"b', '"A""b"')):
-        seen = database.PrivilegesSeen(
+        seen = Rights(
             role=role, superuser=False, creates_roles=False, objects=1, lacks={"usage": ["x"]}
         )
         advice = database.judge_privileges(seen, embedded=False).advice

@@ -19,7 +19,7 @@ ONE = frozenset({ZONE})
 ALL = frozenset(World.generate(seed=1, zones=6, images=0).zones())
 APPROVE = """
     insert into syncer_store.approvals (zone_key, max_removals, approved_by)
-    select zone_key, withheld, 'test' from syncer_store.zones where withheld > 0"""
+    select zone_key, count(*), 'test' from syncer_store.missing group by zone_key"""
 
 
 class Case(NamedTuple):

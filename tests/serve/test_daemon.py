@@ -255,3 +255,38 @@ def files() -> int:
 def resident() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("made up\nin two lines"),
+        ExceptionGroup("of tasks", [KeyError("made up"), OSError("x")]),
+    ],
+)
+async def test_what_nobody_foresaw_ends_its_run_and_not_the_daemon(
+    error: Exception, clock: Clock
+) -> None:
+    """In a run and between two: one line each, and the next run comes."""
+    watched, runs = monitor(clock), list[int]()
+
+    async def once(_: Stop) -> Report:
+        runs.append(1)
+        raise error
+
+    async def between(_: object) -> None:
+        if len(runs) == 3:
+            daemon.end("three are enough")
+        raise error
+
+    schedule = Schedule(every=900, jitter=0, start=0)
+    daemon = Daemon(
+        once, between, schedule=schedule, monitor=watched, now=clock.now, sleep=clock.sleep
+    )
+    with logged("json") as text:
+        await daemon.work()
+    lines = [line for line in text.getvalue().splitlines() if '"level": "error"' in line]
+    assert (3, 6) == (len(runs), len(lines)), text.getvalue()
+    assert all("made up" in line and "please report it" in line for line in lines)
+    assert "made up" in watched.health.last_result
+    assert 3 == samples_of(watched.metrics)["syncer_runs_total", "default", "failed"]

@@ -2,3 +2,4 @@
 update syncer_store.accounts
 set run_id = $2, pid = pg_backend_pid(), lock_key = $3
 where account = $1
+returning pid

@@ -1,3 +1,3 @@
 -- Held by every writing transaction of a run; a statement of its own, so that the check that
 -- follows has a snapshot taken after the lock.
-select account from syncer_store.accounts where account = $1 for share
+select pg_backend_pid() from syncer_store.accounts where account = $1 for share

@@ -1,4 +1,4 @@
--- What this role lacks of what syncer_writer has, and what it has beyond any sync's need.
+-- What this role lacks of what syncer_writer has, and what it has beyond any need of a sync.
 with objects as (
     select n.nspname || '.' || c.relname as name, c.oid, c.relkind,
            case when n.nspname = 'syncer' then array['select']

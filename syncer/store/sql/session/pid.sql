@@ -1,0 +1,2 @@
+-- The process that answers.
+select pg_backend_pid()

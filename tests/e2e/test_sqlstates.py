@@ -1,0 +1,182 @@
+"""An error of each class of SQLSTATE, in each step that writes: one line, the daemon lives."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from syncer.app import run_options
+from syncer.config.settings import load
+from syncer.serve.daemon import Daemon, Monitor
+from syncer.serve.health import Health
+from syncer.serve.metrics import Metrics
+from syncer.serve.schedule import Schedule
+from syncer.serve.systemd import Notifier
+from syncer.simulator import Simulator, SimulatorOptions, World
+from syncer.store.approvals import approve
+from syncer.store.connection import Server
+from syncer.sync.report import Report
+from syncer.sync.run import run_once
+from syncer.sync.stop import Stop
+from tests.conftest import KEY, SECRET, quick
+from tests.invariants import check
+from tests.support import assert_exact, logged
+
+FRA, SEL = "vm/FRA-A: ", "vm/SEL-A: "
+STEPS = {
+    "runs insert": "",
+    "runs update": "",
+    "zones insert": "",
+    "zones update": r"vm/\S+: ",
+    "zone_scans insert": r"vm/\S+(?: and 4 more)?: ",
+    "zone_scans update": r"vm/\S+: ",
+    "images insert": FRA,
+    "images update": r"vm/\S+: ",
+    "image_history insert": FRA,
+    "zone_digests insert": r"vm/\S+: ",
+    "zone_digests delete": r"vm/\S+: ",
+    "extra_names insert": FRA,
+    "rate_limits insert": "",
+    "approvals update": SEL,
+}
+"""What a run writes, and which zone its error names."""
+AGAIN, ONCE, SETTINGS = "tried again", "said at once", "exit 2"
+CLASSES = {
+    "08006": AGAIN,  # connection_failure
+    "21000": ONCE,  # cardinality_violation
+    "22P05": ONCE,  # untranslatable_character
+    "23505": ONCE,  # unique_violation
+    "25006": AGAIN,  # read_only_sql_transaction: a server that is about to become the primary
+    "25001": ONCE,  # active_sql_transaction
+    "26000": SETTINGS,  # invalid_sql_statement_name: only a pooler makes it of a statement of ours
+    "28000": SETTINGS,  # invalid_authorization_specification
+    "2B000": ONCE,  # dependent_privilege_descriptors_still_exist
+    "34000": ONCE,  # invalid_cursor_name
+    "38000": ONCE,  # external_routine_exception
+    "39000": ONCE,  # external_routine_invocation_exception
+    "3B000": ONCE,  # savepoint_exception
+    "40001": AGAIN,  # serialization_failure
+    "42P01": ONCE,  # undefined_table
+    "42501": SETTINGS,  # insufficient_privilege
+    "53100": AGAIN,  # disk_full
+    "54000": ONCE,  # program_limit_exceeded
+    "55000": ONCE,  # object_not_in_prerequisite_state
+    "55P03": AGAIN,  # lock_not_available
+    "57014": AGAIN,  # query_canceled
+    "58030": AGAIN,  # io_error
+    "P0001": ONCE,  # raise_exception
+    "XX000": AGAIN,  # internal_error
+    "ZZ999": ONCE,  # nobody's
+}
+# Each class once and each step about twice; classes that are tried again meet steps of a zone.
+_STEPS = [*STEPS, *(name for name, zone in STEPS.items() if zone)]
+CASES = list(zip(CLASSES, _STEPS, strict=False))
+
+
+async def refuse(db: Any, step: str, code: str, times: int) -> None:
+    """Let a step fail for its first ``times`` rows."""
+    table, operation = step.split()
+    await db.execute(f"""
+        create sequence public.refusals;
+        create function public.refuse() returns trigger language plpgsql as $$
+        begin
+            if nextval('public.refusals') <= {times} then
+                raise exception 'so it is made up' using errcode = '{code}';
+            end if;
+            return coalesce(new, old);
+        end $$;
+        create trigger refuse before {operation} on syncer_store.{table}
+            for each row execute function public.refuse()""")
+
+
+async def drift(world: World, db: Any) -> None:
+    """Let the next run do each of its steps."""
+    first, second, third, *_ = sorted(world.images("FRA-A"))
+    world.remove_image("FRA-A", first)
+    world.change_image("FRA-A", second, imageVersion="9.9")
+    world.change_image("FRA-A", third, newField="x")
+    world.add_image("FRA-A", imageId="img-new", imageName="new")
+    world.remove_image("SEL-A", min(world.images("SEL-A")))
+    world.add_zone("NEW-A")
+    await approve(db, account=None, service=None, zone_id="SEL-A", max_removals=3, by="test")
+
+
+class Serving:
+    """The daemon for three runs: one that succeeds, one that meets an error, one afterwards."""
+
+    def __init__(self, environment: dict[str, str], world: World, db: Any) -> None:
+        self._settings = load(environment=environment)
+        self._server = Server(environment["SYNCER_DATABASE_URL"])
+        self._world = world
+        self._db = db
+        self._log = logged("json")
+        self.results: list[str] = []
+        self.said = ""
+        metrics = Metrics("default", live=True)
+        self._monitor = Monitor(
+            health=Health(every=900, limit=900), metrics=metrics, systemd=Notifier(None)
+        )
+
+    async def work(self, step: str, code: str) -> None:
+        """Do the three."""
+        again = CLASSES[code] == AGAIN and step != "runs insert"  # nothing to try again with
+
+        async def once(stop: Stop) -> Report:
+            return await run_once(quick(run_options(self._settings)), self._server, stop=stop)
+
+        async def between(_: object) -> None:
+            self.results.append(self._monitor.health.last_result)
+            if len(self.results) == 1:
+                await drift(self._world, self._db)
+                await refuse(self._db, step, code, 1 if again else 1_000_000)
+                self._text = self._log.__enter__()
+            elif len(self.results) == 2:
+                self._log.__exit__(None, None, None)
+                self.said = self._text.getvalue()
+                await self._db.execute("drop function public.refuse() cascade")
+            else:
+                daemon.end("three are enough")
+
+        async def sleep(_: float) -> None:
+            return
+
+        schedule = Schedule(every=900, jitter=0, start=0)
+        daemon = Daemon(once, between, schedule=schedule, monitor=self._monitor, sleep=sleep)
+        await daemon.work()
+
+
+@pytest.mark.parametrize(("code", "step"), CASES)
+async def test_an_error_of_each_class_in_each_step(
+    code: str, step: str, environment: dict[str, str], world: World, db: Any
+) -> None:
+    """One line with zone, SQLSTATE and the server's words, or tried again; then all is exact."""
+    options = SimulatorOptions(access_keys={KEY: SECRET})
+    if step.startswith("rate"):
+        options = SimulatorOptions(access_keys={KEY: SECRET}, rate=20, burst=2)
+    async with Simulator(world, options) as simulator:
+        serving = Serving(environment | {"ZENLAYER_ENDPOINT": simulator.endpoint}, world, db)
+        await serving.work(step, code)
+    first, second, third = serving.results
+    assert "succeeded" in first
+    if CLASSES[code] == AGAIN and step != "runs insert":
+        assert "succeeded" in second, second
+        assert "database.lost" in serving.said
+    else:
+        assert re.match(rf"{STEPS[step]}\S.* made up.*\(SQLSTATE {code}\)", second), second
+        assert "\n" not in second
+        failed = [line for line in serving.said.splitlines() if '"run.failed"' in line]
+        assert 1 == len(failed), serving.said
+        assert "Traceback" not in serving.said
+        assert "database.lost" not in serving.said
+    assert "succeeded" in third, third
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+def test_every_class_and_every_step_is_tried() -> None:
+    """What a run may meet: the classes of the manual that a server can raise at a statement."""
+    classes = "08 21 22 23 25 26 28 2B 34 38 39 3B 40 42 53 54 55 57 58 P0 XX"
+    assert set(classes.split(" ")) <= {code[:2] for code in CLASSES}
+    assert set(STEPS) == {step for _, step in CASES}
