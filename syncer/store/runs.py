@@ -225,14 +225,13 @@ class Run:
         Superseded, ConfigError, DatabaseError.
         """
         async with acquired(pool, self._server) as connection:
-            backend: int | None = None
+            backend = connection.get_server_pid()  # another one where a pooler is between
             try:
                 async with connection.transaction():
                     backend = await self._enter(connection, exclusive=exclusive)
                     yield connection
             except BaseException as error:
-                lost = is_lost(connection) or not isinstance(error, Exception)
-                if lost and backend is not None:  # else it holds no lock that others wait for
+                if is_lost(connection) or not isinstance(error, Exception):
                     self._lost.add(backend)
                 raise
 
