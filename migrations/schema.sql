@@ -739,6 +739,30 @@ CREATE VIEW syncer.baselines AS
           WHERE (i.baseline_id = b.baseline_id)) AS images
    FROM syncer_store.baselines b;
 
+-- table syncer_store.feed
+
+CREATE TABLE syncer_store.feed (
+    only_row boolean DEFAULT true NOT NULL,
+    last_change_id bigint NOT NULL,
+    pruned_to bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT feed_only_row_check CHECK (only_row)
+);
+
+COMMENT ON TABLE syncer_store.feed IS 'How far changes are numbered; its row is locked after that of the account';
+
+-- view syncer.feed
+
+CREATE VIEW syncer.feed AS
+ SELECT last_change_id,
+    pruned_to
+   FROM syncer_store.feed;
+
+COMMENT ON VIEW syncer.feed IS 'How far changes are numbered, and kept';
+
+COMMENT ON COLUMN syncer.feed.last_change_id IS 'The newest change: no other will get this number or a lower one';
+
+COMMENT ON COLUMN syncer.feed.pruned_to IS 'Changes up to this one may be missing: syncer prune deleted what it was to';
+
 -- view syncer.image_changes
 
 CREATE VIEW syncer.image_changes AS
@@ -1263,16 +1287,6 @@ CREATE TABLE syncer_store.extra_names (
     name text NOT NULL COLLATE pg_catalog."C",
     run_id bigint NOT NULL
 );
-
--- table syncer_store.feed
-
-CREATE TABLE syncer_store.feed (
-    only_row boolean DEFAULT true NOT NULL,
-    last_change_id bigint NOT NULL,
-    CONSTRAINT feed_only_row_check CHECK (only_row)
-);
-
-COMMENT ON TABLE syncer_store.feed IS 'How far changes are numbered; its row is locked after that of the account';
 
 -- sequence syncer_store.runs_run_id_seq
 

@@ -34,6 +34,7 @@ def upgrade() -> None:
     presence()
     changes()
     runs()
+    feed()
     approvals()
     no_longer_needed()
 
@@ -636,6 +637,21 @@ def runs() -> None:
     op.execute("""
         comment on column syncer.runs.zones_lost is
         'Zones that were listed and read before, and are gone or not listed since this run'""")
+
+
+def feed() -> None:
+    op.execute("alter table syncer_store.feed add column pruned_to bigint not null default 0")
+    op.execute("""
+        create view syncer.feed as
+        select last_change_id, pruned_to from syncer_store.feed""")
+    op.execute("""
+        comment on view syncer.feed is 'How far changes are numbered, and kept'""")
+    op.execute("""
+        comment on column syncer.feed.last_change_id is
+        'The newest change: no other will get this number or a lower one'""")
+    op.execute("""
+        comment on column syncer.feed.pruned_to is
+        'Changes up to this one may be missing: syncer prune deleted what it was to'""")
 
 
 def approvals() -> None:

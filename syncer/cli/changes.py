@@ -112,8 +112,13 @@ class _Feed:
         """Print what there is; return the change_id after which to continue."""
         chosen = self._chosen
         since = None if self._since is None else (await reader.resolve(self._since))[0]
-        head = await _head(reader)
+        head, pruned_to = await _head(reader)
         if after is not None:
+            if after < pruned_to:
+                raise ConfigError(
+                    f"changes {after + 1} to {pruned_to} may be no longer kept (syncer prune): go "
+                    f"on with --after {pruned_to}, or take stock anew with 'syncer images'"
+                )
             if after > head:
                 raise ConfigError(
                     f"there is no change {after}: the newest is {head}; is this the right database?"
@@ -134,7 +139,7 @@ class _Feed:
 
     async def rest(self, reader: Reader, after: int) -> int:
         """Print what came after a change_id; return the one after which to continue."""
-        head = await _head(reader)
+        head, _ = await _head(reader)
         return await self._print(reader, after, head, None, None) if head > after else after
 
     async def _print(
@@ -164,10 +169,10 @@ class _Feed:
         return last if limit is not None and count == limit else head
 
 
-async def _head(reader: Reader) -> int:
+async def _head(reader: Reader) -> tuple[int, int]:
+    """Return the last change, and the last of those that may have been deleted."""
     (row,) = await reader.all("read/feed_head")
-    head: int = row["change_id"]
-    return head
+    return row["change_id"], row["pruned_to"]
 
 
 def _load(path: Path) -> int | None:

@@ -25,6 +25,8 @@ from syncer.doctor.finding import (
 
 _GONE_LATELY: Final = timedelta(days=7)
 """As long a zone that is gone is worth a warning."""
+_CLOCK_BEHIND: Final = 1.0
+"""Seconds; less is what two servers that keep the time differ by."""
 _FAILURES_IN_A_ROW: Final = 3
 """From this many runs on that failed one after another it is more than bad luck."""
 _ZONES_SHOWN: Final = 10
@@ -38,6 +40,7 @@ def checks(settings: Settings, session: Session, max_age: float, timing: Timing)
     stored = ("schema", "SYNCER_ACCOUNT", "SYNCER_SERVICES")
     return [
         session_check("runs", probes.runs, timing, depends_on=stored),
+        session_check("time_line", probes.time_line, timing, depends_on=stored),
         session_check("lock", probes.lock, timing, depends_on=("runs",)),
         session_check("zones", probes.zones, timing, depends_on=stored),
         session_check("gone_zones", probes.gone_zones, timing, depends_on=("zones",)),
@@ -62,6 +65,11 @@ class _InventoryProbes:
         rows = await self._session.rows("doctor/runs", self._account)
         self._runs = [RunSeen(**row) for row in rows]
         return [judge_runs(self._runs)]
+
+    async def time_line(self) -> Sequence[Finding]:
+        """Read whether anything is stamped later than the clock is now."""
+        rows = await self._session.rows("doctor/time_line", self._account)
+        return [judge_time_line(rows[0]["behind"] if rows else None)]
 
     async def lock(self) -> Sequence[Finding]:
         """Read who holds the run lock."""
@@ -115,6 +123,17 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         name = f"{self.application_name}, " if self.application_name else ""
         return f"{name}backend {self.pid}"
+
+
+def judge_time_line(behind: float | None) -> Finding:
+    """Judge by how many seconds the clock is behind what is stored (None: nothing is)."""
+    if behind is None or behind <= _CLOCK_BEHIND:
+        return ok("time_line", "nothing is stamped later than the database's clock is now")
+    return failed(
+        "time_line",
+        f"the database's clock is {age(timedelta(seconds=behind))} behind what is stored",
+        "set the clock right if it is wrong; if it was wrong before: syncer db repair-clock",
+    )
 
 
 def judge_lock(holder: Holder | None, runs: Sequence[RunSeen], now: datetime) -> Finding:

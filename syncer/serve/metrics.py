@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from syncer import __version__
 from syncer.core.errors import Interrupted, LockHeld, SyncerError
+from syncer.store.clock import elapsed_microseconds
 from syncer.store.connection import Server, reading_transaction, sql
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
@@ -27,6 +28,7 @@ _ZONE: Final = ("account", "service", "zone")
 _ZONE_GAUGES: Final = (
     ("present_images", "images_present", "Images that are present."),
     ("withheld_removals", "removals_withheld", "Removals that the guard withholds."),
+    ("unlisted_images", "images_unlisted", "Images that are missing and not confirmed absent."),
     (
         "last_complete",
         "zone_last_complete_timestamp_seconds",
@@ -48,7 +50,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.account = account
         self._now = now
-        self._zones = _Zones(live=live, now=now)
+        self._zones = _Zones(live=live)
         self._pace = _Pace(account)
         self._succeeded = False
         self._gauge(
@@ -87,6 +89,19 @@ class Metrics:
         self._last_success = self._gauge(
             "last_success_timestamp_seconds",
             "When a run last ended with all done (Unix time).",
+            "account",
+        )
+        self._unlisted = self._gauge(
+            "zones_unlisted",
+            "Zones that the last run read though DescribeZones no longer lists them.",
+            "account",
+        )
+        self._lost = self._gauge(
+            "zones_lost", "Zones that are gone or no longer listed since the last run.", "account"
+        )
+        self._clock_behind = self._gauge(
+            "clock_behind_seconds",
+            "How far the database's clock was behind what was stored when the last run began.",
             "account",
         )
         self.registry.register(self._zones)
@@ -131,6 +146,9 @@ class Metrics:
             changes[service, "appeared"] += tally.appeared
             changes[service, "changed"] += tally.changed
             changes[service, "returned"] += tally.returned
+        self._unlisted.labels(self.account).set(report.counts.zones_unlisted)
+        self._lost.labels(self.account).set(report.counts.zones_lost)
+        self._clock_behind.labels(self.account).set(report.clock_behind)
         for removal in report.removals:
             changes[removal.zone.ref.service, "removed"] += len(removal.removed)
         for (service, kind), number in changes.items():
@@ -147,7 +165,7 @@ class Metrics:
         None: the database does not answer. What was known stays, so that zones go on growing old.
         """
         if zones is not None:
-            self._zones.rows = zones
+            self._zones.take(zones)
 
     @property
     def unknown(self) -> frozenset[str]:
@@ -161,10 +179,15 @@ class Metrics:
 class _Zones(Collector):
     """What is stored of each zone, as of the last run (None: it is not known)."""
 
-    def __init__(self, *, live: bool, now: Callable[[], float]) -> None:
+    def __init__(self, *, live: bool) -> None:
         self.rows: Sequence[Mapping[str, Any]] | None = None
         self._live = live
-        self._now = now
+        self._taken = 0
+
+    def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take what is stored now; it grows older from here on, whatever clocks do."""
+        self.rows = rows
+        self._taken = elapsed_microseconds()
 
     def collect(self) -> Iterable[Metric]:
         families = {
@@ -176,12 +199,12 @@ class _Zones(Collector):
             "Seconds since the zone was last seen whole (never: since it was first listed).",
             labels=_ZONE,
         )
+        elapsed = (elapsed_microseconds() - self._taken) / 1e6
         for row in self.rows or ():
             labels = [row["account"], row["service"], row["zone_id"]]
             for column, family in families.items():
                 family.add_metric(labels, row[column])
-            since = row["last_complete"] or row["first_seen"]
-            ages.add_metric(labels, max(0.0, self._now() - since))
+            ages.add_metric(labels, max(0.0, row["age"] + elapsed))
         yield from families.values()
         if self._live:
             yield ages

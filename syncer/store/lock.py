@@ -17,7 +17,6 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Collection
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any, Final
 
 import anyio
@@ -29,12 +28,6 @@ from syncer.store.connection import Connection, Server, Timing, named_errors, sq
 TICK: Final = timedelta(microseconds=1)
 """What stamps differ by at least."""
 _LOST: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-
-
-def lock_key(purpose: str, account: str) -> int:
-    """Return the advisory lock's key of an account (64 bits, so that none is shared by chance)."""
-    digest = sha256(f"syncer:{purpose}:{account}".encode()).digest()
-    return int.from_bytes(digest[:8], signed=True)
 
 
 def session_name(run_id: int, account: str) -> str:

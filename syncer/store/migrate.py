@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import asyncpg
 from alembic import command
 from alembic.config import Config
@@ -13,16 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from syncer.core.errors import ConfigError
+from syncer.core.errors import ConfigError, DatabaseError
 from syncer.store import fitness
-from syncer.store.connection import Server, named_errors, sql
-from syncer.store.lock import lock_key
+from syncer.store.connection import Server, named_errors, pins
 from syncer.store.schema import installed_revision, migrations_root, revisions
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_LOCK: Final = lock_key("migrate", "*")
 _DRIVER: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -37,6 +34,10 @@ _ADVICE: Final[tuple[tuple[tuple[type[asyncpg.PostgresError], ...], str], ...]] 
             "run it as the owner of database and schema (grant create on database lets a role "
             f"make the schema), {_FOR_A_DBA}"
         ),
+    ),
+    (
+        (asyncpg.LockNotAvailableError,),
+        "another 'syncer db upgrade', a run or a backup is at work; try again when it ended",
     ),
     (
         (asyncpg.ReadOnlySQLTransactionError,),
@@ -57,17 +58,6 @@ async def upgrade(server: Server) -> tuple[str | None, str]:
     """Apply what is missing, one migrator at a time; return the revisions before and after."""
     target = revisions()[-1]
     async with server.session(name="syncer db upgrade") as connection:
-        # Polled: a session that waits inside pg_advisory_lock holds a snapshot, on which
-        # CREATE INDEX CONCURRENTLY in the holder would wait in turn.
-        locked = False
-        with anyio.move_on_after(server.timing.migrate):
-            while not (locked := await connection.fetchval(sql("run/lock_try"), _LOCK)):  # noqa: ASYNC110  (the lock is the database's)
-                await anyio.sleep(server.timing.poll)
-        if not locked:
-            raise ConfigError(
-                f"another 'syncer db upgrade' has been at work on {server.where} for "
-                f"{server.timing.migrate:g} s; try again when it ended"
-            )
         before = await installed_revision(connection)
         if before is not None and before not in revisions():
             raise ConfigError(
@@ -76,16 +66,25 @@ async def upgrade(server: Server) -> tuple[str | None, str]:
             )
         await fitness.check_server(server, connection, migrated=before is not None)
         if before != target:
-            await _apply(server)
+            try:
+                before = await _apply(server)
+            except DatabaseError:
+                # Of two that make the schema, one is refused when the other has done it.
+                before = await installed_revision(connection)
+                if before != target:
+                    raise
         await fitness.move_sequences(server, connection)
     return before, target
 
 
-async def _apply(server: Server) -> None:
-    """Apply all migrations. Raises ConfigError, with what to do, or DatabaseError."""
+async def _apply(server: Server) -> str | None:
+    """Apply what is missing; return the revision before.
+
+    Raises ConfigError, with what to do, or DatabaseError.
+    """
     with named_errors(server.where):
         try:
-            await _migrate(server)
+            return await _migrate(server)
         except SQLAlchemyError as error:
             cause = _of_the_driver(error)
             if cause is None:
@@ -106,22 +105,27 @@ def _of_the_driver(error: BaseException | None) -> BaseException | None:
     return error
 
 
-async def _migrate(server: Server) -> None:
+async def _migrate(server: Server) -> str | None:
     async def connect() -> Any:  # noqa: ANN401  (asyncpg's connection, for SQLAlchemy)
-        return await server.connect(name="syncer db upgrade")
+        connection = await server.connect(name="syncer db upgrade")
+        limit = {"lock_timeout": f"{server.timing.migrate * 1000:.0f}"}
+        await connection.execute(pins(limit, connection))
+        return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_run)
+            return await connection.run_sync(_run)
     finally:
         await engine.dispose()
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection) -> str | None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    before: str | None = config.attributes["before"]
+    return before
 
 
 def as_sql(to: str = "head") -> str:

@@ -20,7 +20,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from syncer.core.errors import ConfigError, LockHeld
+from syncer.core.errors import ConfigError, LockHeld, TransactionFailed
 from syncer.store.connection import Server, in_time, sql
 from syncer.store.lock import limit_lock_waits, stamp_between_runs, take_key
 
@@ -29,6 +29,8 @@ THIN_AFTER: Final = timedelta(days=30)
 BATCH: Final = 5000
 """Rows that one transaction looks at: its locks are held for tenths of a second."""
 Cursor = tuple[object, ...]
+_CLOCK_BEHIND: Final = timedelta(minutes=1)
+"""What is stored may be dated as much later than the clock, and is pruned all the same."""
 _START: Final[Cursor] = ("", datetime.fromtimestamp(0, UTC))
 """Before every version: no id is empty."""
 _log = structlog.get_logger()
@@ -123,6 +125,8 @@ class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
             keys, kept_from, first_runs = ([row[n] for row in rows] for n in range(3))
             if not self.dry_run:
                 await self.connection.execute(sql("prune/mark"), keys, kept_from)
+                if oldest := [kept for kept in kept_from if kept is not None]:
+                    await self.connection.execute(sql("prune/feed"), account, max(oldest))
         pruned = self.pruned
         for key, kept, first_run, _ in rows:
             if kept is not None:
@@ -145,9 +149,20 @@ class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     async def _hold(self) -> None:
-        """Be the only prune of the account for as long as the session lasts. Raises LockHeld."""
+        """Be the only prune of the account for as long as the session lasts.
+
+        Raises LockHeld, or TransactionFailed while what is stored is dated in the future: nothing
+        that was just seen may count as old.
+        """
         async with self.connection.transaction():
             await stamp_between_runs(self.connection, self.account, self.server.timing)
+            behind = await self.connection.fetchval(sql("prune/clock_behind"), self.account)
+            if behind is not None and behind > _CLOCK_BEHIND:
+                raise TransactionFailed(
+                    f"the clock of the database at {self.server.where} is "
+                    f"{behind.total_seconds():.0f} s behind what is stored of account "
+                    f"{self.account!r}: set it right, or run: syncer db repair-clock"
+                )
             key = await take_key(self.connection)
             if await self.connection.fetchval(sql("prune/hold"), self.account, key) is None:
                 raise LockHeld(

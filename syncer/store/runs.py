@@ -66,6 +66,8 @@ from syncer.store.schema import check_schema
 
 T = TypeVar("T")
 _RECONNECT: Final = Backoff(first=0.1)
+_CLOCK_BEHIND: Final = 1.0
+"""Seconds; less is what two servers that keep the time differ by."""
 _log = structlog.get_logger()
 
 
@@ -102,10 +104,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Basis(msgspec.Struct, frozen=True):
-    """What a run begins with: its time line, and what is known of the API's rate limit."""
+    """What a run begins with: its time line, and what is known of the API's rate limit.
+
+    ``clock_behind`` is how many seconds the database's clock is behind what was stamped before.
+    """
 
     timeline: Timeline
     learnt: Learnt | None
+    clock_behind: float = 0.0
 
 
 @contextlib.asynccontextmanager
@@ -125,11 +131,19 @@ async def begin(
             await lock.end_overdue(connection, account)
             learnt = await _learnt(connection, account)
             seconds = run_timeout + 2 * server.timing.grace(run_timeout)
-            run_id, timeline = await _insert(server, held, account, seconds, selection)
+            run_id, timeline, behind = await _insert(server, held, account, seconds, selection)
             await held.rename()
+            if behind > _CLOCK_BEHIND:
+                _log.warning(
+                    "clock.behind",
+                    account=account,
+                    seconds=round(behind, 3),
+                    advice="the database's clock stepped back: set it right, then run "
+                    "'syncer db repair-clock', or leave it: stamps go on in order",
+                )
         yield (
             Run(held, server, account, run_id, run_timeout, timeline=timeline),
-            Basis(timeline, learnt),
+            Basis(timeline, learnt, max(0.0, behind)),
         )
 
 
@@ -151,9 +165,10 @@ async def _learnt(connection: Connection, account: str) -> Learnt | None:
 
 async def _insert(
     server: Server, held: lock.Lock, account: str, seconds: float, selection: dict[str, Any]
-) -> tuple[int, Timeline]:
-    """Insert the run's row, which may be at work for some ``seconds``; return its number.
+) -> tuple[int, Timeline, float]:
+    """Insert the run's row, which may be at work for some ``seconds``.
 
+    Return its number, its time line, and by how many seconds the clock is behind that.
     The account's row is locked meanwhile: no transaction of an older run can be under way.
     """
     connection = held.connection
@@ -173,8 +188,9 @@ async def _insert(
         )
         assert row is not None  # noqa: S101  (an insert returns its row)
         timeline = Timeline(row["started_at"])
+        behind = (row["started_at"] - row["clock_at"]).total_seconds()
         await held.hold(row["run_id"])
-    return row["run_id"], timeline
+    return row["run_id"], timeline, behind
 
 
 class Run:

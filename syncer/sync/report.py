@@ -40,6 +40,8 @@ class Report(msgspec.Struct, kw_only=True):
     """Removals that are still withheld in zones that are gone: their latch is closed too."""
     removals: list[Removed] = msgspec.field(default_factory=list)
     seconds: float = 0.0
+    clock_behind: float = 0.0
+    """Seconds by which the database's clock was behind the newest stamp when the run began."""
 
     @property
     def exit_code(self) -> int:

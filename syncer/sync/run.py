@@ -62,7 +62,11 @@ async def run_once(
             tasks.start_soon(listings.fetch)  # meanwhile the run begins
             async with _begun(options, server, stop) as (run, basis):
                 client.calls.learn(basis.learnt)
-                report = Report(account=options.account, run_id=run.run_id if run else None)
+                report = Report(
+                    account=options.account,
+                    run_id=run.run_id if run else None,
+                    clock_behind=basis.clock_behind,
+                )
                 ending = _Ending(client=client, stop=stop, span=run_span, started=started)
                 async with (
                     ending.recorded(report, run, abort_timeout=options.tuning.abort),

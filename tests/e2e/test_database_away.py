@@ -87,7 +87,7 @@ async def test_a_database_that_says_nothing_more_holds_no_run_for_ever(
     await assert_exact(db, world)
 
 
-@pytest.mark.parametrize("statement", ["that keeps a second run", "learnt of the API", "insert"])
+@pytest.mark.parametrize("statement", ["whether its time is up", "learnt of the API", "insert"])
 async def test_a_database_that_is_silent_from_the_start_holds_no_run_for_ever(
     url: str, sync: Any, statement: str
 ) -> None:
@@ -108,7 +108,7 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
         proxy.hook = lambda message: "hush" if b"as metrics show them" in message else None
         with anyio.fail_after(20):
             assert await metrics.stored_zones(Server(proxy.url, timing=short), "default") is None
-    for statement in ("prune/accounts", "run/lock_try", "prune/zones", "prune/runs", "prune/thin"):
+    for statement in ("prune/accounts", "prune/hold", "prune/zones", "prune/runs", "prune/thin"):
         words = sql(statement).splitlines()[0].encode()
 
         def falls_silent(message: bytes, words: bytes = words) -> str | None:

@@ -22,7 +22,7 @@ from anyio.abc import Process
 from prometheus_client.parser import text_string_to_metric_families
 
 from syncer.simulator import Simulator, World
-from syncer.store.lock import lock_key
+from syncer.store.connection import Server
 from tests.support import assert_exact
 
 
@@ -156,20 +156,22 @@ async def test_sigterm_during_a_run_stores_what_was_read(  # noqa: PLR0917
 async def until_something_waits_for_a_lock(db: Any) -> None:
     """Something in the test's database."""
     while not await db.fetchval("""
-        select exists (select from pg_locks where not granted and database =
-            (select oid from pg_database where datname = current_database()))"""):
+        select exists (select from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock')"""):
         await anyio.lowlevel.checkpoint()
 
 
 async def test_sigterm_before_a_run_began_ends_with_0(
-    serve: Serve, systemd: Systemd, db: Any
+    serve: Serve, systemd: Systemd, url: str, db: Any
 ) -> None:
     """The run waits for an older one's transaction: nothing is to be stored, the end is orderly."""
-    await db.fetchval("select pg_advisory_lock($1)", lock_key("fence", "default"))
-    async with serve("--every", "1h") as process:
-        await until_something_waits_for_a_lock(db)
-        process.send_signal(signal.SIGTERM)
-        assert 0 == await process.wait()
+    await db.execute("insert into syncer_store.accounts (account) values ('default')")
+    async with Server(url).session() as other, other.transaction():
+        await other.execute("select from syncer_store.accounts for update")
+        async with serve("--every", "1h") as process:
+            await until_something_waits_for_a_lock(db)
+            process.send_signal(signal.SIGTERM)
+            assert 0 == await process.wait()
     assert "STOPPING=1" in await anyio.to_thread.run_sync(systemd.until, "STOPPING=1")
 
 
@@ -297,7 +299,7 @@ async def test_runs_that_fail_do_not_hide_the_last_success_nor_the_zones(
     assert 0 == (await syncer("sync", SYNCER_METRICS_FILE=str(path))).code
     before = samples(path.read_text())
     gauges = {name for name in before if name[0].startswith(("syncer_zone_last", "syncer_images"))}
-    assert 12 == len(gauges)
+    assert 18 == len(gauges)
     gauges.add(("syncer_last_success_timestamp_seconds", "default"))
     simulator.add_fault("status=401")
     assert 1 == (await syncer("sync", SYNCER_METRICS_FILE=str(path))).code

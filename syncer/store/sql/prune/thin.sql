@@ -6,8 +6,7 @@ with part as materialized (
            row_number() over (order by run_id) as number,
            array[status, error_code, listed::text, images::text, withheld::text, rejected::text,
                  (observed_at at time zone 'UTC')::date::text] as outcome,
-           (appeared, changed, removed, returned, last_change) = (0, 0, 0, 0, 0) as same,
-           status in ('unchanged', 'guarded') as whole
+           (appeared, changed, removed, returned, last_change) = (0, 0, 0, 0, 0) as same
     from syncer_store.zone_scans
     where zone_key = $1 and run_id > $5 and run_id <= $2
     order by run_id
@@ -28,7 +27,7 @@ with part as materialized (
     select $1, first, array_agg(run_id order by run_id), array_agg(observed_at order by run_id),
            array_agg(finished_at order by run_id)
     from inner_ones
-    where not $4::boolean and whole
+    where not $4::boolean
     group by first
 ), gone as (
     delete from syncer_store.zone_scans

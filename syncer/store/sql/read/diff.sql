@@ -1,5 +1,6 @@
 -- What differs between two instants ($5 before $6), as `syncer diff` shows it. A version that
--- covers both is no difference; of a zone that was unknown at either there is one row that says so.
+-- covers both is no difference; of a zone or an image that was unknown at either there is one row
+-- that says so.
 with first_look as materialized (
     select * from syncer.zone_coverage($5)
 ), last_look as materialized (
@@ -24,6 +25,14 @@ with first_look as materialized (
       and ($1::text is null or account = $1)
       and ($2::text[] is null or service = any ($2))
       and ($3::text[] is null or zone_id ~ any ($3))
+), missing as materialized (
+    select account, service, zone_id, image_id,
+           bool_or(gap_from <= $5 and coalesce(gap_to > $5, true)) as before,
+           bool_or(gap_from <= $6 and coalesce(gap_to > $6, true)) as after
+    from syncer.image_gaps
+    where (gap_from <= $5 and coalesce(gap_to > $5, true))
+       or (gap_from <= $6 and coalesce(gap_to > $6, true))
+    group by account, service, zone_id, image_id
 ), ended as (
     select v.* from syncer.image_versions as v
     where v.valid_to > $5 and v.valid_to <= $6 and v.valid_from <= $5
@@ -43,11 +52,21 @@ select case when e.image_id is null then 'appeared'
 from ended as e
 full join begun as b using (account, service, zone_id, image_id)
 join zone as z using (account, service, zone_id)
-where not z.gone
+left join missing as m using (account, service, zone_id, image_id)
+where not z.gone and m.account is null
   and (e.image_id is not null or z.known_before)
   and (b.image_id is not null or z.known_after)
   and ($4::text[] is null or image_id ~ any ($4)
        or e.image_name ~ any ($4) or b.image_name ~ any ($4))
+union all
+select 'unknown', account, service, zone_id, image_id, i.image_name, '{}', null, null, null,
+       case when m.before then 'it was not listed at the earlier instant, and not confirmed absent'
+            else 'it was not listed at the later instant, and not confirmed absent' end
+from missing as m
+join zone as z using (account, service, zone_id)
+join syncer.images as i using (account, service, zone_id, image_id)
+where m.before <> m.after and z.reason is null and not z.gone
+  and ($4::text[] is null or image_id ~ any ($4) or i.image_name ~ any ($4))
 union all
 select 'unknown', account, service, zone_id, null, null, '{}', null, null, null, reason
 from zone

@@ -9,6 +9,6 @@ where change_id > $8::bigint
   and ($3::text[] is null or zone_id ~ any ($3))
   and ($4::text[] is null or image_id ~ any ($4) or image_name ~ any ($4))
   and ($5::timestamptz is null or changed_at >= $5)
-  and ($6 or kind <> 'appeared' or not_before is not null)
+  and ($6 or not first_look)
 order by change_id
 limit $7

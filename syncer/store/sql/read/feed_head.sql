@@ -1,2 +1,3 @@
--- The last change of the feed: every change up to it is there to be read.
-select coalesce(max(last_change_id), 0) as change_id from syncer.runs
+-- The last change of the feed, up to which every change is there to be read; and the last of those
+-- that may have been deleted.
+select last_change_id as change_id, pruned_to from syncer.feed

@@ -15,11 +15,15 @@ from (
     from syncer.image_changes as c
     join meant using (account, service, zone_id, image_id)
     union all
-    select null, i.withheld_since, null, 'withheld', account, service, zone_id, image_id,
+    select null, e.at, g.last_listed_at, e.kind, account, service, zone_id, image_id,
            i.image_name, '{}', null, null, null
-    from syncer.images as i
+    from syncer.image_gaps as g
     join meant using (account, service, zone_id, image_id)
-    where i.withheld_since is not null
+    join syncer.images as i using (account, service, zone_id, image_id)
+    cross join lateral (values
+        ('missing', g.gap_from), ('withheld', g.withheld_since),
+        ('seen', case when g.ended_by = 'seen' then g.gap_to end)) as e (kind, at)
+    where e.at is not null
     union all
     select null, z.gone_at, null, 'unknown', account, service, zone_id, m.image_id,
            i.image_name, '{}', null, null, null

@@ -1,6 +1,7 @@
 -- Images, as `syncer images` shows them.
 select account, service, zone_id, image_id, {tracked}, image_size_gib, extra,
-       fingerprint, presence, first_seen_at, changed_at, removed_at, withheld_since
+       fingerprint, presence, first_seen_at, changed_at, removed_at, withheld_since, observed_at,
+       unlisted_since
 from syncer.images
 where ($1::text is null or account = $1)
   and ($2::text[] is null or service = any ($2))

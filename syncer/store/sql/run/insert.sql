@@ -5,4 +5,4 @@ insert into syncer_store.runs (
 select $1, greatest(clock, $2::timestamptz + interval '1 microsecond'), clock,
        clock + $3::interval, $4, $5
 from (select clock_timestamp() as clock) as now
-returning run_id, started_at
+returning run_id, started_at, clock_at
