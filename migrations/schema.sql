@@ -117,6 +117,8 @@ COMMENT ON COLUMN syncer_store.zones.first_run_id IS 'The run whose look was the
 
 COMMENT ON COLUMN syncer_store.zones.asked_when_gone IS 'It was asked for though it is not listed: it is gone, and is not asked for again';
 
+COMMENT ON COLUMN syncer_store.zones.key_digest IS 'Of the credentials that the zone was last read whole with (null: a token, or not known)';
+
 -- function syncer_store.newest_stamp(text)
 
 CREATE FUNCTION syncer_store.newest_stamp(of_account text) RETURNS timestamp with time zone
@@ -1061,36 +1063,37 @@ CREATE VIEW syncer.images AS
         CASE
             WHEN (m.image_id IS NOT NULL) THEN m.last_listed_at
             WHEN (i.removed_at IS NOT NULL) THEN i.removed_not_before
-            WHEN (z.whole_run_id = z.last_run_id) THEN z.whole_at
-            ELSE GREATEST(z.whole_at, ( SELECT s.observed_at
-               FROM syncer_store.zone_scans s
-              WHERE ((s.zone_key = i.zone_key) AND (s.run_id = i.opened_run_id))), ( SELECT max(g.seen_at) AS max
-               FROM syncer_store.image_gaps g
-              WHERE ((g.zone_key = i.zone_key) AND (g.image_id = i.image_id))))
+            ELSE GREATEST(z.whole_at, g.seen_at,
+            CASE
+                WHEN ((i.opened_run_id > z.whole_run_id) OR (z.whole_run_id IS NULL)) THEN ( SELECT s.observed_at
+                   FROM syncer_store.zone_scans s
+                  WHERE ((s.zone_key = i.zone_key) AND (s.run_id = i.opened_run_id)))
+                ELSE NULL::timestamp with time zone
+            END)
         END AS observed_at,
     m.missing_since AS unlisted_since
-   FROM ((syncer_store.images i
+   FROM (((syncer_store.images i
      JOIN ( SELECT z_1.zone_key,
             z_1.account,
             z_1.service,
             z_1.zone_id,
             z_1.gone_at,
-            last.run_id AS last_run_id,
             whole.run_id AS whole_run_id,
             whole.observed_at AS whole_at
-           FROM ((syncer_store.zones z_1
-             LEFT JOIN LATERAL ( SELECT s.run_id
-                   FROM syncer_store.zone_scans s
-                  WHERE (s.zone_key = z_1.zone_key)
-                  ORDER BY s.run_id DESC
-                 LIMIT 1) last ON (true))
+           FROM (syncer_store.zones z_1
              LEFT JOIN LATERAL ( SELECT s.run_id,
                     s.observed_at
                    FROM syncer_store.zone_scans s
                   WHERE ((s.zone_key = z_1.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
                   ORDER BY s.run_id DESC
                  LIMIT 1) whole ON (true))) z USING (zone_key))
-     LEFT JOIN syncer_store.missing m ON (((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))));
+     LEFT JOIN syncer_store.missing m ON (((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))
+     LEFT JOIN ( SELECT image_gaps.zone_key,
+            image_gaps.image_id,
+            max(image_gaps.seen_at) AS seen_at
+           FROM syncer_store.image_gaps
+          WHERE (image_gaps.ended_by = 'seen'::text)
+          GROUP BY image_gaps.zone_key, image_gaps.image_id) g ON (((g.zone_key = i.zone_key) AND (g.image_id = i.image_id))));
 
 COMMENT ON COLUMN syncer.images.presence IS 'present, absent, or unknown: its zone is gone, or the last whole look did not list it and it is not confirmed to be absent';
 
@@ -1299,6 +1302,16 @@ ALTER TABLE syncer_store.runs ALTER COLUMN run_id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
+-- table syncer_store.salt
+
+CREATE TABLE syncer_store.salt (
+    only_row boolean DEFAULT true NOT NULL,
+    salt bytea NOT NULL,
+    CONSTRAINT salt_only_row_check CHECK (only_row)
+);
+
+COMMENT ON TABLE syncer_store.salt IS 'With what zones.key_digest is hashed: of the id of an access key, never of its secret';
+
 -- table syncer_store.zone_digests
 
 CREATE TABLE syncer_store.zone_digests (
@@ -1403,6 +1416,11 @@ ALTER TABLE ONLY syncer_store.retirements
 
 ALTER TABLE ONLY syncer_store.runs
     ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
+
+-- constraint syncer_store.salt salt_pkey
+
+ALTER TABLE ONLY syncer_store.salt
+    ADD CONSTRAINT salt_pkey PRIMARY KEY (only_row);
 
 -- constraint syncer_store.stretches stretches_pkey
 

@@ -111,6 +111,13 @@ def served(world: World) -> dict[str, dict[str, Any]]:
     return {zone: dict(world.images(zone)) for zone in world.zones() if world.images(zone)}
 
 
+async def empty(db: Any) -> None:
+    """Forget all that is stored."""
+    names = [name for name in await tables(db) if name != "syncer_store.feed"]
+    await db.execute(f"truncate {', '.join(names)} restart identity cascade")
+    await db.execute("update syncer_store.feed set last_change_id = 0, pruned_to = 0")
+
+
 async def tables(db: Any) -> list[str]:
     """The tables of the store, as they are named in a statement."""
     return [f"syncer_store.{row[0]}" for row in await db.fetch("""

@@ -51,14 +51,21 @@ def accounts() -> None:
             account   text collate "C" primary key,
             run_id    bigint,
             pid       integer,
-            lock_key  bigint,
-            prune_pid integer,
-            prune_key bigint
+            lock_key  bigint
         )""")
+    op.execute("""
+        create table syncer_store.prunes (
+            account  text collate "C" primary key,
+            pid      integer not null,
+            lock_key bigint not null
+        )""")
+    op.execute("""
+        comment on table syncer_store.prunes is
+        'The prune that is at work holds the advisory lock lock_key in process pid'""")
     op.execute("""
         comment on table syncer_store.accounts is
         'Whoever begins, ends or writes a run of the account locks its row; the run that is at work'
-        ' holds the advisory lock lock_key in process pid, a prune prune_key in prune_pid'""")
+        ' holds the advisory lock lock_key in process pid'""")
     op.execute("""
         insert into syncer_store.accounts (account, run_id)
         select account, max(run_id)

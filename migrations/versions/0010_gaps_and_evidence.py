@@ -115,6 +115,17 @@ def columns() -> None:
         add column asked_when_gone boolean not null default false,
         add column key_digest bytea""")
     op.execute("""
+        create table syncer_store.salt (
+            only_row boolean primary key default true check (only_row),
+            salt     bytea not null
+        )""")
+    op.execute("""
+        comment on table syncer_store.salt is
+        'With what zones.key_digest is hashed: of the id of an access key, never of its secret'""")
+    op.execute("""
+        comment on column syncer_store.zones.key_digest is
+        'Of the credentials that the zone was last read whole with (null: a token, or none)'""")
+    op.execute("""
         comment on column syncer_store.zones.asked_when_gone is
         'It was asked for though it is not listed: it is gone, and is not asked for again'""")
     op.execute("update syncer_store.zones set listed = false where gone_at is not null")
@@ -256,8 +267,8 @@ def last_seen() -> None:
 
 
 def images() -> None:
-    # observed_at: what the last whole look listed was seen by it. Only where a later look read the
-    # zone in part is it asked who saw an image last.
+    # observed_at: what the last whole look listed was seen by it, or later by a look in part that
+    # opened the version, or by an answer.
     op.execute(f"""
         create or replace view syncer.images as
         select z.account, z.service, z.zone_id, i.image_id,
@@ -272,31 +283,30 @@ def images() -> None:
                m.withheld_since,
                case when m.image_id is not null then m.last_listed_at
                     when i.removed_at is not null then i.removed_not_before
-                    when z.whole_run_id = z.last_run_id then z.whole_at
                     else greatest( -- as syncer_store.last_seen, which a reader may not call
-                        z.whole_at,
-                        (select s.observed_at from syncer_store.zone_scans as s
-                         where s.zone_key = i.zone_key and s.run_id = i.opened_run_id),
-                        (select max(g.seen_at) from syncer_store.image_gaps as g
-                         where g.zone_key = i.zone_key and g.image_id = i.image_id)) end
+                        z.whole_at, g.seen_at, case when i.opened_run_id > z.whole_run_id
+                                                      or z.whole_run_id is null then (
+                            select s.observed_at from syncer_store.zone_scans as s
+                            where s.zone_key = i.zone_key and s.run_id = i.opened_run_id) end) end
                    as observed_at,
                m.missing_since as unlisted_since
         from syncer_store.images as i
         join (
             select z.zone_key, z.account, z.service, z.zone_id, z.gone_at,
-                   last.run_id as last_run_id, whole.run_id as whole_run_id,
-                   whole.observed_at as whole_at
+                   whole.run_id as whole_run_id, whole.observed_at as whole_at
             from syncer_store.zones as z
-            left join lateral (
-                select s.run_id from syncer_store.zone_scans as s
-                where s.zone_key = z.zone_key order by s.run_id desc limit 1) as last on true
             left join lateral (
                 select s.run_id, s.observed_at from syncer_store.zone_scans as s
                 where s.zone_key = z.zone_key and s.status in {WHOLE}
                 order by s.run_id desc limit 1) as whole on true
         ) as z using (zone_key)
         left join syncer_store.missing as m
-            on m.zone_key = i.zone_key and m.image_id = i.image_id""")
+            on m.zone_key = i.zone_key and m.image_id = i.image_id
+        left join (
+            select zone_key, image_id, max(seen_at) as seen_at from syncer_store.image_gaps
+            where ended_by = 'seen'
+            group by zone_key, image_id
+        ) as g on g.zone_key = i.zone_key and g.image_id = i.image_id""")
     op.execute("""
         comment on column syncer.images.presence is
         'present, absent, or unknown: its zone is gone, or the last whole look did not list it and'

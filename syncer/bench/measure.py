@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -121,7 +122,7 @@ async def copy_floor(options: MeasureOptions) -> dict[str, Any]:
         select 'bench', 'vm', 'ZONE-' || lpad(n::text, 4, '0') from generate_series(0, $1 - 1) n
         """.replace("$1", str(options.zones))
     )
-    records = []
+    records, now = [], datetime.now(UTC)
     for place, row in enumerate(found):
         values = dict(zip(FIELDS, msgspec.structs.astuple(row), strict=True))
         tracked = cast("Tracked", tuple(values.get(column) for column in TRACKED))
@@ -129,6 +130,8 @@ async def copy_floor(options: MeasureOptions) -> dict[str, Any]:
             **values,
             "zone_key": 1 + place % options.zones,
             "fingerprint": image(values["image_id"], tracked).fingerprint,
+            "valid_from": now,
+            "first_seen_at": now,
             "opened_run_id": 1,
             "opened_ordinal": place,
         }

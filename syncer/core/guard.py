@@ -6,10 +6,10 @@ new ids. What these have in common is that much is missing at once. So candidate
 whole look misses them for the first time, together with those of their zone that still wait. They
 are withheld by the first rule that speaks:
 
-- **latched**: images of the zone are withheld already. What is missing later joins them, so nothing
-  slips through on a day when less is missing.
 - **another_key**: the zone was not read whole with these credentials before, which may see other
   images. The candidates wait for the next look with them; nothing is latched.
+- **latched**: images of the zone are withheld already. What is missing later joins them, so nothing
+  slips through on a day when less is missing.
 - **emptied**: the zone lists nothing, though it had images.
 - **turned_over**: the zone lists none of the images that its last look listed, which were three or
   more.
@@ -32,7 +32,8 @@ each id.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Final, Literal, final
 
 import msgspec
@@ -75,14 +76,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An image that a whole look did not list, and what is stored of that.
 
-    ``looks`` counts the looks in a row that missed it, this one included. ``rule`` is the one that
-    withholds it. ``approved`` is whether a person approved its removal by the run that withheld it;
-    ``renamed`` whether an image of the same name appeared in the look that missed it.
+    ``looks`` counts the looks in a row that missed it, this one included; ``judged`` is whether the
+    guard spoke about it before. ``rule`` is the one that withholds it. ``approved`` is whether a
+    person approved its removal by the run that withheld it; ``renamed`` whether an image of the
+    same name appeared in the look that missed it.
     """
 
     image_id: str
     image_type: str | None
     looks: int = 1
+    judged: bool = False
     withheld: bool = False
     rule: Rule | None = None
     approved: bool = False
@@ -140,6 +143,11 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(c for c in self.missed if not c.withheld and not c.approved)
 
     @property
+    def is_new(self) -> bool:
+        """Whether a candidate is to be judged; those that wait are judged with it."""
+        return any(not candidate.judged for candidate in self.fresh)
+
+    @property
     def latched(self) -> tuple[Candidate, ...]:
         """The candidates that stay withheld, but for approvals of the whole zone."""
         return tuple(c for c in self.missed if c.withheld and not c.approved)
@@ -192,12 +200,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def judge_zone(zone: Judged, limits: Limits) -> Rule | None:
     """Return the rule by which the fresh candidates of a zone are withheld for its own sake."""
     fresh = len(zone.fresh)
-    if not fresh or zone.is_approved:
+    if not zone.is_new or zone.is_approved:
         return None
-    if zone.latched:
-        return zone.latched[0].rule or "many"
     if zone.another_key:
         return "another_key"
+    if zone.latched:
+        return zone.latched[0].rule or "many"
     if zone.candidates.emptied:
         return "emptied"
     if 0 in {limits.zone_count, limits.zone_percent}:
@@ -214,18 +222,21 @@ def judge_zone(zone: Judged, limits: Limits) -> Rule | None:
 
 def kinds_in_question(zones: Sequence[Judged], limits: Limits) -> set[Kind]:
     """Return the kinds that miss enough candidates for it to matter whether any is left."""
-    counts: dict[Kind, int] = {}
-    for kind, _ in _kinds(zones):
-        counts[kind] = counts.get(kind, 0) + 1
-    off = limits.run_percent is None
-    return set() if off else {kind for kind, count in counts.items() if count > RUN_COUNT}
+    if limits.run_percent is None:
+        return set()
+    kinds = [
+        ((zone.zone.service, candidate.image_type), candidate.judged)
+        for zone in _of_the_run(zones)
+        for candidate in zone.fresh
+    ]
+    counts = Counter(kind for kind, _ in kinds)
+    news = {kind for kind, judged in kinds if not judged}
+    return {kind for kind, count in counts.items() if count > RUN_COUNT and kind in news}
 
 
-def _kinds(zones: Sequence[Judged]) -> Iterator[tuple[Kind, Candidate]]:
-    for zone in zones:
-        if not zone.is_approved:
-            for candidate in zone.fresh:
-                yield (zone.zone.service, candidate.image_type), candidate
+def _of_the_run(zones: Sequence[Judged]) -> list[Judged]:
+    """Return the zones that the rules of the run judge."""
+    return [zone for zone in zones if not zone.is_approved and not zone.another_key]
 
 
 def judge_run(zones: Sequence[Judged], limits: Limits, *, lost: Collection[Kind] = ()) -> Verdict:
@@ -247,6 +258,9 @@ def judge_run(zones: Sequence[Judged], limits: Limits, *, lost: Collection[Kind]
         for name in sorted({*held.values()} - {own}):
             ids = tuple(i for i, spoke in held.items() if spoke == name)
             withheld.append(Withheld(zone=zone.zone, rule=name, image_ids=ids))
+        if zone.another_key and not zone.is_approved:  # all wait, those too that passed before
+            passed[zone.zone] = ()
+            continue
         latched = set() if zone.is_approved else {c.image_id for c in zone.latched}
         free = [c for c in zone.missed if c.image_id not in held and c.image_id not in latched]
         passed[zone.zone] = tuple(c.image_id for c in free)
@@ -257,11 +271,13 @@ def judge_run(zones: Sequence[Judged], limits: Limits, *, lost: Collection[Kind]
 
 
 def _run_rule(zones: Sequence[Judged], limits: Limits) -> Rule | None:
-    judged = [zone for zone in zones if not zone.is_approved and not zone.another_key]
+    judged = _of_the_run(zones)
+    if not any(zone.is_new for zone in judged):
+        return None
     fresh = sum(len(zone.fresh) for zone in judged)
     images = sum(zone.present - len(zone.latched) for zone in zones)
     if limits.run_percent == 0:
-        return "run" if fresh else None
+        return "run"
     if len(zones) < 2:  # noqa: PLR2004  (the zone's own rules see all there is)
         return None
     exceeds = _exceeds(fresh, images, count=RUN_COUNT, percent=limits.run_percent)

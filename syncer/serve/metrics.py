@@ -36,6 +36,15 @@ _ZONE_GAUGES: Final = (
     ),
 )
 """Of each zone: its column in ``metrics_zones``, the metric's name, and its help."""
+_RUN_GAUGES: Final = (
+    ("zones_unlisted", "Zones that the last run read though DescribeZones lists them no longer."),
+    ("zones_lost", "Zones that are gone or no longer listed since the last run."),
+    (
+        "clock_behind_seconds",
+        "How far the database's clock was behind what was stored when the last run began.",
+    ),
+)
+"""Of the last run: the metric's name, and its help."""
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -91,19 +100,7 @@ class Metrics:
             "When a run last ended with all done (Unix time).",
             "account",
         )
-        self._unlisted = self._gauge(
-            "zones_unlisted",
-            "Zones that the last run read though DescribeZones no longer lists them.",
-            "account",
-        )
-        self._lost = self._gauge(
-            "zones_lost", "Zones that are gone or no longer listed since the last run.", "account"
-        )
-        self._clock_behind = self._gauge(
-            "clock_behind_seconds",
-            "How far the database's clock was behind what was stored when the last run began.",
-            "account",
-        )
+        self._of_run = {name: self._gauge(name, text, "account") for name, text in _RUN_GAUGES}
         self.registry.register(self._zones)
         self.registry.register(self._pace)
 
@@ -146,9 +143,9 @@ class Metrics:
             changes[service, "appeared"] += tally.appeared
             changes[service, "changed"] += tally.changed
             changes[service, "returned"] += tally.returned
-        self._unlisted.labels(self.account).set(report.counts.zones_unlisted)
-        self._lost.labels(self.account).set(report.counts.zones_lost)
-        self._clock_behind.labels(self.account).set(report.clock_behind)
+        values = (report.counts.zones_unlisted, report.counts.zones_lost, report.clock_behind)
+        for gauge, value in zip(self._of_run.values(), values, strict=True):
+            gauge.labels(self.account).set(value)
         for removal in report.removals:
             changes[removal.zone.ref.service, "removed"] += len(removal.removed)
         for (service, kind), number in changes.items():

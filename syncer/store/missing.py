@@ -41,6 +41,7 @@ async def record_missed(tx: Transaction, candidates: Candidates) -> tuple[Candid
             image_id=row["image_id"],
             image_type=row["image_type"],
             looks=row["looks"] + more,
+            judged=row["judged"],
             withheld=row["withheld"],
             rule=row["rule"],
             approved=row["approval_id"] is not None,

@@ -49,6 +49,8 @@ class StoredZone(msgspec.Struct, kw_only=True):
     last_complete_at: datetime | None
     first_run_id: int | None = None
     """The run whose look was the first to read anything of it."""
+    key_digest: bytes | None = None
+    """Of the credentials that it was read whole with last (None: a token, or not known)."""
     asked_when_gone: bool = False
     """It is gone, and was asked for once more since it is not listed."""
     listed: bool = True
@@ -86,6 +88,7 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Sto
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
             first_run_id=row["first_run_id"],
+            key_digest=row["key_digest"],
             asked_when_gone=row["asked_when_gone"],
             listed=row["listed"],
             before=_look_of(row),

@@ -22,7 +22,7 @@ import structlog
 
 from syncer.core.errors import ConfigError, LockHeld, TransactionFailed
 from syncer.store.connection import Server, in_time, sql
-from syncer.store.lock import limit_lock_waits, stamp_between_runs, take_key
+from syncer.store.lock import limit_lock_waits, take_key
 
 THIN_AFTER: Final = timedelta(days=30)
 """Age from which scans are thinned: until then each is there for those who watch the crawling."""
@@ -155,7 +155,7 @@ class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
         that was just seen may count as old.
         """
         async with self.connection.transaction():
-            await stamp_between_runs(self.connection, self.account, self.server.timing)
+            await limit_lock_waits(self.connection, self.server.timing)
             behind = await self.connection.fetchval(sql("prune/clock_behind"), self.account)
             if behind is not None and behind > _CLOCK_BEHIND:
                 raise TransactionFailed(

@@ -183,9 +183,18 @@ async def record_scan(
 
 
 async def record_unchanged(
-    connection: Connection, run: Run, seen: Sequence[tuple[StoredZone, Looked, int]]
+    connection: Connection,
+    run: Run,
+    seen: Sequence[tuple[StoredZone, Looked, int]],
+    key_digest: bytes | None,
 ) -> None:
-    """Record whole looks that read what is stored: for each its zone, look, number of images."""
+    """Record whole looks that read what is stored: for each its zone, look, number of images.
+
+    ``key_digest`` is of the credentials that they were read with.
+    """
+    others = [zone.key for zone, _, _ in seen if key_digest not in {None, zone.key_digest}]
+    if others:
+        await connection.execute(sql("zone/key"), others, key_digest)
     scans = [
         {
             "zone_key": zone.key,

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 import anyio
 import asyncpg
+import structlog
 
 from syncer.core.errors import ConfigError, DatabaseError
 from syncer.core.guard import Judged, Kind, Limits, Verdict
 from syncer.core.model import ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Snapshot, Unchanged
-from syncer.store import missing, planning, results, tables
+from syncer.store import keys, missing, planning, results, tables
 from syncer.store.clock import Timeline
 from syncer.store.connection import Connection, Server, acquired
 from syncer.store.planning import StoredZone
@@ -28,6 +29,7 @@ from syncer.store.runs import Run, Step
 from syncer.store.zone import Transaction, record_look
 
 T = TypeVar("T")
+_log = structlog.get_logger()
 
 
 class Writer:
@@ -45,6 +47,7 @@ class Writer:
         *,
         timeline: Timeline,
         guard: Limits,
+        access_key_id: str | None = None,
         full: bool = False,
     ) -> None:
         self._server = server
@@ -53,14 +56,36 @@ class Writer:
         self._account = account
         self._timeline = timeline
         self._guard = guard
+        self._access_key_id = access_key_id
+        self._key_digest: bytes | None = None
         self._full = full
         self._zones: dict[ZoneRef, StoredZone] = {}
         # What is stored of a large zone is held in digests while it is compared: one at a time.
         self._large = anyio.Lock()
 
     async def read_zones(self) -> None:
-        """Read which zones are known."""
-        self._zones = await self._do(partial(planning.known_zones, account=self._account))
+        """Read which zones are known, and whether these credentials read them before."""
+
+        async def read(connection: Connection) -> None:
+            self._zones = await planning.known_zones(connection, self._account)
+            if (key_id := self._access_key_id) is not None:
+                write = self._run is not None
+                self._key_digest = await keys.digest(connection, key_id=key_id, write=write)
+
+        await self._do(read)
+        digest = self._key_digest
+        others = [
+            zone
+            for zone in self._zones.values()
+            if zone.key_digest is not None and digest not in {None, zone.key_digest}
+        ]
+        if others:
+            _log.warning(
+                "credentials.changed",
+                account=self._account,
+                zones=len(others),
+                advice="images that they do not list are removed after a second look only",
+            )
 
     def zone(self, ref: ZoneRef) -> StoredZone:
         """Return a zone as it is stored."""
@@ -100,7 +125,9 @@ class Writer:
             with _naming(*(o.looked.zone for o in outcomes)):
                 await run.commit(
                     self._pool,
-                    partial(tables.record_unchanged, run=run, seen=seen),
+                    partial(
+                        tables.record_unchanged, run=run, seen=seen, key_digest=self._key_digest
+                    ),
                     Step(seen[0][0].key, amends=False),
                 )
         return [results.unchanged(self._zones[o.looked.zone], o) for o in outcomes]
@@ -116,7 +143,7 @@ class Writer:
 
     async def record_verdict(self, verdict: Verdict) -> None:
         """Store what the guard said after the last zone: only then ids are asked for."""
-        if (run := self._run) is None or not (verdict.withheld or any(verdict.passed.values())):
+        if (run := self._run) is None:
             return
 
         async def record(connection: Connection) -> None:
@@ -139,6 +166,7 @@ class Writer:
                         account=self._account,
                         zone=zone,
                         guard=self._guard,
+                        key_digest=self._key_digest,
                         at=self._timeline.now(),
                         full=self._full,
                     )

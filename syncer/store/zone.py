@@ -27,8 +27,8 @@ from syncer.store.runs import Run
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction about one zone; without a ``run`` (a dry run) it may only read.
 
-    ``at`` is the stamp of all that it writes. ``full`` compares all that is stored, whatever its
-    digests say.
+    ``at`` is the stamp of all that it writes, ``key_digest`` of the credentials of the run.
+    ``full`` compares all that is stored, whatever its digests say.
     """
 
     connection: Connection
@@ -37,6 +37,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     zone: StoredZone
     at: datetime
     guard: Limits
+    key_digest: bytes | None
     full: bool
 
 
@@ -89,7 +90,8 @@ async def _record_whole(
         await missing.note_rule(tx, judged, rule)
     elif rule is not None:
         await missing.withhold(tx, rule, [c.image_id for c in judged.fresh])
-    latched = () if judged.is_approved else tuple(c.image_id for c in judged.latched)
+    applied = judged.approval == "applied"
+    latched = () if applied else tuple(c.image_id for c in judged.latched)
     newly = tuple(c.image_id for c in judged.fresh) if rule not in {None, "another_key"} else ()
     if withheld := (*latched, *newly):
         written = msgspec.structs.replace(
@@ -112,6 +114,8 @@ async def _judged(tx: Transaction, candidates: Candidates, present: int) -> Judg
         present=present,
         missed=missed,
         approved=approved,
+        another_key=tx.zone.key_digest is not None
+        and tx.key_digest not in {None, tx.zone.key_digest},
         removal_looks=tx.guard.removal_looks,
     )
     return await missing.with_evidence(tx, judged) if judged.fresh else judged
@@ -153,6 +157,8 @@ async def _record(
     )
     if written.judged is not None and written.judged.approval is not None:
         await tables.decide_approval(tx.connection, tx.run, zone, written.judged, tx.at)
+    if isinstance(outcome, Snapshot) and tx.key_digest not in {None, zone.key_digest}:
+        await tx.connection.execute(sql("zone/key"), [zone.key], tx.key_digest)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
         look = results.look_to_keep(written, outcome)
         await planning.keep_look(tx.connection, zone.key, zone.before, look)

@@ -220,8 +220,9 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         kinds = kinds_in_question(judged, limits)
         lost = await self.writer.lost_kinds(judged, kinds)
         verdict = judge_run(judged, limits, lost=lost)
-        with span("removals.judge", POSTGRESQL, remote=True):
-            await self.writer.record_verdict(verdict)
+        if verdict.withheld or any(verdict.passed.values()):
+            with span("removals.judge", POSTGRESQL, remote=True):
+                await self.writer.record_verdict(verdict)
         missed = {zone.zone: {c.image_id: c for c in zone.missed} for zone in judged}
         for held in verdict.withheld:
             zone = self.writer.zone(held.zone)

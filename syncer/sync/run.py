@@ -31,6 +31,7 @@ from syncer.sync.report import Report, fault_of
 from syncer.sync.stop import STOPPED, Stop
 from syncer.tracing import Span, span
 from syncer.zenlayer.client import Client, Observer, open_client
+from syncer.zenlayer.credentials import KeyPair
 
 _log = structlog.get_logger()
 
@@ -119,10 +120,19 @@ async def _begun(
 async def _open_writer(
     options: RunOptions, server: Server, run: Run | None, timeline: Timeline
 ) -> AsyncIterator[Writer]:
-    account, full = options.account, options.selection.full
+    account, full, credentials = options.account, options.selection.full, options.api.credentials
     name = f"{session_name(run.run_id, account)} writer" if run else "syncer dry run"
     async with server.pool(size=options.tuning.writers, name=name) as pool:
-        yield Writer(server, pool, run, account, timeline=timeline, guard=options.guard, full=full)
+        yield Writer(
+            server,
+            pool,
+            run,
+            account,
+            timeline=timeline,
+            guard=options.guard,
+            access_key_id=credentials.key_id if isinstance(credentials, KeyPair) else None,
+            full=full,
+        )
 
 
 async def _work(crawl: Crawl, server: Server) -> None:

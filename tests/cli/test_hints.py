@@ -13,7 +13,12 @@ import pytest
 from click.exceptions import NoArgsIsHelpError
 
 from syncer.cli import cli
-from syncer.core.hints import approve_command, place_options, withheld_command
+from syncer.core.hints import (
+    approve_command,
+    approve_run_command,
+    place_options,
+    withheld_command,
+)
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = "|".join(cli.list_commands(click.Context(cli)))
@@ -47,9 +52,16 @@ def test_an_approval_is_parsed_as_it_was_meant() -> None:
             "service": service,
             "zone": zone,
             "max_removals": 12,
+            "run_id": None,
         } == parse(command)
         named = f"syncer approve Z --max 1 {place_options(account=account, service=service)}"
         assert (account, service) == (parse(named)["account"], parse(named)["service"])
+
+
+def test_an_approval_of_a_run_is_parsed_as_it_was_meant() -> None:
+    """The run and the number, and no zone."""
+    params = parse(approve_run_command(run_id=7, max_removals=12))
+    assert (None, 7, 12) == (params["zone"], params["run_id"], params["max_removals"])
 
 
 def test_withheld_images_are_asked_for_as_it_was_meant() -> None:

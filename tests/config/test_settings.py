@@ -27,7 +27,7 @@ def test_the_defaults_are_the_documented_ones(place: Place) -> None:
         1000,
     )
     assert (settings.api.request_timeout, settings.run_timeout) == (30.0, 900.0)
-    assert settings.guard == Limits(zone_count=10, zone_percent=25, run_percent=50)
+    assert settings.guard == Limits(zone_count=10, zone_percent=25, run_percent=20)
     assert (settings.log_format, settings.log_level) == ("auto", "auto")
     assert settings.metrics_file is None
     assert settings.state_dir == place.home / ".local/state/syncer"

@@ -267,7 +267,7 @@ def test_the_runs_limit_is_left_where_the_zones_is_off() -> None:
 def test_an_approval_lifts_the_guard_for_all_or_none(
     approved: int, looks: int, of_looks: int, passes: int, approval: str
 ) -> None:
-    """At most so many; candidates that were not missed often enough do not count against it."""
+    """All if they are few enough; those that were not missed often enough do not count."""
     look = zone(60, 60, withheld=30, approved=approved, removal_looks=of_looks)
     missed = tuple(msgspec.structs.replace(c, looks=looks) for c in look.missed)
     look = msgspec.structs.replace(look, missed=missed)

@@ -3,7 +3,7 @@
 For ``test_new_field``, which copies it beside the real ones; and an example for the next field.
 
 Revision ID: 9999
-Revises: 0008
+Revises: the newest
 """
 
 from alembic import op
@@ -50,20 +50,41 @@ def views() -> None:
     op.execute(f"""
         create or replace view syncer.images as
         select z.account, z.service, z.zone_id, i.image_id,
-               {TRACKED},
+               {listed("i", TRACKED)},
                syncer_store.size_gib(i.image_size) as image_size_gib,
-               coalesce(i.extra, '{{}}') as extra,
-               i.fingerprint,
+               coalesce(i.extra, '{{}}') as extra, i.fingerprint,
                case when z.gone_at is not null then 'unknown'
-                    when i.removed_at is null then 'present'
-                    else 'absent' end as presence,
-               i.first_seen_at,
-               coalesce(i.removed_at, i.valid_from) as changed_at,
-               i.removed_at,
-               i.withheld_since,
-               i.image_arch
+                    when i.removed_at is not null then 'absent'
+                    when m.image_id is not null then 'unknown'
+                    else 'present' end as presence,
+               i.first_seen_at, coalesce(i.removed_at, i.valid_from) as changed_at, i.removed_at,
+               m.withheld_since,
+               case when m.image_id is not null then m.last_listed_at
+                    when i.removed_at is not null then i.removed_not_before
+                    else greatest( -- as syncer_store.last_seen, which a reader may not call
+                        z.whole_at, g.seen_at, case when i.opened_run_id > z.whole_run_id
+                                                      or z.whole_run_id is null then (
+                            select s.observed_at from syncer_store.zone_scans as s
+                            where s.zone_key = i.zone_key and s.run_id = i.opened_run_id) end) end
+                   as observed_at,
+               m.missing_since as unlisted_since, i.image_arch
         from syncer_store.images as i
-        join syncer_store.zones as z using (zone_key)""")
+        join (
+            select z.zone_key, z.account, z.service, z.zone_id, z.gone_at,
+                   whole.run_id as whole_run_id, whole.observed_at as whole_at
+            from syncer_store.zones as z
+            left join lateral (
+                select s.run_id, s.observed_at from syncer_store.zone_scans as s
+                where s.zone_key = z.zone_key and s.status in ('unchanged', 'changed', 'guarded')
+                order by s.run_id desc limit 1) as whole on true
+        ) as z using (zone_key)
+        left join syncer_store.missing as m
+            on m.zone_key = i.zone_key and m.image_id = i.image_id
+        left join (
+            select zone_key, image_id, max(seen_at) as seen_at from syncer_store.image_gaps
+            where ended_by = 'seen'
+            group by zone_key, image_id
+        ) as g on g.zone_key = i.zone_key and g.image_id = i.image_id""")
     op.execute(f"""
         create or replace view syncer.image_versions as
         select z.account, z.service, z.zone_id, v.image_id,
@@ -71,10 +92,13 @@ def views() -> None:
                syncer_store.size_gib(v.image_size) as image_size_gib,
                v.valid_from, v.valid_to, v.run_id, v.last_listed_at, v.image_arch
         from (
-            select zone_key, image_id, {ALL}, valid_from, removed_at as valid_to,
-                   opened_run_id as run_id,
-                   coalesce(unlisted_after, removed_not_before) as last_listed_at
-            from syncer_store.images
+            select i.zone_key, i.image_id, {listed("i", ALL)}, i.valid_from, i.removed_at as valid_to,
+                   i.opened_run_id as run_id,
+                   case when i.removed_at is not null then i.removed_not_before else (
+                       select m.last_listed_at from syncer_store.missing as m
+                       where m.zone_key = i.zone_key and m.image_id = i.image_id) end
+                       as last_listed_at
+            from syncer_store.images as i -- with a join a filter would not reach its index
             union all
             select zone_key, image_id, {ALL}, valid_from, valid_to, opened_run_id,
                    removed_not_before
@@ -111,19 +135,20 @@ def changes() -> None:
         select r.change_base + c.ordinal as change_id,
                c.changed_at, c.not_before, c.kind,
                z.account, z.service, z.zone_id, c.image_id, c.image_name,
-               c.changed_fields, c.before, c.after, c.run_id
+               c.changed_fields, c.before, c.after, c.run_id,
+               c.kind = 'appeared' and c.run_id is not distinct from z.first_run_id as first_look
         from (
             select v.zone_key, v.image_id, v.image_name, v.opened_run_id as run_id,
                    v.opened_ordinal as ordinal, v.valid_from as changed_at,
                    v.opened_not_before as not_before, v.opened_kind::text as kind,
                    coalesce(v.changed_fields, '{{}}') as changed_fields,
                    case when v.opened_kind <> 'appeared' then (
-                       select syncer_store.tracked_json({qualified("p")})
+                       select syncer_store.tracked_json({listed("p", ALL)})
                        from syncer_store.image_history as p
                        where p.zone_key = v.zone_key and p.image_id = v.image_id
                          and p.valid_from < v.valid_from
                        order by p.valid_from desc limit 1) end as before,
-                   syncer_store.tracked_json({qualified("v")}) as after
+                   syncer_store.tracked_json({listed("v", ALL)}) as after
             from (
                 select {version} from syncer_store.images
                 union all
@@ -132,7 +157,7 @@ def changes() -> None:
             union all
             select v.zone_key, v.image_id, v.image_name, v.removed_run_id, v.removed_ordinal,
                    v.removed_at, v.removed_not_before, 'removed', '{{}}',
-                   syncer_store.tracked_json({qualified("v")}), null
+                   syncer_store.tracked_json({listed("v", ALL)}), null
             from (
                 select {removal}, removed_at from syncer_store.images
                 where removed_run_id is not null
@@ -168,7 +193,7 @@ def asof() -> None:
         language sql stable rows 10000
         begin atomic
             select account, service, zone_id, v.image_id, {TRACKED}, v.valid_from,
-                   least(v.last_listed_at, case
+                   greatest(s.seen_at, case
                        when v.run_id <= c.last_complete_run_id then c.last_complete_at
                        else coalesce((
                            select s.observed_at from syncer.zone_scans as s
@@ -178,9 +203,19 @@ def asof() -> None:
                    v.image_arch
             from syncer.image_versions as v
             join syncer.zone_coverage(at) as c using (account, service, zone_id)
-            where tstzrange(v.valid_from, v.valid_to) @> at and not c.gone;
+            left join (
+                select account, service, zone_id, image_id, max(seen_at) as seen_at
+                from syncer.image_gaps
+                where ended_by = 'seen' and gap_to <= at
+                group by account, service, zone_id, image_id
+            ) as s using (account, service, zone_id, image_id)
+            where tstzrange(v.valid_from, v.valid_to) @> at and not c.gone
+              and (account, service, zone_id, image_id) not in (
+                  select g.account, g.service, g.zone_id, g.image_id
+                  from syncer.image_gaps as g
+                  where g.gap_from <= at and (g.gap_to > at or g.gap_to is null));
         end""")
 
 
-def qualified(alias: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in ALL.split(", "))
+def listed(alias: str, columns: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in columns.split(", "))

@@ -104,7 +104,7 @@ def living(world: World) -> set[tuple[str, str]]:
 UNGUARDED = {"SYNCER_GUARD_ZONE_COUNT": "off", "SYNCER_GUARD_RUN_PERCENT": "off"}
 APPROVE = """
     insert into syncer_store.approvals (zone_key, max_removals, approved_by)
-    select zone_key, withheld, 'test' from syncer_store.zones where withheld > 0"""
+    select zone_key, count(*), 'test' from syncer_store.missing group by zone_key"""
 
 
 async def kill_one(proxy: Proxy, simulator: Simulator, start: Start, random: Random) -> int | None:
@@ -347,7 +347,7 @@ async def test_a_run_that_is_stopped_ends_with_what_it_has(  # noqa: PLR0917
 
 
 async def stored_ids(db: Any) -> set[str]:
-    rows = await db.fetch("select image_id from syncer.images where presence = 'present'")
+    rows = await db.fetch("select image_id from syncer.images where removed_at is null")
     return {row[0] for row in rows}
 
 

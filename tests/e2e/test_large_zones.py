@@ -14,7 +14,7 @@ from syncer.simulator import Simulator, World
 from syncer.store.approvals import approve
 from syncer.sync import zones
 from syncer.sync.spool import Spool
-from tests.support import assert_exact, call_large, open_files, tables
+from tests.support import assert_exact, call_large, empty, open_files
 
 A, B = "FRA-A", "HKG-A"
 
@@ -92,7 +92,7 @@ async def test_a_large_zone_comes_to_what_any_other_does(
 ) -> None:
     """The same reports and exits, the same plans of dry runs, the same rows: after every run."""
     lived = [step async for step in life(simulator, sync, db)]
-    await db.execute(f"truncate {', '.join(await tables(db))} restart identity cascade")
+    await empty(db)
     simulator.world = cloud()
     call_large(10, monkeypatch)
     put = 0

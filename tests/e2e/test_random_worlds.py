@@ -22,7 +22,7 @@ from syncer.simulator.faultbook import FaultBook
 from syncer.store.approvals import approve
 from syncer.sync.stop import Stop
 from tests.invariants import WHOLE, Key, Look, Rows, check, present, stored
-from tests.support import FIELDS, assert_exact, call_large, tables
+from tests.support import FIELDS, assert_exact, call_large, empty, tables
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 0)
@@ -113,7 +113,7 @@ async def test_what_holds_after_every_run(  # noqa: PLR0917  (fixtures)
 ) -> None:
     """After each run every invariant holds, and two good runs end in exactly the truth."""
     call_large(start[2], monkeypatch)
-    await db.execute(f"truncate {', '.join(await tables(db))} restart identity cascade")
+    await empty(db)
     world = simulator.world = World(seed=1)
     for zone, size in zip(ZONES, start[0], strict=False):
         world.add_zone(zone, images=size)

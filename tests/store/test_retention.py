@@ -16,8 +16,8 @@ import msgspec
 import pytest
 
 from syncer.core.errors import ConfigError, LockHeld
-from syncer.store.connection import Server, Timing, sql
-from syncer.store.lock import stamp_between_runs, take_key
+from syncer.store.connection import Server, sql
+from syncer.store.lock import take_key
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.retention import Pruned, prune
 from syncer.store.schema import revisions
@@ -237,7 +237,6 @@ async def test_two_prunes_of_an_account_are_not_at_work_at_once(
 ) -> None:
     """The second is refused; a dry run is not, and writes nothing."""
     async with db.transaction():
-        await stamp_between_runs(db, "a", Timing())
         assert await db.fetchval(sql("prune/hold"), "a", await take_key(db))
     with pytest.raises(LockHeld, match="another prune of account 'a'"):
         await prune(Server(url), keep=DAY)

@@ -1,10 +1,12 @@
--- Say that this session prunes the account, whose row is locked; no row where another one does.
-update syncer_store.accounts as a
-set prune_pid = pg_backend_pid(), prune_key = $2
-where a.account = $1 and not exists (
+-- Say that this session prunes the account; no row where another one does.
+insert into syncer_store.prunes as p (account, pid, lock_key)
+values ($1, pg_backend_pid(), $2)
+on conflict (account) do update
+set pid = excluded.pid, lock_key = excluded.lock_key
+where not exists (
     select from pg_locks as l
-    where l.pid = a.prune_pid and l.locktype = 'advisory' and l.granted
-      and l.mode = 'ExclusiveLock' and l.objsubid = 1 and l.pid <> pg_backend_pid()
-      and ((l.classid::bigint << 32) | l.objid::bigint) = a.prune_key
+    where l.pid = p.pid and l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock'
+      and l.objsubid = 1 and l.pid <> excluded.pid
+      and ((l.classid::bigint << 32) | l.objid::bigint) = p.lock_key
       and l.database = (select oid from pg_database where datname = current_database()))
-returning a.account
+returning account

@@ -21,7 +21,8 @@ from (
     join meant using (account, service, zone_id, image_id)
     join syncer.images as i using (account, service, zone_id, image_id)
     cross join lateral (values
-        ('missing', g.gap_from), ('withheld', g.withheld_since),
+        ('missing', case when g.ended_by is distinct from 'removed' then g.gap_from end),
+        ('withheld', g.withheld_since),
         ('seen', case when g.ended_by = 'seen' then g.gap_to end)) as e (kind, at)
     where e.at is not null
     union all
