@@ -958,8 +958,9 @@ class Account:
         )
         look.counts["removed"] = look.counts.get("removed", 0) + 1
         image.versions[-1].valid_to = at
-        assert image.gap is not None
-        image.gap.gap_to, image.gap.ended_by = at, "removed"
+        gap = image.gap
+        assert gap is not None
+        gap.gap_to, gap.ended_by = at, "removed"
         image.removed, image.withheld, image.judged = True, False, False
         image.missed, image.approved = 0, False
         zone.removals.append(Removal(image_id=image_id, clock=facts.clock, approved=approved))
@@ -1061,7 +1062,7 @@ class Account:
         rows = {}
         for name, zone in self.zones.items():
             for image_id, image in zone.images.items():
-                gap = image.gap
+                gap, last = image.gap, image.versions[-1]
                 row = dict(zip(FIELDS, image.values, strict=True))
                 now = "absent" if image.removed else "unknown" if gap else "present"
                 # A removed image of a zone that went: that it is absent was known.
@@ -1071,7 +1072,8 @@ class Account:
                     "presence": gone if zone.gone else now,
                     "removed": image.removed,
                     "withheld": image.withheld,
-                    "changed_at": image.versions[-1].valid_from,
+                    # Whether being removed is a change of its state is not said.
+                    "changed_at": Either((last.valid_from, last.valid_to or last.valid_from)),
                     "first_seen_at": image.versions[0].valid_from,
                     "observed_at": observed(zone, image_id, None),
                     "unlisted_since": gap.gap_from if gap else Either((None, missed)),
