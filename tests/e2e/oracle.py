@@ -283,11 +283,7 @@ class Look(msgspec.Struct, kw_only=True):
     rejected: int = 0
     withheld: Any = 0
     all_judged: bool = True
-
-    @property
-    def whole(self) -> bool:
-        """Whether it was a whole look."""
-        return self.status in WHOLE
+    whole: bool = False
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,13 +295,13 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Zone(msgspec.Struct, kw_only=True):
-    """A zone of an account. ``words`` are the instants of a person's word that it is gone."""
+    """A zone of an account. ``spells`` are the instants from when it was gone, or was not."""
 
     listed: Any = True
     gone: bool = False
     images: dict[str, Image] = msgspec.field(default_factory=dict)
     looks: list[Look] = msgspec.field(default_factory=list)
-    words: list[int] = msgspec.field(default_factory=list)
+    spells: list[tuple[int, bool]] = msgspec.field(default_factory=list)
     keys: set[str] = msgspec.field(default_factory=set)
     approval: int | None = None
     removals: list[Removal] = msgspec.field(default_factory=list)
@@ -684,7 +680,7 @@ class Account:
             for image_id, values in answer.kept.items():
                 self._see(name, image_id, values, facts, look, first=first)
         if outcome == "whole":
-            look.status = "unchanged"
+            look.status, look.whole = "unchanged", True
             look.listed = frozenset(answer.kept)
             for image_id, image in zone.present.items():
                 if image_id not in look.listed:
@@ -692,13 +688,14 @@ class Account:
         zone.looks.append(look)
         if outcome in {"gone", "whole"}:
             zone.gone = outcome == "gone"
+            zone.spells.append((scan.finished, zone.gone))
         return look
 
     def _see(
         self, name: str, image_id: str, values: Tracked, facts: Facts, look: Look, *, first: Any
     ) -> None:
         """A row that is new, or back, or differs opens a version; being seen ends gap and latch."""
-        zone, answered = self.zones[name], look.status in WHOLE and image_id not in look.listed
+        zone, answered = self.zones[name], look.whole and image_id not in look.listed
         scan = look.scan
         image = zone.images.get(image_id)
         kind = _kind(image, values)
@@ -846,9 +843,7 @@ class Account:
             if latched and (name, image_id) in facts.withheld:
                 self._withhold(image, RULES, facts.run_id)
 
-    def _approved(
-        self, name: str, ask: Pass, facts: Facts, missing: dict[str, Image]
-    ) -> set[str]:
+    def _approved(self, name: str, ask: Pass, facts: Facts, missing: dict[str, Image]) -> set[str]:
         """Release what is approved: all of a zone's, if at most N; or exactly what a run withheld.
 
         Those that still wait for further looks do not count against N.
@@ -941,9 +936,7 @@ class Account:
         """A removal is dated by the answer that confirmed it; it ends version and gap."""
         zone = self.zones[name]
         image = zone.images[image_id]
-        at = _stamp(
-            facts.removed, (name, image_id), "removal", look.scan.finished, facts.finished
-        )
+        at = _stamp(facts.removed, (name, image_id), "removal", look.scan.finished, facts.finished)
         before = observed(zone, image_id, None)
         self.changes.append(
             Change(
@@ -1012,7 +1005,7 @@ class Account:
 
     def retire(self, zone: str, at: int) -> None:
         """A person says that a zone is gone: unknown from then, asked again only when listed."""
-        self.zones[zone].words.append(at)
+        self.zones[zone].spells.append((at, True))
         self.zones[zone].gone = True
         self.newest = max(self.newest, at)
 
@@ -1023,12 +1016,8 @@ class Account:
 
         None: neither is known by then.
         """
-        zone = self.zones[name]
-        known = [(look.scan.finished, not look.whole) for look in zone.looks
-                 if look.whole or look.status == "gone"]  # fmt: skip
-        known += [(word, True) for word in zone.words]
-        known = [one for one in known if one[0] <= at]
-        return max(known)[1] if known else None
+        spells = reversed(self.zones[name].spells)
+        return next((gone for start, gone in spells if start <= at), None)
 
     def beyond(self, at: int, clock: int) -> Any:
         """Whether an instant is later than both the clock and the account's newest stamp."""
@@ -1159,9 +1148,9 @@ class Account:
         for name, zone in self.zones.items():
             for look in zone.looks:
                 found.setdefault(look.scan.finished, set())
-                found.setdefault(look.scan.observed, set())
-            for at in [*zone.words, *([zone.kept_from] if zone.kept_from else [])]:
-                found.setdefault(at, set())
+            found |= {at: set() for at, _ in zone.spells if at not in found}
+            if zone.kept_from is not None:
+                found.setdefault(zone.kept_from, set())
             for image_id, image in zone.images.items():
                 ends = [e for v in image.versions for e in (v.valid_from, v.valid_to)]
                 ends += [e for gap in image.gaps for e in (gap.gap_from, gap.gap_to)]
@@ -1184,9 +1173,7 @@ def covers(start: int, end: int | None, at: int) -> bool:
     return start <= at and (end is None or at < end)
 
 
-def remembered(
-    removals: Iterable[Removal], back: Iterable[str], clock: int
-) -> tuple[int, ...]:
+def remembered(removals: Iterable[Removal], back: Iterable[str], clock: int) -> tuple[int, ...]:
     """How long ago distinct images were removed that are not back; approved ones never count."""
     ages = {
         removal.image_id: clock - removal.clock

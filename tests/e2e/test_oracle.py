@@ -36,11 +36,12 @@ from tests.e2e.oracle import (
     Scan,
     agrees,
     document,
+    text,
 )
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 WORLDS = int(os.environ.get("SYNCER_ORACLE_WORLDS") or 0)
-SEEDS = range(WORLDS) if WORLDS else range(1000, 1003)
+SEEDS = range(WORLDS) if WORLDS else (1001, 1014, 1027)  # short ones: see Driver.live
 ZONES = ["FRA-A", "HKG-A", "MIA-A", "SIN-A", "TYO-A"]
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -49,19 +50,21 @@ JUDGE = Judge()
 """One for all worlds: where the guard's rules leave a choice, it must always be the same."""
 
 STEPS = [timedelta(minutes=m) for m in (-67, 71, -4, 31 * 60, -26 * 60, 3 * 1441, 5 * 1439)]
-KINDS = ["PUBLIC_IMAGE", "PUBLIC_IMAGE", "CUSTOM_IMAGE", None]
+KINDS = ["PUBLIC_IMAGE"] * 4 + ["CUSTOM_IMAGE", None]
 VALUES: dict[str, list[Any]] = {
     "imageName": ["Ubuntu", "Ubuntu ", "ubuntu", "", None, 22, "N\0UL"],
     "imageType": KINDS,
-    "imageSize": ["30", 30, "30.0", "3e1", "", "big", None, 40],
+    "imageSize": ["30", 30, "30.0", "3e1", " 30", 30.0, "", "big", None, 40],
     "imageDescription": ["text", "", " ", None, True],
     "imageVersion": ["1", 1, "1.0", None, ""],
     "imageStatus": ["AVAILABLE", "AVAILABLE", "UNAVAILABLE", "CREATING", None],
     "category": ["ubuntu", "centos", None, ""],
     "osType": ["linux", "Linux", "windows", None],
 }
-GUARDS = [{}] * 10 + [
+GUARDS: list[dict[str, int | None]] = [{}] * 10 + [
     {"zone_count": 0},
+    {"zone_count": 2},
+    {"zone_count": 2},
     {"zone_count": None},
     {"zone_count": 3, "zone_percent": 50},
     {"zone_percent": 60},
@@ -81,13 +84,13 @@ class Cloud:
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
         self.left: dict[str, dict[str, dict[str, Any]]] = {}
         self.modes: dict[str, str] = {}
-        for zone in random.sample(ZONES, random.randint(1, 4)):
+        for zone in random.sample(ZONES, random.choice([1, 2, 3, 4, 5, 5])):
             self.add_zone(zone)
 
     def add_zone(self, zone: str) -> str:
         """Add a zone of up to thirty images."""
         self.rows[zone], self.left[zone], self.modes[zone] = {}, {}, "listed"
-        self.appear(zone, self.random.choice([0, 1, 3, 5, 12, 20, 30]))
+        self.appear(zone, self.random.choice([0, 1, 3, 4, 8, 12, 20, 24, 30, 30]))
         return f"new {zone} of {len(self.rows[zone])}"
 
     def appear(self, zone: str, count: int) -> str:
@@ -113,7 +116,7 @@ class Cloud:
     def change(self, zone: str, count: int) -> str:
         """Change a field of images, or take it away."""
         for one in self._some(zone, count):
-            name = self.random.choice([*VALUES, "note"])
+            name = self.random.choice([*VALUES, "imageSize", "note"])
             row = dict(self.rows[zone][one])
             row[name] = self.random.choice(VALUES.get(name, [1, 2, "x"]))
             if self.random.random() < 0.2:
@@ -142,17 +145,30 @@ class Cloud:
         return "republish: " + self.leave(zone, ids)
 
     def lose_kind(self) -> str:
-        """Take all images of one type away, everywhere."""
+        """Take all images of one type away, everywhere, or all but one."""
+        kind, spared = self.random.choice(KINDS[4:]), self.random.random() < 0.2
         for zone, rows in self.rows.items():
-            self.leave(zone, [i for i, row in rows.items() if row.get("imageType") == KINDS[2]])
-        return "custom images leave"
+            ids = [i for i, row in rows.items() if text(row.get("imageType")) == kind]
+            self.leave(zone, ids[spared:])
+            spared = spared and not ids
+        return f"images of type {kind} leave"
 
     def bleed(self) -> str:
         """Take a few images away in every zone."""
+        share = self.random.choice([0.2, 0.25, 0.35, 0.5])
         return ", ".join(
-            self.leave(zone, self._some(zone, min(9, 1 + len(rows) // 3)))
+            self.leave(zone, self._some(zone, min(10, int(len(rows) * share))))
             for zone, rows in self.rows.items()
         )
+
+    def edge(self, zone: str) -> str:
+        """Take as many away as a limit allows, or one more: of a zone, or of all together."""
+        more = self.random.choice([0, 1])
+        if self.random.random() < 0.5:
+            return self.leave(zone, self._some(zone, len(self.rows[zone]) // 4 + more))
+        every = [(z, one) for z, rows in self.rows.items() for one in rows]
+        gone = self.random.sample(every, min(len(every), len(every) // 5 + more))
+        return ", ".join(self.leave(z, [one for y, one in gone if y == z]) for z in self.rows)
 
     def turn(self, zone: str) -> str:
         """Let a zone be listed no more, or otherwise than before."""
@@ -166,16 +182,20 @@ class Cloud:
     def happen(self) -> str:
         """Let one thing become of the world."""
         random, zone = self.random, self.random.choice(list(self.rows))
-        rows = self.rows[zone]
+        half = len(self.rows[zone]) // 2
         things = [
             (4, lambda: self.appear(zone, random.choice([1, 2, 12]))),
             (4, lambda: self.change(zone, random.choice([1, 3, 9]))),
             (3, lambda: self.leave(zone, self._some(zone, random.choice([1, 2, 5])))),
-            (2, lambda: self.leave(zone, self._some(zone, max(12, len(rows) // 2)))),
+            (
+                2,
+                lambda: self.leave(zone, self._some(zone, random.choice([10, 11, 12, half]))),
+            ),
             (2, lambda: self.back(zone, random.choice([1, 5, 40]))),
             (2, lambda: self.republish(zone, random.choice([2, 40]))),
-            (1, self.bleed),
-            (1, self.lose_kind),
+            (1.5, self.bleed),
+            (3, self.lose_kind),
+            (2, lambda: self.edge(zone)),
             (1, self.another_zone),
             (0.5, self.rotate),
             (0.5, lambda: "; ".join(self.turn(z) for z in [*self.rows][1:])),
@@ -487,20 +507,25 @@ class History:
         if self.thinned or self.trimmed:
             expected = {key: row for key, row in expected.items() if key in found}
         wrong += differences("zone_scans", expected, found)
-        found = {row["run_id"]: row for row in await self.rows("runs", account)}
+        stored = {row["run_id"]: row for row in await self.rows("runs", account)}
         runs = {run_id: run_row(run) for run_id, run in model.runs.items()}
         if self.trimmed:
-            runs = {run_id: row for run_id, row in runs.items() if run_id in found}
-        return wrong + differences("runs", runs, found)
+            runs = {run_id: row for run_id, row in runs.items() if run_id in stored}
+        return wrong + differences("runs", runs, stored)
 
     def instants(self, model: Account, *, everything: bool) -> dict[int, set[tuple[str, str]]]:
-        """The instants to ask at: on each new boundary and beside it, some old, and far away."""
+        """The instants to ask at: on boundaries and beside them, and far away.
+
+        Every boundary at a world's end; till then some that are new, and some old.
+        """
         boundaries = model.boundaries()
-        news = [at for at in boundaries if everything or at not in self.compared]
-        old = [at for at in boundaries if at in self.compared]
+        news = sorted(boundaries)
         if not everything:
-            news += self.random.sample(old, min(len(old), 4))
-        self.compared.update(news)
+            new = [at for at in news if at not in self.compared]
+            old = [at for at in news if at in self.compared]
+            self.compared.update(new)
+            news = [*new[-1:], *self.random.sample(new, min(len(new), 6))]
+            news += self.random.sample(old, min(len(old), 3))
         found = {at + near: boundaries[at] for at in news for near in (0, -1, 1)}
         edges = [model.newest + YEARS]
         if boundaries:
@@ -520,7 +545,7 @@ class History:
             [self.instant(at) for at in instants],
             account,
         )
-        found = {}
+        found = dict[Any, Any]()
         for raw in rows:
             row = self.converted(raw)
             found[row["t"], row["zone_id"]] = row
@@ -542,7 +567,7 @@ class History:
             stamps,
             account,
         )
-        found = {}
+        found = dict[Any, Any]()
         for raw in rows:
             row = self.converted(raw)
             found[row["t"], *place(row)] = row
@@ -596,6 +621,9 @@ def scan_row(look: oracle.Look) -> dict[str, Any]:
         "withheld": look.withheld,
         "images": look.images if look.whole else ANY,
         "rejected": look.rejected,
+        "started_at": look.scan.started,
+        "observed_at": look.scan.observed,
+        "finished_at": look.scan.finished,
     }
 
 
@@ -612,6 +640,8 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
     codes = run["exit"] if isinstance(run["exit"], Either) else (run["exit"],)
     return row | {
         "zones": len(looks),
+        "started_at": run["started_at"],
+        "finished_at": run["finished_at"],
         "rejected": sum(look.rejected for look in looks),
         "status": Either(words[code] for code in codes),
     }
@@ -644,7 +674,7 @@ class Driver:
         """Let the world happen, and compare after everything that writes."""
         note = self.history.log.append
         note(f"seed {self.history.seed}")
-        for number in range(self.random.randint(8, 20)):
+        for number in range(8 + self.history.seed % 13):
             name = self.random.choice(list(self.clouds))
             cloud = self.clouds[name]
             if number:
