@@ -44,7 +44,7 @@ class Disagreement(AssertionError):
 
 
 class Either(tuple[Any, ...]):
-    """Values of which any will do: the rules do not say which."""
+    """Values that would all do, as the rules do not say which."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ def agrees(expected: Any, found: Any) -> bool:
 
 
 def latest(*values: Any) -> Any:
-    """Return the later of instants of which some may be unknown or between two."""
+    """Return the later of instants; some may be unknown, or be known to lie between two."""
     known = [value for value in values if value is not None]
     plain = max((value for value in known if isinstance(value, int)), default=None)
     ranges = [value for value in known if isinstance(value, Between)]
@@ -344,7 +344,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     candidates_in_two_zones: bool = False
     """The run's rule needs candidates in two zones, not only two zones scanned."""
     kind_may_be_new: bool = False
-    """A kind of which new images are listed is not missed."""
+    """A kind is not missed if new images of it are listed."""
     last_judged_look: bool = False
     """A zone is compared with its last look after which all was judged."""
     zero_is_a_number: bool = False
