@@ -217,7 +217,7 @@ class Gap(msgspec.Struct, kw_only=True):
     """A time in which an image was not listed, and neither seen nor removed."""
 
     gap_from: int
-    last_listed: int | None
+    last_listed: Any
     gap_to: int | None = None
     ended_by: str | None = None
     rules: tuple[str | None, ...] = (None,)
@@ -428,6 +428,12 @@ def zone_rules(case: Case, limits: Limits, reading: Reading) -> Verdicts:
     return {(case.zone, one): names for one in withheld} if names else {}
 
 
+def judges(cases: Iterable[Case], reading: Reading) -> bool:
+    """The run's rules judge where anything is missed for the first time."""
+    again = reading.waiting_is_judged_again
+    return any(case.new or (again and case.waiting) for case in cases)
+
+
 def floor(limits: Limits, reading: Reading) -> int:
     """The run's rules need more than this number."""
     if reading.floor_is_the_zones and limits.zone_count is not None:
@@ -451,7 +457,7 @@ def of_the_run(
     counted = {case.zone: candidates(case, verdicts, reading) for case in cases}
     total, images = sum(map(len, counted.values())), sum(len(case.present) for case in cases)
     percent, zones = limits.run_percent, [1 for ids in counted.values() if ids]
-    if percent is None or not any(case.new for case in cases):
+    if percent is None or not judges(cases, reading):
         return {}
     if len(zones if reading.candidates_in_two_zones else cases) < 2 and percent:
         return {}
@@ -465,7 +471,7 @@ def of_a_kind(
 ) -> Verdicts:
     """(d) More than 10, and all present images of one type over the zones scanned: those."""
     cases = [case for case in cases if case.whole or reading.unread_counts]
-    if limits.run_percent is None or not any(case.new for case in cases):
+    if limits.run_percent is None or not judges(cases, reading):
         return {}
     missed: dict[str | None, set[Place]] = {}
     left = set[str | None]()
@@ -736,8 +742,14 @@ class Account:
         image.missed += 1
         if image.gap is None:
             last = zone.last_listing(image_id)
+            # Whether a look that was not whole counts, where no whole one listed it, is not said.
             image.gaps.append(
-                Gap(gap_from=scan.finished, last_listed=last.scan.observed if last else None)
+                Gap(
+                    gap_from=scan.finished,
+                    last_listed=last.scan.observed
+                    if last
+                    else Either((None, observed(zone, image_id, None))),
+                )
             )
 
     # The guard and approvals.
