@@ -117,7 +117,7 @@ COMMENT ON COLUMN syncer_store.zones.first_run_id IS 'The run whose look was the
 
 COMMENT ON COLUMN syncer_store.zones.asked_when_gone IS 'It was asked for though it is not listed: it is gone, and is not asked for again';
 
-COMMENT ON COLUMN syncer_store.zones.key_digest IS 'Of the credentials that the zone was last read whole with (null: a token, or not known)';
+COMMENT ON COLUMN syncer_store.zones.key_digest IS 'Of the credentials that the zone was last read whole with (null: a token, or none)';
 
 -- function syncer_store.newest_stamp(text)
 
@@ -1128,12 +1128,10 @@ CREATE TABLE syncer_store.accounts (
     account text NOT NULL COLLATE pg_catalog."C",
     run_id bigint,
     pid integer,
-    lock_key bigint,
-    prune_pid integer,
-    prune_key bigint
+    lock_key bigint
 );
 
-COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid, a prune prune_key in prune_pid';
+COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid';
 
 -- view syncer.runs
 
@@ -1291,6 +1289,16 @@ CREATE TABLE syncer_store.extra_names (
     run_id bigint NOT NULL
 );
 
+-- table syncer_store.prunes
+
+CREATE TABLE syncer_store.prunes (
+    account text NOT NULL COLLATE pg_catalog."C",
+    pid integer NOT NULL,
+    lock_key bigint NOT NULL
+);
+
+COMMENT ON TABLE syncer_store.prunes IS 'The prune that is at work holds the advisory lock lock_key in process pid';
+
 -- sequence syncer_store.runs_run_id_seq
 
 ALTER TABLE syncer_store.runs ALTER COLUMN run_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1396,6 +1404,11 @@ ALTER TABLE ONLY syncer_store.images
 
 ALTER TABLE ONLY syncer_store.missing
     ADD CONSTRAINT missing_pkey PRIMARY KEY (zone_key, image_id);
+
+-- constraint syncer_store.prunes prunes_pkey
+
+ALTER TABLE ONLY syncer_store.prunes
+    ADD CONSTRAINT prunes_pkey PRIMARY KEY (account);
 
 -- constraint syncer_store.rate_limits rate_limits_pkey
 

@@ -126,7 +126,8 @@ def _approvals(report: Report) -> Iterator[str]:
                 zone=zone.zone_id,
                 max_removals=len(written.withheld),
             )
-    if report.run_id is not None and (count := sum(len(r.withheld) for r in report.removals)):
+    count = sum(len(one.withheld) for one in report.removals if one.rule is not None)
+    if report.run_id is not None and count:
         yield approve_run_command(run_id=report.run_id, max_removals=count)
 
 

@@ -188,6 +188,10 @@ async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Remo
             connection, zone, tx.at, present=result.tally.returned - len(gone)
         )
         await _amend(tx, result, status="changed" if diff.changes or gone else None)
+        if zone.approved is not None:  # what it let pass and got no answer is withheld still
+            rows = await connection.fetch(sql("zone/withheld"), zone.key)
+            still = tuple(row["image_id"] for row in rows)
+            result = msgspec.structs.replace(result, withheld=still)
     return result
 
 

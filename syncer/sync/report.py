@@ -111,15 +111,14 @@ class Report(msgspec.Struct, kw_only=True):
     def _count_removals(self) -> dict[ZoneRef, str]:
         """Count what was removed and withheld; return the status of each zone that it changes."""
         counts, statuses = self.counts, dict[ZoneRef, str]()
-        for written in self.zones:
-            counts.withheld += len(written.withheld)
-        guarded = {written.zone.ref for written in self.zones if written.withheld}
-        guarded |= {removal.zone.ref for removal in self.removals if removal.withheld}
+        withheld = {(one.zone.ref, i) for one in self.zones for i in one.withheld}
+        withheld |= {(one.zone.ref, i) for one in self.removals for i in one.withheld}
+        counts.withheld = len(withheld)
+        guarded = {ref for ref, _ in withheld}
         for removal in self.removals:
             counts.changed += removal.tally.changed
             counts.returned += removal.tally.returned
             counts.removed += len(removal.removed)
-            counts.withheld += len(removal.withheld)
             if removal.zone_gone:
                 self.latched += removal.zone.withheld
                 statuses[removal.zone.ref] = "gone"

@@ -92,8 +92,8 @@ def views() -> None:
                syncer_store.size_gib(v.image_size) as image_size_gib,
                v.valid_from, v.valid_to, v.run_id, v.last_listed_at, v.image_arch
         from (
-            select i.zone_key, i.image_id, {listed("i", ALL)}, i.valid_from, i.removed_at as valid_to,
-                   i.opened_run_id as run_id,
+            select i.zone_key, i.image_id, {listed("i", ALL)}, i.valid_from,
+                   i.removed_at as valid_to, i.opened_run_id as run_id,
                    case when i.removed_at is not null then i.removed_not_before else (
                        select m.last_listed_at from syncer_store.missing as m
                        where m.zone_key = i.zone_key and m.image_id = i.image_id) end

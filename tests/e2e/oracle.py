@@ -220,6 +220,8 @@ class Gap(msgspec.Struct, kw_only=True):
     last_listed: Any
     gap_to: int | None = None
     ended_by: str | None = None
+    sight: int | None = None
+    """When it was seen again: by a look, or when it was asked for by id."""
     rules: tuple[str | None, ...] = (None,)
     withheld: tuple[bool, ...] = (False,)
 
@@ -564,9 +566,10 @@ def not_before(zone: Zone, image_id: str, kind: str, look: Look | None) -> Any:
 
 
 def observed(zone: Zone, image_id: str, at: int | None, *, but: Look | None = None) -> Any:
-    """The later of the last whole look that listed an image and the one that opened its version.
+    """When an image was seen last: the last whole look that listed it, or what saw it later.
 
-    By ``at`` a look has been finished, a version begun.
+    That is the look that opened its version, or what ended a time when it was missing. By ``at`` a
+    look has been finished, a version begun.
     """
     versions = [v for v in zone.images[image_id].versions if at is None or v.valid_from <= at]
     listing = next(
@@ -580,7 +583,15 @@ def observed(zone: Zone, image_id: str, at: int | None, *, but: Look | None = No
         ),
         None,
     )
-    return latest(listing, versions[-1].sight)
+    sights = [
+        gap.sight
+        for gap in zone.images[image_id].gaps
+        if gap.sight is not None
+        and (at is None or (gap.gap_to is not None and gap.gap_to <= at))
+        and (but is None or gap.sight != but.scan.observed)
+    ]
+    seen = latest(listing, versions[-1].sight)
+    return latest(seen, max(sights)) if sights else seen
 
 
 def first_look(zone: Zone) -> Any:
@@ -732,6 +743,7 @@ class Account:
         if gap := image.gap:
             gap.gap_to = facts.seen.get((name, image_id, gap.gap_from), scan.finished)
             gap.ended_by = "seen"
+            gap.sight = gap.gap_to if answered else scan.observed
             if not low <= gap.gap_to <= high and gap.gap_to != scan.finished:
                 raise Disagreement(f"gap: of {name} {image_id} ends at {gap.gap_to}, not seen then")
         image.removed = image.withheld = image.judged = image.approved = False
@@ -741,16 +753,8 @@ class Account:
         """A gap begins when the first whole look that missed an image is finished."""
         image.missed += 1
         if image.gap is None:
-            last = zone.last_listing(image_id)
-            # Whether a look that was not whole counts, where no whole one listed it, is not said.
-            image.gaps.append(
-                Gap(
-                    gap_from=scan.finished,
-                    last_listed=last.scan.observed
-                    if last
-                    else Either((None, observed(zone, image_id, None))),
-                )
-            )
+            last = observed(zone, image_id, None)
+            image.gaps.append(Gap(gap_from=scan.finished, last_listed=last))
 
     # The guard and approvals.
 

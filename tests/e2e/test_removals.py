@@ -232,9 +232,9 @@ async def test_approved_but_unanswered_images_stay_and_are_judged_again(
     assert (4, 60, 0) == result(await sync())
     await approve(db, A, 60)
     simulator.add_fault(f"{fault},by_id=true")
-    assert (3, 0, 0) == result(await sync())
+    assert (3, 60, 0) == result(await sync())
     assert [("pending", None)] == await outcomes(db)
-    assert (40, 60, "unchanged") == await states(db)
+    assert (40, 60, "guarded") == await states(db)
 
     simulator.clear_faults()
     assert (0, 0, 60) == result(await sync())
