@@ -1,0 +1,139 @@
+"""What roles can do to each other: nothing without a right, and what hangs is named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+
+from syncer.core.errors import LockHeld, TransactionFailed
+from syncer.simulator import World
+from syncer.store.connection import Server, Timing, sql
+from syncer.store.runs import begin
+from tests.support import assert_exact
+
+QUICK = Timing(lock=0.3, poll=0.02)
+
+
+@contextlib.asynccontextmanager
+async def login(db: Any, name: str, grants: str = "") -> AsyncIterator[str]:
+    """A role that may log in, for the time of a test."""
+    role = f"{name}_{os.getpid()}"
+    await db.execute(f"create role {role} login")
+    if grants:
+        await db.execute(f"grant {grants} to {role}")
+    try:
+        yield role
+    finally:
+        await db.execute(f"drop role {role}")
+
+
+def as_role(url: str, role: str) -> str:
+    return url.replace("//syncer@", f"//{role}@")
+
+
+async def attack(connection: asyncpg.Connection[Any]) -> int:
+    """Take, in every mode, each advisory lock that can be seen, and a run's name."""
+    taken = 0
+    await connection.execute("set application_name = 'syncer sync run 2 of default'")
+    seen = await connection.fetch("""
+        select distinct (classid::bigint << 32) | objid::bigint as key from pg_locks
+        where locktype = 'advisory' and objsubid = 1""")
+    for (key,) in seen:
+        for statement in ("pg_try_advisory_lock_shared", "pg_try_advisory_lock"):
+            taken += await connection.fetchval(f"select {statement}($1)", key)
+    return taken
+
+
+@pytest.mark.parametrize("reader", [False, True])
+async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
+    reader: bool, url: str, db: Any, sync: Any, world: World
+) -> None:
+    """Names, and every advisory key there is or was: ten runs and a crashed one go on as ever."""
+    await db.execute(sql("schema/roles"))
+    async with login(db, "nobody", "syncer_reader" if reader else "") as role:
+        attackers = [await asyncpg.connect(as_role(url, role)) for _ in range(5)]
+        taken = 0
+
+        async def go_on(attacker: asyncpg.Connection[Any]) -> None:
+            nonlocal taken
+            while True:
+                taken += await attack(attacker)
+
+        async with anyio.create_task_group() as tasks:
+            for attacker in attackers:
+                tasks.start_soon(go_on, attacker)
+            for number in range(10):
+                world.drift(number, appear=2, change=2, remove=1)
+                assert 0 == (await sync(wait=QUICK)).exit_code
+            async with begin(Server(url), "default", run_timeout=900.0, selection={}):
+                pass  # its process goes without ending it
+            assert 0 == (await sync(wait=QUICK)).exit_code
+            tasks.cancel_scope.cancel()
+        for attacker in attackers:
+            attacker.terminate()
+        assert taken, "keys were seen and taken, though they mean nothing then"
+        await assert_exact(db, world)
+
+
+@pytest.fixture
+async def writers(url: str, db: Any) -> AsyncIterator[tuple[str, str]]:
+    """The URLs of two logins of syncer_writer."""
+    await db.execute(sql("schema/roles"))
+    async with (
+        login(db, "one", "syncer_writer") as one,
+        login(db, "two", "syncer_writer") as two,
+    ):
+        yield as_role(url, one), as_role(url, two)
+
+
+async def test_a_healthy_run_of_one_login_is_exit_5_for_another(
+    writers: tuple[str, str], sync: Any
+) -> None:
+    """Whoever's login it is; and it says until when."""
+    one, two = writers
+    async with begin(Server(one), "default", run_timeout=900.0, selection={}) as (run, _):
+        with pytest.raises(LockHeld, match=rf"run {run.run_id} of account .* until \d\d:\d\d"):
+            await sync(SYNCER_DATABASE_URL=two)
+    assert 0 == (await sync(SYNCER_DATABASE_URL=two)).exit_code
+
+
+OVERDUE = "update syncer_store.runs set deadline_at = now() - interval '1 s'"
+
+
+async def test_a_hung_run_of_another_login_is_taken_over(
+    writers: tuple[str, str], sync: Any, db: Any, world: World
+) -> None:
+    """Its process cannot be ended, and need not be: it can write nothing more."""
+    one, two = writers
+    async with begin(Server(one), "default", run_timeout=900.0, selection={}):
+        await db.execute(OVERDUE)
+        assert 0 == (await sync(SYNCER_DATABASE_URL=two, wait=QUICK)).exit_code
+    await assert_exact(db, world)
+
+
+async def test_a_transaction_of_another_login_that_hangs_is_named(
+    writers: tuple[str, str], sync: Any, db: Any, world: World
+) -> None:
+    """One line, exit 1, with the process, its role and the statement that ends it: it works."""
+    one, two = writers
+    async with (
+        begin(Server(one), "default", run_timeout=900.0, selection={}) as (run, _),
+        Server(one).pool(size=1, name="hung") as pool,
+    ):
+        with contextlib.suppress(Exception):
+            async with run.transaction(pool):
+                await db.execute(OVERDUE)
+                with pytest.raises(TransactionFailed) as refused:
+                    await sync(SYNCER_DATABASE_URL=two, wait=QUICK)
+                assert "of role one_" in str(refused.value)
+                statement = str(refused.value).rpartition(": ")[2]
+                assert statement.startswith("select pg_terminate_backend(")
+                await db.execute(statement)
+    assert 0 == (await sync(SYNCER_DATABASE_URL=two, wait=QUICK)).exit_code
+    await assert_exact(db, world)
