@@ -215,13 +215,14 @@ CREATE TABLE syncer_store.missing (
     last_run_id bigint NOT NULL,
     judged_run_id bigint,
     rule text,
+    held_by_run_id bigint,
     withheld_since timestamp with time zone,
     namesake_id text COLLATE pg_catalog."C",
     approval_id bigint,
     CONSTRAINT missing_withheld_when_judged CHECK (((withheld_since IS NULL) OR (judged_run_id IS NOT NULL)))
 );
 
-COMMENT ON TABLE syncer_store.missing IS 'Images that the last whole looks did not list and that are not removed; judged_run_id: the guard has spoken (null: its run ended before), rule: which of its rules withholds it';
+COMMENT ON TABLE syncer_store.missing IS 'Images that the last whole looks did not list and that are not removed; judged_run_id: the guard has spoken (null: its run ended before), rule: which of its rules withholds it, held_by_run_id: the run whose own rule that is';
 
 -- table syncer_store.retention
 

@@ -53,6 +53,7 @@ def tables() -> None:
             last_run_id    bigint not null,
             judged_run_id  bigint,
             rule           text,
+            held_by_run_id bigint,
             withheld_since timestamptz,
             namesake_id    text collate "C",
             approval_id    bigint,
@@ -63,7 +64,8 @@ def tables() -> None:
     op.execute("""
         comment on table syncer_store.missing is
         'Images that the last whole looks did not list and that are not removed; judged_run_id: the'
-        ' guard has spoken (null: its run ended before), rule: which of its rules withholds it'""")
+        ' guard has spoken (null: its run ended before), rule: which of its rules withholds it,'
+        ' held_by_run_id: the run whose own rule that is'""")
     op.execute("""
         create table syncer_store.image_gaps (
             zone_key       integer not null,

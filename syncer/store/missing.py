@@ -77,7 +77,7 @@ async def withhold(tx: Transaction, rule: Rule, image_ids: Sequence[str]) -> Non
     """Withhold images of the zone by a rule of its own."""
     if tx.run is not None:
         await tx.connection.execute(
-            sql("zone/withhold"), tx.zone.key, tx.run.run_id, rule, tx.at, list(image_ids)
+            sql("zone/withhold"), tx.zone.key, tx.run.run_id, rule, tx.at, list(image_ids), None
         )
 
 
@@ -130,7 +130,13 @@ async def record_verdict(
     for held in verdict.withheld:
         key = zones[held.zone].key
         await connection.execute(
-            sql("zone/withhold"), key, run.run_id, held.rule, at, list(held.image_ids)
+            sql("zone/withhold"),
+            key,
+            run.run_id,
+            held.rule,
+            at,
+            list(held.image_ids),
+            run.run_id,
         )
         await connection.execute(sql("zone/scan_guarded"), key, run.run_id)
         await connection.execute(sql("zone/stamp"), key, at)

@@ -47,6 +47,7 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     tally: Tally = Tally()
     removed: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
+    """What a rule of the run withholds; of candidates that were asked for, all that is left."""
     rule: Rule | None = None
     renamed: int = 0
     """How many of the withheld have a namesake that appeared in the same look."""

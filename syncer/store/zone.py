@@ -91,7 +91,7 @@ async def _record_whole(
     elif rule is not None:
         await missing.withhold(tx, rule, [c.image_id for c in judged.fresh])
     applied = judged.approval == "applied"
-    latched = () if applied else tuple(c.image_id for c in judged.latched)
+    latched = () if applied else tuple(c.image_id for c in judged.missed if c.withheld)
     newly = tuple(c.image_id for c in judged.fresh) if rule not in {None, "another_key"} else ()
     if withheld := (*latched, *newly):
         written = msgspec.structs.replace(
@@ -188,10 +188,9 @@ async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Remo
             connection, zone, tx.at, present=result.tally.returned - len(gone)
         )
         await _amend(tx, result, status="changed" if diff.changes or gone else None)
-        if zone.approved is not None:  # what it let pass and got no answer is withheld still
-            rows = await connection.fetch(sql("zone/withheld"), zone.key)
-            still = tuple(row["image_id"] for row in rows)
-            result = msgspec.structs.replace(result, withheld=still)
+        rows = await connection.fetch(sql("zone/withheld"), zone.key)
+        still = tuple(row["image_id"] for row in rows)
+        result = msgspec.structs.replace(result, withheld=still)
     return result
 
 

@@ -111,7 +111,13 @@ class Report(msgspec.Struct, kw_only=True):
     def _count_removals(self) -> dict[ZoneRef, str]:
         """Count what was removed and withheld; return the status of each zone that it changes."""
         counts, statuses = self.counts, dict[ZoneRef, str]()
-        withheld = {(one.zone.ref, i) for one in self.zones for i in one.withheld}
+        asked = {one.zone.ref for one in self.removals if one.rule is None and not one.zone_gone}
+        withheld = {
+            (one.zone.ref, i)
+            for one in self.zones
+            for i in one.withheld
+            if one.zone.ref not in asked
+        }
         withheld |= {(one.zone.ref, i) for one in self.removals for i in one.withheld}
         counts.withheld = len(withheld)
         guarded = {ref for ref, _ in withheld}
