@@ -7,7 +7,8 @@ whole look misses them for the first time, together with those of their zone tha
 are withheld by the first rule that speaks:
 
 - **another_key**: the zone was not read whole with these credentials before, which may see other
-  images. The candidates wait for the next look with them; nothing is latched.
+  images. The candidates wait for the next look with them, and so does an approval; nothing is
+  latched.
 - **latched**: images of the zone are withheld already. What is missing later joins them, so nothing
   slips through on a day when less is missing.
 - **emptied**: the zone lists nothing, though it had images.
@@ -128,7 +129,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         if not self.missed:
             return "not_needed"
         due = sum(self.is_due(candidate) for candidate in self.missed)
-        if not due:
+        if not due or self.another_key:  # at such a look nothing is removed
             return "waits"
         return "applied" if due <= self.approved else "exceeded"
 
@@ -151,6 +152,11 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     def latched(self) -> tuple[Candidate, ...]:
         """The candidates that stay withheld, but for approvals of the whole zone."""
         return tuple(c for c in self.missed if c.withheld and not c.approved)
+
+    @property
+    def free(self) -> int:
+        """How many images were present before the run, less those that were withheld already."""
+        return self.present - sum(candidate.withheld for candidate in self.missed)
 
     def is_due(self, candidate: Candidate) -> bool:
         """Return whether a candidate was missed often enough to be removed."""
@@ -200,10 +206,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def judge_zone(zone: Judged, limits: Limits) -> Rule | None:
     """Return the rule by which the fresh candidates of a zone are withheld for its own sake."""
     fresh = len(zone.fresh)
-    if not zone.is_new or zone.is_approved:
+    if not zone.is_new:
         return None
     if zone.another_key:
         return "another_key"
+    if zone.is_approved:
+        return None
     if zone.latched:
         return zone.latched[0].rule or "many"
     if zone.candidates.emptied:
@@ -215,7 +223,7 @@ def judge_zone(zone: Judged, limits: Limits) -> Rule | None:
     if zone.listed_before >= TURNED_OVER and not zone.still_listed:
         return "turned_over"
     missing = fresh + zone.removed_lately
-    images = zone.present - len(zone.latched) + zone.removed_lately
+    images = zone.free + zone.removed_lately
     exceeds = _exceeds(missing, images, count=limits.zone_count, percent=limits.zone_percent)
     return "many" if exceeds else None
 
@@ -258,7 +266,7 @@ def judge_run(zones: Sequence[Judged], limits: Limits, *, lost: Collection[Kind]
         for name in sorted({*held.values()} - {own}):
             ids = tuple(i for i, spoke in held.items() if spoke == name)
             withheld.append(Withheld(zone=zone.zone, rule=name, image_ids=ids))
-        if zone.another_key and not zone.is_approved:  # all wait, those too that passed before
+        if zone.another_key:  # all wait, those too that passed before
             passed[zone.zone] = ()
             continue
         latched = set() if zone.is_approved else {c.image_id for c in zone.latched}
@@ -275,7 +283,7 @@ def _run_rule(zones: Sequence[Judged], limits: Limits) -> Rule | None:
     if not any(zone.is_new for zone in judged):
         return None
     fresh = sum(len(zone.fresh) for zone in judged)
-    images = sum(zone.present - len(zone.latched) for zone in zones)
+    images = sum(zone.free for zone in zones)
     if limits.run_percent == 0:
         return "run"
     if len(zones) < 2:  # noqa: PLR2004  (the zone's own rules see all there is)
