@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from anyio.lowlevel import RunVar
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -105,6 +107,10 @@ def _of_the_driver(error: BaseException | None) -> BaseException | None:
     return error
 
 
+_alembic = RunVar[anyio.Lock]("_alembic")
+"""Alembic keeps what it works on in globals: in one process one migration after the other."""
+
+
 async def _migrate(server: Server) -> str | None:
     async def connect() -> Any:  # noqa: ANN401  (asyncpg's connection, for SQLAlchemy)
         connection = await server.connect(name="syncer db upgrade")
@@ -112,9 +118,11 @@ async def _migrate(server: Server) -> str | None:
         await connection.execute(pins(limit, connection))
         return connection
 
+    if _alembic.get(None) is None:
+        _alembic.set(anyio.Lock())
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
-        async with engine.begin() as connection:
+        async with _alembic.get(), engine.begin() as connection:
             return await connection.run_sync(_run)
     finally:
         await engine.dispose()

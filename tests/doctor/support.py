@@ -11,7 +11,17 @@ from syncer.doctor.finding import Finding
 RunChecks = Callable[..., Awaitable[list[Finding]]]
 PLANTED = "s3cr3t-Pl4nted"
 OF_THE_API = {"endpoint", "clock", "credentials"}
-STORED = {"sequences", "lock", "runs", "zones", "gone_zones", "withheld", "rate_limit", "history"}
+STORED = {
+    "sequences",
+    "time_line",
+    "lock",
+    "runs",
+    "zones",
+    "gone_zones",
+    "withheld",
+    "rate_limit",
+    "history",
+}
 OF_THE_SERVER = {"encoding", "session", "connections", "database_clock"}
 OF_THE_DATABASE = {"database", "schema", "extension", "privileges"} | OF_THE_SERVER | STORED
 

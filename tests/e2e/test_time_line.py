@@ -85,7 +85,7 @@ async def test_stamps_of_an_account_only_grow(sync: Any, world: World, db: Any) 
     )
 
 
-async def test_a_clock_that_is_behind_is_told_and_ages_go_by_the_clock(
+async def test_a_clock_that_is_behind_is_said_and_ages_go_by_the_clock(
     sync: Any, syncer: Any, db: Any
 ) -> None:
     """A warning of the run, a failed line of doctor, no prune; no zone is stale or young for it."""
