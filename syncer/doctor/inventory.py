@@ -132,7 +132,7 @@ def judge_time_line(behind: float | None) -> Finding:
     return failed(
         "time_line",
         f"the database's clock is {age(timedelta(seconds=behind))} behind what is stored",
-        "set the clock right if it is wrong; if it was wrong before: syncer db repair-clock",
+        "set the clock of the database's host right (NTP); stamps go on in order until it is there",
     )
 
 

@@ -138,8 +138,8 @@ async def begin(
                     "clock.behind",
                     account=account,
                     seconds=round(behind, 3),
-                    advice="the database's clock stepped back: set it right, then run "
-                    "'syncer db repair-clock', or leave it: stamps go on in order",
+                    advice="the database's clock stepped back: set it right (NTP); stamps go on in "
+                    "order until it has caught up",
                 )
         yield (
             Run(held, server, account, run_id, run_timeout, timeline=timeline),
