@@ -13,7 +13,7 @@ from syncer import app
 from syncer.cli.common import check_globs, output_option, run, settings, zone_option
 from syncer.cli.output import Row, default_format, each, write
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
-from syncer.core.model import TRACKED, Tracked
+from syncer.core.model import TRACKED, Tracked, name_of
 from syncer.store.results import Written
 from syncer.sync.crawl import Progress
 from syncer.sync.report import Report
@@ -146,7 +146,7 @@ def _planned(report: Report) -> Iterator[Row]:
                 **names,
                 "image_id": image.image_id,
                 "kind": "appeared",
-                "image_name": image.tracked[0],
+                "image_name": name_of(image.tracked),
                 "changed_fields": [],
                 "before": None,
                 "after": _named(image.tracked),
@@ -156,7 +156,7 @@ def _planned(report: Report) -> Iterator[Row]:
                 **names,
                 "image_id": change.image.image_id,
                 "kind": change.kind,
-                "image_name": change.image.tracked[0],
+                "image_name": name_of(change.image.tracked),
                 "changed_fields": list(change.fields),
                 "before": _named(change.before),
                 "after": _named(change.image.tracked),

@@ -30,6 +30,13 @@ WHOLE_ZONE: Final = "*"
 Tracked = tuple[str | None, ...]
 """The values of ``TRACKED``, in that order."""
 
+_NAME: Final = TRACKED.index("image_name")
+
+
+def name_of(tracked: Tracked) -> str | None:
+    """Return an image's name."""
+    return tracked[_NAME]
+
 
 class Image(msgspec.Struct, frozen=True, gc=False):
     """One image as a zone offers it, normalised.

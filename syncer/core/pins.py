@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from syncer.core.glob import matches
-from syncer.core.model import TRACKED, Tracked
+from syncer.core.model import TRACKED, Tracked, name_of
 from syncer.core.normalise import changed_fields
 
 
@@ -104,7 +104,11 @@ def wanted(pin: Pin, found: Sequence[Found], images: Sequence[str]) -> bool:
     """Return whether a glob matches the pin's id, or its name: expected, or stored."""
     if not images:
         return True
-    names = {pin.image_id, pin.expected.get("image_name"), *(image.tracked[0] for image in found)}
+    names = {
+        pin.image_id,
+        pin.expected.get("image_name"),
+        *(name_of(image.tracked) for image in found),
+    }
     return any(name is not None and matches(glob, name) for glob in images for name in names)
 
 
@@ -133,7 +137,7 @@ def _seen(pin: Pin, image: Found, zone: KnownZone, max_age: timedelta | None) ->
         service=image.service,
         zone_id=pin.zone_id,
         image_id=pin.image_id,
-        image_name=pin.expected.get("image_name") or image.tracked[0],
+        image_name=pin.expected.get("image_name") or name_of(image.tracked),
         withheld_since=image.withheld_since,
         removed_at=image.removed_at,
         not_before=image.not_before,

@@ -10,7 +10,6 @@ from datetime import datetime
 from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
-from zlib import crc32
 
 import asyncpg
 import msgspec
@@ -18,12 +17,9 @@ import msgspec
 from syncer.core.diff import Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import PARSER_VERSION, KnownPage
+from syncer.core.page import KnownPage
 from syncer.core.paging import Look, Snapshot
 from syncer.store.connection import Connection, sql
-
-_READER: Final = (PARSER_VERSION << 32) + crc32(",".join(TRACKED).encode())
-"""How images are read and which columns they come to. What was read in another way is not known."""
 
 _AT_ONCE: Final = 10_000
 """Rows fetched at once of what is stored of a zone, which may be too much to be held."""
@@ -55,6 +51,8 @@ class StoredZone(msgspec.Struct, kw_only=True):
     """It is gone, and was asked for once more since it is not listed."""
     listed: bool = True
     """DescribeZones named it when its answer was last reliable."""
+    parser: int = 0
+    """How the images of its service are read."""
     before: Look | None = None
     """What the last whole look read, where that is what is stored."""
     approved: int | None = None
@@ -75,8 +73,14 @@ class StoredZone(msgspec.Struct, kw_only=True):
         )
 
 
-async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, StoredZone]:
-    """Return every zone of an account as it is stored."""
+async def known_zones(
+    connection: Connection, account: str, parsers: Mapping[str, int]
+) -> dict[ZoneRef, StoredZone]:
+    """Return every zone of an account as it is stored.
+
+    ``parsers`` says of each service how its images are read: what was read in another way is not
+    known.
+    """
     return {
         ZoneRef(row["service"], row["zone_id"]): StoredZone(
             key=row["zone_key"],
@@ -91,10 +95,11 @@ async def known_zones(connection: Connection, account: str) -> dict[ZoneRef, Sto
             key_digest=row["key_digest"],
             asked_when_gone=row["asked_when_gone"],
             listed=row["listed"],
-            before=_look_of(row),
+            parser=parsers.get(row["service"], 0),
+            before=_look_of(row, parsers.get(row["service"])),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zone/known"), account, _READER)
+        for row in await connection.fetch(sql("zone/known"), account)
     }
 
 
@@ -179,9 +184,9 @@ def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:
     return {row["image_id"]: Stored(*_known_of(row)) for row in rows}
 
 
-def _look_of(row: Mapping[str, Any]) -> Look | None:
+def _look_of(row: Mapping[str, Any], parser: int | None) -> Look | None:
     """Return the look of a row of ``zone/known``, if it has one."""
-    if row["pages"] is None:
+    if row["pages"] is None or row["parser"] != parser:
         return None
     return Look(
         asked=row["asked"],
@@ -194,18 +199,16 @@ def _look_of(row: Mapping[str, Any]) -> Look | None:
     )
 
 
-async def keep_look(
-    connection: Connection, zone_key: int, before: Look | None, look: Look | None
-) -> None:
-    """Keep what a whole look read; forget the one ``before`` (None: nothing is to be skipped)."""
+async def keep_look(connection: Connection, zone: StoredZone, look: Look | None) -> None:
+    """Keep what a whole look read, and forget the one before (None: nothing is to be skipped)."""
     if look is None:
-        await connection.execute(sql("zone/look_forget"), zone_key)
-    elif look != before:
+        await connection.execute(sql("zone/look_forget"), zone.key)
+    elif look != zone.before:
         pages = b"".join(_PAGE.pack(page.digest, page.served) for page in look.pages)
         await connection.execute(
             sql("zone/look_keep"),
-            zone_key,
-            _READER,
+            zone.key,
+            zone.parser,
             look.asked,
             look.total,
             look.images,

@@ -6,7 +6,7 @@ What they write of a zone stands in ``zone``: functions that take a transaction.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ class Writer:
         *,
         timeline: Timeline,
         guard: Limits,
+        parsers: Mapping[str, int],
         access_key_id: str | None = None,
         full: bool = False,
     ) -> None:
@@ -56,6 +57,7 @@ class Writer:
         self._account = account
         self._timeline = timeline
         self._guard = guard
+        self._parsers = parsers
         self._access_key_id = access_key_id
         self._key_digest: bytes | None = None
         self._full = full
@@ -67,7 +69,7 @@ class Writer:
         """Read which zones are known, and whether these credentials read them before."""
 
         async def read(connection: Connection) -> None:
-            self._zones = await planning.known_zones(connection, self._account)
+            self._zones = await planning.known_zones(connection, self._account, self._parsers)
             if (key_id := self._access_key_id) is not None:
                 write = self._run is not None
                 self._key_digest = await keys.digest(connection, key_id=key_id, write=write)
@@ -104,7 +106,7 @@ class Writer:
         async def describe(connection: Connection) -> dict[ZoneRef, StoredZone]:
             now = self._timeline.now()
             await tables.describe_zones(connection, self._account, changed, now)
-            return await planning.known_zones(connection, self._account)
+            return await planning.known_zones(connection, self._account, self._parsers)
 
         if self._run is not None and changed:
             self._zones = await self._do(describe)

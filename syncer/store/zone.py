@@ -161,7 +161,7 @@ async def _record(
         await tx.connection.execute(sql("zone/key"), [zone.key], tx.key_digest)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
         look = results.look_to_keep(written, outcome)
-        await planning.keep_look(tx.connection, zone.key, zone.before, look)
+        await planning.keep_look(tx.connection, zone, look)
 
 
 async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Removed:
@@ -205,7 +205,7 @@ async def mark_gone(tx: Transaction, fault: Fault | None) -> Removed:
 
 async def _amend(tx: Transaction, result: Removed, *, status: str | None) -> None:
     assert tx.run is not None  # noqa: S101  (a dry run amends nothing)
-    await planning.keep_look(tx.connection, tx.zone.key, tx.zone.before, None)
+    await planning.keep_look(tx.connection, tx.zone, None)
     await tx.connection.execute(
         sql("zone/scan_amend"),
         tx.zone.key,

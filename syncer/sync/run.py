@@ -32,6 +32,7 @@ from syncer.sync.stop import STOPPED, Stop
 from syncer.tracing import Span, span
 from syncer.zenlayer.client import Client, Observer, open_client
 from syncer.zenlayer.credentials import KeyPair
+from syncer.zenlayer.sources import SOURCES
 
 _log = structlog.get_logger()
 
@@ -130,6 +131,7 @@ async def _open_writer(
             account,
             timeline=timeline,
             guard=options.guard,
+            parsers={name: source.parser for name, source in SOURCES.items()},
             access_key_id=credentials.key_id if isinstance(credentials, KeyPair) else None,
             full=full,
         )

@@ -5,6 +5,7 @@ All digests are warm here: every zone was read whole, and is stored as it was re
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -315,7 +316,9 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
             begin(server, "a", run_timeout=60, selection={}) as (run, _),
             server.pool(size=1, name="test") as pool,
         ):
-            writer = Writer(server, pool, run, "a", timeline=run.timeline, guard=Limits())
+            writer = Writer(
+                server, pool, run, "a", timeline=run.timeline, guard=Limits(), parsers={"vm": 1}
+            )
             await writer.read_zones()
             zone = (await writer.describe_zones(listed))[ref]
             if number == 1:
@@ -328,3 +331,23 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
                 await writer.record(outcome)
         decided = await db.fetch("select outcome, candidates from syncer.approvals")
         assert [[], [("pending", None)], [("not_needed", 0)]][number] == [tuple(r) for r in decided]
+
+
+async def test_images_that_are_read_in_another_way_are_compared(
+    sync: Any, db: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A field that a service's source learns to map is filled though nothing was served anew."""
+    vm = SOURCES["vm"]
+    less = {column: name for column, name in vm.fields.items() if column != "os_type"}
+    known = {"vm": msgspec.structs.replace(vm, fields=less)}
+    for module in ("selection", "run", "zones", "crawl", "listing", "confirm"):
+        name = f"syncer.sync.{module}.SOURCES"
+        with contextlib.suppress(AttributeError):
+            monkeypatch.setattr(name, known)
+    await sync()
+    filled = "select count(os_type) from syncer.images"
+    assert 0 == await db.fetchval(filled)
+    monkeypatch.undo()
+    await sync()
+    assert 0 < await db.fetchval(filled)
+    await assert_exact(db, world)

@@ -68,7 +68,7 @@ async def test_whatever_was_read_is_stored_as_it_was_read(url: str, db: Any, sta
 
     async with begin(server, "a", run_timeout=60, selection={}) as (run, _known):
         await tables.describe_zones(db, "a", list(zones.values()), run.timeline.now())
-        known = await planning.known_zones(db, "a")
+        known = await planning.known_zones(db, "a", {})
         for look in looks:
             async with db.transaction():
                 diff = (await planning.plan_images(db, known[ZONE], Block.of(look.values()))).diff

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from syncer.core.model import TRACKED
+from syncer.core.page import PARSER_VERSION
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{', '.join(sorted(unknown))}: no tracked column")
         if len(set(self.fields.values())) < len(self.fields):
             raise ValueError("two tracked columns of one field")
+
+    @property
+    def parser(self) -> int:
+        """How images are read and which columns they come to: another number, another reading."""
+        spelling = (self.rows, self.total, sorted(self.fields.items()), TRACKED)
+        return (PARSER_VERSION << 32) + crc32(msgspec.json.encode(spelling))
 
     def zones_request(self) -> bytes:
         """Return the body of DescribeZones."""

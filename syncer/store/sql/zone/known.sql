@@ -1,15 +1,16 @@
 -- Every zone of an account: its key, what is known of it, its last whole look. What that look read
--- counts only for the same parser ($2), and not while an approval waits for a look.
+-- counts for nothing while an approval waits for a look.
 select z.zone_key, z.service, z.zone_id, z.zone_name, z.attributes, z.gone_at is not null as gone,
        z.present, m.withheld::integer as withheld, z.first_run_id, z.key_digest,
        z.asked_when_gone, z.listed,
        whole.observed_at as last_complete_at,
-       a.max_removals - a.removed as approved, d.asked, d.total, d.images, d.pages, d.content
+       a.max_removals - a.removed as approved, d.parser, d.asked, d.total, d.images, d.pages,
+       d.content
 from syncer_store.zones as z
 left join syncer_store.approvals as a
     on a.zone_key = z.zone_key and a.outcome is null and a.of_run_id is null
 left join syncer_store.zone_digests as d
-    on d.zone_key = z.zone_key and d.parser = $2 and a.zone_key is null
+    on d.zone_key = z.zone_key and a.zone_key is null
 left join lateral (
     select observed_at from syncer_store.zone_scans as s
     where s.zone_key = z.zone_key and s.status in ('unchanged', 'changed', 'guarded')
