@@ -247,6 +247,8 @@ async def acquired(pool: asyncpg.Pool[Any], server: Server) -> AsyncIterator[Con
         connection.terminate()  # given up: whatever it waits for, it must not be waited for
         raise
     finally:
+        if not is_lost(connection) and connection.is_in_transaction():
+            connection.terminate()  # even its rollback failed: nobody may go on with it
         # Shielded: a release that is cancelled goes on by itself, and fails unseen when the pool
         # is ended under it.
         with named_errors(where, connection), anyio.CancelScope(shield=True):

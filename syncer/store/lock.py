@@ -22,7 +22,7 @@ from typing import Any, Final
 import anyio
 import asyncpg
 
-from syncer.core.errors import LockHeld, Superseded, TransactionFailed
+from syncer.core.errors import LockHeld, Superseded, TransactionFailed, unwrapped
 from syncer.store.connection import Connection, Server, Timing, named_errors, sql
 
 TICK: Final = timedelta(microseconds=1)
@@ -68,7 +68,7 @@ async def lock_account(
         return
     run_id = await connection.fetchval(sql("run/account_run"), account)
     async with server.session(name=f"syncer waits for {account}"[:63]) as watcher:
-        wait = _Wait(connection, watcher, server.timing, lost, end_hanging)
+        wait = _Wait(server, connection, watcher, lost, end_hanging=end_hanging)
         for _ in range(server.timing.lock_waits):
             if await wait.once(account):
                 return
@@ -93,15 +93,17 @@ class _Wait:
 
     def __init__(
         self,
+        server: Server,
         connection: Connection,
         watcher: asyncpg.Connection[Any],
-        timing: Timing,
         lost: Collection[int],
-        end_hanging: bool,  # noqa: FBT001
+        *,
+        end_hanging: bool,
     ) -> None:
+        self._where = server.where
+        self._timing = server.timing
         self._connection = connection
         self._watcher = watcher
-        self._timing = timing
         self._to_end = frozenset(lost)
         self._end_hanging = end_hanging
         self._seen: dict[int, asyncpg.Record] = {}
@@ -113,15 +115,21 @@ class _Wait:
         self._seen = {}
         done = anyio.Event()
         pid = await self._connection.fetchval(sql("session/pid"))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, pid, done)
-            try:
-                locked = await _locked(self._connection, sql("run/account_lock"), account)
-            finally:
-                done.set()
+        with unwrapped():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, pid, done)
+                try:
+                    with named_errors(self._where, self._connection):  # before they are a group's
+                        locked = await _locked(self._connection, sql("run/account_lock"), account)
+                finally:
+                    done.set()
         return locked
 
     async def _watch(self, pid: int, done: anyio.Event) -> None:
+        with named_errors(self._where, self._watcher):
+            await self._watch_until(pid, done)
+
+    async def _watch_until(self, pid: int, done: anyio.Event) -> None:
         while not done.is_set():
             rows = await self._watcher.fetch(sql("run/blockers"), pid)
             self._seen = {row["pid"]: row for row in rows} or self._seen
@@ -197,10 +205,15 @@ class Lock:
                         await self.hold(self._run_id)
             lost.clear()
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the session is free: no transaction was given up in it, and it is not closed."""
+        return not self.connection.is_closed() and not self.connection.is_in_transaction()
+
     async def _answers(self) -> bool:
         """Return whether the session, and with it the lock, is still there."""
-        if self.connection.is_closed() or self.connection.is_in_transaction():
-            return False  # a transaction that was given up, and may still go on in the server
+        if not self.is_usable:
+            return False  # a transaction that was given up may still go on in the server
         with contextlib.suppress(*_LOST), anyio.move_on_after(self._timing.answer):
             await self.connection.execute(sql("run/clock"))
             return True

@@ -330,7 +330,7 @@ class Run:
         with anyio.move_on_after(limit) as scope:
             self._attempts.add(scope)
             try:
-                if failures:
+                if failures or not self._lock.is_usable:
                     await self._lock.restore(self._lost)
                 return await attempt(failures)
             finally:
