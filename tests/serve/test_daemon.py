@@ -241,8 +241,8 @@ async def test_hours_of_serving_with_faults_leaks_nothing(
     assert len(begun) == runs == sum(counted)
     assert 0 == await db.fetchval("select count(*) from syncer.runs where status = 'running'")
     half = len(after) // 2
-    # A session that ends, and the simulator's side of a connection, which is in this process too, are
-    # seen a moment longer; one a run would make dozens.
+    # A session that ends is seen a moment longer, and so is the simulator's side of a connection,
+    # which is in this process too; one a run would make dozens.
     for what, most in (("sessions", 2), ("files", 2), ("memory", 8 << 20)):
         place = ("sessions", "files", "memory").index(what)
         early, late = (max(each[place] for each in part) for part in (after[:half], after[half:]))
