@@ -97,6 +97,19 @@ def lose_zone(simulator: Simulator, zone: str) -> None:
     simulator.add_fault(f"not_found=zone,zone={zone},action=DescribeImages")
 
 
+def lose(world: World, zone: str, count: int) -> list[str]:
+    """Remove the first ``count`` images of a zone; return their ids."""
+    ids = sorted(world.images(zone))[:count]
+    for image_id in ids:
+        world.remove_image(zone, image_id)
+    return ids
+
+
+def result(report: Any) -> tuple[int, int, int]:
+    """How a run ended: its exit code, and how many removals it withheld and did."""
+    return report.exit_code, report.counts.withheld, report.counts.removed
+
+
 async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict[str, Any]]:
     """The images of each zone as SQL sees them, in the API's spelling."""
     zones: dict[str, dict[str, Any]] = {}

@@ -205,7 +205,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge_zone(zone: Judged, limits: Limits) -> Rule | None:
     """Return the rule by which the fresh candidates of a zone are withheld for its own sake."""
-    fresh = len(zone.fresh)
     if not zone.is_new:
         return None
     if zone.another_key:
@@ -222,7 +221,7 @@ def judge_zone(zone: Judged, limits: Limits) -> Rule | None:
         return None
     if zone.listed_before >= TURNED_OVER and not zone.still_listed:
         return "turned_over"
-    missing = fresh + zone.removed_lately
+    missing = len(zone.fresh) + zone.removed_lately
     images = zone.free + zone.removed_lately
     exceeds = _exceeds(missing, images, count=limits.zone_count, percent=limits.zone_percent)
     return "many" if exceeds else None

@@ -22,11 +22,10 @@ from syncer.doctor.finding import (
     ok,
     warning,
 )
+from syncer.store.clock import CLOCK_BEHIND
 
 _GONE_LATELY: Final = timedelta(days=7)
 """As long a zone that is gone is worth a warning."""
-_CLOCK_BEHIND: Final = 1.0
-"""Seconds; less is what two servers that keep the time differ by."""
 _FAILURES_IN_A_ROW: Final = 3
 """From this many runs on that failed one after another it is more than bad luck."""
 _ZONES_SHOWN: Final = 10
@@ -127,7 +126,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge_time_line(behind: float | None) -> Finding:
     """Judge by how many seconds the clock is behind what is stored (None: nothing is)."""
-    if behind is None or behind <= _CLOCK_BEHIND:
+    if behind is None or behind <= CLOCK_BEHIND:
         return ok("time_line", "nothing is stamped later than the database's clock is now")
     return failed(
         "time_line",

@@ -14,8 +14,15 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from typing import Final
 
 from syncer.store.connection import Connection, sql
+
+TICK: Final = timedelta(microseconds=1)
+"""What stamps differ by at least."""
+CLOCK_BEHIND: Final = 1.0
+"""Seconds; a clock that is further behind what is stored is set wrong: less is what two servers
+that keep the time differ by."""
 
 
 def elapsed_microseconds() -> int:
@@ -35,8 +42,13 @@ class Timeline:
         return self._start + timedelta(microseconds=elapsed_microseconds() - self._taken)
 
 
-async def read_timeline(connection: Connection, account: str) -> Timeline:
-    """Return a time line that begins now, for who only reads."""
+async def next_stamp(connection: Connection, account: str) -> datetime:
+    """Return the stamp of what happens now: the clock, but later than every stamp of the account.
+
+    It stays later than all as long as the account's row is locked.
+    """
     row = await connection.fetchrow(sql("run/newest_stamp"), account)
     assert row is not None  # noqa: S101  (it asks no table for its row)
-    return Timeline(max(row["clock"], row["newest"] or row["clock"]))
+    newest: datetime | None = row["newest"]
+    clock: datetime = row["clock"]
+    return clock if newest is None else max(clock, newest + TICK)

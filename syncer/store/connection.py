@@ -489,6 +489,11 @@ def pins(values: Mapping[str, str], connection: Connection, *, local: bool = Fal
     )
 
 
+async def limit_lock_waits(connection: Connection, timing: Timing) -> None:
+    """Let no statement of the transaction wait for a lock longer than ``Timing.lock``."""
+    await connection.execute(sql("run/lock_timeout"), f"{timing.lock * 1000:.0f}")
+
+
 def _quoted(value: str) -> str:
     # E'': whatever standard_conforming_strings was until then.
     return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -28,7 +28,7 @@ import msgspec
 import structlog
 
 from syncer.core.errors import ConfigError
-from syncer.store.connection import SHARED, Connection, Server, pins, sql
+from syncer.store.connection import SHARED, Connection, Server, limit_lock_waits, sql
 
 _ENCODING: Final = "UTF8"
 CONNECTIONS: Final = 3
@@ -332,9 +332,8 @@ async def move_sequences(server: Server, connection: Connection) -> None:
     """
     if not any(each.behind for each in await _sequences(connection)):
         return
-    limit = {"lock_timeout": f"{server.timing.lock * 1000:.0f}"}
     async with connection.transaction():
-        await connection.execute(pins(limit, connection, local=True))
+        await limit_lock_waits(connection, server.timing)
         await connection.execute(sql("fitness/sequences_lock"))
         sequences = await _sequences(connection)
         _refuse(server.where, judge_sequences(sequences))

@@ -16,28 +16,29 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import anyio
 import asyncpg
 
 from syncer.core.errors import LockHeld, Superseded, TransactionFailed, unwrapped
-from syncer.store.connection import Connection, Server, Timing, named_errors, sql
+from syncer.store.clock import next_stamp
+from syncer.store.connection import (
+    Connection,
+    Server,
+    Timing,
+    limit_lock_waits,
+    named_errors,
+    sql,
+)
 
-TICK: Final = timedelta(microseconds=1)
-"""What stamps differ by at least."""
 _LOST: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def session_name(run_id: int, account: str) -> str:
     """Return what the sessions of a run are called in pg_stat_activity, for who looks there."""
     return f"syncer sync run {run_id} of {account}"
-
-
-async def limit_lock_waits(connection: Connection, timing: Timing) -> None:
-    """Let no statement of the transaction wait for a lock longer than ``Timing.lock``."""
-    await connection.execute(sql("run/lock_timeout"), f"{timing.lock * 1000:.0f}")
 
 
 async def take_key(connection: Connection) -> int:
@@ -62,8 +63,7 @@ async def lock_account(
     once; with ``end_hanging`` also any that is in the way all through a wait of ``Timing.lock``.
     Raises TransactionFailed, which names who is still in the way then, or LockHeld.
     """
-    await limit_lock_waits(connection, server.timing)
-    await connection.execute(sql("run/account_add"), account)
+    await _prepare(connection, account, server.timing)
     if await _locked(connection, sql("run/account_lock_now"), account):
         return
     run_id = await connection.fetchval(sql("run/account_run"), account)
@@ -77,6 +77,12 @@ async def lock_account(
     raise TransactionFailed(
         f"a transaction of account {account!r} at {server.where} does not end: {wait.in_the_way()}"
     )
+
+
+async def _prepare(connection: Connection, account: str, timing: Timing) -> None:
+    """Limit how long the account's row is waited for, and make sure that there is one."""
+    await limit_lock_waits(connection, timing)
+    await connection.execute(sql("run/account_add"), account)
 
 
 async def _locked(connection: Connection, statement: str, account: str) -> bool:
@@ -240,22 +246,27 @@ async def session(server: Server, account: str) -> AsyncIterator[Lock]:
         await lock.close()
 
 
-async def refuse_beside(connection: Connection, account: str) -> None:
-    """Raise LockHeld where a run of the account is at work, unless its time is up."""
+async def refuse_beside(connection: Connection, account: str) -> int | None:
+    """Raise LockHeld where a run of the account is at work; return the id of one whose time is up.
+
+    None where no run is at work.
+    """
     newest = await connection.fetchrow(sql("run/newest"), account)
-    if newest is not None and newest["pid"] is not None and not newest["overdue"]:
+    if newest is None or newest["pid"] is None:
+        return None
+    if not newest["overdue"]:
         raise LockHeld(_held(account, newest))
+    run_id: int = newest["run_id"]
+    return run_id
 
 
-async def end_overdue(connection: Connection, account: str) -> None:
+async def end_overdue(connection: Connection, account: str, run_id: int) -> None:
     """End the process of a run whose time is up. What it was about to write is read anew.
 
     Where this role may not end it, it can write nothing more as soon as a newer run began.
     """
-    newest = await connection.fetchrow(sql("run/newest"), account)
-    if newest is not None and newest["pid"] is not None and newest["overdue"]:
-        with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
-            await connection.execute(sql("run/overdue_end"), account, newest["run_id"])
+    with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(sql("run/overdue_end"), account, run_id)
 
 
 async def stamp_between_runs(connection: Connection, account: str, timing: Timing) -> datetime:
@@ -263,19 +274,14 @@ async def stamp_between_runs(connection: Connection, account: str, timing: Timin
 
     Raises TransactionFailed where a run, or somebody else, is in the way for too long.
     """
-    await limit_lock_waits(connection, timing)
-    await connection.execute(sql("run/account_add"), account)
+    await _prepare(connection, account, timing)
     try:
         await connection.execute(sql("run/account_lock"), account)
     except asyncpg.LockNotAvailableError as error:
         raise TransactionFailed(
             f"a transaction of account {account!r} is under way; try again when it ended"
         ) from error
-    row = await connection.fetchrow(sql("run/newest_stamp"), account)
-    assert row is not None  # noqa: S101  (it asks no table for its row)
-    newest: datetime | None = row["newest"]
-    clock: datetime = row["clock"]
-    return clock if newest is None else max(clock, newest + TICK)
+    return await next_stamp(connection, account)
 
 
 def _held(account: str, newest: asyncpg.Record) -> str:

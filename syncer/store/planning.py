@@ -58,6 +58,14 @@ class StoredZone(msgspec.Struct, kw_only=True):
     approved: int | None = None
     """The removals that a pending approval allows at the zone's next whole look, at most."""
 
+    def notes_key(self, digest: bytes | None) -> bool:
+        """Whether credentials (None: not known) are not those that it was read whole with last."""
+        return digest not in {None, self.key_digest}
+
+    def had_another_key(self, digest: bytes | None) -> bool:
+        """Whether it was read whole last with credentials that are known to be others."""
+        return self.key_digest is not None and self.notes_key(digest)
+
     @classmethod
     def unstored(cls, listed: ListedZone) -> StoredZone:
         """Return a zone that is not stored: a dry run writes none."""

@@ -21,8 +21,8 @@ import msgspec
 import structlog
 
 from syncer.core.errors import ConfigError, LockHeld, TransactionFailed
-from syncer.store.connection import Server, in_time, sql
-from syncer.store.lock import limit_lock_waits, take_key
+from syncer.store.connection import Server, in_time, limit_lock_waits, sql
+from syncer.store.lock import take_key
 
 THIN_AFTER: Final = timedelta(days=30)
 """Age from which scans are thinned: until then each is there for those who watch the crawling."""

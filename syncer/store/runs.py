@@ -52,7 +52,7 @@ from syncer.core.errors import (
 )
 from syncer.core.model import Fault, Learnt
 from syncer.store import fitness, lock
-from syncer.store.clock import Timeline, read_timeline
+from syncer.store.clock import CLOCK_BEHIND, Timeline, next_stamp
 from syncer.store.connection import (
     Connection,
     Server,
@@ -66,8 +66,6 @@ from syncer.store.schema import check_schema
 
 T = TypeVar("T")
 _RECONNECT: Final = Backoff(first=0.1)
-_CLOCK_BEHIND: Final = 1.0
-"""Seconds; less is what two servers that keep the time differ by."""
 _log = structlog.get_logger()
 
 
@@ -127,13 +125,13 @@ async def begin(
         with in_time(server.where, server.timing.begin), named_errors(server.where, connection):
             await check_schema(connection, server.where)
             await fitness.check(server, connection)
-            await lock.refuse_beside(connection, account)
-            await lock.end_overdue(connection, account)
+            if (overdue := await lock.refuse_beside(connection, account)) is not None:
+                await lock.end_overdue(connection, account, overdue)
             learnt = await _learnt(connection, account)
             seconds = run_timeout + 2 * server.timing.grace(run_timeout)
             run_id, timeline, behind = await _insert(server, held, account, seconds, selection)
             await held.rename()
-            if behind > _CLOCK_BEHIND:
+            if behind > CLOCK_BEHIND:
                 _log.warning(
                     "clock.behind",
                     account=account,
@@ -155,7 +153,7 @@ async def begin_dry_run(server: Server, account: str) -> Basis:
     async with server.session(name="syncer dry run", within=server.timing.begin) as connection:
         await check_schema(connection, server.where)
         learnt = await _learnt(connection, account)
-        return Basis(await read_timeline(connection, account), learnt)
+        return Basis(Timeline(await next_stamp(connection, account)), learnt)
 
 
 async def _learnt(connection: Connection, account: str) -> Learnt | None:
@@ -175,7 +173,7 @@ async def _insert(
     async with connection.transaction():
         await lock.lock_account(server, connection, account, end_hanging=True)
         await lock.refuse_beside(connection, account)
-        ended_at = await lock.stamp_between_runs(connection, account, server.timing)
+        ended_at = await next_stamp(connection, account)
         for row in await connection.fetch(sql("run/end_crashed"), account, ended_at):
             _log.warning("run.crashed", run_id=row["run_id"], account=account)
         row = await connection.fetchrow(

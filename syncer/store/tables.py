@@ -192,7 +192,7 @@ async def record_unchanged(
 
     ``key_digest`` is of the credentials that they were read with.
     """
-    others = [zone.key for zone, _, _ in seen if key_digest not in {None, zone.key_digest}]
+    others = [zone.key for zone, _, _ in seen if zone.notes_key(key_digest)]
     if others:
         await connection.execute(sql("zone/key"), others, key_digest)
     scans = [

@@ -75,12 +75,7 @@ class Writer:
                 self._key_digest = await keys.digest(connection, key_id=key_id, write=write)
 
         await self._do(read)
-        digest = self._key_digest
-        others = [
-            zone
-            for zone in self._zones.values()
-            if zone.key_digest is not None and digest not in {None, zone.key_digest}
-        ]
+        others = [z for z in self._zones.values() if z.had_another_key(self._key_digest)]
         if others:
             _log.warning(
                 "credentials.changed",

@@ -114,8 +114,7 @@ async def _judged(tx: Transaction, candidates: Candidates, present: int) -> Judg
         present=present,
         missed=missed,
         approved=approved,
-        another_key=tx.zone.key_digest is not None
-        and tx.key_digest not in {None, tx.zone.key_digest},
+        another_key=tx.zone.had_another_key(tx.key_digest),
         removal_looks=tx.guard.removal_looks,
     )
     return await missing.with_evidence(tx, judged) if judged.fresh else judged
@@ -157,7 +156,7 @@ async def _record(
     )
     if written.judged is not None and written.judged.approval is not None:
         await tables.decide_approval(tx.connection, tx.run, zone, written.judged, tx.at)
-    if isinstance(outcome, Snapshot) and tx.key_digest not in {None, zone.key_digest}:
+    if isinstance(outcome, Snapshot) and zone.notes_key(tx.key_digest):
         await tx.connection.execute(sql("zone/key"), [zone.key], tx.key_digest)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
         look = results.look_to_keep(written, outcome)

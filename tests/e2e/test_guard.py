@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from syncer.simulator import Simulator, SimulatorOptions, World
-from tests.support import assert_exact, rows
+from tests.support import assert_exact, lose, result, rows
 
 A, B = "FRA-A", "HKG-A"
 
@@ -20,17 +20,6 @@ A, B = "FRA-A", "HKG-A"
 def world(request: pytest.FixtureRequest) -> World:
     sizes = getattr(request, "param", {A: 40, B: 40})
     return World.generate(seed=5, zones=0, sizes=sizes)
-
-
-def lose(world: World, zone: str, count: int) -> list[str]:
-    ids = sorted(world.images(zone))[:count]
-    for image_id in ids:
-        world.remove_image(zone, image_id)
-    return ids
-
-
-def result(report: Any) -> tuple[int, int, int]:
-    return report.exit_code, report.counts.withheld, report.counts.removed
 
 
 async def rules(db: Any) -> dict[str | None, int]:

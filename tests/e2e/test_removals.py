@@ -10,7 +10,7 @@ import structlog
 
 from syncer import log
 from syncer.simulator import Simulator, World
-from tests.support import assert_exact, stored
+from tests.support import assert_exact, lose, result, stored
 
 A, B = "FRA-A", "HKG-A"
 
@@ -29,14 +29,6 @@ def warnings() -> Iterator[list[Any]]:
     with structlog.testing.capture_logs() as entries:
         yield entries
     log.configure("json", "error")
-
-
-def lose(world: World, zone: str, count: int) -> list[str]:
-    """Remove the first ``count`` images of a zone."""
-    ids = sorted(world.images(zone))[:count]
-    for image_id in ids:
-        world.remove_image(zone, image_id)
-    return ids
 
 
 async def approve(db: Any, zone: str, most: int) -> None:
@@ -68,10 +60,6 @@ async def states(db: Any, zone: str = A) -> tuple[int, int, str]:
     )
     assert tuple(row)[:2] == tuple(counted)
     return tuple(row)
-
-
-def result(report: Any) -> tuple[int, int, int]:
-    return report.exit_code, report.counts.withheld, report.counts.removed
 
 
 async def test_many_removals_wait_for_a_person(
