@@ -634,6 +634,23 @@ CREATE FUNCTION syncer_store.refuse_zone_change() RETURNS trigger
                 using errcode = 'restrict_violation', constraint = 'zones_are_kept';
         end $$;
 
+-- table syncer_store.clock_repairs
+
+CREATE TABLE syncer_store.clock_repairs (
+    account text NOT NULL COLLATE pg_catalog."C",
+    repaired_at timestamp with time zone NOT NULL,
+    old_at timestamp with time zone NOT NULL,
+    new_at timestamp with time zone NOT NULL,
+    timed boolean NOT NULL,
+    repaired_by text NOT NULL
+);
+
+-- function syncer_store.repaired_stamp(text, timestamp with time zone, timestamp with time zone)
+
+CREATE FUNCTION syncer_store.repaired_stamp(of_account text, of_repair timestamp with time zone, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN COALESCE((SELECT r.new_at FROM syncer_store.clock_repairs r WHERE ((r.account = repaired_stamp.of_account) AND (r.repaired_at = repaired_stamp.of_repair) AND (r.old_at = repaired_stamp.at))), at);
+
 -- function syncer_store.tracked_json(text, text, text, text, text, text, text, text)
 
 CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text) RETURNS jsonb
@@ -741,6 +758,31 @@ CREATE VIEW syncer.baselines AS
            FROM syncer_store.baseline_images i
           WHERE (i.baseline_id = b.baseline_id)) AS images
    FROM syncer_store.baselines b;
+
+-- view syncer.clock_repairs
+
+CREATE VIEW syncer.clock_repairs AS
+ SELECT account,
+    repaired_at,
+    old_at,
+    new_at,
+    timed,
+    repaired_by
+   FROM syncer_store.clock_repairs;
+
+COMMENT ON VIEW syncer.clock_repairs IS 'Stamps that were made while the clock was ahead: what they were, and what syncer db repair-clock made of them';
+
+COMMENT ON COLUMN syncer.clock_repairs.account IS 'The account whose stamp it is';
+
+COMMENT ON COLUMN syncer.clock_repairs.repaired_at IS 'When it was repaired, by the clock: the same for all of one repair';
+
+COMMENT ON COLUMN syncer.clock_repairs.old_at IS 'What the stamp was';
+
+COMMENT ON COLUMN syncer.clock_repairs.new_at IS 'What it is since';
+
+COMMENT ON COLUMN syncer.clock_repairs.timed IS 'Whether new_at is the time by the clock of its run; else only its order is known';
+
+COMMENT ON COLUMN syncer.clock_repairs.repaired_by IS 'Who repaired it';
 
 -- table syncer_store.feed
 
@@ -1321,6 +1363,84 @@ CREATE TABLE syncer_store.salt (
 
 COMMENT ON TABLE syncer_store.salt IS 'With what zones.key_digest is hashed: of the id of an access key, never of its secret';
 
+-- view syncer_store.stamps
+
+CREATE VIEW syncer_store.stamps AS
+ SELECT r.account,
+    s.at
+   FROM (syncer_store.runs r
+     CROSS JOIN LATERAL ( VALUES (r.started_at), (r.finished_at)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM (syncer_store.zones z
+     CROSS JOIN LATERAL ( VALUES (z.first_seen_at), (z.gone_at), (z.newest_at)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.zone_scans c
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL ( VALUES (c.started_at), (c.observed_at), (c.finished_at)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.stretches c
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL unnest((c.observed || c.finished)) s(at))
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.images i
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL ( VALUES (i.first_seen_at), (i.valid_from), (i.opened_not_before), (i.removed_at), (i.removed_not_before)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.image_history h
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL ( VALUES (h.valid_from), (h.valid_to), (h.opened_not_before), (h.removed_not_before)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.missing m
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL ( VALUES (m.missing_since), (m.last_listed_at), (m.withheld_since)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.image_gaps g
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL ( VALUES (g.gap_from), (g.gap_to), (g.seen_at), (g.last_listed_at), (g.withheld_since)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.approvals a
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL ( VALUES (a.approved_at), (a.decided_at)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    s.at
+   FROM ((syncer_store.retirements t
+     JOIN syncer_store.zones z USING (zone_key))
+     CROSS JOIN LATERAL ( VALUES (t.retired_at), (t.ended_at)) s(at))
+  WHERE (s.at IS NOT NULL)
+UNION ALL
+ SELECT z.account,
+    k.kept_from AS at
+   FROM (syncer_store.retention k
+     JOIN syncer_store.zones z USING (zone_key))
+  WHERE (k.kept_from IS NOT NULL);
+
+COMMENT ON VIEW syncer_store.stamps IS 'Every instant on the time line of an account, as often as it is stored';
+
 -- table syncer_store.zone_digests
 
 CREATE TABLE syncer_store.zone_digests (
@@ -1370,6 +1490,11 @@ ALTER TABLE ONLY syncer_store.baselines
 
 ALTER TABLE ONLY syncer_store.baselines
     ADD CONSTRAINT baselines_pkey PRIMARY KEY (baseline_id);
+
+-- constraint syncer_store.clock_repairs clock_repairs_pkey
+
+ALTER TABLE ONLY syncer_store.clock_repairs
+    ADD CONSTRAINT clock_repairs_pkey PRIMARY KEY (account, repaired_at, old_at);
 
 -- constraint syncer_store.extra_names extra_names_pkey
 

@@ -15,7 +15,7 @@ import structlog
 from syncer.config.settings import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
-from syncer.store import retention
+from syncer.store import clock_repair, retention
 from syncer.store.open import open_server, open_store
 from syncer.sync.crawl import Progress
 from syncer.sync.options import RunOptions
@@ -23,6 +23,8 @@ from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.selection import Selection
 from syncer.sync.stop import STOPPED, Stop
+from syncer.zenlayer.sources import SOURCES
+from syncer.zenlayer.transport import greet
 
 T = TypeVar("T")
 _log = structlog.get_logger()
@@ -102,6 +104,19 @@ async def prune(
             )
 
     return await _until_stopped(work)
+
+
+async def repair_clock(settings: Settings, *, by: str | None) -> clock_repair.Plan:
+    """Repair the stamps that are later than the clock, in the name of ``by`` (None: only plan it).
+
+    The clock is believed where the database, this host and the API agree. Raises ClocksDisagree,
+    LockHeld, ApiError, DatabaseError.
+    """
+    async with open_store(settings.database) as server:
+        reply = await greet(settings.api, SOURCES[settings.services[0]])
+        if by is None:
+            return await clock_repair.plan(server, api_ahead=reply.clock_ahead)
+        return await clock_repair.repair(server, api_ahead=reply.clock_ahead, by=by)
 
 
 async def _until_stopped(work: Callable[[Stop], Awaitable[T]]) -> T:

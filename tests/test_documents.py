@@ -218,6 +218,8 @@ HOW: dict[str, Run | Check] = {
     "syncer db upgrade": runs(),
     "syncer db upgrade --sql": runs(),
     "syncer db status": runs(),
+    "syncer db repair-clock": runs(),
+    "syncer db repair-clock --yes": runs(),
     "syncer db roles": runs(),
     "syncer db roles --sql": runs(),
     "/opt/syncer/venv/bin/syncer db upgrade && /opt/syncer/venv/bin/syncer db roles": runs(),

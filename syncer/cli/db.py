@@ -1,4 +1,4 @@
-"""``syncer db``: the schema of the database, its address, its roles."""
+"""``syncer db``: the schema of the database, its address, its roles, its stamps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import signal
 
 import anyio
 import click
+import msgspec
 
 from syncer.cli.common import output_option, run, settings
 from syncer.cli.output import each, write
+from syncer.config.machine import operator
 from syncer.secrets import mask
 from syncer.store.connection import reading_transaction, sql
 from syncer.store.open import open_server, open_store
@@ -17,7 +19,7 @@ from syncer.store.schema import installed_revision, revisions
 
 @click.group()
 def db() -> None:
-    """Manage the database: its schema, its address, its roles."""
+    """Manage the database: its schema, its address, its roles, its stamps."""
 
 
 @db.command()
@@ -107,3 +109,34 @@ async def roles(as_sql: bool) -> None:
             f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
             "Give them to login roles: grant syncer_reader to my_dashboard;"
         )
+
+
+@db.command("repair-clock")
+@click.option("--yes", is_flag=True, help="Do it.  [default: only show what would be done]")
+@output_option
+@run
+async def repair_clock(yes: bool, output: str | None) -> None:
+    """Put right what was stamped while the database's clock was ahead of the time.
+
+    Stamps that are later than the clock go to when they were made, as far as that is known, and
+    keep their order. All accounts are repaired at once; what the stamps were is kept in the view
+    clock_repairs. The database's clock must be right by now: it is compared with this host's and
+    with the API's.
+    """
+    from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
+
+    done = await app.repair_clock(settings(), by=operator() if yes else None)
+    heading = {
+        "account": "ACCOUNT",
+        "stamps": "STAMPS",
+        "timed": "TIMED",
+        "old_from": "FROM",
+        "old_to": "TO",
+        "new_from": "NEW FROM",
+        "new_to": "NEW TO",
+    }
+    rows = [msgspec.structs.asdict(account) for account in done.accounts]
+    nothing = f"Nothing is stamped later than the clock ({done.at:%Y-%m-%d %H:%M:%S}Z)."
+    await write(each(rows), list(heading), output, table=heading, empty=nothing)
+    if rows and not yes:
+        click.echo("Nothing was changed. To do this: syncer db repair-clock --yes", err=True)

@@ -22,6 +22,7 @@
     ├── ConfigError            2: nothing was started
     │   └── ServerTooOld
     ├── NothingApproved        1
+    ├── ClocksDisagree         1
     ├── LockHeld               5
     ├── Superseded             5
     └── Interrupted            3
@@ -166,6 +167,10 @@ class ServerTooOld(ConfigError):
 
 class NothingApproved(SyncerError):
     """What was to be approved is not there, or is more than was allowed."""
+
+
+class ClocksDisagree(SyncerError):
+    """The present time is not known well enough to say which stamps are wrong."""
 
 
 class LockHeld(SyncerError):

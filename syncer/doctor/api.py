@@ -71,7 +71,6 @@ class _ApiProbes:
 
     async def endpoint(self) -> Sequence[Finding]:
         """Call without credentials: the reply shows endpoint, certificate and clock."""
-        began, monotonic = time.time(), time.monotonic()
         try:
             reply = await greet(self._settings.api, SOURCES[self._settings.services[0]])
         except Unreachable as error:
@@ -81,12 +80,11 @@ class _ApiProbes:
                 ok("endpoint", f"{self._host} can be reached{self._through()}"),
                 judge_untrusted(error.message, roots=await self._roots()),
             ]
-        took = time.monotonic() - monotonic
         findings = [
             judge_endpoint(
                 self._host,
                 self._through(),
-                took,
+                reply.took,
                 status=reply.status,
                 headers=reply.headers,
                 body=reply.body,
@@ -96,11 +94,8 @@ class _ApiProbes:
             end = reply.certificate.get("notAfter")
             left = ssl.cert_time_to_seconds(end) - time.time() if end else None
             findings.append(judge_certificate(self._host, left, issuer(reply.certificate)))
-        theirs = wire.server_time(reply.headers)
-        # Date is cut to the second, and was written about half of the way through.
-        ahead = None if theirs is None else theirs + 0.5 - (began + took / 2)
         signed = isinstance(self._settings.api.credentials, KeyPair)
-        return [*findings, judge_clock(ahead, signed=signed)]
+        return [*findings, judge_clock(reply.clock_ahead, signed=signed)]
 
     def _through(self) -> str:
         proxy = self._settings.api.proxy

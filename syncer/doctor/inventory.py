@@ -131,7 +131,8 @@ def judge_time_line(behind: float | None) -> Finding:
     return failed(
         "time_line",
         f"the database's clock is {age(timedelta(seconds=behind))} behind what is stored",
-        "set the clock of the database's host right (NTP); stamps go on in order until it is there",
+        "set the clock of the database's host right (NTP); if it is right now, it was ahead "
+        "before: 'syncer db repair-clock' shows what it stamped then",
     )
 
 

@@ -16,10 +16,9 @@ import time
 from datetime import datetime, timedelta
 from typing import Final
 
+from syncer.core.clock_repair import TICK
 from syncer.store.connection import Connection, sql
 
-TICK: Final = timedelta(microseconds=1)
-"""What stamps differ by at least."""
 CLOCK_BEHIND: Final = 1.0
 """Seconds; a clock that is further behind what is stored is set wrong: less is what two servers
 that keep the time differ by."""

@@ -161,7 +161,8 @@ class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
                 raise TransactionFailed(
                     f"the clock of the database at {self.server.where} is "
                     f"{behind.total_seconds():.0f} s behind what is stored of account "
-                    f"{self.account!r}: set it right, or wait until it has caught up"
+                    f"{self.account!r}: set it right, or, if it is right now, see "
+                    "'syncer db repair-clock'"
                 )
             key = await take_key(self.connection)
             if await self.connection.fetchval(sql("prune/hold"), self.account, key) is None:

@@ -136,8 +136,8 @@ async def begin(
                     "clock.behind",
                     account=account,
                     seconds=round(behind, 3),
-                    advice="the database's clock stepped back: set it right (NTP); stamps go on in "
-                    "order until it has caught up",
+                    advice="set the database's clock right (NTP); if it is right now, it was ahead "
+                    "before: 'syncer db repair-clock' shows what it stamped then",
                 )
         yield (
             Run(held, server, account, run_id, run_timeout, timeline=timeline),

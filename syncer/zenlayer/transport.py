@@ -84,13 +84,17 @@ class Transport:
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     """What the endpoint answers to a call that is not signed.
 
-    ``certificate`` is the server's as ``ssl.SSLSocket.getpeercert`` has it (None: no TLS).
+    ``certificate`` is the server's as ``ssl.SSLSocket.getpeercert`` has it (None: no TLS). It
+    ``took`` that many seconds; ``clock_ahead`` is how many the server's clock is ahead of ours
+    (None: it bears no Date).
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     certificate: Mapping[str, Any] | None
+    took: float
+    clock_ahead: float | None
 
 
 class _WithCertificate(aiohttp.ClientResponse):
@@ -110,6 +114,7 @@ async def greet(access: Access, source: Source) -> Greeting:
     timeout = _timeout(access)
     async with _session(access, response_class=_WithCertificate) as session:
         with _named_errors(host, timeout):
+            began, monotonic = time.time(), time.monotonic()
             async with session.post(
                 f"{access.endpoint}/api/v2/{source.service}",
                 data=source.zones_request(),
@@ -119,11 +124,17 @@ async def greet(access: Access, source: Source) -> Greeting:
                 proxy=_proxy(access),
             ) as response:
                 assert isinstance(response, _WithCertificate)  # noqa: S101  (the session's class)
+                body = await _read(response)
+                took = time.monotonic() - monotonic
+                theirs = wire.server_time(response.headers)
                 return Greeting(
                     status=response.status,
                     headers=response.headers,
-                    body=await _read(response),
+                    body=body,
                     certificate=response.certificate,
+                    took=took,
+                    # Date is cut to the second, and was written about half of the way through.
+                    clock_ahead=None if theirs is None else theirs + 0.5 - (began + took / 2),
                 )
 
 

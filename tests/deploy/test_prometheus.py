@@ -153,7 +153,7 @@ async def test_what_a_runbook_says_can_be_done(db: Any) -> None:
     assert len(statements) >= 4
     for statement in statements:
         await db.fetch(statement)
-    commands = re.findall(r"\bsyncer ((?:db )?[a-z]+)((?: --[a-z]+)*)", runbooks)
+    commands = re.findall(r"\bsyncer ((?:db )?[a-z]+(?:-[a-z]+)*)((?: --[a-z]+)*)", runbooks)
     assert len(commands) >= 5
     for command, options in commands:
         found: Any = cli
