@@ -28,6 +28,8 @@ _GONE_LATELY: Final = timedelta(days=7)
 """As long a zone that is gone is worth a warning."""
 _FAILURES_IN_A_ROW: Final = 3
 """From this many runs on that failed one after another it is more than bad luck."""
+_CONTRADICTIONS: Final = 2
+"""In as many of the last ten runs a zone's list was contradicted: once is a change in between."""
 _ZONES_SHOWN: Final = 10
 """As many zones with withheld removals have a line of their own."""
 _NEVER: Final = timedelta.max
@@ -44,6 +46,7 @@ def checks(settings: Settings, session: Session, max_age: float, timing: Timing)
         session_check("zones", probes.zones, timing, depends_on=stored),
         session_check("gone_zones", probes.gone_zones, timing, depends_on=("zones",)),
         session_check("withheld", probes.withheld, timing, depends_on=("zones",)),
+        session_check("listing", probes.listing, timing, depends_on=stored),
         session_check("rate_limit", probes.rate_limit, timing, depends_on=stored),
     ]
 
@@ -90,6 +93,13 @@ class _InventoryProbes:
     async def withheld(self) -> Sequence[Finding]:
         """Find what the guard withholds."""
         return judge_withheld(self._zones, self._account)
+
+    async def listing(self) -> Sequence[Finding]:
+        """Find zones whose list contradicts the question by id, run after run."""
+        rows = await self._session.rows(
+            "read/contradictions", self._account, None, None, _CONTRADICTIONS
+        )
+        return [judge_listing([Contradicted(**row) for row in rows])]
 
     async def rate_limit(self) -> Sequence[Finding]:
         """Read what was learnt of the API's limit."""
@@ -286,6 +296,35 @@ def _judge_withheld_zone(zone: ZoneSeen, account: str) -> Finding:
             f"if they are really gone, approve them again: {approve}",
         )
     return ok("withheld", f"{message}; approved, they pass at the zone's next whole look")
+
+
+class Contradicted(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone whose list lacked images that the API returned by id, in ``runs`` of the last runs."""
+
+    service: str
+    zone_id: str
+    runs: int
+    of_runs: int
+    images: int
+    image_id: str
+
+
+def judge_listing(zones: Sequence[Contradicted]) -> Finding:
+    """Judge lists that lack, run after run, what is there."""
+    if not zones:
+        return ok("listing", "what zones list is what the API returns by id")
+    names = listed(
+        [
+            f"{zone.zone_id} ({zone.runs} of the last {zone.of_runs} runs, "
+            f"{number(zone.images, 'image')}, {zone.image_id} for one)"
+            for zone in zones
+        ]
+    )
+    return warning(
+        "listing",
+        f"the list lacks images that the API returns by id: {names}",
+        "nothing is removed by it; ask Zenlayer why; SYNCER_REMOVAL_LOOKS=2 asks less often",
+    )
 
 
 class RateSeen(msgspec.Struct, frozen=True, kw_only=True):

@@ -89,6 +89,15 @@ async def seen_again(tx: Transaction, image_ids: Sequence[str], seen_at: datetim
         )
 
 
+async def contradictions(tx: Transaction) -> int:
+    """Return in how many of the last ten runs the zone's list lacked what was returned by id."""
+    ref = tx.zone.ref
+    row = await tx.connection.fetchrow(
+        sql("read/contradictions"), tx.account, ref.service, ref.zone_id, 1
+    )
+    return 0 if row is None else int(row["runs"])
+
+
 async def remove(tx: Transaction, image_ids: Sequence[str], *, all_answered: bool) -> None:
     """Remove images that are confirmed to be absent; count them with the approval that applies."""
     assert tx.run is not None  # noqa: S101  (a dry run removes nothing)

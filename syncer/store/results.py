@@ -52,6 +52,8 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     renamed: int = 0
     """How many of the withheld have a namesake that appeared in the same look."""
     unanswered: int = 0
+    contradictions: int = 0
+    """In how many of the last ten runs the list lacked what the API returned by id."""
     zone_gone: bool = False
     fault: Fault | None = None
 

@@ -189,7 +189,8 @@ async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Remo
         await _amend(tx, result, status="changed" if diff.changes or gone else None)
         rows = await connection.fetch(sql("zone/withheld"), zone.key)
         still = tuple(row["image_id"] for row in rows)
-        result = msgspec.structs.replace(result, withheld=still)
+        contradictions = await missing.contradictions(tx) if answers.returned else 0
+        result = msgspec.structs.replace(result, withheld=still, contradictions=contradictions)
     return result
 
 

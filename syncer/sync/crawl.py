@@ -276,6 +276,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                 zone=zone.zone_id,
                 images=len(returned),
                 image_ids=named(returned),
+                runs=f"{settled.contradictions} of the last 10",
                 advice="the list lacks them and the API returns them by id: they count as seen",
             )
         _log.info(

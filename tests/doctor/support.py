@@ -18,6 +18,7 @@ STORED = {
     "runs",
     "zones",
     "gone_zones",
+    "listing",
     "withheld",
     "rate_limit",
     "history",

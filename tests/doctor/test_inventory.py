@@ -123,6 +123,25 @@ async def test_runs_that_fail(check: RunChecks, sync: Any, simulator: Simulator)
     assert "3 of the last 4 failed or crashed" in of(findings, "runs").message
 
 
+async def test_a_list_that_is_contradicted_run_after_run(
+    check: RunChecks, sync: Any, simulator: Simulator
+) -> None:
+    """Once is a change in between; an image that left the list and came back by itself is none."""
+    await sync()
+    simulator.add_fault("omit=2,zone=FRA-A")
+    await sync()
+    assert [] == problems(await check())
+    await sync()
+    found = only(
+        await check(), "listing", "warning", "FRA-A (2 of the last 3 runs, 2 images", "ask Zenlayer"
+    )
+    assert "img-" in found.message
+    simulator.clear_faults()
+    for _ in range(9):
+        await sync()
+    assert [] == problems(await check())
+
+
 async def test_a_learnt_limit_is_shown(check: RunChecks, db: Any) -> None:
     """The rate that the API took, and since when that is known."""
     await db.execute("insert into syncer_store.rate_limits (account, rate, run_id) "

@@ -497,3 +497,10 @@ async def test_a_list_that_the_question_contradicts_is_said(
         entry[name] for name in ("event", "service", "zone", "images")
     )
     assert entry["image_ids"].endswith(" and 2 more")
+    assert "1 of the last 10" == entry["runs"]
+
+    simulator.clear_faults()
+    await sync()
+    simulator.add_fault(f"omit=3,zone={A}")
+    await sync()
+    assert "2 of the last 10" == warnings[-1]["runs"]
