@@ -99,8 +99,10 @@ async def url(hold: bool) -> None:
 @run
 async def roles(as_sql: bool) -> None:
     """Create the roles syncer_writer and syncer_reader and grant them what they need."""
+    for_superuser = sql("schema/advisory_locks")
     if as_sql:
-        click.echo(sql("schema/roles"), nl=False)
+        click.echo(sql("schema/roles"))
+        click.echo("".join(f"-- {line}\n" for line in for_superuser.splitlines()), nl=False)
         return
     async with open_store(settings().database) as server:
         async with server.session(name="syncer db roles") as connection, connection.transaction():
@@ -108,6 +110,11 @@ async def roles(as_sql: bool) -> None:
         click.echo(
             f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
             "Give them to login roles: grant syncer_reader to my_dashboard;"
+        )
+        click.echo(
+            "Whoever may connect can fill the server's lock table; a superuser prevents that:\n\n"
+            + for_superuser,
+            nl=False,
         )
 
 

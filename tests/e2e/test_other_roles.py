@@ -137,3 +137,31 @@ async def test_a_transaction_of_another_login_that_hangs_is_named(
                 await db.execute(statement)
     assert 0 == (await sync(SYNCER_DATABASE_URL=two, wait=QUICK)).exit_code
     await assert_exact(db, world)
+
+
+async def test_what_db_roles_takes_from_whoever_may_only_connect(
+    url: str, db: Any, syncer: Any, world: World
+) -> None:
+    """Temporary tables at once, advisory locks by what it prints for a superuser; all goes on."""
+    done = await syncer("db", "roles")
+    assert 0 == done.code
+    for_superuser = done.out[done.out.index("-- For a superuser") :]
+    commented = [f"-- {line}" for line in for_superuser.splitlines()]
+    assert commented == (await syncer("db", "roles", "--sql")).out.splitlines()[-len(commented) :]
+    async with login(db, "nobody") as nobody, login(db, "writer", "syncer_writer") as writer:
+        stranger = await asyncpg.connect(as_role(url, nobody))
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await stranger.execute("create temporary table t (a int)")
+        await stranger.execute("select pg_advisory_lock_shared(1)")
+        try:
+            await db.execute(for_superuser)
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await stranger.execute("select pg_advisory_lock_shared(1)")
+            await stranger.close()
+            env = {"SYNCER_DATABASE_URL": as_role(url, writer)}
+            for command in (["sync"], ["prune", "--keep", "1d"], ["images"]):
+                assert 0 == (await syncer(*command, **env)).code
+            assert 0 == (await syncer("db", "upgrade")).code
+            await assert_exact(db, world)
+        finally:
+            await db.execute("drop owned by syncer_writer")

@@ -12,6 +12,14 @@ begin
     end if;
 end $$;
 
+-- Who may only connect makes no temporary tables (as far as the database is ours).
+do $$
+begin
+    if (select pg_has_role(datdba, 'usage') from pg_database where datname = current_database()) then
+        execute format('revoke temporary on database %I from public', current_database());
+    end if;
+end $$;
+
 -- syncer_writer: what `syncer sync` needs, and no more (migrations are the owner's).
 grant usage on schema syncer, syncer_store to syncer_writer;
 grant select, insert, update, delete on all tables in schema syncer_store to syncer_writer;
