@@ -71,8 +71,8 @@ def zone_attributes(zone: ZoneRef) -> dict[str, Value]:
 def recorded(begin: Callable[[str, Attributes, bool], Span]) -> Iterator[None]:
     """Record every span that is made within, by ``begin(name, attributes, remote)``."""
     global _begin  # noqa: PLW0603  (one collector for the process, see above)
-    _begin = begin
+    before, _begin = _begin, begin
     try:
         yield
     finally:
-        _begin = None
+        _begin = before
