@@ -70,12 +70,13 @@ def judged(
     stored: Sequence[str],
     *,
     withheld: Collection[str] = (),
+    service: str = "vm",
     **values: Any,
 ) -> Judged:
     """A whole look at a zone that lists these images, where those are stored as present."""
     walk = Walk(100_000)
     walk.take(1, Page.of([image(name, tracked()) for name in listed], len(listed)))
-    snapshot = walk.finish(looked(zone))
+    snapshot = walk.finish(looked(zone, service))
     assert isinstance(snapshot, Snapshot)
     candidates = snapshot.unlisted(stored)
     missed = tuple(

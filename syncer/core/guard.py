@@ -25,10 +25,12 @@ Those that need one zone only (``judge_zone``) are judged, and the verdict is st
 itself; the others after the last zone (``judge_run``). Without a stored verdict nothing is asked
 for by id: a run that was killed in between leaves its candidates to be judged by the next as new.
 
-**An approval** of a person lifts every rule for a zone's candidates, all or none of them, or for
-the very images that a run withheld. Only removals are withheld; what appeared or changed is stored
-in any case. What passes is ``Cleared``, which only ``judge_run`` makes: the API is still asked for
-each id.
+**An approval** of a person lifts every rule for those of a zone's candidates that are due, all or
+none of them, or for the very images that a run withheld. It is no verdict on others: those that
+were not missed often enough are judged as ever, and what it let pass and no answer settled is
+judged anew where it does not apply any more. Only removals are withheld; what appeared or changed
+is stored in any case. What passes is ``Cleared``, which only ``judge_run`` makes: the API is still
+asked for each id.
 """
 
 from __future__ import annotations
@@ -134,14 +136,18 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         return "applied" if due <= self.approved else "exceeded"
 
     @property
-    def is_approved(self) -> bool:
-        """Whether an approval lifts the guard for this zone."""
-        return self.approval in {"applied", "waits"}
+    def lifted(self) -> frozenset[str]:
+        """The ids that no rule holds: approved one by one, or due where an approval applies."""
+        applied = self.approval == "applied"
+        return frozenset(
+            c.image_id for c in self.missed if c.approved or (applied and self.is_due(c))
+        )
 
     @property
     def fresh(self) -> tuple[Candidate, ...]:
-        """The candidates that are neither withheld already nor approved one by one."""
-        return tuple(c for c in self.missed if not c.withheld and not c.approved)
+        """The candidates that are neither withheld already nor approved."""
+        lifted = self.lifted
+        return tuple(c for c in self.missed if not c.withheld and c.image_id not in lifted)
 
     @property
     def is_new(self) -> bool:
@@ -150,8 +156,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def latched(self) -> tuple[Candidate, ...]:
-        """The candidates that stay withheld, but for approvals of the whole zone."""
-        return tuple(c for c in self.missed if c.withheld and not c.approved)
+        """The candidates that stay withheld."""
+        lifted = self.lifted
+        return tuple(c for c in self.missed if c.withheld and c.image_id not in lifted)
 
     @property
     def free(self) -> int:
@@ -194,8 +201,8 @@ class Withheld(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard said after the last zone.
 
-    ``passed`` are all ids that no rule withholds, by zone; ``cleared`` those of them that were
-    missed often enough to be asked for by id.
+    ``passed`` are the ids that all rules let pass, by zone. ``cleared`` are those that are to be
+    asked for by id: of these, and of what a person approved, those missed often enough.
     """
 
     withheld: tuple[Withheld, ...]
@@ -209,10 +216,8 @@ def judge_zone(zone: Judged, limits: Limits) -> Rule | None:
         return None
     if zone.another_key:
         return "another_key"
-    if zone.is_approved:
-        return None
-    if zone.latched:
-        return zone.latched[0].rule or "many"
+    if latched := zone.latched:
+        return latched[0].rule or "many"
     if zone.candidates.emptied:
         return "emptied"
     if 0 in {limits.zone_count, limits.zone_percent}:
@@ -243,7 +248,7 @@ def kinds_in_question(zones: Sequence[Judged], limits: Limits) -> set[Kind]:
 
 def _of_the_run(zones: Sequence[Judged]) -> list[Judged]:
     """Return the zones that the rules of the run judge."""
-    return [zone for zone in zones if not zone.is_approved and not zone.another_key]
+    return [zone for zone in zones if not zone.another_key]
 
 
 def judge_run(zones: Sequence[Judged], limits: Limits, *, lost: Collection[Kind] = ()) -> Verdict:
@@ -257,7 +262,7 @@ def judge_run(zones: Sequence[Judged], limits: Limits, *, lost: Collection[Kind]
     for zone in zones:
         own = judge_zone(zone, limits)
         held: dict[str, Rule] = {}
-        for candidate in () if zone.is_approved else zone.fresh:
+        for candidate in zone.fresh:
             of_lost_kind = (zone.zone.service, candidate.image_type) in lost
             spoke = own or rule or ("kind" if of_lost_kind else None)
             if spoke is not None:
@@ -268,11 +273,11 @@ def judge_run(zones: Sequence[Judged], limits: Limits, *, lost: Collection[Kind]
         if zone.another_key:  # all wait, those too that passed before
             passed[zone.zone] = ()
             continue
-        latched = set() if zone.is_approved else {c.image_id for c in zone.latched}
-        free = [c for c in zone.missed if c.image_id not in held and c.image_id not in latched]
-        passed[zone.zone] = tuple(c.image_id for c in free)
+        lifted, stays = zone.lifted, held.keys() | {c.image_id for c in zone.latched}
+        free = [c for c in zone.missed if c.image_id not in stays]
+        passed[zone.zone] = tuple(c.image_id for c in free if c.image_id not in lifted)
         if due := tuple(c.image_id for c in free if zone.is_due(c)):
-            approved = zone.approval == "applied" or all(c.approved for c in free)
+            approved = lifted.issuperset(due)
             cleared.append(Cleared(_SEAL, zone.candidates, due, approved=approved))
     return Verdict(withheld=tuple(withheld), passed=passed, cleared=tuple(cleared))
 

@@ -40,6 +40,12 @@ def zone(
     return judged(name, listed, stored, withheld=stored[:withheld], **values)
 
 
+def seen(look: Judged, **values: Any) -> Judged:
+    """The same with other values of every candidate."""
+    missed = tuple(msgspec.structs.replace(c, **values) for c in look.missed)
+    return msgspec.structs.replace(look, missed=missed)
+
+
 def cleared_ids(*zones: Judged, limits: Limits = DEFAULT) -> list[str]:
     return [i for each in judge_run(zones, limits).cleared for i in each.image_ids]
 
@@ -48,10 +54,9 @@ def withheld_ids(*zones: Judged, limits: Limits = DEFAULT) -> set[str]:
     """All that is withheld: before, by the zones' own rules, by the run's."""
     ids = {i for each in judge_run(zones, limits).withheld for i in each.image_ids}
     for each in zones:
-        if not each.is_approved:
-            ids |= {c.image_id for c in each.latched}
-            if judge_zone(each, limits):
-                ids |= {c.image_id for c in each.fresh}
+        ids |= {c.image_id for c in each.latched}
+        if judge_zone(each, limits):
+            ids |= {c.image_id for c in each.fresh}
     return ids
 
 
@@ -138,6 +143,17 @@ def test_a_zone_read_with_another_key_waits() -> None:
     assert verdict.passed[fresh.zone] == ()
 
 
+def test_with_another_key_all_wait_and_none_count_in_the_runs() -> None:
+    """Those that the guard let pass before wait too; another zone's few pass beside them."""
+    waited = seen(zone(15, 50, name="A", another_key=True), judged=True, looks=5)
+    other = zone(5, 10, name="B")
+    for look in (waited, seen(waited, judged=False)):
+        verdict = judge_run([look, other], DEFAULT)
+        assert (verdict.withheld, verdict.passed[look.zone]) == ((), ())
+        assert [each.zone for each in verdict.cleared] == [other.zone]
+    assert len(cleared_ids(msgspec.structs.replace(waited, another_key=False))) == 15
+
+
 @pytest.mark.parametrize(
     ("each", "zones", "passes"),
     [
@@ -155,6 +171,13 @@ def test_the_limit_of_a_run(each: int, zones: int, passes: bool) -> None:
     withheld = judge_run(looks, DEFAULT).withheld
     assert {held.rule for held in withheld} == (set() if passes else {"run"})
     assert len(withheld_ids(*looks)) == (0 if passes else each * zones)
+
+
+@pytest.mark.parametrize(("images", "passes"), [(105, True), (104, False)])
+def test_the_limit_of_a_run_is_twenty_percent(images: int, passes: bool) -> None:
+    """21 of 105 are not more than 20 %, of 104 they are."""
+    looks = [zone(21, 84, name="A"), zone(0, images - 84, name="B")]
+    assert len(cleared_ids(*looks)) == (21 if passes else 0)
 
 
 def test_zones_that_lost_nothing_count_in_the_base_of_a_run() -> None:
@@ -197,6 +220,19 @@ def test_a_kind_of_which_none_is_left_is_withheld_in_every_zone(kind: str | None
     assert sum(len(each.image_ids) for each in verdict.cleared) == 6
 
 
+def test_a_kind_is_of_one_service() -> None:
+    """The custom images of another service are others: neither counted along nor withheld."""
+    vm, zec = (
+        with_types(zone(6, 100, name="A", service=service), "CUSTOM_IMAGE")
+        for service in ("vm", "zec")
+    )
+    more = with_types(zone(6, 100, name="B"), "CUSTOM_IMAGE")
+    assert kinds_in_question([vm, zec], DEFAULT) == set()
+    assert kinds_in_question([vm, zec, more], DEFAULT) == {("vm", "CUSTOM_IMAGE")}
+    verdict = judge_run([vm, zec, more], DEFAULT, lost={("vm", "CUSTOM_IMAGE")})
+    assert {held.zone for held in verdict.withheld} == {vm.zone, more.zone}
+
+
 def test_a_kind_is_in_question_above_ten() -> None:
     """Ten custom images may all go on one day."""
     assert kinds_in_question([with_types(zone(10, 100), "CUSTOM_IMAGE")], DEFAULT) == set()
@@ -224,7 +260,14 @@ def test_one_zone_harms_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [Limits(zone_count=0), Limits(zone_percent=0), Limits(run_percent=0)]
+    "limits",
+    [
+        Limits(zone_count=0),
+        Limits(zone_percent=0),
+        Limits(zone_count=0, zone_percent=None),
+        Limits(zone_count=None, zone_percent=0),
+        Limits(run_percent=0),
+    ],
 )
 def test_a_limit_of_nought_withholds_any_removal(limits: Limits) -> None:
     """0 means that any removal waits for a person."""
@@ -246,6 +289,13 @@ def test_a_limit_of_nought_withholds_any_removal(limits: Limits) -> None:
 def test_off_switches_a_limit_off(limits: Limits, passes: bool) -> None:
     """``off`` for the zone's or the run's limit leaves the other one in force."""
     assert (len(cleared_ids(zone(60, 100), limits=limits)) == 60) is passes
+
+
+def test_off_switches_the_runs_limit_off() -> None:
+    """Two zones that lose half of their few images each: neither is withheld for the other."""
+    looks = [zone(9, 18, name="A"), zone(9, 18, name="B")]
+    assert cleared_ids(*looks) == []
+    assert len(cleared_ids(*looks, limits=Limits(run_percent=None))) == 18
 
 
 def test_the_runs_limit_is_left_where_the_zones_is_off() -> None:
@@ -289,6 +339,111 @@ def test_what_a_run_withheld_is_approved_one_by_one() -> None:
     look = msgspec.structs.replace(look, missed=missed)
     assert judge_zone(look, DEFAULT) == "run"
     assert cleared_ids(look) == [c.image_id for c in missed[:12]]
+
+
+def test_an_approval_that_waits_is_no_verdict() -> None:
+    """60 of 100 are missed for the first time of two; ten are approved: judged as ever."""
+    limits = Limits(removal_looks=2)
+    first = zone(60, 100, approved=10, removal_looks=2)
+    assert ("waits", "many") == (first.approval, judge_zone(first, limits))
+    assert judge_run([first], limits).passed[first.zone] == ()
+
+
+def test_an_approval_lets_nothing_pass_that_is_not_due() -> None:
+    """Ten are due and approved; fifty that were missed for the first time are judged alone."""
+    limits = Limits(removal_looks=2)
+    look = zone(60, 100, withheld=10, approved=10, removal_looks=2)
+    missed = tuple(
+        msgspec.structs.replace(c, looks=2 if c.withheld else 1, judged=c.withheld)
+        for c in look.missed
+    )
+    look = msgspec.structs.replace(look, missed=missed)
+    assert ("applied", "many") == (look.approval, judge_zone(look, limits))
+    assert cleared_ids(look, limits=limits) == [c.image_id for c in missed if c.withheld]
+    assert judge_run([look], limits).passed[look.zone] == ()
+    few = msgspec.structs.replace(look, missed=missed[:15])
+    assert judge_zone(few, limits) is None, "the latch is open for who joins now"
+    assert len(judge_run([few], limits).passed[look.zone]) == 5
+
+
+def test_what_only_an_approval_let_pass_is_judged_where_it_applies_no_more() -> None:
+    """60 were approved and got no answer; the next approval is for 10: they are withheld."""
+    approved = zone(60, 100, approved=60)
+    verdict = judge_run([approved], DEFAULT)
+    assert (60, ()) == (len(verdict.cleared[0].image_ids), verdict.passed[approved.zone])
+    later = msgspec.structs.replace(seen(approved, looks=2), approved=10)
+    assert ("exceeded", "many") == (later.approval, judge_zone(later, DEFAULT))
+
+
+def test_what_is_approved_in_one_zone_does_not_count_in_the_runs() -> None:
+    """Six of ten in two zones each: where one is approved, the other's alone are few."""
+    looks = [zone(6, 10, name="A", approved=6), zone(6, 10, name="B")]
+    assert len(cleared_ids(*looks)) == 12
+    assert judge_run(looks, DEFAULT).withheld == ()
+
+
+candidates = st.lists(
+    st.tuples(st.integers(1, 3), st.booleans(), st.booleans(), st.booleans()), max_size=30
+)
+
+
+@given(
+    candidates,
+    st.integers(0, 30),
+    st.integers(1, 3),
+    st.one_of(st.none(), st.integers(1, 31)),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_an_approval_lets_no_more_pass_than_it_says(
+    shapes: list[tuple[int, bool, bool, bool]],
+    left: int,
+    removal_looks: int,
+    approved: int | None,
+    another_key: bool,
+) -> None:
+    """All that is due if that is few enough, else just what would pass without the approval."""
+    look = zone(
+        len(shapes),
+        len(shapes) + left,
+        approved=approved,
+        removal_looks=removal_looks,
+        another_key=another_key,
+    )
+    missed = tuple(
+        msgspec.structs.replace(
+            c, looks=looks, judged=judged or withheld, withheld=withheld, approved=withheld and one
+        )
+        for c, (looks, judged, withheld, one) in zip(look.missed, shapes, strict=True)
+    )
+    look = msgspec.structs.replace(look, missed=missed)
+    limits = Limits(removal_looks=removal_looks)
+    without = msgspec.structs.replace(look, approved=None)
+    due = {c.image_id for c in missed if c.looks >= removal_looks}
+    cleared, usual = {*cleared_ids(look, limits=limits)}, {*cleared_ids(without, limits=limits)}
+    if another_key:
+        assert cleared == set()
+        assert look.approval in {None, "waits" if missed else "not_needed"}
+    elif approved is not None and 0 < len(due) <= approved:
+        assert cleared == due
+    else:
+        assert cleared == usual
+        assert judge_zone(look, limits) == judge_zone(without, limits)
+    assert cleared <= due
+    lifted = cleared - usual
+    assert not lifted & {*judge_run([look], limits).passed[look.zone]}
+    held = {c.image_id for c in missed if c.withheld and not c.approved}
+    assert not usual & held
+
+
+def test_those_that_wait_are_judged_with_new_ones_and_not_by_themselves() -> None:
+    """Eight wait and three go: eleven of forty. Without a new one the verdict stands."""
+    look = zone(11, 40)
+    missed = tuple(msgspec.structs.replace(c, judged=n < 8) for n, c in enumerate(look.missed))
+    assert judge_zone(msgspec.structs.replace(look, missed=missed), DEFAULT) == "many"
+    assert judge_zone(msgspec.structs.replace(look, missed=missed[:8]), DEFAULT) is None
+    assert judge_zone(seen(look, judged=True), DEFAULT) is None
+    assert len(cleared_ids(seen(look, judged=True))) == 11
 
 
 @pytest.mark.parametrize("looks", [1, 2])

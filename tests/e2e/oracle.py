@@ -362,8 +362,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard sees of one zone: ids with their types, as they were before the run.
 
-    ``ages`` are microseconds since each removal that it remembers. ``exempt``: an approval lifts
-    the rules for the zone.
+    ``ages`` are microseconds since each removal that it remembers. What an approval releases is
+    neither ``new`` nor ``waiting``.
     """
 
     zone: str
@@ -377,7 +377,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     latched: bool = False
     was_latched: bool = False
     ages: tuple[int, ...] = ()
-    exempt: bool = False
 
 
 Verdicts = dict[Place, frozenset[str]]
@@ -444,11 +443,11 @@ def floor(limits: Limits, reading: Reading) -> int:
 
 
 def candidates(case: Case, verdicts: Verdicts, reading: Reading) -> frozenset[str]:
-    """The candidates that the run's rules count: of zones that no approval exempts."""
+    """The candidates that the run's rules count."""
     found = case.new | (case.waiting if reading.waiting_is_of_the_run else frozenset())
     if not reading.run_counts_zone_withheld:
         found = frozenset(one for one in found if (case.zone, one) not in verdicts)
-    return frozenset() if case.exempt else found
+    return found
 
 
 def of_the_run(
@@ -482,7 +481,7 @@ def of_a_kind(
         for one, kind in case.present.items():
             if one in counted:
                 missed.setdefault(kind, set()).add((case.zone, one))
-            elif (case.zone, one) not in verdicts and not case.exempt:
+            elif one in case.listed or not case.whole:
                 left.add(kind)
         if reading.kind_may_be_new:
             left |= set(case.listed.values())
@@ -820,8 +819,6 @@ class Account:
         zone.keys.add(ask.key)
         lifted = self._approved(name, ask, facts, missing)
         rest = {i: m for i, m in missing.items() if i not in lifted and not m.withheld}
-        if name in self._applied:  # every rule is lifted for the zone
-            rest = {}
         waiting = {i for i, m in rest.items() if m.judged}
         back = {i for i, m in zone.images.items() if not m.removed}
         listed = {i: zone.images[i].values[1] for i in look.listed}
@@ -834,7 +831,6 @@ class Account:
             latched=bool(withheld - lifted),
             was_latched=bool(withheld),
             ages=remembered(zone.removals, back, facts.clock),
-            exempt=name in self._applied,
         )
         return case, {i for i in lifted if missing[i].missed >= ask.looks}
 
@@ -862,7 +858,7 @@ class Account:
     def _approved(self, name: str, ask: Pass, facts: Facts, missing: dict[str, Image]) -> set[str]:
         """Release what is approved: all of a zone's, if at most N; or exactly what a run withheld.
 
-        Those that still wait for further looks do not count against N.
+        Those that still wait for further looks do not count against N, and are not released.
         """
         zone = self.zones[name]
         of_run = {i for i, m in missing.items() if m.approved}
@@ -871,14 +867,9 @@ class Account:
         if zone.approval is not None:
             if not missing:
                 zone.approval = None
-            elif not ready:
-                self._adopt(name, missing.keys(), facts)
-                self._applied[name], zone.approval = 0, facts.pending.get(name)
-                return set(missing)
-            elif len(ready) <= zone.approval:
-                self._adopt(name, missing.keys() - ready, facts)
-                self._applied[name], zone.approval, lifted = zone.approval, None, set(missing)
-            else:
+            elif ready and len(ready) <= zone.approval:
+                self._applied[name], zone.approval, lifted = zone.approval, None, of_run | ready
+            elif ready:
                 zone.approval = None
         for one in lifted & ready:
             self._release(missing[one])
@@ -939,9 +930,10 @@ class Account:
         Whether those images are withheld meanwhile is not said.
         """
         zone = self.zones[name]
-        self._adopt(name, ids, facts)
         for one in ids:
-            zone.images[one].judged = False
+            judged = zone.images[one].judged  # an approval is no verdict
+            self._adopt(name, [one], facts)
+            zone.images[one].judged = judged and not zone.images[one].withheld
         if ids and self._applied.get(name):
             removed = sum(1 for place in facts.removed if place[0] == name)
             zone.approval = self._applied[name] - removed
