@@ -62,8 +62,8 @@ MAX_WALKS: Final = 8
 LARGE: Final = 2 * PART
 """The pages of a zone of more images are spooled while it is read."""
 
-CONTROLS: Final = 4
-"""How many listed images are named as controls of the question by id: one, and some in its place,
+CONTROLS: Final = 2
+"""How many listed images are named as controls of the question by id: one, and one in its place,
 should it go in that very moment or be one of those that the API finds by no id."""
 
 _SEAL: Final = object()
