@@ -39,6 +39,11 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     newly_withheld: int = 0
     fault: Fault | None = None
 
+    @property
+    def newly(self) -> tuple[str, ...]:
+        """What is withheld since this look: the last of ``withheld``."""
+        return self.withheld[len(self.withheld) - self.newly_withheld :]
+
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one zone's candidates for removal."""

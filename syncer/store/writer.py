@@ -65,7 +65,7 @@ class Writer:
         # What is stored of a large zone is held in digests while it is compared: one at a time.
         self._large = anyio.Lock()
 
-    async def read_zones(self) -> None:
+    async def read_zones(self) -> Mapping[ZoneRef, StoredZone]:
         """Read which zones are known, and whether these credentials read them before."""
 
         async def read(connection: Connection) -> None:
@@ -83,6 +83,7 @@ class Writer:
                 zones=len(others),
                 advice="images that they do not list are removed after a second look only",
             )
+        return self._zones
 
     def zone(self, ref: ZoneRef) -> StoredZone:
         """Return a zone as it is stored."""

@@ -5,7 +5,9 @@ What is asked, in which order, and what counts, is ``core.confirm``'s; here the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import anyio
 import msgspec
@@ -15,6 +17,7 @@ from syncer.core.errors import ApiError, Denied
 from syncer.core.guard import Cleared
 from syncer.core.model import Fault, ZoneRef
 from syncer.sync.stop import Stop
+from syncer.sync.zones import refuses_a_zone
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES
 
@@ -27,11 +30,17 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     zone_gone: bool = False
 
 
-async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
-    """Ask the API by id for what a zone no longer lists. Raises Denied."""
+async def confirm(
+    client: Client, cleared: Cleared, stop: Stop, *, is_listed: bool = True
+) -> Confirmation:
+    """Ask the API by id for what a zone no longer lists.
+
+    Raises Denied, but for a refusal of a zone that is not listed: that is the zone's.
+    """
     source = SOURCES[cleared.zone.service]
     inquiry = Inquiry(cleared, counted=source.total is not None, paged=source.paged)
-    done = await stop.interruptible(partial(_ask_all, client, cleared.zone, inquiry))
+    ask = partial(_ask, client, cleared.zone, inquiry, is_listed=is_listed)
+    done = await stop.interruptible(partial(_ask_all, inquiry, ask))
     if inquiry.zone_gone is not None:  # its answers say nothing of the images
         return Confirmation(answers=Answers(cleared), fault=inquiry.zone_gone, zone_gone=True)
     fault = inquiry.fault()
@@ -40,15 +49,17 @@ async def confirm(client: Client, cleared: Cleared, stop: Stop) -> Confirmation:
     return Confirmation(answers=inquiry.answers, fault=fault)
 
 
-async def _ask_all(client: Client, zone: ZoneRef, inquiry: Inquiry) -> None:
+async def _ask_all(inquiry: Inquiry, ask: Callable[[Question], Coroutine[Any, Any, None]]) -> None:
     """Ask what there is to ask; questions that do not depend on each other side by side."""
     while questions := inquiry.questions():
         async with anyio.create_task_group() as tasks:
             for question in questions:
-                tasks.start_soon(_ask, client, zone, inquiry, question)
+                tasks.start_soon(ask, question)
 
 
-async def _ask(client: Client, zone: ZoneRef, inquiry: Inquiry, question: Question) -> None:
+async def _ask(
+    client: Client, zone: ZoneRef, inquiry: Inquiry, question: Question, *, is_listed: bool
+) -> None:
     try:
         while (page := question.next_page) and inquiry.may_call():
             question.take(
@@ -60,9 +71,9 @@ async def _ask(client: Client, zone: ZoneRef, inquiry: Inquiry, question: Questi
                     image_ids=question.asked_for,
                 )
             )
-    except Denied:
-        raise
     except ApiError as error:
+        if isinstance(error, Denied) and (is_listed or not refuses_a_zone(error)):
+            raise
         inquiry.take(question, error)
     else:
         inquiry.take(question)

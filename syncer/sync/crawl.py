@@ -7,7 +7,7 @@ are recorded together. Removals come last, as the guard judges those of all zone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -71,7 +71,8 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             targets = await self._targets()
             if self.progress:
                 self.progress.planned(len(targets))
-            await self._remove(await self._crawl(targets))
+            unlisted = {target.ref for target in targets if target.once_more}
+            await self._remove(await self._crawl(targets), unlisted)
             tasks.cancel_scope.cancel()
 
     async def _stop_in_time(self) -> None:
@@ -87,7 +88,10 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     async def _targets(self) -> list[Target]:
         """Return the zones to read."""
         selection = self.options.selection
-        await self.writer.read_zones()
+        before = await self.writer.read_zones()
+        self.report.known = {
+            ref for ref, zone in before.items() if selection.holds(ref) and not zone.gone
+        }
         listings = await self.listings.wait()
         if listings is None:
             return []
@@ -117,7 +121,6 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             for ref, zone in known.items()
             if selection.holds(ref) and zone.gone and ref not in read
         )
-        self.report.known = sum(selection.holds(ref) and not known[ref].gone for ref in known)
         if selection.zones and not targets and not unreliable:
             raise ConfigError(
                 f"no zone matches {' '.join(selection.zones)}: see the ids with 'syncer zones'"
@@ -214,8 +217,11 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         if self.progress:
             self.progress.done(written)
 
-    async def _remove(self, judged: Sequence[Judged]) -> None:
-        """Judge what whole looks did not list; remove what passes and the API does not return."""
+    async def _remove(self, judged: Sequence[Judged], unlisted: Collection[ZoneRef]) -> None:
+        """Judge what whole looks did not list; remove what passes and the API does not return.
+
+        ``unlisted`` are zones that DescribeZones no longer lists.
+        """
         limits = self.options.guard
         kinds = kinds_in_question(judged, limits)
         lost = await self.writer.lost_kinds(judged, kinds)
@@ -227,14 +233,14 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         for held in verdict.withheld:
             zone = self.writer.zone(held.zone)
             renamed = sum(missed[held.zone][i].renamed for i in held.image_ids)
-            self.report.removals.append(
+            self.report.settle(
                 Removed(zone=zone, withheld=held.image_ids, rule=held.rule, renamed=renamed)
             )
             self._warn_of_withheld(
                 held.zone, rule=held.rule, images=len(held.image_ids), renamed=renamed
             )
         for cleared in verdict.cleared:
-            await self._settle(cleared)
+            await self._settle(cleared, is_listed=cleared.zone not in unlisted)
 
     def _warn_of_withheld(
         self, zone: ZoneRef, *, rule: Rule | None, images: int, renamed: int
@@ -257,17 +263,17 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             advice=f"see '{withheld_command()}'; if really gone: {approve}",
         )
 
-    async def _settle(self, cleared: Cleared) -> None:
+    async def _settle(self, cleared: Cleared, *, is_listed: bool) -> None:
         zone = cleared.zone
         with span("removals.confirm", zone_attributes(zone)) as zone_span:
-            answer = await confirm(self.client, cleared, self.stop)
+            answer = await confirm(self.client, cleared, self.stop, is_listed=is_listed)
             zone_span.set_fault(None if answer.zone_gone else answer.fault)
         with span("removals.settle", zone_attributes(zone) | POSTGRESQL, remote=True):
             write = partial(settle, answers=answer.answers, fault=answer.fault)
             if answer.zone_gone:
                 write = partial(mark_gone, fault=answer.fault)
             settled = await self.writer.commit(zone, write, amends=True)
-        self.report.removals.append(settled)
+        self.report.settle(settled)
         if returned := tuple(answer.answers.returned):
             _log.warning(
                 "listing.contradicted",

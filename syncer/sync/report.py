@@ -9,6 +9,7 @@ import msgspec
 from syncer.core.diff import Tally
 from syncer.core.errors import ApiError
 from syncer.core.model import Fault, Looked, ZoneRef
+from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.store.runs import Counts
 from syncer.sync.stop import STOPPED
@@ -30,7 +31,7 @@ class Report(msgspec.Struct, kw_only=True):
     refused: bool = False
     """The API refused us: the next run would be refused too."""
     zones: list[Written] = msgspec.field(default_factory=list)
-    known: int = 0
+    known: set[ZoneRef] = msgspec.field(default_factory=set)
     """Zones that were known before the run and not gone."""
     unlisted: int = 0
     """Zones that are not listed and answered with images."""
@@ -55,20 +56,30 @@ class Report(msgspec.Struct, kw_only=True):
     def add(self, looked: Looked, written: Written) -> None:
         """Add what became of a zone."""
         self.zones.append(written)
-        gone, zone = written.status == "gone", written.zone
+        gone = written.status == "gone"
         self.unlisted += looked.once_more and not gone and written.status != "failed"
-        if zone.listed and not zone.gone and zone.key and (gone or looked.once_more):
+        if gone or looked.once_more:
+            self._lose(written.zone)
+
+    def settle(self, removed: Removed) -> None:
+        """Add what became of a zone's candidates for removal."""
+        self.removals.append(removed)
+        if removed.zone_gone:
+            self._lose(removed.zone)
+
+    def _lose(self, zone: StoredZone) -> None:
+        if zone.listed and zone.ref in self.known and zone.ref not in self.lost:
             self.lost.append(zone.ref)
 
     @property
     def lost_many(self) -> Fault | None:
         """Why the run is not all done though every zone was asked, where many are lost at once."""
-        lost = len(self.lost)
-        if lost <= MANY_LOST or lost * 100 <= MANY_LOST_PERCENT * self.known:
+        lost, known = len(self.lost), len(self.known)
+        if lost <= MANY_LOST or lost * 100 <= MANY_LOST_PERCENT * known:
             return None
         return Fault(
             code="ZONES_LOST",
-            message=f"{lost} of {self.known} known zones are gone or no longer listed: check what "
+            message=f"{lost} of {known} known zones are gone or no longer listed: check what "
             "the credentials may see (said once; the next run goes on with what is left)",
         )
 
@@ -112,11 +123,10 @@ class Report(msgspec.Struct, kw_only=True):
         """Count what was removed and withheld; return the status of each zone that it changes."""
         counts, statuses = self.counts, dict[ZoneRef, str]()
         asked = {one.zone.ref for one in self.removals if one.rule is None and not one.zone_gone}
-        withheld = {
+        withheld = {  # where some were asked for, the answers say what is left of those before
             (one.zone.ref, i)
             for one in self.zones
-            for i in one.withheld
-            if one.zone.ref not in asked
+            for i in (one.newly if one.zone.ref in asked else one.withheld)
         }
         withheld |= {(one.zone.ref, i) for one in self.removals for i in one.withheld}
         counts.withheld = len(withheld)

@@ -93,7 +93,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         try:
             outcome = await self.read(target)
         except Denied as error:
-            if type(error) is not Denied or error.code == BLOCKED:
+            if not refuses_a_zone(error):
                 raise
             now = self.now()
             looked = Looked(
@@ -171,6 +171,11 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         if not await self.stop.interruptible(read_all) and self.stop.reason is not None:
             return ApiError(self.stop.reason.message, code=self.stop.reason.code)
         return min(errors, key=lambda error: not isinstance(error, ZoneNotFound), default=None)
+
+
+def refuses_a_zone(error: Denied) -> bool:
+    """Return whether a refusal may be of one zone: no challenge, and no block of this machine."""
+    return type(error) is Denied and error.code != BLOCKED
 
 
 def _largest_first(target: Target) -> tuple[float, ZoneRef]:

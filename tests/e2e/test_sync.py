@@ -353,6 +353,23 @@ async def test_a_zone_that_is_not_listed_and_refuses_fails_alone(
     assert (1 if status == 401 else 3) == (await sync()).exit_code, "a listed one is another thing"
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_zone_that_is_not_listed_and_refuses_a_question_by_id_fails_alone(
+    status: int, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """It lists its images and refuses to be asked for one: exit 3, and nothing is removed."""
+    await sync()
+    world.remove_image("FRA-A", min(world.images("FRA-A")))
+    world.remove_image("HKG-A", min(world.images("HKG-A")))
+    simulator.add_fault("hide_zone,zone=FRA-A")
+    simulator.add_fault(f"status={status},zone=FRA-A,by_id=true")
+    report = await sync()
+    assert (3, 1) == (report.exit_code, report.counts.removed)
+    simulator.clear_faults()
+    assert (0, 1) == ((report := await sync()).exit_code, report.counts.removed)
+    await assert_exact(db, world)
+
+
 @pytest.mark.parametrize("fault", ["empty_zones", "status=500,action=DescribeZones"])
 async def test_no_zone_goes_where_the_list_of_zones_is_not_reliable(
     fault: str, world: World, simulator: Simulator, sync: Any, db: Any
@@ -387,6 +404,41 @@ async def test_many_zones_that_are_lost_at_once_are_no_success(
         assert report.fault.code == "ZONES_LOST"
         assert report.fault.message.startswith("3 of 6 known zones are gone or no longer listed")
     assert (0, 0) == ((report := await sync()).exit_code, report.counts.zones_lost)
+
+
+async def test_zones_are_lost_of_those_that_were_known(
+    world: World, simulator: Simulator, sync: Any
+) -> None:
+    """New ones neither hide that many are lost, nor are lost themselves if they are not there."""
+    await sync()
+    for number in range(8):
+        world.add_zone(f"NEW-{number}", images=1)
+    simulator.add_fault("not_found=zone,zone=NEW-0|NEW-1|NEW-2|NEW-3,action=DescribeImages")
+    assert [0, 0] == [(await sync(dry_run=dry)).exit_code for dry in (True, False)]
+    simulator.clear_faults()
+    for number in range(8):
+        world.add_zone(f"NEWER-{number}", images=1)
+    simulator.add_fault("hide_zone,zone=FRA-A|HKG-A|SIN-E|LAX-A")
+    report = await sync()
+    assert (3, 4) == (report.exit_code, report.counts.zones_lost)
+    assert report.fault.message.startswith("4 of 10 known zones")
+
+
+async def test_zones_that_go_when_they_are_asked_by_id_are_lost_too(
+    world: World, simulator: Simulator, sync: Any
+) -> None:
+    """Three of six have no zone for a question by id: gone at once, and exit 3."""
+    await sync()
+    for zone in ("FRA-A", "HKG-A", "SIN-E"):
+        world.remove_image(zone, min(world.images(zone)))
+    simulator.add_fault("not_found=zone,by_id=true")
+    report = await sync()
+    assert (3, 3, 3, 0) == (
+        report.exit_code,
+        report.counts.zones_gone,
+        report.counts.zones_lost,
+        report.counts.removed,
+    )
 
 
 @pytest.mark.parametrize("fault", ["status=503", "status=403", "reset", "garbage"])
