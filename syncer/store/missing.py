@@ -87,6 +87,7 @@ async def seen_again(tx: Transaction, image_ids: Sequence[str], seen_at: datetim
         await tx.connection.execute(
             sql("image/seen_again"), tx.zone.key, tx.run.run_id, tx.at, list(image_ids), seen_at
         )
+        await _end_approvals(tx, tx.run)
 
 
 async def contradictions(tx: Transaction) -> int:
@@ -109,6 +110,11 @@ async def remove(tx: Transaction, image_ids: Sequence[str], *, all_answered: boo
     await tx.connection.execute(
         sql("image/remove"), tx.zone.key, run.run_id, before, tx.at, list(image_ids), approval_id
     )
+    await _end_approvals(tx, run)
+
+
+async def _end_approvals(tx: Transaction, run: Run) -> None:
+    """End the approvals of a run's removals of which nothing is missing any more."""
     await tx.connection.execute(sql("zone/approvals_done"), tx.zone.key, run.run_id, tx.at)
 
 

@@ -90,8 +90,10 @@ async def _record_whole(
         await missing.note_rule(tx, judged, rule)
     elif rule is not None:
         await missing.withhold(tx, rule, [c.image_id for c in judged.fresh])
-    applied = judged.approval == "applied"
-    latched = () if applied else tuple(c.image_id for c in judged.missed if c.withheld)
+    settled = judged.approval == "applied"  # what is due is asked for; that says what is left
+    latched = tuple(
+        c.image_id for c in judged.missed if c.withheld and not (settled and judged.is_due(c))
+    )
     newly = tuple(c.image_id for c in judged.fresh) if rule not in {None, "another_key"} else ()
     if withheld := (*latched, *newly):
         written = msgspec.structs.replace(
@@ -187,11 +189,12 @@ async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Remo
             connection, zone, tx.at, present=result.tally.returned - len(gone)
         )
         await _amend(tx, result, status="changed" if diff.changes or gone else None)
-        rows = await connection.fetch(sql("zone/withheld"), zone.key)
-        still = tuple(row["image_id"] for row in rows)
         contradictions = await missing.contradictions(tx) if answers.returned else 0
-        result = msgspec.structs.replace(result, withheld=still, contradictions=contradictions)
-    return result
+        result = msgspec.structs.replace(result, contradictions=contradictions)
+    rows = await connection.fetch(sql("zone/withheld"), zone.key)
+    settled = {*gone, *answers.returned}  # a dry run leaves them as they are
+    still = tuple(row["image_id"] for row in rows if row["image_id"] not in settled)
+    return msgspec.structs.replace(result, withheld=still)
 
 
 async def mark_gone(tx: Transaction, fault: Fault | None) -> Removed:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import pytest
+import structlog
 
+from syncer import log
 from syncer.simulator import Simulator, SimulatorOptions, World
 from tests.support import assert_exact, lose, result, rows
 
@@ -46,21 +49,24 @@ async def test_a_zone_that_answers_with_anothers_images_keeps_its_own(
 
 @pytest.mark.parametrize("world", [{A: 14, B: 100}], indirect=True)
 async def test_a_republished_zone_is_withheld_and_named_so(
-    world: World, sync: Any, db: Any, syncer: Any
+    world: World, sync: Any, db: Any, warnings: list[Any]
 ) -> None:
-    """All images under new ids and the same names: the warning and the view say what it is."""
-    await sync()
+    """All but one under new ids and the same names: the warning and the view say what it is."""
     names = [image["imageName"] for image in world.images(A).values()]
-    lose(world, A, 14)
-    for name in names:
+    world.add_image(A, imageName=names[0])  # of that name before: it has not appeared now
+    await sync()
+    lose(world, A, 15)
+    for name in names[1:]:
         world.add_image(A, imageName=name)
-    assert (4, 14, 0) == result(await sync())
+    assert (4, 15, 0) == result(await sync())
+    [warning] = warnings
+    assert "13 of 15 under new ids" == warning["republished"]
     pairs = await db.fetch("""
         select o.image_name = n.image_name from syncer.image_gaps as g
         join syncer.images as o using (account, service, zone_id, image_id)
         join syncer.images as n using (account, service, zone_id)
         where n.image_id = g.namesake_id""")
-    assert [True] * 14 == [same for (same,) in pairs]
+    assert [True] * 13 == [same for (same,) in pairs]
 
 
 @pytest.mark.parametrize("world", [{A: 60, B: 60}], indirect=True)
@@ -122,20 +128,37 @@ async def test_a_key_that_may_no_longer_see_custom_images(
     assert {("applied", 5, report.run_id)} == {tuple(row) for row in outcomes}
 
 
-async def test_what_a_run_withholds_in_all_zones(world: World, sync: Any, db: Any) -> None:
+async def test_what_a_run_withholds_in_all_zones(
+    world: World, sync: Any, db: Any, warnings: list[Any]
+) -> None:
     """10 of 40 in each of two zones pass the zones' limits and not the run's."""
     await sync()
     lose(world, A, 10)
     lose(world, B, 10)
     assert (4, 20, 0) == result(await sync())
+    assert (4, 20, 0) == result(await sync())
+    said = [(e["event"], e["zone"], e["images"], e["rule"]) for e in warnings]
+    assert [("removals.withheld", zone, 10, "run") for zone in (A, B)] == sorted(said), "once"
     assert {"run": 20} == await rules(db)
     assert {"guarded"} == {
         status for (status,) in await db.fetch("select last_status from syncer.zones")
     }
 
 
+async def test_a_zone_without_a_key_adopts_one_in_silence(
+    world: World, sync: Any, db: Any, warnings: list[Any]
+) -> None:
+    """Read with a token, which has none, then with a key, then with a token again."""
+    token = {"ZENLAYER_TOKEN": "test-token"}
+    await sync(**token)
+    for env in ({}, token, {}):
+        lose(world, A, 1)
+        assert (0, 0, 1) == result(await sync(**env))
+    assert [] == warnings
+
+
 async def test_another_key_removes_nothing_at_its_first_look(
-    world: World, sync: Any, db: Any
+    world: World, sync: Any, db: Any, warnings: list[Any]
 ) -> None:
     """A new key sees what it may see: what it does not list waits for a second look, unlatched."""
     keys = {"test-key": "test-secret", "second": "test-secret"}
@@ -149,6 +172,10 @@ async def test_another_key_removes_nothing_at_its_first_look(
         assert (0, 0, 2) == result(await sync(**other))
         lose(world, A, 1)
         assert (0, 0, 1) == result(await sync(**other))
+        assert (0, 0, 0) == result(await sync(**one)), "a look that finds nothing new will do"
+        lose(world, A, 1)
+        assert (0, 0, 1) == result(await sync(**one))
+    assert ["credentials.changed"] * 2 == [entry["event"] for entry in warnings]
     await assert_exact(db, world)
     stored = await db.fetch("select key_digest, zone_id from syncer_store.zones")
     assert b"second" not in b"".join(digest for digest, _ in stored)
@@ -172,6 +199,79 @@ async def test_an_image_is_removed_after_as_many_looks_as_are_asked_for(
     )
     assert (0, 0, 1) == result(await sync(**env))
     await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("world", [{A: 100, B: 40}], indirect=True)
+async def test_an_approval_that_waits_lets_nothing_pass_unjudged(
+    world: World, sync: Any, db: Any, syncer: Any
+) -> None:
+    """Ten are approved in advance, sixty go: withheld at the first look, and at the second too."""
+    env = {"SYNCER_REMOVAL_LOOKS": "2"}
+    await sync(**env)
+    assert 0 == (await syncer("approve", A, "--max", "10")).code
+    compared = (
+        "select zone_id from syncer_store.zones join syncer_store.zone_digests using (zone_key)"
+    )
+    assert [B] == [zone for (zone,) in await db.fetch(compared)], "the next look is compared"
+    lose(world, A, 60)
+    assert (4, 60, 0) == result(await sync(**env))
+    assert ["pending"] == [row[0] for row in await db.fetch("select outcome from syncer.approvals")]
+    assert [(4, 60, 0)] * 2 == [result(await sync(**env)), result(await sync(**env))]
+    assert 0 == (await syncer("approve", A, "--max", "60")).code
+    lose(world, A, 12)  # missed for the first time: not what was approved
+    assert (4, 12, 60) == result(await sync(**env))
+    assert (4, 12, 0) == result(await sync(**env))
+
+
+@pytest.mark.parametrize("world", [{A: 14, B: 14}], indirect=True)
+async def test_what_a_run_withheld_and_a_person_approved_is_seen_again_or_left(
+    world: World, sync: Any, db: Any, syncer: Any
+) -> None:
+    """An approval ends where nothing of it is missing; a dry run counts what stays withheld."""
+    await sync()
+    lost = {zone: lose(world, zone, 7) for zone in (A, B)}
+    run_id = (await sync()).run_id
+    assert {"run": 14} == await rules(db)
+    lose(world, A, 1)
+    report = await sync()
+    assert (4, 15, 0) == result(report)
+    done = await syncer("approve", "--run", str(report.run_id), "--max", "99")
+    assert (1, True) == (done.code, "nothing is withheld that run" in done.err), "it joined a latch"
+    assert 0 == (await syncer("approve", "--run", str(run_id), "--max", "14")).code
+    for image_id in lost[B]:
+        world.restore_image(B, image_id)
+    assert (4, 1, 7) == result(await sync(dry_run=True)) == result(await sync())
+    outcomes = await db.fetch("select zone_id, outcome, removed from syncer.approvals")
+    assert {(A, "applied", 7), (B, "not_needed", 0)} == {tuple(row) for row in outcomes}
+
+
+@pytest.mark.parametrize("world", [{A: 12, B: 100}], indirect=True)
+@pytest.mark.parametrize("case", ["unjudged", "new since", "back now"])
+async def test_a_zone_is_turned_over_against_its_last_judged_look(
+    case: str, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Not against a look whose misses nobody judged; what is seen again now was not listed by it.
+
+    Half of twelve images are missing and stay so; then the other half is too.
+    """
+    await sync()
+    simulator.add_fault("status=500,by_id=true")
+    first = lose(world, A, 3)
+    count = 3 if case == "new since" else 0
+    new = {world.add_image(A, imageName=f"new {number}") for number in range(count)}
+    assert (3, 0, 0) == result(await sync())
+    if case != "back now":  # as where the run was killed before the guard spoke
+        await db.execute("update syncer_store.missing set judged_run_id = null")
+        await db.execute("delete from syncer_store.zone_digests")
+    for image_id in {*world.images(A)} - new:
+        world.remove_image(A, image_id)
+    if case == "back now":
+        world.restore_image(A, first[0])
+    elif case == "unjudged":
+        world.add_image(A, imageName="another")
+    report = await sync()
+    assert 4 == report.exit_code
+    assert {"turned_over": report.counts.withheld} == await rules(db)
 
 
 async def test_a_run_that_is_killed_before_the_guard_spoke_leaves_all_to_the_next(

@@ -231,6 +231,22 @@ async def test_approved_but_unanswered_images_stay_and_are_judged_again(
     await assert_exact(db, world)
 
 
+async def test_an_approval_stays_for_as_many_as_were_not_removed(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """59 of 60 are removed, one got no answer: one more that goes is more than was approved."""
+    await sync()
+    lost = lose(world, A, 60)
+    assert (4, 60, 0) == result(await sync())
+    await approve(db, A, 60)
+    simulator.add_fault(f"refuse_id=400,ids={lost[7]}")
+    assert (3, 1, 59) == result(await sync())
+    simulator.clear_faults()
+    lose(world, A, 1)
+    assert (4, 2, 0) == result(await sync())
+    assert [("exceeded", 2)] == await outcomes(db)
+
+
 @pytest.mark.parametrize("cap", [None, "page_cap=7,by_id=true", "page_cap=7"])
 @pytest.mark.parametrize("world", [{A: 160, B: 20}], indirect=True)
 async def test_images_that_a_listing_leaves_out_stay(
