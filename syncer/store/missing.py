@@ -119,16 +119,28 @@ async def _end_approvals(tx: Transaction, run: Run) -> None:
 
 
 async def lost_kinds(
-    connection: Connection, run: Run | None, zones: Sequence[StoredZone], kinds: Sequence[Kind]
+    connection: Connection,
+    run: Run | None,
+    judged: Sequence[Judged],
+    zones: Mapping[ZoneRef, StoredZone],
+    kinds: Sequence[Kind],
 ) -> set[Kind]:
-    """Return the kinds that have no image left in these zones that was present before."""
+    """Return the kinds that have no image left in the judged zones that was present before."""
     run_id = None if run is None else run.run_id
+    keys = [zones[each.zone].key for each in judged]
+    missed = [  # not as it is stored: a dry run stores none
+        (key, candidate.image_id)
+        for key, each in zip(keys, judged, strict=True)
+        for candidate in each.missed
+    ]
     rows = await connection.fetch(
         sql("run/kinds_left"),
         run_id,
-        [zone.key for zone in zones],
+        keys,
         [service for service, _ in kinds],
         [image_type for _, image_type in kinds],
+        [key for key, _ in missed],
+        [image_id for _, image_id in missed],
     )
     left = {(row["service"], row["image_type"]) for row in rows}
     return {kind for kind in kinds if kind not in left}

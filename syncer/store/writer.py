@@ -134,9 +134,14 @@ class Writer:
         """Return the kinds that have no image left in the zones that were judged."""
         if not kinds:
             return set()
-        zones = [self._zones[each.zone] for each in judged]
         return await self._do(
-            partial(missing.lost_kinds, run=self._run, zones=zones, kinds=list(kinds))
+            partial(
+                missing.lost_kinds,
+                run=self._run,
+                judged=judged,
+                zones=self._zones,
+                kinds=list(kinds),
+            )
         )
 
     async def record_verdict(self, verdict: Verdict) -> None:

@@ -35,7 +35,7 @@ from syncer.core.line import image as made
 from syncer.core.model import Image, ZoneRef
 from syncer.core.page import Page
 from syncer.core.paging import CONTROLS, Candidates, Snapshot, Walk
-from tests.support import looked, tracked
+from tests.support import judged, looked, tracked
 
 ZONE = ZoneRef("vm", "HKG-A")
 LISTED = tuple(f"listed-{number}" for number in range(9))
@@ -242,13 +242,15 @@ def test_every_batch_has_a_control_and_it_stands_last() -> None:
     assert control in LISTED
 
 
-def test_the_control_varies_from_run_to_run() -> None:
-    """The same run asks with the same; fifty runs with most of nine."""
+def test_the_control_varies_from_run_to_run_and_from_zone_to_zone() -> None:
+    """The same run asks with the same; fifty runs, or zones, with most of nine."""
     controls = [candidates(["a"], run_id=run_id).controls for run_id in range(50)]
     assert controls == [candidates(["a"], run_id=run_id).controls for run_id in range(50)]
     assert all(len(set(each)) == CONTROLS and set(each) <= set(LISTED) for each in controls)
     assert len({each[0] for each in controls}) > 5
     assert candidates([]).controls == ()
+    of_zones = {judged(f"Z-{number}", LISTED, ["a"]).candidates.controls for number in range(50)}
+    assert len({first for first, _ in of_zones}) > 5
 
 
 @pytest.mark.parametrize(

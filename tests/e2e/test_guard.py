@@ -111,7 +111,9 @@ async def test_a_key_that_may_no_longer_see_custom_images(
         lose(world, zone, 5 if zone != A else 5 - left)
     ordinary = sorted(world.images(B))[-1]
     world.remove_image(B, ordinary)
+    would = await sync(dry_run=True)
     report = await sync()
+    assert result(would) == result(report)
     if left:
         assert (0, 0, 15) == result(report)
         return

@@ -124,7 +124,7 @@ async def test_a_kind_is_left_where_an_image_of_it_is_listed_that_was_there_befo
     random = Random(seed)  # noqa: S311
     keys, this_run = await add_zones(db), 9
     read = random.sample(keys, 3)
-    left = set()
+    left, missed = set(), [(keys[0], "another")]
     for number, key in enumerate(random.choices(keys, k=random.choice([8, 20]))):
         image_type, kind = random.choice(TYPES), random.choice(["appeared", "returned", "changed"])
         run_id = random.choice([3, this_run, this_run])
@@ -144,20 +144,14 @@ async def test_a_kind_is_left_where_an_image_of_it_is_listed_that_was_there_befo
             removed,
         )
         if missing and not removed:
-            await db.execute(
-                """insert into syncer_store.missing (zone_key, image_id, missing_since,
-                       since_run_id, last_run_id)
-                   values ($1, $2, now(), 3, $3)""",
-                key,
-                f"img-{number}",
-                this_run,
-            )
+            missed.append((key, f"img-{number}"))
         was_there = run_id != this_run or kind == "changed"
         if key in read and was_there and not missing and not removed:
             left.add(("zec" if key == keys[4] else "vm", image_type))
     kinds = list(itertools.product(("vm", "zec"), TYPES))
     services, types = map(list, zip(*kinds, strict=True))
-    found = await db.fetch(sql("run/kinds_left"), this_run, read, services, types)
+    places = map(list, zip(*missed, strict=True))
+    found = await db.fetch(sql("run/kinds_left"), this_run, read, services, types, *places)
     assert left == {tuple(row) for row in found}
 
 
@@ -180,3 +174,23 @@ async def test_what_is_withheld_keeps_its_rule_and_since_when(db: Any) -> None:
         )
     assert stored[0] == stored[1]
     assert ("run", 1) == tuple(stored[0])[:2]
+
+
+async def test_a_look_counts_once_for_its_run_and_anew_after_a_sighting(db: Any) -> None:
+    """Done again it changes nothing; the next run's is the second; seen again, it is the first."""
+    key = (await add_zones(db))[0]
+    await add_removed(db, key, "a", (await add_runs(db, Random(1)))[0][0], PRESENT)  # noqa: S311
+    at = await db.fetchval("select now()")
+
+    async def miss(run_id: int) -> int:
+        await db.execute(sql("image/missed"), key, run_id, at + run_id * HOUR, None, ["a"])
+        looks: int = await db.fetchval("select looks from syncer_store.missing")
+        since = await db.fetchval("select missing_since from syncer_store.missing")
+        assert at + (21 if run_id < 23 else 23) * HOUR == since, "of the first look that missed it"
+        return looks
+
+    assert [1, 1, 2, 2] == [await miss(21), await miss(21), await miss(22), await miss(22)]
+    await db.execute(sql("image/seen_again"), key, 22, at + 22 * HOUR, ["a"], at)
+    assert [1, 1] == [await miss(23), await miss(23)]
+    gap = await db.fetchrow("select gap_from, gap_to, ended_by from syncer_store.image_gaps")
+    assert (at + 21 * HOUR, at + 22 * HOUR, "seen") == tuple(gap)
