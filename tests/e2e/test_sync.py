@@ -353,6 +353,31 @@ async def test_a_zone_that_is_not_listed_and_refuses_fails_alone(
     assert (1 if status == 401 else 3) == (await sync()).exit_code, "a listed one is another thing"
 
 
+@pytest.mark.parametrize("which", ["", ",by_id=true"])
+@pytest.mark.parametrize("fault", ["challenge", "blocked"])
+async def test_a_block_of_us_ends_the_run_in_a_zone_that_is_not_listed_too(
+    fault: str, which: str, world: World, simulator: Simulator, sync: Any
+) -> None:
+    """Neither is about the zone."""
+    await sync()
+    world.remove_image("FRA-A", min(world.images("FRA-A")))
+    simulator.add_fault("hide_zone,zone=FRA-A")
+    simulator.add_fault(f"{fault},zone=FRA-A{which}")
+    assert 1 == (await sync()).exit_code
+
+
+async def test_an_empty_zone_that_is_no_longer_listed_is_gone(
+    world: World, simulator: Simulator, sync: Any
+) -> None:
+    """It lists nothing, as ever: gone, and not asked again."""
+    world.add_zone("MIA-Z", images=0)
+    await sync()
+    await sync()
+    simulator.add_fault("hide_zone,zone=MIA-Z")
+    assert [1, 0] == [(await sync()).counts.zones_gone, (await sync()).counts.zones_gone]
+    assert 2 + 1 == sum(call.zone == "MIA-Z" for call in simulator.calls)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_zone_that_is_not_listed_and_refuses_a_question_by_id_fails_alone(
     status: int, world: World, simulator: Simulator, sync: Any, db: Any

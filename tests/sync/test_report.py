@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from syncer.core.diff import Tally
@@ -12,6 +13,7 @@ from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
 from syncer.sync.stop import STOPPED
+from tests.support import looked
 
 FAULT = Fault(code="NOT_TODAY", message="the API refused the request: NOT_TODAY")
 SIGNAL = Fault(code=STOPPED, message="the run was asked to stop (SIGTERM)")
@@ -141,3 +143,29 @@ def test_zones_count_by_what_became_of_them_in_the_end() -> None:
     assert (5, 58, 3) == (counts["zones"], counts["images"], counts["pages"])
     assert (3, 1, 1.5) == (counts["calls"], counts["retries"], counts["seconds"])
     assert ("NOT_TODAY", FAULT.message) == (counts["error_code"], counts["error_message"])
+
+
+@pytest.mark.parametrize(
+    ("lost", "known", "many"),
+    [
+        (2, 2, False),  # not more than two
+        (3, 3, True),
+        (3, 12, False),  # exactly 25 %
+        (3, 11, True),
+        (13, 52, False),
+        (14, 52, True),
+    ],
+)
+def test_many_zones_that_are_lost_are_not_all_done(lost: int, known: int, many: bool) -> None:
+    """More than two and more than a quarter of those known: one by its look, the rest by id."""
+    zones = [zone(f"Z{number}") for number in range(known)]
+    report = Report(account="default", run_id=1, known={each.ref for each in zones})
+    report.add(looked("Z0"), Written(zone=zones[0], status="gone"))
+    for each in zones[1:lost]:
+        report.add(looked(each.ref.zone_id), Written(zone=each, status="unchanged", images=1))
+        report.settle(Removed(zone=each, zone_gone=True))
+    for other in (zone("NEW"), msgspec.structs.replace(zone("Z1"), listed=False)):
+        report.add(looked(other.ref.zone_id), Written(zone=other, status="gone"))
+    report.conclude(calls=1, retries=0, stopped=None, seconds=1.0)
+    assert lost == report.counts.zones_lost
+    assert (3 if many else 0) == report.exit_code
