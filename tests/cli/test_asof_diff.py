@@ -89,9 +89,12 @@ async def test_a_gone_zone_is_unknown_until_its_next_whole_look(
     simulator.add_fault("garbage=text,zone=FRA-A,page=2")
     await sync(SYNCER_PAGE_SIZE="7")
     partial = await now(db)
+    presence = "select distinct presence from syncer.images where zone_id = 'FRA-A'"
+    assert ["unknown"] == [row[0] for row in await db.fetch(presence)]
     simulator.clear_faults()
     await sync()
     back = await now(db)
+    assert ["present"] == [row[0] for row in await db.fetch(presence)]
 
     for moment, expected in ((gone, "unknown"), (partial, "unknown"), (back, "present")):
         assert expected == await db.fetchval(PRESENCE, "FRA-A", image, moment)

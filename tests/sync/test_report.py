@@ -164,7 +164,7 @@ def test_many_zones_that_are_lost_are_not_all_done(lost: int, known: int, many: 
     for each in zones[1:lost]:
         report.add(looked(each.ref.zone_id), Written(zone=each, status="unchanged", images=1))
         report.settle(Removed(zone=each, zone_gone=True))
-    for other in (zone("NEW"), msgspec.structs.replace(zone("Z1"), listed=False)):
+    for other in (zone("NEW"), msgspec.structs.replace(zone(f"Z{known - 1}"), listed=False)):
         report.add(looked(other.ref.zone_id), Written(zone=other, status="gone"))
     report.conclude(calls=1, retries=0, stopped=None, seconds=1.0)
     assert lost == report.counts.zones_lost
