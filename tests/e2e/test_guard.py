@@ -328,14 +328,20 @@ async def test_a_retired_zone_is_unknown_until_it_is_listed(
     assert {"unknown"} == {
         row["presence"] for row in rows(await syncer("images", "--zone", A, "-o", "ndjson"))
     }
+    retired_by = "select retired_by is not null from syncer.zones where zone_id = $1"
+    assert await db.fetchval(retired_by, A)
     simulator.clear_faults()
     assert 0 == (await sync()).exit_code
+    back = await db.fetchval("select clock_timestamp()")
+    assert not await db.fetchval(retired_by, A)
     await assert_exact(db, world)
     answers = await db.fetch(
         """select distinct t, syncer.image_presence(account, service, zone_id, image_id, t)
            from syncer.images, unnest($1::timestamptz[]) as t where zone_id = $2""",
-        [before, retired],
+        [before, retired, back],
         A,
     )
-    assert {(before, "present"), (retired, "unknown")} == {tuple(row) for row in answers}
+    assert {(before, "present"), (retired, "unknown"), (back, "present")} == {
+        tuple(row) for row in answers
+    }
     assert 2 == (await syncer("retire", "NO-WHERE")).code

@@ -422,6 +422,7 @@ async def test_many_zones_that_are_lost_at_once_are_no_success(
     await sync()
     glob = "FRA-A|HKG-A|SIN-E" if zones == "A" else "FRA-A|HKG-A"
     simulator.add_fault(f"{how},zone={glob}")
+    assert exit_code == (await sync(dry_run=True)).exit_code
     report = await sync()
     assert exit_code == report.exit_code
     assert len(glob.split("|")) == report.counts.zones_lost
