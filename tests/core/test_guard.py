@@ -380,6 +380,9 @@ def test_what_is_approved_in_one_zone_does_not_count_in_the_runs() -> None:
     looks = [zone(6, 10, name="A", approved=6), zone(6, 10, name="B")]
     assert len(cleared_ids(*looks)) == 12
     assert judge_run(looks, DEFAULT).withheld == ()
+    verdict = judge_run([*looks, zone(6, 10, name="C")], DEFAULT, lost={("vm", "PUBLIC_IMAGE")})
+    assert [each.zone for each in verdict.cleared] == [looks[0].zone], "every rule is lifted there"
+    assert [len(held.image_ids) for held in verdict.withheld] == [6, 6]
 
 
 candidates = st.lists(

@@ -196,9 +196,12 @@ async def test_an_image_is_removed_after_as_many_looks_as_are_asked_for(
     for _ in range(looks - 2):
         assert (0, 0, 0) == result(await sync(**env))
     assert not [call for call in simulator.calls if call.by_id]
-    assert "unknown" == await db.fetchval(
-        "select presence from syncer.images where image_id = $1", gone
+    row = await db.fetchrow(
+        """select presence, syncer.image_presence(account, service, zone_id, image_id, now())
+           from syncer.images where image_id = $1""",
+        gone,
     )
+    assert ("unknown", "unknown") == tuple(row)
     assert (0, 0, 1) == result(await sync(**env))
     await assert_exact(db, world)
 

@@ -625,6 +625,38 @@ async def test_an_absurd_total_is_not_followed(simulator: Simulator, sync: Any) 
     assert report.counts.calls < 20
 
 
+async def test_what_a_look_in_part_saw_is_evidence(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Of the state that it opened, and of an image that it saw again; of no other."""
+    opened, again, other = sorted(world.images("FRA-A"))[:3]
+    await sync()
+    world.remove_image("FRA-A", again)
+    simulator.add_fault("status=500,by_id=true")
+    await sync()
+    world.restore_image("FRA-A", again)
+    world.change_image("FRA-A", opened, imageVersion="77")
+    simulator.add_fault("total=+1,zone=FRA-A,by_id=false")
+    assert 1 == (await sync()).counts.zones_incomplete
+    looks = await db.fetch("""
+        select observed_at from syncer.zone_scans where zone_id = 'FRA-A' order by run_id""")
+    whole, part = (row["observed_at"] for row in looks[1:])
+    evidence = {opened: part, again: part, other: whole}
+    for question in ("syncer.images", "syncer.images_asof(clock_timestamp())"):
+        rows = await db.fetch(f"select image_id, observed_at from {question}")
+        assert evidence == {i: at for i, at in rows if i in evidence}
+
+    simulator.clear_faults()
+    for image_id in evidence:
+        world.change_image("FRA-A", image_id, imageVersion="78")
+    assert 3 == (await sync()).counts.changed
+    rows = await db.fetch("""
+        select image_id, not_before from syncer.image_changes where after ->> 'image_version' = '78'
+    """)
+    assert evidence == dict(map(tuple, rows))
+    await assert_exact(db, world)
+
+
 async def test_a_change_after_an_unlisted_look_is_bounded_by_the_look_that_listed(
     world: World, sync: Any, db: Any
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from syncer import log
 from syncer.doctor import inventory
-from syncer.simulator import World
+from syncer.simulator import Simulator, World
 from tests import clock
 from tests.support import assert_exact, logged, rows
 
@@ -83,6 +83,22 @@ async def test_stamps_of_an_account_only_grow(sync: Any, world: World, db: Any) 
     assert await db.fetch(later) == await db.fetch(
         "select change_id from syncer.image_changes order by run_id, changed_at, change_id"
     )
+
+
+async def test_a_run_begins_after_what_a_person_said(
+    sync: Any, syncer: Any, simulator: Simulator, db: Any
+) -> None:
+    """An approval, then a retirement; the clock steps back after each."""
+    await sync()
+    simulator.add_fault("hide_zone,zone=FRA-A")
+    said = "select greatest(max(approved_at), max(gone_at)) from syncer.approvals, syncer.zones"
+    for command in (("approve", "HKG-A", "--max", "1"), ("retire", "FRA-A")):
+        assert 0 == (await syncer(*command)).code
+        await clock.step(db, -HOUR)
+        before = await db.fetchval(said)
+        report = await sync()
+        started = "select started_at from syncer.runs where run_id = $1"
+        assert before < await db.fetchval(started, report.run_id)
 
 
 async def test_a_clock_that_is_behind_is_said_and_ages_go_by_the_clock(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
@@ -33,9 +34,16 @@ def targets(world: World, **sizes: int | None) -> list[Target]:
     ]
 
 
-def reader(client: Client, *, at_once: int, stop: Stop | None = None) -> ZoneReader:
+def reader(
+    client: Client,
+    *,
+    at_once: int,
+    stop: Stop | None = None,
+    page_size: int = 1000,
+    now: Callable[[], datetime] = lambda: STAMP,
+) -> ZoneReader:
     return ZoneReader(
-        client=client, page_size=1000, at_once=at_once, now=lambda: STAMP, stop=stop or Stop()
+        client=client, page_size=page_size, at_once=at_once, now=now, stop=stop or Stop()
     )
 
 
@@ -103,3 +111,20 @@ async def test_a_stop_begins_no_further_zone_and_delivers_what_was_read(
     assert "Failed" == type(late).__name__
     assert reason == getattr(late, "fault", None)
     assert 2 == len(asked(simulator))
+
+
+async def test_a_look_is_observed_just_before_the_first_page_of_what_is_whole(
+    client: Client, world: World, simulator: Simulator
+) -> None:
+    """Three pages are torn and read again: nothing that went before them is evidence."""
+    simulator.add_fault("total=+1,page=3,times=1")
+
+    def now() -> datetime:
+        return STAMP + timedelta(seconds=len(simulator.calls))
+
+    zone = targets(world)[0]
+    outcome = await reader(client, at_once=1, page_size=7, now=now).read(zone)
+    assert isinstance(outcome, Snapshot)
+    looked = outcome.looked
+    assert (0, 3) == tuple((at - STAMP).seconds for at in (looked.started_at, looked.observed_at))
+    assert (6, 1) == (looked.pages, looked.rereads)
