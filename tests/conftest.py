@@ -18,6 +18,7 @@ import asyncpg
 import click
 import msgspec
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from syncer import log
@@ -61,6 +62,15 @@ def _no_settings_of_the_machine() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet() -> None:
+    log.configure("json", "error")
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[Any]]:
+    """What is logged as a warning or worse."""
+    log.configure("json", "warning")
+    with structlog.testing.capture_logs() as entries:
+        yield entries
     log.configure("json", "error")
 
 

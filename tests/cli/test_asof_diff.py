@@ -210,6 +210,28 @@ async def test_diff_says_of_which_zones_it_knows_nothing(
     assert "vm/FRA-A" in shown.err
 
 
+async def test_diff_says_which_image_was_in_a_gap(
+    syncer: Any, world: World, simulator: Simulator
+) -> None:
+    """Missed and not confirmed at either instant: one row of kind unknown, whatever it was then."""
+    assert 0 == (await syncer("sync")).code
+    gone = min(world.images("FRA-A"))
+    world.remove_image("FRA-A", gone)
+    simulator.add_fault("status=500,by_id=true")
+    assert 3 == (await syncer("sync")).code
+    simulator.clear_faults()
+    assert 0 == (await syncer("sync")).code
+    for instants, kind in (
+        (("1", "2"), "unknown"),
+        (("2", "3"), "unknown"),
+        (("1", "3"), "removed"),
+    ):
+        assert [("FRA-A", gone, kind)] == [
+            (row["zone_id"], row["image_id"], row["kind"])
+            for row in rows(await syncer("diff", *instants))
+        ]
+
+
 async def test_a_size_written_otherwise_is_no_difference(
     syncer: Any, world: World, sync: Any
 ) -> None:

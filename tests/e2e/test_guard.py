@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import pytest
-import structlog
 
-from syncer import log
 from syncer.simulator import Simulator, SimulatorOptions, World
 from tests.support import assert_exact, lose, result, rows
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
-from syncer import log
 from syncer.simulator import Simulator, World
 from tests.support import assert_exact, lose, result, stored
 
@@ -20,15 +17,6 @@ def world(request: pytest.FixtureRequest) -> World:
     """Two zones of a hundred images, unless a test asks for other sizes."""
     sizes = getattr(request, "param", {A: 100, B: 100})
     return World.generate(seed=5, zones=0, sizes=sizes)
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[Any]]:
-    """What is logged as a warning or worse."""
-    log.configure("json", "warning")
-    with structlog.testing.capture_logs() as entries:
-        yield entries
-    log.configure("json", "error")
 
 
 async def approve(db: Any, zone: str, most: int) -> None:

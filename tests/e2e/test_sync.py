@@ -625,6 +625,26 @@ async def test_an_absurd_total_is_not_followed(simulator: Simulator, sync: Any) 
     assert report.counts.calls < 20
 
 
+async def test_only_the_first_look_that_read_anything_is_a_first_look(
+    world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Though it was read in part; what appears later is new, and nothing was known before it."""
+    news = []
+    for fault in ("status=503", "total=+1", "total=+1", None):
+        simulator.clear_faults()
+        if fault:
+            simulator.add_fault(f"{fault},zone=FRA-A")
+        if fault != "status=503":
+            news.append(world.add_image("FRA-A", imageName="new"))
+        await sync()
+    rows = await db.fetch("""
+        select image_id, first_look, not_before is null as never_whole from syncer.image_changes
+        where kind = 'appeared' and zone_id = 'FRA-A'""")
+    found = {row["image_id"]: (row["first_look"], row["never_whole"]) for row in rows}
+    assert [(True, True), (False, True), (False, True)] == [found[image_id] for image_id in news]
+    assert (True, True) == found[min(world.images("FRA-A"))]
+
+
 async def test_what_a_look_in_part_saw_is_evidence(
     world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
