@@ -25,8 +25,11 @@ async def age(db: Any, **by: int) -> None:
     """Move everything that is stored into the past by an interval."""
     (interval,) = (f"interval '{number} {unit}'" for unit, number in by.items())
     columns = await db.fetch("""
-        select table_name, string_agg(column_name, ' ') from information_schema.columns
-        where table_schema = 'syncer_store' and data_type = 'timestamp with time zone'
+        select table_name, string_agg(column_name, ' ')
+        from information_schema.columns join information_schema.tables
+            using (table_schema, table_name)
+        where table_schema = 'syncer_store' and table_type = 'BASE TABLE'
+          and data_type = 'timestamp with time zone'
         group by table_name order by table_name = 'images'""")
     async with db.transaction():
         for table, names in columns:
@@ -92,6 +95,13 @@ async def test_what_is_older_goes_and_what_is_kept_says_the_same(
     assert [row for row in changes if row["changed_at"] > at.isoformat()] == [
         row for row in left if row["changed_at"] > at.isoformat()
     ]
+    lost = {row["change_id"] for row in changes} - {row["change_id"] for row in left}
+    pruned_to = await db.fetchval("select pruned_to from syncer.feed")
+    assert max(lost) <= pruned_to
+    for after in (min(lost) - 1, max(lost) - 1):
+        done = await syncer("changes", "--after", str(after))
+        assert (2, "", True) == (done.code, done.out, "may be no longer kept" in done.err)
+    assert 0 == (await syncer("changes", "--after", str(pruned_to))).code
     assert 0 == (await syncer("check", "b")).code
     old = await syncer("asof", "30d")
     assert (0, "") == old[:2]
