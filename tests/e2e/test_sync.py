@@ -393,6 +393,9 @@ async def test_a_zone_that_is_not_listed_and_refuses_a_question_by_id_fails_alon
     simulator.clear_faults()
     assert (0, 1) == ((report := await sync()).exit_code, report.counts.removed)
     await assert_exact(db, world)
+    world.remove_image("FRA-A", min(world.images("FRA-A")))
+    simulator.add_fault(f"status={status},zone=FRA-A,by_id=true")
+    assert (1 if status == 401 else 3) == (await sync()).exit_code, "a listed one is another thing"
 
 
 @pytest.mark.parametrize("fault", ["empty_zones", "status=500,action=DescribeZones"])
