@@ -221,7 +221,8 @@ async def test_an_approval_that_waits_lets_nothing_pass_unjudged(
     assert [(4, 60, 0)] * 2 == [result(await sync(**env)), result(await sync(**env))]
     assert 0 == (await syncer("approve", A, "--max", "60")).code
     lose(world, A, 12)  # missed for the first time: not what was approved
-    assert (4, 12, 60) == result(await sync(**env))
+    would = await sync(dry_run=True, **env)
+    assert (4, 12, 60) == result(would) == result(await sync(**env))
     assert (4, 12, 0) == result(await sync(**env))
 
 
