@@ -114,7 +114,7 @@ async def remove(tx: Transaction, image_ids: Sequence[str], *, all_answered: boo
 
 
 async def _end_approvals(tx: Transaction, run: Run) -> None:
-    """End the approvals of a run's removals of which nothing is missing any more."""
+    """End approvals of what a run withheld where no image of theirs is missing now."""
     await tx.connection.execute(sql("zone/approvals_done"), tx.zone.key, run.run_id, tx.at)
 
 

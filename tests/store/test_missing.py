@@ -1,4 +1,4 @@
-"""What the guard is told of the past, against a plain reading of what is stored."""
+"""What the guard knows of the past, against a plain reading of what is stored."""
 
 from __future__ import annotations
 
