@@ -1,7 +1,7 @@
 -- Approvals of a run's removals in a zone where nothing of them is missing any more.
 update syncer_store.approvals as a
-set outcome = case when g.removed > 0 then 'applied' else 'not_needed' end, decided_at = $3::timestamptz, run_id = $2, candidates = g.removed,
-    removed = g.removed
+set outcome = case when g.removed > 0 then 'applied' else 'not_needed' end,
+    decided_at = $3::timestamptz, run_id = $2, candidates = g.removed, removed = g.removed
 from (
     select p.approval_id, (
         select count(*) from syncer_store.image_gaps as g
