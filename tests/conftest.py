@@ -35,12 +35,12 @@ from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.stop import Stop
 from syncer.zenlayer import credentials
-from tests.support import Done
+from tests.support import Done, folder_for_data
 
 KEY, SECRET = "test-key", "test-secret"
 QUICK = credentials.Timing(challenge=0.01, retry=Backoff(first=0.001, last=0.002))
 """How long runs wait for the API."""
-_UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _numbers = itertools.count(1)
 
 Sync = Callable[..., Any]
@@ -84,14 +84,19 @@ _PG_BIN = os.environ.get("SYNCER_PG_BIN") or None
 
 
 @pytest.fixture(scope="session")
-async def postgres(
-    tmp_path_factory: pytest.TempPathFactory, pg_bin: str | None
-) -> AsyncIterator[EmbeddedPostgres]:
-    home = tmp_path_factory.mktemp("pg")
-    async with EmbeddedPostgres(
-        home, pg_bin=pg_bin, settings=_UNSAFE_AND_FAST, die_with_parent=True
-    ) as server:
-        yield server
+async def postgres(pg_bin: str | None) -> AsyncIterator[EmbeddedPostgres]:
+    with folder_for_data() as home:
+        async with EmbeddedPostgres(
+            home, pg_bin=pg_bin, settings=UNSAFE_AND_FAST, die_with_parent=True
+        ) as server:
+            yield server
+
+
+@pytest.fixture
+def data_home() -> Iterator[Path]:
+    """Where a test may have a server of its own."""
+    with folder_for_data() as folder:
+        yield folder / "pg"
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +128,9 @@ async def empty_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 async def url(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
     """The URL of a migrated, empty database."""
     name = f"t_{next(_numbers)}"
-    await _execute(postgres.dsn("postgres"), f"create database {name} template {template}")
+    await _execute(
+        postgres.dsn("postgres"), f"create database {name} template {template} strategy file_copy"
+    )
     yield postgres.dsn(name)
     await _execute(postgres.dsn("postgres"), f"drop database {name} with (force)")
 

@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from tests.proxy import Proxy
+from tests.support import until
 
 _NOBODY = 65534
 
@@ -66,9 +67,10 @@ async def pooler(url: str, *, reachable: bool = True, **settings: str) -> AsyncI
 
 
 async def _listens(port: int) -> None:
-    with anyio.fail_after(10):
-        while True:
-            with contextlib.suppress(OSError):
-                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
-                return
-            await anyio.lowlevel.checkpoint()
+    async def answers() -> bool:
+        with contextlib.suppress(OSError):
+            await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+            return True
+        return False
+
+    await until(answers)

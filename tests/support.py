@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import json
-from collections.abc import Collection, Iterator, Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import anyio
 import pytest
 
 from syncer import log
@@ -42,6 +47,29 @@ def call_large(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let zones of more images than this be large, and compared in parts of half as many."""
     monkeypatch.setattr(paging, "LARGE", images)
     monkeypatch.setattr(page, "PART", images // 2)
+
+
+@contextlib.contextmanager
+def folder_for_data() -> Iterator[Path]:
+    """A folder for a server's data, in memory where there is room: a database is 300 files.
+
+    What tests left there that were killed is removed.
+    """
+    memory = Path("/dev/shm")  # noqa: S108  (each of its folders is one user's)
+    room = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
+    place = memory if room else Path(tempfile.gettempdir())
+    for left in place.glob("syncer-tests-*-*"):
+        if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"syncer-tests-{os.getpid()}-", dir=place) as name:
+        yield Path(name).resolve()
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Wait for what another process is about to do; meanwhile it has the processor."""
+    with anyio.fail_after(30):
+        while not (await found if inspect.isawaitable(found := holds()) else found):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
 
 
 def open_files() -> set[tuple[str, str]]:

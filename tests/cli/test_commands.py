@@ -25,7 +25,7 @@ from syncer.serve.http import listening
 from syncer.serve.metrics import Metrics
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
-from tests.support import rows
+from tests.support import rows, until
 
 
 async def test_the_readers_show_what_was_stored(syncer: Any, world: World) -> None:
@@ -199,10 +199,8 @@ async def test_sigterm_stops_the_asking_and_keeps_what_was_read(
         )
         simulator.add_fault("hang,action=DescribeImages,after=4")
         async with process:
-            while not any(
-                call.status is None and len(simulator.calls) >= 6 for call in simulator.calls
-            ):
-                await anyio.lowlevel.checkpoint()
+            calls = simulator.calls
+            await until(lambda: len(calls) >= 6 and any(call.status is None for call in calls))
             process.send_signal(signal.SIGTERM)
             assert 3 == await process.wait()
     row = await db.fetchrow("select status, error_code, images from syncer.runs")

@@ -7,7 +7,7 @@ from pathlib import Path
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import Server
 from syncer.store.migrate import upgrade
-from tests.conftest import _UNSAFE_AND_FAST
+from tests.conftest import UNSAFE_AND_FAST
 from tests.doctor.support import (
     OF_THE_DATABASE,
     RunChecks,
@@ -19,31 +19,31 @@ from tests.doctor.support import (
 
 
 async def test_the_embedded_server_is_looked_at_and_left_as_it_was(
-    check: RunChecks, tmp_path: Path, pg_bin: str | None
+    check: RunChecks, data_home: Path, pg_bin: str | None
 ) -> None:
     """Not made yet: not made. Made: started, looked into, stopped again."""
     env = {
         "SYNCER_DATABASE_URL": "",
-        "SYNCER_STATE_DIR": str(tmp_path / "state"),
+        "SYNCER_STATE_DIR": str(data_home),
         "SYNCER_PG_BIN": pg_bin or "",
     }
-    home = tmp_path / "state" / "postgres"
+    home = data_home / "postgres"
     findings = await check(**env)
     assert [] == problems(findings)
     assert OF_THE_DATABASE == skipped_checks(findings)
     assert not home.exists()
 
-    async with EmbeddedPostgres(home, pg_bin=pg_bin, settings=_UNSAFE_AND_FAST) as server:
+    async with EmbeddedPostgres(home, pg_bin=pg_bin, settings=UNSAFE_AND_FAST) as server:
         await upgrade(Server(server.dsn()))
         assert f"in use (pid {server.running_pid})" in of(await check(**env), "embedded").message
     findings = await check(**env)
     assert [] == [found for found in findings if found.status != "ok"]
     assert "at rest" in of(findings, "embedded").message
-    assert [] == list((tmp_path / "state").rglob("postmaster.pid"))
+    assert [] == list(home.glob("data-*/postmaster.pid"))
 
     (data,) = home.glob("data-*")
     data.rename(data.with_name("data-9"))
     findings = await check(**env)
     only(findings, "embedded", "warning", "is of PostgreSQL 9", "SYNCER_PG_BIN")
-    findings = await check(**env | {"SYNCER_PG_BIN": str(tmp_path)})
+    findings = await check(**env | {"SYNCER_PG_BIN": str(data_home)})
     only(findings, "embedded", "failed", "has no program initdb", "set SYNCER_PG_BIN")

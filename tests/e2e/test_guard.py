@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from syncer.simulator import Simulator, SimulatorOptions, World
-from tests.support import assert_exact, lose, result, rows
+from tests.support import assert_exact, lose, result, rows, until
 
 A, B = "FRA-A", "HKG-A"
 
@@ -292,10 +292,10 @@ async def test_a_run_that_is_killed_before_the_guard_spoke_leaves_all_to_the_nex
     running = await anyio.open_process(
         [sys.executable, "-m", "syncer", "sync"], env={**os.environ, **environment}
     )
-    while not await db.fetchval("""
-            select exists (select from pg_stat_activity
-                           where datname = current_database() and wait_event = 'PgSleep')"""):
-        pass
+    sleeps = """
+        select exists (select from pg_stat_activity
+                       where datname = current_database() and wait_event = 'PgSleep')"""
+    await until(lambda: db.fetchval(sleeps))
     running.send_signal(signal.SIGKILL)
     await running.aclose()
     await db.execute("""

@@ -15,7 +15,7 @@ import pytest
 from syncer.simulator import World
 from syncer.store.connection import Server
 from syncer.store.runs import Run, begin
-from tests.support import Done, assert_exact, rows
+from tests.support import Done, assert_exact, rows, until
 
 ASOF = "select * from syncer.images_asof($1) order by account, service, zone_id, image_id"
 Look = tuple[datetime, list[Any]]
@@ -228,8 +228,8 @@ async def test_a_prune_that_is_stopped_ends_with_what_it_did(
         pruning = await anyio.open_process(
             [sys.executable, "-m", "syncer", "prune", "--keep", "9d"], env=environment
         )
-        while not await db.fetchval("select count(*) from pg_locks where not granted"):
-            await anyio.lowlevel.checkpoint()
+        waits = "select count(*) from pg_locks where not granted"
+        await until(lambda: db.fetchval(waits))
         pruning.send_signal(signal.SIGTERM)
     assert pruning.stdout is not None
     assert pruning.stderr is not None

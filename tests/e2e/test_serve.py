@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server
-from tests.support import assert_exact
+from tests.support import assert_exact, until
 
 
 class Systemd:
@@ -122,8 +122,7 @@ async def test_it_runs_at_start_and_on_sighup_and_ends_on_sigterm(
         world.add_image("FRA-A")
         process.send_signal(signal.SIGHUP)
         await anyio.to_thread.run_sync(systemd.until, "STATUS=run 2 succeeded")
-        while 2 > sum(line["event"] == "run.scheduled" for line in log(tmp_path)):
-            await anyio.lowlevel.checkpoint()
+        await until(lambda: 2 == sum(line["event"] == "run.scheduled" for line in log(tmp_path)))
         await anyio.to_thread.run_sync(systemd.until, "WATCHDOG=1")
         process.send_signal(signal.SIGTERM)
         assert 0 == await process.wait()
@@ -140,8 +139,7 @@ async def test_sigterm_during_a_run_stores_what_was_read(  # noqa: PLR0917
     """One zone hangs: the others are stored, the run is partial, the exit code is 0."""
     simulator.add_fault("hang,zone=SEL-A")
     async with serve("--every", "1h") as process:
-        while 5 > await db.fetchval("select count(*) from syncer_store.zone_scans"):
-            await anyio.lowlevel.checkpoint()
+        await until(lambda: db.fetchval("select count(*) >= 5 from syncer_store.zone_scans"))
         process.send_signal(signal.SIGTERM)
         assert 0 == await process.wait()
     assert "partial" in (await anyio.to_thread.run_sync(systemd.until, "STATUS="))[-1]
@@ -155,10 +153,10 @@ async def test_sigterm_during_a_run_stores_what_was_read(  # noqa: PLR0917
 
 async def until_something_waits_for_a_lock(db: Any) -> None:
     """Something in the test's database."""
-    while not await db.fetchval("""
+    waits = """
         select exists (select from pg_stat_activity
-            where datname = current_database() and wait_event_type = 'Lock')"""):
-        await anyio.lowlevel.checkpoint()
+            where datname = current_database() and wait_event_type = 'Lock')"""
+    await until(lambda: db.fetchval(waits))
 
 
 async def test_sigterm_before_a_run_began_ends_with_0(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ import asyncpg
 import pytest
 
 from syncer.embedded import EmbeddedPostgres
+from tests.support import folder_for_data
 
 ROOT = Path(__file__).resolve().parents[2]
 PG15 = Path("/usr/lib/postgresql/15/bin")
@@ -35,6 +34,7 @@ import json, sys
 from pathlib import Path
 import anyio
 from syncer.embedded import EmbeddedPostgres
+from tests.support import folder_for_data
 home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 if "copies" in options:
     options["copies"] = Path(options["copies"])
@@ -90,10 +90,9 @@ def nothing_runs(home: Path) -> None:
 @contextmanager
 def passable() -> Iterator[Path]:
     """A place for a home that every user may pass to, however root's TMPDIR is kept."""
-    parent = Path(tempfile.mkdtemp(prefix="syncer-embedded-")).resolve()
-    parent.chmod(0o711)
-    yield parent / "pg"
-    shutil.rmtree(parent)
+    with folder_for_data() as parent:
+        parent.chmod(0o711)
+        yield parent / "pg"
 
 
 class Guest:
