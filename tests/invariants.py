@@ -50,9 +50,10 @@ async def the_feed_rebuilds_the_present(db: Any) -> None:
 async def the_past_stays(db: Any, looks: dict[Any, Look]) -> None:
     """images_asof and image_presence say of each instant what was to be said then."""
     instants, asof = list(looks), {at: dict[Key, Any]() for at in looks}
-    search = f"select t, zone_id, image_id, {COLUMNS} from unnest($1::timestamptz[]) as t, "
-    for at, zone, image_id, *values in await db.fetch(f"{search} syncer.images_asof(t)", instants):
-        asof[at][zone, image_id] = tuple(values)
+    search = f"select zone_id, image_id, {COLUMNS} from syncer.images_asof($1)"
+    for at in instants:  # joined to a list of instants, each image has its zone's coverage found
+        for zone, image_id, *values in await db.fetch(search, at):
+            asof[at][zone, image_id] = tuple(values)
     assert asof == {at: look[0] for at, look in looks.items()}
     search = """select t, zone_id, image_id, syncer.image_presence(account, service, zone_id,
         image_id, t) from syncer.images, unnest($1::timestamptz[]) as t"""

@@ -561,17 +561,12 @@ class History:
         """Compare ``images_asof`` and ``image_presence``."""
         instants = self.instants(model, everything=everything)
         now = await self.clock()
-        stamps = [self.instant(at) for at in instants]
-        rows = await self.db.fetch(
-            "select t, a.* from unnest($1::timestamptz[]) as t, syncer.images_asof(t) as a "
-            "where account = $2",
-            stamps,
-            account,
-        )
+        search = "select * from syncer.images_asof($1) where account = $2"
         found = dict[Any, Any]()
-        for raw in rows:
-            row = self.converted(raw)
-            found[row["t"], *place(row)] = row
+        for at in instants:
+            for raw in await self.db.fetch(search, self.instant(at), account):
+                row = self.converted(raw)
+                found[at, *place(row)] = row
         expected, asked = {}, list[tuple[int, str, str]]()
         for at, places in instants.items():
             everyone = [(name, one) for name, zone in model.zones.items() for one in zone.images]

@@ -39,12 +39,10 @@ async def answers(db: Any, instants: list[datetime]) -> Answers:
         "select t, c.* from unnest($1::timestamptz[]) as t, syncer.zone_coverage(t) as c", instants
     )
     said: Answers = {(row["t"], row["zone_id"]): (tuple(row)[4:], [], {}) for row in coverage}
-    for row in await db.fetch(
-        "select t, a.* from unnest($1::timestamptz[]) as t, syncer.images_asof(t) as a "
-        "order by t, zone_id, image_id",
-        instants,
-    ):
-        said[row["t"], row["zone_id"]][1].append(tuple(row)[4:])
+    search = "select * from syncer.images_asof($1) order by zone_id, image_id"
+    for t in instants:
+        for row in await db.fetch(search, t):
+            said[t, row["zone_id"]][1].append(tuple(row)[3:])
     for t, zone, image, answer in await db.fetch(
         "select t, zone_id, image_id, syncer.image_presence(account, service, zone_id, image_id, t)"
         " from unnest($1::timestamptz[]) as t, syncer.images",
