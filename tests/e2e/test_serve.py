@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,10 +35,17 @@ class Systemd:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # Read as they come: the kernel keeps ten, and the next, a STATUS perhaps, is dropped.
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while message := self._socket.recv(4096):
+            self._messages.put(message.decode())
 
     def next(self, within: float = 20.0) -> str:
-        self._socket.settimeout(within)
-        return self._socket.recv(4096).decode()
+        return self._messages.get(timeout=within)
 
     def until(self, beginning: str) -> list[str]:
         messages = [self.next()]
@@ -45,6 +54,8 @@ class Systemd:
         return messages
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
         self._socket.close()
 
 
