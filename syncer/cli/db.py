@@ -43,6 +43,24 @@ async def upgrade(as_sql: bool) -> None:
 
 
 @db.command()
+@click.option("--drop", is_flag=True, help="Print the statements that drop them.")
+@run
+async def dependents(drop: bool) -> None:
+    """Print statements that make again what of yours stands in the way of an upgrade.
+
+    Views, functions and policies that depend on what the upgrade makes anew, with their owners,
+    grants, comments and indexes.
+    """
+    from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
+
+    async with open_server(settings().database) as server:
+        found = await migrate.dependents(server)
+    for one in reversed(found) if drop else found:
+        statements = one.drop if drop else one.make
+        click.echo(statements or f"-- Not known here: {one.described}")
+
+
+@db.command()
 @output_option
 @run
 async def status(output: str | None) -> int:

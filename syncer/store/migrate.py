@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import asyncpg
+import msgspec
 from alembic import command
 from alembic.config import Config
 from anyio.lowlevel import RunVar
@@ -16,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from syncer.core.errors import ConfigError, DatabaseError
 from syncer.store import fitness
-from syncer.store.connection import Server, named_errors, pins
+from syncer.store.connection import Server, named_errors, pins, sql
 from syncer.store.schema import installed_revision, migrations_root, revisions
 
 if TYPE_CHECKING:
@@ -54,6 +56,24 @@ _ADVICE: Final[tuple[tuple[tuple[type[asyncpg.PostgresError], ...], str], ...]] 
     ),
 )
 """What to do about what the server refuses to a migration, however often it is tried."""
+_ANEW: Final = re.compile(r"drop (function|view) (?:if exists )?(syncer\.\w+)")
+_TABLE: Final = re.compile(r"alter table (syncer_store\.\w+)([^;]*)")
+_COLUMN: Final = re.compile(r"drop column (?:if exists )?(\w+)")
+_DEADLOCKS: Final = 3
+"""So often is a migration tried again that the server ended for a deadlock."""
+_NAMED: Final = 10
+"""So many dependents are named by an error."""
+
+
+class Dependent(msgspec.Struct, frozen=True):
+    """Something that is not ours and depends on what a migration makes anew.
+
+    ``drop`` and ``make`` are the statements that save it (None: of a kind that is not known here).
+    """
+
+    described: str
+    drop: str | None
+    make: str | None
 
 
 async def upgrade(server: Server) -> tuple[str | None, str]:
@@ -86,11 +106,13 @@ async def _apply(server: Server) -> str | None:
     """
     with named_errors(server.where):
         try:
-            return await _migrate(server)
+            return await _migrated(server)
         except SQLAlchemyError as error:
             cause = _of_the_driver(error)
             if cause is None:
                 raise
+            if isinstance(cause, asyncpg.DependentObjectsStillExistError):
+                raise ConfigError(await _in_the_way(server, cause)) from cause
             for kinds, advice in _ADVICE:
                 if isinstance(cause, kinds):
                     said = f"{' '.join(str(cause).split())} (SQLSTATE {cause.sqlstate})"
@@ -98,6 +120,42 @@ async def _apply(server: Server) -> str | None:
                         f"the database at {server.where} refused: {said}; {advice}"
                     ) from cause
             raise cause from None
+
+
+async def dependents(server: Server) -> list[Dependent]:
+    """Return what stands in the way of an upgrade, each after what it depends on.
+
+    That is what depends on our functions, views and columns that the migrations still to come drop.
+    """
+    async with server.session(name="syncer db upgrade") as connection:
+        before = await installed_revision(connection)
+        if before is None or before not in revisions()[:-1]:
+            return []
+        statements = as_sql(f"{before}:head")
+        dropped = {"function": list[str](), "view": list[str]()}
+        for kind, name in _ANEW.findall(statements):
+            dropped[kind].append(name)
+        columns = [
+            f"{table}.{column}"
+            for table, changes in _TABLE.findall(statements)
+            for column in _COLUMN.findall(changes)
+        ]
+        found = await connection.fetch(
+            sql("schema/dependents"), dropped["function"], dropped["view"], columns
+        )
+    return [Dependent(*row) for row in found]
+
+
+async def _in_the_way(server: Server, error: asyncpg.PostgresError) -> str:
+    found = await dependents(server)
+    names = [one.described for one in found[:_NAMED]] or [" ".join(str(error.detail).split())]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return (
+        f"nothing was done to the database at {server.where}: what an upgrade makes anew is used "
+        f"by {', '.join(names)}{more} (SQLSTATE {error.sqlstate}); save what makes them again with "
+        "'syncer db dependents', drop them with what 'syncer db dependents --drop' prints, "
+        "upgrade, and make them again"
+    )
 
 
 def _of_the_driver(error: BaseException | None) -> BaseException | None:
@@ -109,6 +167,17 @@ def _of_the_driver(error: BaseException | None) -> BaseException | None:
 
 _alembic = RunVar[anyio.Lock]("_alembic")
 """Alembic keeps what it works on in globals: in one process one migration after the other."""
+
+
+async def _migrated(server: Server) -> str | None:
+    """Migrate, again where who reads meanwhile was in the way: each waited for the other."""
+    for _ in range(_DEADLOCKS):
+        try:
+            return await _migrate(server)
+        except SQLAlchemyError as error:
+            if not isinstance(_of_the_driver(error), asyncpg.DeadlockDetectedError):
+                raise
+    return await _migrate(server)
 
 
 async def _migrate(server: Server) -> str | None:

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 
 from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.store.connection import Server
-from syncer.store.migrate import upgrade
+from syncer.store.migrate import as_sql, upgrade
+from syncer.store.schema import revisions
 from tests.proxy import Proxy
 
 
@@ -108,3 +110,141 @@ async def test_a_connection_that_is_lost_in_a_migration(empty_url: str) -> None:
     assert None is not await upgrade(Server(empty_url))
     with pytest.raises(ConfigError, match="refused"):
         await upgrade(Server(empty_url.replace("//syncer@", "//nobody_here@")))
+
+
+GRANTS = """
+    select p.oid::regprocedure::text, p.proacl::text from pg_proc as p
+    where pronamespace = 'syncer'::regnamespace order by 1"""
+
+
+@pytest.mark.parametrize("printed", [False, True], ids=["run", "printed"])
+async def test_what_others_may_call_stays(
+    empty_url: str, owner: Any, plain: str, printed: bool
+) -> None:
+    """Grants on what a migration makes anew, and what was taken from everybody."""
+    await owner.execute(as_sql("0008"))
+    await owner.execute(f"""
+        revoke all on function syncer.images_asof, syncer.zone_coverage from public;
+        grant execute on function syncer.images_asof to {plain} with grant option;
+        grant select on syncer.images to {plain};
+        grant select (zone_id) on syncer.zones to {plain}""")
+    before = await owner.fetch(GRANTS)
+    if printed:
+        await owner.execute(as_sql("0008:head"))
+    else:
+        await upgrade(Server(empty_url))
+    after = dict(await owner.fetch(GRANTS))
+    assert [tuple(row) for row in before] == [(name, after[name]) for name, _ in before]
+    held = "select has_table_privilege($1, 'syncer.images', 'select')"
+    assert await owner.fetchval(held, plain)
+
+
+THEIRS = """
+    create schema theirs;
+    create view theirs.first with (security_barrier = true) as
+        select image_id, observed_at from syncer.images_asof(now());
+    create view theirs.second as select image_id as "The Id" from theirs.first;
+    comment on view theirs.second is 'it''s mine';
+    comment on column theirs.second."The Id" is 'an id';
+    create materialized view theirs.daily as select * from syncer.zone_coverage(now());
+    create unique index daily_key on theirs.daily (account, service, zone_id);
+    create function theirs.later(t timestamptz) returns setof theirs.first language sql
+        begin atomic select image_id, observed_at from syncer.images_asof(t); end;
+    create table theirs.pins (zone_id text);
+    alter table theirs.pins enable row level security;
+    create policy known on theirs.pins for select to {plain} using (zone_id in (
+        select zone_id from syncer.zone_coverage(now()) where coverage = 'known'));
+    create view theirs.of_the_store as select withheld from syncer_store.zones;
+    create view theirs.not_in_the_way as select image_id, presence from syncer.images;
+    revoke all on function theirs.later from public;
+    grant select on theirs.first, theirs.second, theirs.daily, theirs.pins to {plain};
+    grant execute on function theirs.later to {plain};
+    grant usage on schema theirs, syncer to {plain};
+    alter view theirs.of_the_store owner to {plain}"""
+LIKE_BEFORE = """
+    select pg_describe_object(classid, objid, 0) as object, pg_get_userbyid(owner), acl, options,
+           replace(definition, ', last_complete_finished_at, next_complete_finished_at', ''),
+           array(select description from pg_description where objoid = objid order by objsubid)
+    from (
+        select 'pg_class'::regclass as classid, oid as objid, relowner as owner, relacl as acl,
+               reloptions as options,
+               case relkind when 'i' then pg_get_indexdef(oid) else pg_get_viewdef(oid) end
+               as definition
+        from pg_class where relnamespace = 'theirs'::regnamespace and relkind in ('v', 'm', 'i')
+        union all
+        select 'pg_proc'::regclass, oid, proowner, proacl, null, pg_get_functiondef(oid)
+        from pg_proc where pronamespace = 'theirs'::regnamespace
+        union all
+        select 'pg_policy'::regclass, oid, 0, null, null, polroles::text || polcmd::text
+               || pg_get_expr(polqual, polrelid) from pg_policy) as o
+    order by 1"""
+
+
+async def test_what_of_others_depends_on_what_is_made_anew(
+    empty_url: str, owner: Any, plain: str, syncer: Any
+) -> None:
+    """It is named, nothing is half done, and what is printed drops it and makes it again."""
+    await owner.execute(as_sql("0008"))
+    await owner.execute(THEIRS.format(plain=plain))
+    before = await owner.fetch(LIKE_BEFORE)
+    said = await line_of(syncer, empty_url)
+    for name in (
+        "by materialized view theirs.daily",
+        "view theirs.first",
+        "view theirs.second",
+        "function theirs.later",
+        "policy known on table theirs.pins",
+        "view theirs.of_the_store",
+        "'syncer db dependents --drop'",
+        "SQLSTATE 2BP01",
+    ):
+        assert name in said, said
+    assert "not_in_the_way" not in said
+    assert "0008" == await owner.fetchval("select revision from syncer.schema_version")
+    assert before == await owner.fetch(LIKE_BEFORE)
+    make = await syncer("db", "dependents", SYNCER_DATABASE_URL=empty_url)
+    drop = await syncer("db", "dependents", "--drop", SYNCER_DATABASE_URL=empty_url)
+    await owner.execute(drop.out)
+    assert 0 == (await syncer("db", "upgrade", SYNCER_DATABASE_URL=empty_url)).code
+    of_the_store = make.out.index("create view theirs.of_the_store")
+    end = make.out.index("\n", make.out.index("owner to", of_the_store))
+    await owner.execute(make.out[:of_the_store] + make.out[end:])
+    after = await owner.fetch(LIKE_BEFORE)
+    assert after == [row for row in before if row["object"] != "view theirs.of_the_store"]
+    none = await syncer("db", "dependents", SYNCER_DATABASE_URL=empty_url)
+    assert (0, "") == (none.code, none.out)
+
+
+async def test_who_reads_meanwhile_meets_no_deadlock(empty_url: str, owner: Any) -> None:
+    """A statement that locked its view gets its tables: none is locked before all views are."""
+    await owner.execute(as_sql("0008"))
+    waiting = "select count(*) from pg_locks where not granted and database is not null"
+    async with (
+        Server(empty_url).session() as reader,
+        anyio.create_task_group() as tasks,
+        reader.transaction(),
+    ):
+        await reader.fetch("select * from syncer.zones")
+        tasks.start_soon(upgrade, Server(empty_url))
+        while not await owner.fetchval(waiting):
+            await anyio.lowlevel.checkpoint()
+        await reader.execute("lock table syncer_store.runs in access share mode nowait")
+    assert revisions()[-1] == await owner.fetchval("select revision from syncer.schema_version")
+
+
+async def test_a_deadlock_is_tried_again(empty_url: str, owner: Any) -> None:
+    """A transaction that read several views may still be in the way, and the server ends ours."""
+    await owner.execute("""
+        create sequence public.tried;
+        create function public.refuse() returns event_trigger language plpgsql as $$
+        begin
+            if nextval('public.tried') < 3 then
+                raise exception 'deadlock detected' using errcode = 'deadlock_detected';
+            end if;
+        end $$;
+        create event trigger refuse on ddl_command_start when tag in ('CREATE EXTENSION')
+            execute function public.refuse()""")
+    try:
+        assert (None, revisions()[-1]) == await upgrade(Server(empty_url))
+    finally:
+        await owner.execute("drop event trigger refuse")
