@@ -217,6 +217,8 @@ HOW: dict[str, Run | Check] = {
     "syncer sync": runs(4),
     "syncer db upgrade": runs(),
     "syncer db upgrade --sql": runs(),
+    "syncer db dependents": runs(),
+    "syncer db dependents --drop": runs(),
     "syncer db status": runs(),
     "syncer db repair-clock": runs(),
     "syncer db repair-clock --yes": runs(),

@@ -26,7 +26,7 @@ def db() -> None:
 @click.option("--sql", "as_sql", is_flag=True, help="Print the statements instead of running them.")
 @run
 async def upgrade(as_sql: bool) -> None:
-    """Bring the schema up to date. The database can be used meanwhile."""
+    """Bring the schema up to date. Who reads meanwhile waits."""
     from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
 
     if as_sql:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from syncer.core.errors import ConfigError, DatabaseGone
-from syncer.store.connection import Server
+from syncer.store.connection import Server, sql
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import revisions
 from tests.proxy import Proxy
@@ -248,3 +248,27 @@ async def test_a_deadlock_is_tried_again(empty_url: str, owner: Any) -> None:
         assert (None, revisions()[-1]) == await upgrade(Server(empty_url))
     finally:
         await owner.execute("drop event trigger refuse")
+
+
+async def test_roles_that_a_superuser_made_may_use_what_an_upgrade_adds(
+    empty_url: str, owner: Any, plain: str, syncer: Any
+) -> None:
+    """The owner upgrades: what is new is for the roles, though another made them."""
+    name = urlsplit(empty_url).path[1:]
+    await owner.execute(f"grant create on database {name} to {plain}; set role {plain}")
+    await owner.execute(as_sql("0008"))
+    await owner.execute("reset role")
+    await owner.execute(sql("schema/roles"))
+    await upgrade(Server(empty_url.replace("//syncer@", f"//{plain}@")))
+    assert [] == await owner.fetch("""
+        select c.oid::regclass::text from pg_class as c, (values
+            ('syncer_reader', 'syncer', 'select'), ('syncer_writer', 'syncer', 'select'),
+            ('syncer_writer', 'syncer_store', 'insert')) as may (role, space, privilege)
+        where c.relnamespace = may.space::regnamespace
+          and c.relkind in ('r', 'v') and c.relname <> 'alembic_version'
+          and not has_table_privilege(may.role, c.oid, may.privilege)
+        union all
+        select p.oid::regprocedure::text from pg_proc as p
+        where p.pronamespace = 'syncer'::regnamespace
+          and not has_function_privilege('syncer_reader', p.oid, 'execute')""")
+    await owner.execute("drop owned by syncer_reader, syncer_writer")

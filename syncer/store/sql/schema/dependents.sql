@@ -31,6 +31,7 @@ with recursive anew (classid, objid, objsubid) as (
         on d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and r.oid = d.objid
     left join pg_catalog.pg_namespace as n on n.oid = coalesce(c.relnamespace, p.pronamespace, r.connamespace)
     where d.deptype = 'n' and coalesce(n.nspname, '') not in ('syncer', 'syncer_store')
+      and d.refobjid is distinct from w.ev_class -- as rules have it before PostgreSQL 16
 ), dependents (classid, objid, depth) as (
     select e.classid, e.objid, 1
     from anew as a

@@ -25,16 +25,25 @@ grant usage on schema syncer, syncer_store to syncer_writer;
 grant select, insert, update, delete on all tables in schema syncer_store to syncer_writer;
 grant usage on all sequences in schema syncer_store to syncer_writer;
 grant select on all tables in schema syncer to syncer_writer;
-alter default privileges in schema syncer_store
-    grant select, insert, update, delete on tables to syncer_writer;
-alter default privileges in schema syncer_store grant usage on sequences to syncer_writer;
 grant execute on all functions in schema syncer to syncer_writer;
-alter default privileges in schema syncer grant select on tables to syncer_writer;
-alter default privileges in schema syncer grant execute on functions to syncer_writer;
 
 -- syncer_reader: the views and functions of schema syncer, nothing of syncer_store.
 grant usage on schema syncer to syncer_reader;
 grant select on all tables in schema syncer to syncer_reader;
 grant execute on all functions in schema syncer to syncer_reader;
-alter default privileges in schema syncer grant select on tables to syncer_reader;
-alter default privileges in schema syncer grant execute on functions to syncer_reader;
+
+-- The same for what upgrades add: they are the owner's, whoever runs this.
+do $$
+declare
+    store text := (select nspowner::regrole from pg_namespace where nspname = 'syncer_store');
+    views text := (select nspowner::regrole from pg_namespace where nspname = 'syncer');
+begin
+    execute 'alter default privileges for role ' || store || ' in schema syncer_store
+        grant select, insert, update, delete on tables to syncer_writer';
+    execute 'alter default privileges for role ' || store || ' in schema syncer_store
+        grant usage on sequences to syncer_writer';
+    execute 'alter default privileges for role ' || views || ' in schema syncer
+        grant select on tables to syncer_writer, syncer_reader';
+    execute 'alter default privileges for role ' || views || ' in schema syncer
+        grant execute on functions to syncer_writer, syncer_reader';
+end $$;
