@@ -62,7 +62,7 @@ _COLUMN: Final = re.compile(r"drop column (?:if exists )?(\w+)")
 _DEADLOCKS: Final = 3
 """So often is a migration tried again that the server ended for a deadlock."""
 _NAMED: Final = 10
-"""So many dependents are named by an error."""
+"""The most dependents that an error names."""
 
 
 class Dependent(msgspec.Struct, frozen=True):

@@ -74,7 +74,7 @@ async def load(db: Any, saved: bytes) -> None:
 
 
 async def instants(db: Any, number: int) -> list[datetime]:
-    """So many instants, evenly chosen of those on and next to the edges of all there is.
+    """A number of instants, evenly chosen of those on and next to the edges of all there is.
 
     The last one is yet to come.
     """
