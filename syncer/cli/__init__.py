@@ -31,7 +31,7 @@ _COMMANDS: Final = {
     "retire": ("approve", "Say that a zone is gone for this account."),
     "prune": ("prune", "Delete history and scans older than they are to be kept."),
     "doctor": ("doctor", "What is wrong, and what to do about it."),
-    "db": ("db", "The database: upgrade, status, url, roles, repair-clock."),
+    "db": ("db", "The database: upgrade, status, url, roles, dependents, repair-clock."),
     "simulate": ("simulate", "An API simulator, for trying and testing."),
     "bench": ("bench", "How close a run is to what network, parser and PostgreSQL allow."),
 }

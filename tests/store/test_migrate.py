@@ -255,7 +255,7 @@ async def test_roles_that_a_superuser_made_may_use_what_an_upgrade_adds(
 ) -> None:
     """The owner upgrades: what is new is for the roles, though another made them."""
     name = urlsplit(empty_url).path[1:]
-    await owner.execute(f"grant create, temporary on database {name} to {plain}; set role {plain}")
+    await owner.execute(f"grant create on database {name} to {plain}; set role {plain}")
     await owner.execute(as_sql("0008"))
     await owner.execute("reset role")
     await owner.execute(sql("schema/roles"))

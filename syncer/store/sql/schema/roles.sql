@@ -12,10 +12,12 @@ begin
     end if;
 end $$;
 
--- Who may only connect makes no temporary tables (as far as the database is ours).
+-- Who may only connect makes no temporary tables (as far as the database is ours); upgrades do.
 do $$
 begin
     if (select pg_has_role(datdba, 'usage') from pg_database where datname = current_database()) then
+        execute format('grant temporary on database %I to %s', current_database(),
+                       (select nspowner::regrole from pg_namespace where nspname = 'syncer_store'));
         execute format('revoke temporary on database %I from public', current_database());
     end if;
 end $$;
