@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
+from syncer import streams
 from syncer.secrets import STARS, redacted
 
 
@@ -53,6 +54,7 @@ def configure(log_format: str, level: str) -> None:
         else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.typing.Processor] = [
+        _report_lost_lines,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
@@ -77,6 +79,14 @@ def configure(log_format: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+def _report_lost_lines(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    if lost := streams.take_lost_lines():
+        structlog.get_logger().warning("log.lines_lost", lines=lost)
+    return event
 
 
 def _redact(

@@ -11,7 +11,8 @@ from typing import Final
 
 import click
 
-from syncer import __version__
+from syncer import __version__, streams
+from syncer.core.errors import OutputFailed
 
 _COMMANDS: Final = {
     "demo": ("demo", "Simulator, embedded PostgreSQL, two syncs with drift between: see it work."),
@@ -71,9 +72,18 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    streams.protect()
     sys.excepthook = _print_redacted_traceback
     _tune_garbage_collection()
-    cli(prog_name="syncer")
+    try:
+        try:
+            cli(prog_name="syncer")
+        finally:
+            streams.finish()
+    except OutputFailed as error:
+        for line in error.lines:
+            click.echo(f"syncer: {line}", err=True)
+        sys.exit(error.exit_code)
 
 
 def _tune_garbage_collection() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import anyio
 import click
 
-from syncer import log
+from syncer import log, streams
 from syncer.config.settings import Settings, load
-from syncer.core.errors import SyncerError
+from syncer.core.errors import OutputFailed, SyncerError
 from syncer.core.glob import regex
 from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
@@ -51,17 +51,24 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
             code = anyio.run(functools.partial(command, *args, **kwargs))
         except SyncerError as error:
             fail(error.exit_code, *error.lines)
-        except BrokenPipeError:
-            # The reader of our output has closed it; nothing may be flushed to it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(0) from None
         except OSError as error:
-            fail(1, f"the output cannot be written: {error}")
+            fail(1, f"{error.filename}: {error.strerror}" if error.filename else str(error))
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         raise SystemExit(code or 0)
 
     return wrapper
+
+
+@contextlib.contextmanager
+def courtesy() -> Iterator[None]:
+    """What is printed within changes no exit code: what was done is done, shown or not."""
+    streams.wait_for_no_reader()
+    try:
+        yield
+        sys.stdout.flush()
+    except OutputFailed as error:
+        click.echo(f"syncer: {error}", err=True)
 
 
 def output_option(function: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from syncer import app
-from syncer.cli.common import check_globs, output_option, run, settings, zone_option
+from syncer.cli.common import check_globs, courtesy, output_option, run, settings, zone_option
 from syncer.cli.output import Row, default_format, each, write
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, Tracked, name_of
@@ -46,7 +47,8 @@ async def sync(  # noqa: PLR0917  (one option each)
     options = app.run_options(loaded, zones=zones, full=full, dry_run=dry_run)
     with _progress_bar() as progress:
         report = await app.sync(loaded, options, progress=progress)
-    await print_report(report, output, dry_run=dry_run)
+    with contextlib.nullcontext() if dry_run else courtesy():
+        await print_report(report, output, dry_run=dry_run)
     return report.exit_code
 
 

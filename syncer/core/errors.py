@@ -23,6 +23,8 @@
     │   └── ServerTooOld
     ├── NothingApproved        1
     ├── ClocksDisagree         1
+    ├── OutputFailed           1: results could not be printed
+    │   └── OutputClosed       0: who read them wants no more
     ├── LockHeld               5
     ├── Superseded             5
     └── Interrupted            3
@@ -171,6 +173,21 @@ class NothingApproved(SyncerError):
 
 class ClocksDisagree(SyncerError):
     """The present time is not known well enough to say which stamps are wrong."""
+
+
+class OutputFailed(SyncerError):
+    """What was asked for cannot be written to stdout."""
+
+
+class OutputClosed(OutputFailed):
+    """Whoever read the output wants no more of it."""
+
+    exit_code: ClassVar[int] = 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Nothing: nobody wants to know."""
+        return ()
 
 
 class LockHeld(SyncerError):

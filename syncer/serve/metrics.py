@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from syncer import __version__
+from syncer import __version__, streams
 from syncer.core.errors import Interrupted, LockHeld, SyncerError
 from syncer.store.clock import elapsed_microseconds
 from syncer.store.connection import Server, reading_transaction, sql
@@ -103,6 +103,7 @@ class Metrics:
         self._of_run = {name: self._gauge(name, text, "account") for name, text in _RUN_GAUGES}
         self.registry.register(self._zones)
         self.registry.register(self._pace)
+        self.registry.register(_Log(account))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"syncer_{name}", text, ["account", *labels], registry=self.registry)
@@ -205,6 +206,23 @@ class _Zones(Collector):
         yield from families.values()
         if self._live:
             yield ages
+
+
+class _Log(Collector):
+    """How much of the log could not be written."""
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the number of lines that were lost since the process began."""
+        lost = CounterMetricFamily(
+            "syncer_log_lines_lost",
+            "Lines of the log that could not be written.",
+            labels=["account"],
+        )
+        lost.add_metric([self._account], streams.lost_lines())
+        yield lost
 
 
 class _Pace(Collector):
