@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -14,8 +15,9 @@ import pytest
 from syncer.core.errors import LockHeld, TransactionFailed
 from syncer.simulator import World
 from syncer.store.connection import Server, Timing, sql
+from syncer.store.retention import prune
 from syncer.store.runs import begin
-from tests.support import assert_exact
+from tests.support import assert_exact, rows
 
 QUICK = Timing(lock=0.3, poll=0.02)
 
@@ -79,6 +81,68 @@ async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
             attacker.terminate()
         assert taken, "keys were seen and taken, though they mean nothing then"
         await assert_exact(db, world)
+
+
+@contextlib.asynccontextmanager
+async def under_the_id_of(
+    db: Any, url: str, role: str, table: str
+) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A session that has the key in a row of ``table``, and was given the process id in it anew."""
+    session = await asyncpg.connect(as_role(url, role))
+    try:
+        key = await db.fetchval(f"select lock_key from syncer_store.{table}")
+        assert await session.fetchval("select pg_try_advisory_lock($1)", key)
+        pid = await session.fetchval("select pg_backend_pid()")
+        await db.execute(f"update syncer_store.{table} set pid = $1", pid)
+        yield session
+    finally:
+        session.terminate()
+
+
+async def test_whoever_may_not_write_is_no_run(
+    url: str, db: Any, sync: Any, syncer: Any, world: World
+) -> None:
+    """A process id is given anew, a key can be seen: with both, no run is kept from beginning."""
+    await db.execute(sql("schema/roles"))
+    async with begin(Server(url), "default", run_timeout=900.0, selection={}):
+        pass  # its process goes without ending it
+    async with (
+        login(db, "nobody", "syncer_reader") as role,
+        under_the_id_of(db, url, role, "accounts"),
+    ):
+        (line,) = [line for line in rows(await syncer("doctor")) if line["check"] == "lock"]
+        assert line["message"].startswith("free, but run 1"), line
+        assert 0 == (await sync(wait=QUICK)).exit_code
+    await assert_exact(db, world)
+
+
+async def test_whoever_may_not_write_does_not_prune(url: str, db: Any, sync: Any) -> None:
+    """The same of a prune that was killed."""
+    await db.execute(sql("schema/roles"))
+    await sync()
+    keep = timedelta(days=400)
+    await prune(Server(url), keep=keep)
+    async with login(db, "nobody") as role, under_the_id_of(db, url, role, "prunes"):
+        await prune(Server(url), keep=keep)
+    async with (
+        login(db, "other", "syncer_writer") as role,
+        under_the_id_of(db, url, role, "prunes"),
+    ):
+        with pytest.raises(LockHeld):
+            await prune(Server(url), keep=keep)
+
+
+async def test_who_may_write_only_as_another_role_runs_all_the_same(
+    url: str, db: Any, sync: Any
+) -> None:
+    """A login that inherits nothing and changes to syncer_writer: its run is at work."""
+    await db.execute(sql("schema/roles"))
+    async with login(db, "one", "syncer_writer") as role:
+        await db.execute(f"alter role {role} noinherit; alter role {role} set role syncer_writer")
+        one = Server(as_role(url, role))
+        async with begin(one, "default", run_timeout=900.0, selection={}):
+            with pytest.raises(LockHeld):
+                await sync()
 
 
 @pytest.fixture
