@@ -334,6 +334,7 @@ async def move_sequences(server: Server, connection: Connection) -> None:
         return
     async with connection.transaction():
         await limit_lock_waits(connection, server.timing)
+        await connection.execute(sql("fitness/accounts_lock"))
         await connection.execute(sql("fitness/sequences_lock"))
         sequences = await _sequences(connection)
         _refuse(server.where, judge_sequences(sequences))
