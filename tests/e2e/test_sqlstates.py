@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
-from syncer.app import run_options
-from syncer.config.settings import load
-from syncer.serve.daemon import Daemon, Monitor
-from syncer.serve.health import Health
-from syncer.serve.metrics import Metrics
-from syncer.serve.schedule import Schedule
-from syncer.serve.systemd import Notifier
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.approvals import approve
-from syncer.store.connection import Server
-from syncer.sync.report import Report
-from syncer.sync.run import run_once
-from syncer.sync.stop import Stop
-from tests.conftest import KEY, SECRET, quick
+from tests.conftest import KEY, SECRET
+from tests.daemon import ThreeRuns
 from tests.invariants import check
-from tests.support import assert_exact, logged
+from tests.support import assert_exact
 
 FRA, SEL = "vm/FRA-A: ", "vm/SEL-A: "
 STEPS = {
@@ -103,50 +92,6 @@ async def drift(world: World, db: Any) -> None:
     await approve(db, account=None, service=None, zone_id="SEL-A", max_removals=3, by="test")
 
 
-class Serving:
-    """The daemon for three runs: one that succeeds, one that meets an error, one afterwards."""
-
-    def __init__(self, environment: dict[str, str], world: World, db: Any) -> None:
-        self._settings = load(environment=environment)
-        self._server = Server(environment["SYNCER_DATABASE_URL"])
-        self._world = world
-        self._db = db
-        self._log = logged("json")
-        self.results: list[str] = []
-        self.said = ""
-        metrics = Metrics("default", live=True)
-        self._monitor = Monitor(
-            health=Health(every=900, limit=900), metrics=metrics, systemd=Notifier(None)
-        )
-
-    async def work(self, step: str, code: str) -> None:
-        """Do the three."""
-        again = CLASSES[code] == AGAIN and step != "runs insert"  # nothing to try again with
-
-        async def once(stop: Stop) -> Report:
-            return await run_once(quick(run_options(self._settings)), self._server, stop=stop)
-
-        async def between(_: object) -> None:
-            self.results.append(self._monitor.health.last_result)
-            if len(self.results) == 1:
-                await drift(self._world, self._db)
-                await refuse(self._db, step, code, 1 if again else 1_000_000)
-                self._text = self._log.__enter__()
-            elif len(self.results) == 2:
-                self._log.__exit__(None, None, None)
-                self.said = self._text.getvalue()
-                await self._db.execute("drop function public.refuse() cascade")
-            else:
-                daemon.end("three are enough")
-
-        async def sleep(_: float) -> None:
-            return
-
-        schedule = Schedule(every=900, jitter=0, start=0)
-        daemon = Daemon(once, between, schedule=schedule, monitor=self._monitor, sleep=sleep)
-        await daemon.work()
-
-
 @pytest.mark.parametrize(("code", "step"), CASES)
 async def test_an_error_of_each_class_in_each_step(
     code: str, step: str, environment: dict[str, str], world: World, db: Any
@@ -156,21 +101,22 @@ async def test_an_error_of_each_class_in_each_step(
     if step.startswith("rate"):
         options = SimulatorOptions(access_keys={KEY: SECRET}, rate=20, burst=2)
     async with Simulator(world, options) as simulator:
-        serving = Serving(environment | {"ZENLAYER_ENDPOINT": simulator.endpoint}, world, db)
-        await serving.work(step, code)
-    first, second, third = serving.results
-    assert "succeeded" in first
-    if CLASSES[code] == AGAIN and step != "runs insert":
+        serving = ThreeRuns(environment | {"ZENLAYER_ENDPOINT": simulator.endpoint})
+        again = CLASSES[code] == AGAIN and step != "runs insert"  # nothing to try again with
+
+        async def spoil() -> None:
+            await drift(world, db)
+            await refuse(db, step, code, 1 if again else 1_000_000)
+
+        await serving.work(spoil, lambda: db.execute("drop function public.refuse() cascade"))
+    if again:
+        _, second, third = serving.results
         assert "succeeded" in second, second
         assert "database.lost" in serving.said
+        assert "succeeded" in third, third
     else:
-        assert re.match(rf"{STEPS[step]}\S.* made up.*\(SQLSTATE {code}\)", second), second
-        assert "\n" not in second
-        failed = [line for line in serving.said.splitlines() if '"run.failed"' in line]
-        assert 1 == len(failed), serving.said
-        assert "Traceback" not in serving.said
+        serving.assert_one_line(rf"\A{STEPS[step]}\S.* made up.*\(SQLSTATE {code}\)")
         assert "database.lost" not in serving.said
-    assert "succeeded" in third, third
     await assert_exact(db, world)
     await check(db, {})
 
