@@ -55,7 +55,7 @@ async def with_evidence(tx: Transaction, judged: Judged) -> Judged:
     """Return it with what the zone's own rules have to know of the past."""
     run_id = None if tx.run is None else tx.run.run_id
     ids = list(judged.candidates.image_ids)
-    row = await tx.connection.fetchrow(sql("zone/turned_over"), tx.zone.key, run_id, tx.at, ids)
+    row = await tx.connection.fetchrow(sql("zone/turned_over"), tx.zone.key, run_id, ids)
     assert row is not None  # noqa: S101  (aggregates)
     removed = await tx.connection.fetchval(sql("zone/removed_lately"), tx.zone.key, tx.account)
     return msgspec.structs.replace(

@@ -339,7 +339,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict on new candidates withholds those that wait as well."""
     waiting_is_judged_again: bool = False
     """Those that wait are judged even where nothing else is missed."""
-    run_counts_zone_withheld: bool = False
+    run_counts_zone_withheld: bool = True
     """What a zone's rules withhold counts in the run's share and in a kind."""
     unread_counts: bool = False
     """The images of zones that were not read whole count among the run's."""
@@ -347,8 +347,6 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """The run's rule needs candidates in two zones, not only two zones scanned."""
     kind_may_be_new: bool = False
     """A kind is not missed if new images of it are listed."""
-    last_judged_look: bool = False
-    """A zone is compared with its last look after which all was judged."""
     zero_is_a_number: bool = False
     """One limit of 0 is only that limit, not "any removal"."""
     floor_is_the_zones: bool = False
@@ -370,7 +368,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     present: Mapping[str, str | None]
     whole: bool = False
     listed: Mapping[str, str | None] = {}
-    last_listed: frozenset[str] = frozenset()
     last_judged: frozenset[str] = frozenset()
     new: frozenset[str] = frozenset()
     waiting: frozenset[str] = frozenset()
@@ -397,12 +394,11 @@ def many(case: Case, judged: frozenset[str], limits: Limits, reading: Reading) -
     return total > count and total * 100 > percent * (len(case.present) + recent)
 
 
-def turned_over(case: Case, limits: Limits, reading: Reading) -> bool:
-    """(b) None of at least three images that the last whole look listed is listed now."""
+def turned_over(case: Case, limits: Limits) -> bool:
+    """(b) None of at least three images is listed that the last look listed which was judged."""
     if limits.zone_count is None or limits.zone_percent is None:
         return False
-    before = case.last_judged if reading.last_judged_look else case.last_listed
-    return len(before) >= 3 and not before & case.listed.keys()
+    return len(case.last_judged) >= 3 and not case.last_judged & case.listed.keys()
 
 
 def emptied(case: Case) -> bool:
@@ -421,7 +417,7 @@ def zone_rules(case: Case, limits: Limits, reading: Reading) -> Verdicts:
     judged = case.new | case.waiting
     rules = {
         "many": many(case, judged, limits, reading),
-        "turned_over": turned_over(case, limits, reading),
+        "turned_over": turned_over(case, limits),
         "emptied": emptied(case),
     }
     names = frozenset(name for name, holds in rules.items() if holds)
@@ -765,7 +761,6 @@ class Account:
         return Case(
             zone=name,
             present={i: m.values[1] for i, m in zone.present.items() if not m.withheld},
-            last_listed=whole[-1].listed if whole else frozenset(),
             last_judged=judged[-1] if judged else frozenset(),
         )
 

@@ -277,6 +277,27 @@ async def test_a_zone_is_turned_over_against_its_last_judged_look(
     assert {"turned_over": report.counts.withheld} == await rules(db)
 
 
+@pytest.mark.parametrize("world", [{A: 4, B: 100}], indirect=True)
+@pytest.mark.parametrize("changes", [False, True])
+async def test_what_a_look_in_part_saw_was_not_listed_by_the_last_whole_one(
+    changes: bool, world: World, simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """A zone is republished; new images are seen by a torn look first, and perhaps change since."""
+    await sync()
+    new = [world.add_image(A, imageName=f"new {number}") for number in range(4)]
+    for image_id in {*world.images(A)} - {*new}:
+        world.remove_image(A, image_id)
+    torn = simulator.add_fault(f"total=+1,zone={A},by_id=false")
+    assert (3, 0, 0) == result(await sync())
+    if changes:
+        for image_id in new:
+            world.change_image(A, image_id, imageVersion="2")
+        assert (3, 0, 0) == result(await sync())
+    simulator.remove_fault(torn)
+    assert (4, 4, 0) == result(await sync())
+    assert {"turned_over": 4} == await rules(db)
+
+
 async def test_a_run_that_is_killed_before_the_guard_spoke_leaves_all_to_the_next(
     world: World, simulator: Simulator, sync: Any, environment: dict[str, str], db: Any
 ) -> None:
