@@ -617,6 +617,23 @@ CREATE FUNCTION syncer_store.last_seen(of_zone integer, of_image text, opened_by
     LANGUAGE sql STABLE
     RETURN GREATEST(whole_at, (SELECT s.observed_at FROM syncer_store.zone_scans s WHERE ((s.zone_key = last_seen.of_zone) AND (s.run_id = last_seen.opened_by))), (SELECT max(g.seen_at) AS max FROM syncer_store.image_gaps g WHERE ((g.zone_key = last_seen.of_zone) AND (g.image_id = last_seen.of_image))));
 
+-- table syncer_store.accounts
+
+CREATE TABLE syncer_store.accounts (
+    account text NOT NULL COLLATE pg_catalog."C",
+    run_id bigint,
+    pid integer,
+    lock_key bigint
+);
+
+COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid';
+
+-- function syncer_store.may_write(oid)
+
+CREATE FUNCTION syncer_store.may_write(role oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (EXISTS (SELECT FROM (pg_class c CROSS JOIN LATERAL aclexplode(COALESCE(c.relacl, acldefault('r'::"char", c.relowner))) a(grantor, grantee, privilege_type, is_grantable)) WHERE ((c.oid = ('syncer_store.accounts'::regclass)::oid) AND (a.privilege_type = 'UPDATE'::text) AND ((a.grantee = (0)::oid) OR pg_has_role(may_write.role, a.grantee, 'MEMBER'::text)))));
+
 -- function syncer_store.plain_size(text)
 
 CREATE FUNCTION syncer_store.plain_size(size text) RETURNS text
@@ -1165,17 +1182,6 @@ CREATE VIEW syncer.rate_limits AS
 
 COMMENT ON VIEW syncer.rate_limits IS 'The rate at which the API took the calls of an account, where it ever refused some';
 
--- table syncer_store.accounts
-
-CREATE TABLE syncer_store.accounts (
-    account text NOT NULL COLLATE pg_catalog."C",
-    run_id bigint,
-    pid integer,
-    lock_key bigint
-);
-
-COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid';
-
 -- view syncer.runs
 
 CREATE VIEW syncer.runs AS
@@ -1211,11 +1217,12 @@ CREATE VIEW syncer.runs AS
     COALESCE(clock_at, started_at) AS clock_at,
         CASE
             WHEN (status = 'running'::text) THEN ( SELECT l.pid
-               FROM (syncer_store.accounts a
+               FROM ((syncer_store.accounts a
                  JOIN pg_locks l ON ((l.pid = a.pid)))
+                 JOIN pg_stat_activity s ON ((s.pid = l.pid)))
               WHERE ((a.account = r.account) AND (a.run_id = r.run_id) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = ( SELECT pg_database.oid
                        FROM pg_database
-                      WHERE (pg_database.datname = current_database()))))
+                      WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid))
              LIMIT 1)
             ELSE NULL::integer
         END AS pid,

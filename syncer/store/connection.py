@@ -134,7 +134,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _TRACKED: Final = re.compile(r"\{tracked(?:: (.+?))?(?: from (\d+))?\}")
-_STATEMENT: Final = re.compile(r"\{(\w+/\w+)\}")
 
 
 @cache
@@ -143,10 +142,9 @@ def sql(name: str) -> str:
 
     ``{tracked}`` in it stands for the tracked columns: no statement spells their list.
     ``{tracked: i.@}`` is that list with each name in the place of ``@``, ``{tracked: $# from 5}``
-    with ``#`` counted from 5. ``{run/writers}`` is the statement of that name.
+    with ``#`` counted from 5.
     """
     text = files("syncer.store").joinpath("sql", f"{name}.sql").read_text()
-    text = _STATEMENT.sub(lambda marker: sql(marker[1]).strip(), text)
     return _TRACKED.sub(_tracked_columns, text)
 
 

@@ -11,5 +11,5 @@ where not exists (
       and l.objsubid = 1 and l.pid <> excluded.pid
       and ((l.classid::bigint << 32) | l.objid::bigint) = p.lock_key
       and l.database = (select oid from pg_database where datname = current_database())
-      and s.usesysid in ({run/writers}))
+      and syncer_store.may_write(s.usesysid))
 returning account
