@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Final, NoReturn
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 STARS: Final = "***"
 _NO_SECRET: Final = re.compile(r".{0,5}|[a-z]{0,8}", re.DOTALL | re.IGNORECASE)
@@ -63,7 +63,9 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self._value = value
-        for text in _passwords(value) if re.match("[a-z]+://", value) else (value,):
+        if not re.match("[a-z]+://", value):
+            remember(value)
+        for text in _passwords(value):
             remember(text)
 
     def reveal(self) -> str:
@@ -80,36 +82,47 @@ class Secret:
 _SECRET_PARAMETERS: Final = frozenset({"password", "sslpassword", "passfile"})
 
 
-def _passwords(url: str) -> Iterator[str]:
-    """Yield the passwords in a URL, quoted and unquoted."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        yield url
-        return
-    if parts.password:
-        yield from (parts.password, unquote(parts.password))
-    for name, value in parse_qsl(parts.query):
-        if name.lower() in _SECRET_PARAMETERS:
-            yield value
+_PARAMETER: Final = re.compile(r"([\w%]+)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)")
+"""Of a URL's query, or of libpq's ``host=h password='p w'``."""
+
+
+def _passwords(address: str) -> Iterator[str]:
+    """Yield the passwords in a URL or in libpq's keywords, quoted and unquoted."""
+    *_, login, _at, _address = _split(address)
+    _, colon, password = login.partition(":")
+    found = [password] if colon else []
+    found += [
+        value.strip("'") for name, _, value in _PARAMETER.findall(address) if _is_secret(name)
+    ]
+    for each in found:
+        yield from (each, unquote(each), unquote_plus(each))
+
+
+def _split(address: str) -> tuple[str, str, str, str, str]:
+    """Return scheme and ``://``, if there are any, the login, the ``@`` after it, and the rest.
+
+    The address may be broken, perhaps by its password: all up to the last ``@`` is the login.
+    """
+    scheme, slashes, rest = address.partition("://")
+    if not slashes:
+        scheme, rest = "", address
+    login, at, place = rest.rpartition("@")
+    return scheme, slashes, login, at, place
+
+
+def _is_secret(parameter: str) -> bool:
+    return unquote(parameter).lower() in _SECRET_PARAMETERS
 
 
 def _mask_parameter(parameter: re.Match[str]) -> str:
-    sign, name, value = parameter.groups()
-    secret = unquote(name).lower() in _SECRET_PARAMETERS
-    return f"{sign}{name}={STARS if secret else value}"
+    name, sign, value = parameter.groups()
+    return f"{name}{sign}{STARS if _is_secret(name) else value}"
 
 
-def mask(url: str) -> str:
-    """Return a database URL with its password starred, for showing.
-
-    The URL may be broken, perhaps by its password: everything up to the last ``@`` is treated as
-    name and password.
-    """
-    url = re.sub(r"([?&])([^=&]*)=([^&]*)", _mask_parameter, url)
-    scheme, slashes, rest = url.partition("://")
-    login, at, address = rest.rpartition("@")
+def mask(address: str) -> str:
+    """Return the address of a database or a proxy with its password starred, for showing."""
+    scheme, slashes, login, at, place = _split(_PARAMETER.sub(_mask_parameter, address))
     if at:
         name, colon, _ = login.partition(":")
         login = f"{name}:{STARS}" if colon else name
-    return f"{scheme}{slashes}{login}{at}{address}"
+    return f"{scheme}{slashes}{login}{at}{place}"

@@ -134,3 +134,24 @@ def test_mask_never_shows_a_password_of_the_query_that_holds_an_at_sign(before: 
 def test_mask_leaves_the_rest_of_a_url_as_it_is(url: str, shown: str) -> None:
     """What is shown can be used again once the password is put back."""
     assert mask(url) == shown
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "user:{}@proxy.example:8080",
+        "http://user:{}@proxy.example:8080",
+        "host=h user=u password={} dbname=d",
+        "host=h password = '{}' dbname=d",
+        "postgresql://h/d?sslpassword={}",
+        "postgresql://h/d?user=u&PASSWORD={}",
+    ],
+)
+def test_an_address_of_any_form_is_masked_and_its_password_known(address: str) -> None:
+    """With or without a scheme, as a URL or in libpq's keywords."""
+    password = "Pr0xy-Passw0rd"
+    given = address.format(password)
+    assert password not in mask(given)
+    assert "example" in mask(given) or "h" in mask(given)
+    redact.Secret(given)
+    assert password not in redacted(f"could not reach {password} at all")

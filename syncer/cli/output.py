@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -71,11 +72,13 @@ async def write(
 
 async def _lines(rows: AsyncIterable[Row], columns: Sequence[str], *, array: bool) -> int:
     out: IO[bytes] = sys.stdout.buffer
+    seen = sys.stdout.isatty()
     count = 0
     async for row in rows:
         if array:
             out.write(b",\n" if count else b"[")
-        out.write(_json.encode({name: plain(row[name]) for name in columns}))
+        line = _json.encode({name: plain(row[name]) for name in columns})
+        out.write(_escaped(line.decode()).encode() if seen else line)
         if not array:
             out.write(b"\n")
         count += 1
@@ -87,14 +90,27 @@ async def _lines(rows: AsyncIterable[Row], columns: Sequence[str], *, array: boo
 
 async def _csv(rows: AsyncIterable[Row], columns: Sequence[str], *, header: bool) -> int:
     writer = csv.writer(sys.stdout, lineterminator="\n")
+    seen = sys.stdout.isatty()
     if header:
         writer.writerow(columns)
     count = 0
     async for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
+        cells = [_cell(row[name]) for name in columns]
+        writer.writerow([_printable_cell(cell) for cell in cells] if seen else cells)
         count += 1
     sys.stdout.flush()
     return count
+
+
+def _escaped(text: str) -> str:
+    """Return JSON that says the same in characters that steer no terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _printable_cell(value: Any) -> Any:  # noqa: ANN401
+    return printable(value) if isinstance(value, str) else value
 
 
 def _cell(value: Any) -> Any:  # noqa: ANN401
@@ -185,9 +201,9 @@ def _shown(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}Z"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
+        value = ", ".join(map(str, value)) or "-"
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        value = format(value.normalize(), "f")
     return printable(str(value))
 
 

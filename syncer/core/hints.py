@@ -11,7 +11,8 @@ import shlex
 def approve_command(*, account: str, service: str, zone: str, max_removals: int) -> str:
     """Return the command that approves the withheld removals of a zone."""
     options = place_options(account=account, service=service)
-    return f"syncer approve {options} {shlex.quote(zone)} --max {max_removals}"
+    end = "-- " if zone.startswith("-") else ""  # or it would be taken for an option
+    return f"syncer approve {options} --max {max_removals} {end}{shlex.quote(zone)}"
 
 
 def approve_run_command(*, run_id: int, max_removals: int) -> str:

@@ -45,7 +45,11 @@ def parse(command: str) -> dict[str, object]:
 
 def test_an_approval_is_parsed_as_it_was_meant() -> None:
     """The zone, its account and service, and the number, whatever characters are in them."""
-    for account, service, zone in (("default", "vm", "FRA-A"), ("a b", "v'm", "Z $x;y")):
+    for account, service, zone in (
+        ("default", "vm", "FRA-A"),
+        ("a b", "v'm", "Z $x;y"),
+        ("-a", "-s", "--help"),
+    ):
         command = approve_command(account=account, service=service, zone=zone, max_removals=12)
         assert {
             "account": account,
