@@ -21,7 +21,7 @@ class Proxy:
 
     ``hook`` is given each message of a client (its type first) and returns what to do. ``refuse``
     turns new connections away, ``hush`` hears nobody any more; no message passes while ``gate`` is
-    not set. ``messages`` counts them.
+    not set. ``messages`` counts them, ``connections`` those that were tried.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,6 +37,7 @@ class Proxy:
         self.refuse = False
         self.hush = False
         self.messages = 0
+        self.connections = 0
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -60,6 +61,7 @@ class Proxy:
             scope.cancel()
 
     async def _serve(self, client: ByteStream) -> None:
+        self.connections += 1
         if self.refuse:
             await anyio.aclose_forcefully(client)
             return

@@ -114,6 +114,7 @@ def judged(
     before = [i for i in stored if i not in withheld]
     usual = {
         "present": len(stored),
+        "withheld_before": len(withheld),
         "listed_before": len(before),
         "still_listed": len({*before} & {*listed}),
     }

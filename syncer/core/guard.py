@@ -98,8 +98,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard has to know of one zone that was read whole.
 
-    ``present`` counts the images that were present before the run. ``missed`` are the candidates
-    with what is stored of them. Of the images that the last look listed there were
+    ``present`` counts the images that were present before the run, ``withheld_before`` those of
+    them that were withheld, also where they are seen again now. ``missed`` are the candidates with
+    what is stored of them. Of the images that the last look listed there were
     ``listed_before``, and ``still_listed`` are listed now. ``removed_lately`` were removed in the
     last 24 hours, are not back, and were not approved. ``approved`` is the most removals that a
     person approved for this look (None: nobody did).
@@ -108,6 +109,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     candidates: Candidates
     present: int
     missed: tuple[Candidate, ...] = ()
+    withheld_before: int = 0
     listed_before: int = 0
     still_listed: int = 0
     removed_lately: int = 0
@@ -163,7 +165,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def free(self) -> int:
         """How many images were present before the run, less those that were withheld already."""
-        return self.present - sum(candidate.withheld for candidate in self.missed)
+        return self.present - self.withheld_before
 
     def is_due(self, candidate: Candidate) -> bool:
         """Return whether a candidate was missed often enough to be removed."""

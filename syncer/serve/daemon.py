@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -97,6 +98,7 @@ class Daemon:
             end = await self._run()
             if not self._ending:
                 await self._do_between()
+                gc.collect()  # a run makes little; over months nobody else would look for it
             due = self._schedule.after(self._now(), end.ended, random=random.random())  # noqa: S311
             await self._wait(due)
 

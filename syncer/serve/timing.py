@@ -18,5 +18,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """From one prune to the next."""
     zones: float = 5.0
     """For what is stored of the zones, where a run ends by writing its metrics to a file."""
+    request: float = 10.0
+    """For a whole request to arrive over HTTP."""
+    answer: float = 30.0
+    """For an answer to be read, and for the next request of the same connection."""
+    readiness: float = 1.0
+    """As long holds what was found of the database, for all who ask."""
     last_spans: float = 2.0
     """For a collector to take the last spans, at the end of the program."""

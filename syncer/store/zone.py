@@ -115,6 +115,7 @@ async def _judged(tx: Transaction, candidates: Candidates, present: int) -> Judg
         candidates=candidates,
         present=present,
         missed=missed,
+        withheld_before=tx.zone.withheld,
         approved=approved,
         another_key=tx.zone.had_another_key(tx.key_digest),
         removal_looks=tx.guard.removal_looks,

@@ -298,6 +298,22 @@ async def test_what_a_look_in_part_saw_was_not_listed_by_the_last_whole_one(
     assert {"turned_over": 4} == await rules(db)
 
 
+@pytest.mark.parametrize("world", [{A: 30, B: 33}], indirect=True)
+async def test_what_was_withheld_before_counts_among_no_images_though_it_is_back(
+    world: World, sync: Any, db: Any
+) -> None:
+    """11 of 63 are less than 20 %; of the 51 that were not withheld they are more."""
+    await sync()
+    lost = lose(world, A, 12)
+    assert (4, 12, 0) == result(await sync())
+    for image_id in lost:
+        world.restore_image(A, image_id)
+    lose(world, B, 11)
+    env = {"SYNCER_GUARD_ZONE_PERCENT": "50"}
+    assert (4, 11, 0) == result(await sync(dry_run=True, **env)) == result(await sync(**env))
+    assert {"run": 11} == await rules(db)
+
+
 async def test_a_run_that_is_killed_before_the_guard_spoke_leaves_all_to_the_next(
     world: World, simulator: Simulator, sync: Any, environment: dict[str, str], db: Any
 ) -> None:
