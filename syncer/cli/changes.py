@@ -14,7 +14,7 @@ from syncer.cli.common import run, settings
 from syncer.cli.output import default_format
 from syncer.cli.show import Filters, filters, moment_type, open_session, open_snapshot, show
 from syncer.config.settings import Settings
-from syncer.core.errors import ConfigError
+from syncer.core.errors import ConfigError, OutputFailed
 from syncer.core.moment import Moment
 from syncer.store.reading import Reader
 
@@ -77,7 +77,9 @@ async def changes(  # noqa: PLR0917  (click passes by name)
     if sum(x is not None for x in (after, cursor)) > 1:
         raise click.UsageError("give --after or --cursor, not both")
     if cursor is not None:
+        cursor = _target(cursor)
         after = _load(cursor)
+        _try_to_save(cursor)  # or all would be shown, and shown again the next time
     feed = _Feed(filters, since, initial=initial, output=output)
     async with open_session(settings()) as session:
         async with session.snapshot() as reader:
@@ -175,6 +177,11 @@ async def _head(reader: Reader) -> tuple[int, int]:
     return row["change_id"], row["pruned_to"]
 
 
+def _target(path: Path) -> Path:
+    """Of a link, return the file that it leads to: the link stays."""
+    return path.resolve()
+
+
 def _load(path: Path) -> int | None:
     try:
         text = path.read_text("ascii").strip()
@@ -191,9 +198,26 @@ def _save(path: Path | None, change_id: int) -> None:
     """Write the cursor once the changes are shown; by a rename, so that a crash leaves it whole."""
     if path is None:
         return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(f"{change_id}\n", "ascii")
-    draft.replace(path)
+    draft = _draft(path)
+    try:
+        draft.write_text(f"{change_id}\n", "ascii")
+        draft.replace(path)
+    except OSError as error:
+        raise OutputFailed(f"the cursor {path} cannot be written: {error.strerror}") from error
+
+
+def _try_to_save(path: Path) -> None:
+    """Raise ConfigError where a cursor cannot be written."""
+    draft = _draft(path)
+    try:
+        draft.write_text("")
+        draft.unlink()
+    except OSError as error:
+        raise ConfigError(f"the cursor {path} cannot be written: {error.strerror}") from error
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 @click.command()

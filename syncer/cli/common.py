@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import anyio
 import click
@@ -15,11 +14,13 @@ import click
 from syncer import log, streams
 from syncer.config.settings import Settings, load
 from syncer.core.errors import OutputFailed, SyncerError
-from syncer.core.glob import regex
+from syncer.core.glob import fault
 from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SHOWN: Final = 60
+"""Letters of a glob that an error repeats."""
 
 
 def settings(**flags: object) -> Settings:
@@ -47,6 +48,7 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(*args: object, **kwargs: object) -> None:
+        _check_text()
         try:
             code = anyio.run(functools.partial(command, *args, **kwargs))
         except SyncerError as error:
@@ -90,13 +92,25 @@ def zone_option(function: F) -> F:
 
 
 def check_globs(patterns: tuple[str, ...]) -> None:
-    """Raise a usage error for a pattern that is not a glob."""
+    """Raise a usage error for a pattern that is not a glob, or too long to be searched for."""
     for pattern in patterns:
-        try:
-            re.compile(regex(pattern))
-            pattern.encode()
-        except (re.error, UnicodeError):
-            raise click.UsageError(f"{pattern!r} is not a glob: check its brackets") from None
+        if why := fault(pattern):
+            shown = pattern if len(pattern) <= _SHOWN else f"{pattern[:_SHOWN]}..."
+            raise click.UsageError(f"{shown!r}: {why}")
+
+
+def _check_text() -> None:
+    """Raise a usage error for an argument that is not UTF-8, unless it is the name of a file."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.params.get(parameter.name or "")
+        for text in given if isinstance(given, tuple | list) else [given]:
+            if isinstance(text, str) and not text.isascii():
+                try:
+                    text.encode()
+                except UnicodeEncodeError:
+                    what = parameter.opts[0] if parameter.opts[0].startswith("-") else "argument"
+                    raise click.UsageError(f"{what} {text!r} is not UTF-8") from None
 
 
 def account_option(function: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -12,7 +13,6 @@ from syncer.secrets import STARS, Secret, remember
 from syncer.zenlayer.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
-LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[?::1\]?)\Z")
 _LAST_PORT: Final = 65535
 _DAY: Final = 86400
 _NO_DATABASE_URL: Final = (
@@ -24,6 +24,16 @@ _NO_DATABASE_URL: Final = (
 def brief(text: str) -> str:
     """Return the beginning of an id, for showing: a secret may have been put in its place."""
     return f"{text[:4]}..." if len(text) > 8 else STARS  # noqa: PLR2004
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, and surely so: a name would be asked for elsewhere."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def endpoint_address(text: str) -> tuple[SplitResult, str]:
@@ -49,7 +59,7 @@ def endpoint(text: str) -> str:
     parts, host = endpoint_address(text)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("write only scheme, host and port, without credentials or a query")
-    if parts.scheme == "http" and not LOOPBACK.match(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(f"plain http is allowed to this machine only, not to {host}: use https")
     return text.rstrip("/")
 

@@ -19,7 +19,7 @@ import msgspec
 
 from syncer.config import parsers
 from syncer.config.layers import ENVIRONMENT, Layers, SettingFault, ShownSetting
-from syncer.config.parsers import LOOPBACK
+from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.secrets import Secret, mask
@@ -262,7 +262,7 @@ def _credentials(layers: Layers) -> KeyPair | Token | None:
 def _proxy(layers: Layers, endpoint: str) -> Secret | None:
     """Return the proxy for the endpoint, after HTTPS_PROXY and NO_PROXY."""
     parts = urlsplit(endpoint)
-    if LOOPBACK.match(parts.hostname or ""):
+    if is_loopback(parts.hostname or ""):
         return None
     if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
         return None  # what follows would find none

@@ -300,7 +300,7 @@ BAD: dict[str, tuple[list[str], bytes, str]] = {
     "no such moment": (["baseline", "save", "a", "--at", "soon"], b"", "a time such as 2026"),
     "no such run": (["baseline", "save", "a", "--at", "7"], b"", "run 7 is not known"),
     "a glob that is none": (["baseline", "save", "a", "--zone", "[z-a]"], b"", "is not a glob"),
-    "delete nonsense": (["baseline", "delete", "\udcff"], b"", "there is no baseline"),
+    "delete nonsense": (["baseline", "delete", "\udcff"], b"", "is not UTF-8"),
 }
 
 
