@@ -65,7 +65,7 @@ async def plan(server: Server, *, api_ahead: float | None) -> Plan:
     async with server.session(name="syncer db repair-clock") as connection:
         with in_time(server.where, server.timing.prune):
             at = await _now(connection, api_ahead)
-            return await _plan(connection, at, by=None)
+            return await _plan(connection, at, None, by=None)
 
 
 async def repair(server: Server, *, api_ahead: float | None, by: str) -> Plan:
@@ -76,9 +76,9 @@ async def repair(server: Server, *, api_ahead: float | None, by: str) -> Plan:
     async with server.session(name="syncer db repair-clock") as connection:
         with in_time(server.where, server.timing.prune):
             async with connection.transaction():
-                await _lock(server, connection)
+                accounts = await _lock(server, connection)
                 at = await _now(connection, api_ahead)
-                return await _plan(connection, at, by=by)
+                return await _plan(connection, at, accounts, by=by)
 
 
 async def _now(connection: Connection, api_ahead: float | None) -> datetime:
@@ -93,8 +93,11 @@ async def _now(connection: Connection, api_ahead: float | None) -> datetime:
     return at
 
 
-async def _lock(server: Server, connection: Connection) -> None:
-    """See that no run of any account is at work, and that none begins; end those that crashed."""
+async def _lock(server: Server, connection: Connection) -> list[str]:
+    """See that no run of any account is at work, and that none begins; end those that crashed.
+
+    Returns the accounts.
+    """
     accounts = [row["account"] for row in await connection.fetch(sql("prune/accounts"))]
     for account in accounts:
         if (overdue := await refuse_beside(connection, account)) is not None:
@@ -111,12 +114,19 @@ async def _lock(server: Server, connection: Connection) -> None:
             _log.warning("run.crashed", run_id=row["run_id"], account=account)
         await connection.execute(sql("repair/forget_run"), account)
     await connection.fetchval(sql("repair/feed_lock"))
+    return accounts
 
 
-async def _plan(connection: Connection, at: datetime, *, by: str | None) -> Plan:
-    """Say what is to be done, and do it in the name of ``by`` (None: do nothing)."""
+async def _plan(
+    connection: Connection, at: datetime, accounts: list[str] | None, *, by: str | None
+) -> Plan:
+    """Say what is to be done, and do it in the name of ``by`` (None: do nothing).
+
+    Of ``accounts`` only (None: of all): one whose first run began meanwhile is at work, and right.
+    """
     done: list[Repaired] = []
-    for account in [row["account"] for row in await connection.fetch(sql("repair/accounts"), at)]:
+    found = await connection.fetch(sql("repair/accounts"), at, accounts)
+    for account in [row["account"] for row in found]:
         rows = await connection.fetch(sql("repair/stamps"), account, at)
         stamps = [Stamp(**row) for row in rows]
         newest = await connection.fetchval(sql("repair/newest"), account, at)
@@ -124,7 +134,7 @@ async def _plan(connection: Connection, at: datetime, *, by: str | None) -> Plan
         done.append(_summary(account, moved))
         if by is not None:
             await _move(connection, account, at, moved, by=by)
-            _log.warning("clock.repaired", **msgspec.structs.asdict(done[-1]), by=by)
+            _log.warning("clock.repaired", **msgspec.to_builtins(done[-1]), by=by)
     if by is not None:
         await connection.execute(sql("repair/beside"), at)
     return Plan(at=at, accounts=done)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from syncer.core.errors import Superseded
 from syncer.simulator import Simulator, SimulatorOptions, World
-from syncer.store import runs
+from syncer.store import clock_repair, runs
 from syncer.store.connection import Server
 from tests import clock
-from tests.support import assert_exact, lose, lose_zone, rows
+from tests.support import assert_exact, lose, lose_zone, rows, until
 
 AHEAD = timedelta(hours=400)
 COLUMNS = """
@@ -249,3 +250,55 @@ async def test_a_run_that_crashed_is_ended_and_cannot_come_back(
             await frozen.finish("succeeded", runs.Counts())
     assert 0 == (await sync()).exit_code
     await assert_exact(db, world)
+
+
+async def test_a_baseline_that_was_saved_before_anything_was_stamped_ahead_stays_before_it(
+    sync: Any, syncer: Any, world: World, db: Any
+) -> None:
+    """What was changed after it was saved does not come to lie before it."""
+    await sync()
+    await clock.step(db, AHEAD)
+    await syncer("baseline", "save", "before")
+    world.change_image("FRA-A", next(iter(world.images("FRA-A"))), imageName="later")
+    await sync()
+    await clock.step(db, -AHEAD)
+    assert 0 == (await syncer("db", "repair-clock", "--yes")).code
+    as_of = await db.fetchval("select as_of from syncer.baselines")
+    assert 0 == await db.fetchval(
+        "select count(*) from syncer.images_asof($1) where image_name = 'later'", as_of
+    )
+    assert (await db.fetchval("select count(*) from syncer.images_asof($1)", as_of)) > 0
+
+
+async def test_an_account_whose_first_run_begins_meanwhile_is_left_alone(
+    sync: Any, db: Any, url: str
+) -> None:
+    """It is stamped later than the clock by which the repair goes, and nobody keeps it out."""
+    await sync()
+    await clock.step(db, -AHEAD)
+    waits = """
+        select exists (select from pg_locks where not granted
+                       and relation = 'syncer_store.retirements'::regclass)"""
+    done: list[clock_repair.Plan] = []
+
+    async def repair() -> None:
+        done.append(await clock_repair.repair(Server(url), api_ahead=0.0, by="a test"))
+
+    async with anyio.create_task_group() as tasks:
+        async with db.transaction():
+            await db.execute("lock table syncer_store.retirements in access exclusive mode")
+            tasks.start_soon(repair)
+            await until(lambda: db.fetchval(waits))
+            async with runs.begin(Server(url), "new", run_timeout=60, selection={}) as (run, _):
+                await run.finish("succeeded", runs.Counts())
+    assert ["default"] == [account.account for account in done[0].accounts]
+
+
+async def test_what_was_repaired_is_logged_with_times_that_a_program_can_read(
+    sync: Any, db: Any, url: str, warnings: list[Any]
+) -> None:
+    await sync()
+    await clock.step(db, -AHEAD)
+    plan = await clock_repair.repair(Server(url), api_ahead=0.0, by="a test")
+    (entry,) = [entry for entry in warnings if entry["event"] == "clock.repaired"]
+    assert plan.accounts[0].new_to == datetime.fromisoformat(entry["new_to"])
