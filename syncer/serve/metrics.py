@@ -59,7 +59,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.account = account
         self._now = now
-        self._zones = _Zones(live=live)
+        self._zones = _Zones(now, live=live)
         self._pace = _Pace(account)
         self._succeeded = False
         self._gauge(
@@ -177,14 +177,22 @@ class Metrics:
 class _Zones(Collector):
     """What is stored of each zone, as of the last run (None: it is not known)."""
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, now: Callable[[], float], *, live: bool) -> None:
         self.rows: Sequence[Mapping[str, Any]] | None = None
+        self._now = now
         self._live = live
         self._taken = 0
 
     def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take what is stored now; it grows older from here on, whatever clocks do."""
-        self.rows = rows
+        """Take what is stored now; it grows older from here on, whatever clocks do.
+
+        Times become those of this host's clock, which the age of a series is told by.
+        """
+        now = self._now()
+        self.rows = [
+            {**row, "last_complete": 0.0 if row["unseen"] else now - max(0.0, row["age"])}
+            for row in rows
+        ]
         self._taken = elapsed_microseconds()
 
     def collect(self) -> Iterable[Metric]:

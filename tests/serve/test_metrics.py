@@ -9,6 +9,7 @@ import pytest
 
 from syncer.core.errors import ConfigError, DatabaseGone, Interrupted, LockHeld, Superseded
 from syncer.serve.metrics import Metrics, ended_by, stored_zones
+from syncer.simulator import Simulator
 from syncer.store.connection import Server
 from tests.support import samples_of
 
@@ -41,3 +42,25 @@ async def test_zones_grow_old_while_the_database_is_away(url: str, sync: Any) ->
     found = samples_of(metrics)
     assert 20 == found["syncer_images_present", "default", "vm", "FRA-A"]
     assert 0 <= found["syncer_zone_seconds_since_complete", "default", "vm", "FRA-A"] < 60
+
+
+async def test_when_a_zone_was_seen_is_told_by_the_clock_of_this_host(url: str, sync: Any) -> None:
+    """As the age of a series is: a database whose clock is ahead hides no zone that grows old."""
+    await sync()
+    metrics = Metrics("default", live=True, now=lambda: 1e9)
+    metrics.set_zones(await stored_zones(Server(url), "default"))
+    found = samples_of(metrics)
+    at = found["syncer_zone_last_complete_timestamp_seconds", "default", "vm", "FRA-A"]
+    assert 1e9 - 60 < at <= 1e9
+
+
+async def test_a_zone_that_was_never_whole_was_seen_at_no_time(
+    url: str, sync: Any, simulator: Simulator
+) -> None:
+    simulator.add_fault("status=400,zone=FRA-A")
+    await sync()
+    metrics = Metrics("default", live=True)
+    metrics.set_zones(await stored_zones(Server(url), "default"))
+    found = samples_of(metrics)
+    assert 0 == found["syncer_zone_last_complete_timestamp_seconds", "default", "vm", "FRA-A"]
+    assert 0 < found["syncer_zone_last_complete_timestamp_seconds", "default", "vm", "HKG-A"]
