@@ -154,6 +154,10 @@ THEIRS = """
     alter table theirs.pins enable row level security;
     create policy known on theirs.pins for select to {plain} using (zone_id in (
         select zone_id from syncer.zone_coverage(now()) where coverage = 'known'));
+    create function theirs.ignored() returns trigger language plpgsql as 'begin return new; end';
+    create trigger "in Place" instead of insert on theirs.second
+        for each row execute function theirs.ignored();
+    create rule nothing as on update to theirs.second do instead nothing;
     create view theirs.of_the_store as select withheld from syncer_store.zones;
     create view theirs.not_in_the_way as select image_id, presence from syncer.images;
     revoke all on function theirs.later from public;
@@ -174,6 +178,12 @@ LIKE_BEFORE = """
         union all
         select 'pg_proc'::regclass, oid, proowner, proacl, null, pg_get_functiondef(oid)
         from pg_proc where pronamespace = 'theirs'::regnamespace
+        union all
+        select 'pg_trigger'::regclass, oid, 0, null, null, pg_get_triggerdef(oid)
+        from pg_trigger where not tgisinternal
+        union all
+        select 'pg_rewrite'::regclass, oid, 0, null, null, pg_get_ruledef(oid)
+        from pg_rewrite where rulename = 'nothing'
         union all
         select 'pg_policy'::regclass, oid, 0, null, null, polroles::text || polcmd::text
                || pg_get_expr(polqual, polrelid) from pg_policy) as o
@@ -271,4 +281,7 @@ async def test_roles_that_a_superuser_made_may_use_what_an_upgrade_adds(
         select p.oid::regprocedure::text from pg_proc as p
         where p.pronamespace = 'syncer'::regnamespace
           and not has_function_privilege('syncer_reader', p.oid, 'execute')""")
+    version = "syncer_store.alembic_version"  # which is the owner's
+    may_write = "select has_table_privilege('syncer_writer', $1, 'insert, update, delete')"
+    assert not await owner.fetchval(may_write, version)
     await owner.execute("drop owned by syncer_reader, syncer_writer")

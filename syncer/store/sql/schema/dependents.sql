@@ -104,6 +104,12 @@ select described,
             where a.attrelid = objid and relkind is not null),
            (select string_agg(pg_catalog.pg_get_indexdef(indexrelid) || ';', E'\n')
             from pg_catalog.pg_index where indrelid = objid and relkind = 'm'),
+           (select string_agg(pg_catalog.pg_get_triggerdef(oid) || ';', E'\n' order by tgname)
+            from pg_catalog.pg_trigger
+            where tgrelid = objid and relkind is not null and not tgisinternal),
+           (select string_agg(pg_catalog.pg_get_ruledef(oid), E'\n' order by rulename)
+            from pg_catalog.pg_rewrite
+            where ev_class = objid and relkind is not null and rulename <> '_RETURN'),
            (select string_agg('comment on ' || case objsubid when 0 then object
                        else 'column ' || identity || '.' || (
                            select quote_ident(attname) from pg_catalog.pg_attribute

@@ -25,6 +25,7 @@ end $$;
 -- syncer_writer: what `syncer sync` needs, and no more (migrations are the owner's).
 grant usage on schema syncer, syncer_store to syncer_writer;
 grant select, insert, update, delete on all tables in schema syncer_store to syncer_writer;
+revoke insert, update, delete on syncer_store.alembic_version from syncer_writer;
 grant usage on all sequences in schema syncer_store to syncer_writer;
 grant select on all tables in schema syncer to syncer_writer;
 grant execute on all functions in schema syncer to syncer_writer;
