@@ -208,6 +208,8 @@ class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
     withheld_removals: int
     approved_removals: int | None
     withheld_since: datetime | None
+    rules: list[str]
+    republished: int
     now: datetime
 
     @property
@@ -283,6 +285,9 @@ def _judge_withheld_zone(zone: ZoneSeen, account: str) -> Finding:
     count = zone.withheld_removals
     since = f" since {instant(zone.withheld_since)}" if zone.withheld_since else ""
     message = f"{zone.zone_id}: {number(count, 'removal')} of {zone.present_images:,} images{since}"
+    message += f", by the guard's rule {', '.join(zone.rules)}" if zone.rules else ""
+    if zone.republished:
+        message += f"; {zone.republished:,} of {count:,} were republished under new ids"
     approve = approve_command(
         account=account, service=zone.service, zone=zone.zone_id, max_removals=count
     )
