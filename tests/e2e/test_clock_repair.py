@@ -284,13 +284,12 @@ async def test_an_account_whose_first_run_begins_meanwhile_is_left_alone(
     async def repair() -> None:
         done.append(await clock_repair.repair(Server(url), api_ahead=0.0, by="a test"))
 
-    async with anyio.create_task_group() as tasks:
-        async with db.transaction():
-            await db.execute("lock table syncer_store.retirements in access exclusive mode")
-            tasks.start_soon(repair)
-            await until(lambda: db.fetchval(waits))
-            async with runs.begin(Server(url), "new", run_timeout=60, selection={}) as (run, _):
-                await run.finish("succeeded", runs.Counts())
+    async with anyio.create_task_group() as tasks, db.transaction():
+        await db.execute("lock table syncer_store.retirements in access exclusive mode")
+        tasks.start_soon(repair)
+        await until(lambda: db.fetchval(waits))
+        async with runs.begin(Server(url), "new", run_timeout=60, selection={}) as (run, _):
+            await run.finish("succeeded", runs.Counts())
     assert ["default"] == [account.account for account in done[0].accounts]
 
 
