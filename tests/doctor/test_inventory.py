@@ -264,5 +264,5 @@ def test_many_zones_with_withheld_removals_are_not_a_flood() -> None:
     zones = [zone(f"Z-{n}", withheld_removals=n) for n in range(14)]
     found = inventory.judge_withheld(zones, "mine")
     assert 11 == len(found)
-    assert "syncer approve --account mine --service vm Z-1 --max 1" in (found[0].advice or "")
+    assert "syncer approve --account mine --service vm --max 1 Z-1" in (found[0].advice or "")
     assert "3 more zones" in found[-1].message
