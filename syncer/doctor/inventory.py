@@ -202,6 +202,7 @@ class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     zone_id: str
     gone_at: datetime | None
+    listed: bool
     last_complete_at: datetime | None
     last_status: str | None
     present_images: int
@@ -250,8 +251,15 @@ def _unseen(zone: ZoneSeen) -> str:
 
 
 def judge_gone_zones(zones: Sequence[ZoneSeen]) -> Finding:
-    """Judge zones that the API no longer lists: nobody is warned of one for ever."""
+    """Judge zones that the API no longer lists: nobody is warned of a gone one for ever."""
     left = [zone for zone in zones if zone.gone_at is not None]
+    if unlisted := [zone.zone_id for zone in zones if zone.gone_at is None and not zone.listed]:
+        return warning(
+            "gone_zones",
+            f"the API lists no more, but still answers for: {listed(unlisted)}",
+            "were the credentials changed, or what they may see? each run reads these zones as "
+            "before; one that is lost for good: syncer retire ZONE",
+        )
     if not left:
         return ok("gone_zones", "none")
     names = listed([f"{z.zone_id} (since {instant(z.gone_at)})" for z in left if z.gone_at])
