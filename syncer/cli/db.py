@@ -49,7 +49,7 @@ async def dependents(drop: bool) -> None:
     """Print statements that make again what of yours stands in the way of an upgrade.
 
     Views, functions and policies that depend on what the upgrade makes anew, with their owners,
-    grants, comments and indexes.
+    grants, comments, indexes, triggers and rules.
     """
     from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
 

@@ -186,7 +186,7 @@ class _Zones(Collector):
     def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take what is stored now; it grows older from here on, whatever clocks do.
 
-        Times become those of this host's clock, which the age of a series is told by.
+        Times become those of this host's clock, by which alerts count ages.
         """
         now = self._now()
         self.rows = [

@@ -44,7 +44,7 @@ async def test_zones_grow_old_while_the_database_is_away(url: str, sync: Any) ->
     assert 0 <= found["syncer_zone_seconds_since_complete", "default", "vm", "FRA-A"] < 60
 
 
-async def test_when_a_zone_was_seen_is_told_by_the_clock_of_this_host(url: str, sync: Any) -> None:
+async def test_when_a_zone_was_seen_is_by_the_clock_of_this_host(url: str, sync: Any) -> None:
     """As the age of a series is: a database whose clock is ahead hides no zone that grows old."""
     await sync()
     metrics = Metrics("default", live=True, now=lambda: 1e9)
