@@ -13,7 +13,7 @@ import click
 
 from syncer import log, streams
 from syncer.config.settings import Settings, load
-from syncer.core.errors import OutputFailed, SyncerError
+from syncer.core.errors import OutputFailed, SyncerError, unwrapped
 from syncer.core.glob import fault
 from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
@@ -50,7 +50,8 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
     def wrapper(*args: object, **kwargs: object) -> None:
         _check_text()
         try:
-            code = anyio.run(functools.partial(command, *args, **kwargs))
+            with unwrapped():  # also what is printed while a task group is open
+                code = anyio.run(functools.partial(command, *args, **kwargs))
         except SyncerError as error:
             fail(error.exit_code, *error.lines)
         except OSError as error:
