@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from syncer.app import run_options
 from syncer.config.settings import load
+from syncer.core.backoff import Backoff
 from syncer.serve.daemon import Daemon, Monitor
 from syncer.serve.health import Health
 from syncer.serve.metrics import Metrics
@@ -20,6 +21,9 @@ from syncer.sync.stop import Stop
 from tests.conftest import quick
 from tests.support import logged
 
+QUICKLY = Timing(retry=Backoff(first=0.001, last=0.01))
+"""What fails every time fails seven times within a blink."""
+
 
 class ThreeRuns:
     """The daemon for three runs: one that succeeds, one that meets an error, one afterwards.
@@ -28,7 +32,7 @@ class ThreeRuns:
     second one's.
     """
 
-    def __init__(self, environment: dict[str, str], timing: Timing = Timing()) -> None:  # noqa: B008
+    def __init__(self, environment: dict[str, str], timing: Timing = QUICKLY) -> None:
         self._settings = load(environment=environment)
         self._server = Server(environment["SYNCER_DATABASE_URL"], timing=timing)
         self._log = logged("json")

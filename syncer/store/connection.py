@@ -24,6 +24,7 @@ import anyio
 import asyncpg
 import msgspec
 
+from syncer.core.backoff import Backoff
 from syncer.core.errors import (
     ConfigError,
     DatabaseGone,
@@ -104,6 +105,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     transaction: float = 60.0
     """For the first try of a transaction, as many more for each further one: PostgreSQL may be
     slow, or have gone without a word."""
+    retry: Backoff = Backoff(first=0.1)
+    """Between tries of a transaction that was lost, or ended by the server."""
     recover: float = 5.0
     """For the database to come back to a run that is about to end."""
     read: float = 5.0

@@ -34,7 +34,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import asyncpg
@@ -42,7 +42,6 @@ import msgspec
 import structlog
 
 from syncer import __version__
-from syncer.core.backoff import Backoff
 from syncer.core.errors import (
     DatabaseError,
     DatabaseGone,
@@ -65,7 +64,6 @@ from syncer.store.connection import (
 from syncer.store.schema import check_schema
 
 T = TypeVar("T")
-_RECONNECT: Final = Backoff(first=0.1)
 _log = structlog.get_logger()
 
 
@@ -301,8 +299,9 @@ class Run:
             except DatabaseError as error:
                 failures += 1
                 self.extra_names.clear()  # what a lost transaction recorded
-                wait = _RECONNECT.delay(failures, random=random.random())  # noqa: S311
-                attempts = _RECONNECT.attempts if isinstance(error, TransactionFailed) else None
+                retry = self._timing.retry
+                wait = retry.delay(failures, random=random.random())  # noqa: S311
+                attempts = retry.attempts if isinstance(error, TransactionFailed) else None
                 if failures == attempts or time.monotonic() + wait > self._deadline:
                     raise
                 _log.warning(
