@@ -211,16 +211,16 @@ async def test_diff_says_of_which_zones_it_knows_nothing(
 
 
 async def test_diff_says_which_image_was_in_a_gap(
-    syncer: Any, world: World, simulator: Simulator
+    syncer: Any, sync: Any, world: World, simulator: Simulator
 ) -> None:
     """Missed and not confirmed at either instant: one row of kind unknown, whatever it was then."""
-    assert 0 == (await syncer("sync")).code
+    assert 0 == (await sync()).exit_code
     gone = min(world.images("FRA-A"))
     world.remove_image("FRA-A", gone)
     simulator.add_fault("status=500,by_id=true")
-    assert 3 == (await syncer("sync")).code
+    assert 3 == (await sync()).exit_code
     simulator.clear_faults()
-    assert 0 == (await syncer("sync")).code
+    assert 0 == (await sync()).exit_code
     for instants, kind in (
         (("1", "2"), "unknown"),
         (("2", "3"), "unknown"),
