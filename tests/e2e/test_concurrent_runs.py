@@ -293,7 +293,7 @@ async def test_a_run_frozen_in_a_transaction_holds_up_no_other(
 
         async def write() -> None:
             async with frozen.transaction(pool) as connection:
-                assert 0 == (await sync()).exit_code
+                assert 0 == (await sync(wait=Timing(lock=0.3, poll=0.01))).exit_code
                 await connection.execute("delete from syncer_store.zone_scans")
 
         with pytest.raises(DatabaseGone):
