@@ -30,20 +30,12 @@ _CLOSED: Final = os.O_RDONLY
 """How a number of a stream that was closed is taken: nothing can be written to it."""
 
 
-class _Unfailing(io.RawIOBase):
-    """Writes to a file descriptor what it takes at once; keeps or counts the rest."""
+class _Descriptor(io.RawIOBase):
+    """A file descriptor to write to."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
-        self._kept = bytearray()
-        self._stuck = False
-        self._lock = threading.Lock()  # libraries log from threads of theirs
-        self._broken = False
-        self._lost = 0
-        self._reported = 0
 
     def fileno(self) -> int:
         return self._descriptor
@@ -53,6 +45,21 @@ class _Unfailing(io.RawIOBase):
 
     def writable(self) -> bool:
         return True
+
+
+class _Unfailing(_Descriptor):
+    """Writes to a file descriptor what it takes at once; keeps or counts the rest."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._kept = bytearray()
+        self._stuck = False
+        self._lock = threading.Lock()  # libraries log from threads of theirs
+        self._broken = False
+        self._lost = 0
+        self._reported = 0
 
     def write(self, data: Any) -> int:  # noqa: ANN401  (whatever is as bytes are)
         """Take the data, whatever becomes of it."""
@@ -109,24 +116,14 @@ class _Unfailing(io.RawIOBase):
         self._lost += text.count(b"\n")
 
 
-class _Output(io.RawIOBase):
+class _Output(_Descriptor):
     """Writes to a file descriptor; where that fails, the error has a name."""
 
     def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
+        super().__init__(descriptor)
         self._silent = False
         self.waits: float | None = None
         """Seconds that a reader is waited for (None: for ever)."""
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        return os.isatty(self._descriptor)
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:  # noqa: ANN401  (whatever is as bytes are)
         """Write, or raise OutputFailed; from then on everything is dropped."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-_COLUMNS = """
+_INSTANTS = """
     select c.oid::regclass::text as table_name, a.attname as name, t.typname as type
     from pg_class as c
     join pg_attribute as a on a.attrelid = c.oid
@@ -23,6 +23,11 @@ _MOVED = {
 _FAR = timedelta(days=365 * 1500)
 
 
+async def instants(db: Any) -> list[Any]:
+    """Every column of every table that holds instants: the table, its name, its type."""
+    return list(await db.fetch(_INSTANTS))
+
+
 async def step(db: Any, by: timedelta) -> None:
     """Let the database's clock step forward by an interval (back, if it is negative).
 
@@ -31,7 +36,7 @@ async def step(db: Any, by: timedelta) -> None:
     connection of a superuser.
     """
     tables: dict[str, list[str]] = {}
-    for table, name, kind in await db.fetch(_COLUMNS):
+    for table, name, kind in await instants(db):
         tables.setdefault(table, []).append(_MOVED[kind].format(name=f'"{name}"'))
     async with db.transaction():
         await db.execute("set local session_replication_role = replica")

@@ -52,7 +52,7 @@ def _text(value: object) -> str:
 @click.option("--after", type=click.IntRange(0), metavar="ID", help="Start after this change_id.")
 @click.option(
     "--cursor",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, resolve_path=True, path_type=Path),  # a link stays one
     help="Start after the change_id in this file, then write the last one shown to it.",
 )
 @click.option("--follow", is_flag=True, help="Then wait for more, until interrupted.")
@@ -77,7 +77,6 @@ async def changes(  # noqa: PLR0917  (click passes by name)
     if sum(x is not None for x in (after, cursor)) > 1:
         raise click.UsageError("give --after or --cursor, not both")
     if cursor is not None:
-        cursor = _target(cursor)
         after = _load(cursor)
         _try_to_save(cursor)  # or all would be shown, and shown again the next time
     feed = _Feed(filters, since, initial=initial, output=output)
@@ -175,11 +174,6 @@ async def _head(reader: Reader) -> tuple[int, int]:
     """Return the last change, and the last of those that may have been deleted."""
     (row,) = await reader.all("read/feed_head")
     return row["change_id"], row["pruned_to"]
-
-
-def _target(path: Path) -> Path:
-    """Of a link, return the file that it leads to: the link stays."""
-    return path.resolve()
 
 
 def _load(path: Path) -> int | None:

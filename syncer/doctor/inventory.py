@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -77,8 +77,7 @@ class _InventoryProbes:
         """Read who holds the run lock."""
         rows = await self._session.rows("doctor/lock", self._account)
         holder = Holder(**rows[0]) if rows else None
-        seconds = await self._session.value("run/clock")
-        return [judge_lock(holder, self._runs, datetime.fromtimestamp(seconds, UTC))]
+        return [judge_lock(holder, self._runs, await self._session.value("run/clock"))]
 
     async def zones(self) -> Sequence[Finding]:
         """Read how old what is known of each zone is."""

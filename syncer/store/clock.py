@@ -24,6 +24,14 @@ CLOCK_BEHIND: Final = 1.0
 that keep the time differ by."""
 
 
+def surely_ahead(clock: float, *, earliest: float, latest: float) -> float:
+    """Return how many seconds a clock is ahead of this host's, or behind it (negative), for sure.
+
+    It was read after ``earliest`` and before ``latest`` by this host's.
+    """
+    return max(0.0, clock - latest) + min(0.0, clock - earliest)
+
+
 def elapsed_microseconds() -> int:
     """Return a time that only goes forward, also while the machine sleeps."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000

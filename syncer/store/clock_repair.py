@@ -15,8 +15,10 @@ import structlog
 
 from syncer.core.clock_repair import Move, Stamp, check_clocks, moves
 from syncer.core.errors import LockHeld
+from syncer.store.clock import surely_ahead
 from syncer.store.connection import Connection, Server, in_time, sql
-from syncer.store.lock import refuse_beside, stamp_between_runs, take_key
+from syncer.store.lock import hold_prune, refuse_beside, stamp_between_runs
+from syncer.store.runs import end_crashed
 
 _TABLES: Final = (
     "repair/history_open",
@@ -84,12 +86,9 @@ async def repair(server: Server, *, api_ahead: float | None, by: str) -> Plan:
 async def _now(connection: Connection, api_ahead: float | None) -> datetime:
     """Return the time, on which the database, this host and the API agree."""
     earliest = time.time()
-    row = await connection.fetchrow(sql("repair/clock"))
-    latest = time.time()
-    assert row is not None  # noqa: S101  (it asks no table for its row)
-    ahead = max(0.0, row["epoch"] - latest) + min(0.0, row["epoch"] - earliest)
+    at: datetime = await connection.fetchval(sql("run/clock"))
+    ahead = surely_ahead(at.timestamp(), earliest=earliest, latest=time.time())
     check_clocks(database=ahead, api=api_ahead)
-    at: datetime = row["at"]
     return at
 
 
@@ -107,11 +106,9 @@ async def _lock(server: Server, connection: Connection) -> list[str]:
             )
         at = await stamp_between_runs(connection, account, server.timing)
         await refuse_beside(connection, account)
-        key = await take_key(connection)
-        if await connection.fetchval(sql("prune/hold"), account, key) is None:
+        if not await hold_prune(connection, account):
             raise LockHeld(f"a prune of account {account!r} is at work; try again later")
-        for row in await connection.fetch(sql("run/end_crashed"), account, at):
-            _log.warning("run.crashed", run_id=row["run_id"], account=account)
+        await end_crashed(connection, account, at)
         await connection.execute(sql("repair/forget_run"), account)
     await connection.fetchval(sql("repair/feed_lock"))
     return accounts

@@ -28,6 +28,7 @@ import msgspec
 import structlog
 
 from syncer.core.errors import ConfigError
+from syncer.store.clock import surely_ahead
 from syncer.store.connection import SHARED, Connection, Server, limit_lock_waits, sql
 
 _ENCODING: Final = "UTF8"
@@ -80,7 +81,7 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def clock_ahead(self) -> float:
         """How far the database's clock is surely ahead of this host's (negative: behind)."""
-        return max(0.0, self.clock - self.latest) + min(0.0, self.clock - self.earliest)
+        return surely_ahead(self.clock, earliest=self.earliest, latest=self.latest)
 
     def limits(self) -> list[tuple[int, int, str]]:
         """Return every limit on connections: how many, how many are in use, and whose it is."""

@@ -49,6 +49,12 @@ async def take_key(connection: Connection) -> int:
             return key
 
 
+async def hold_prune(connection: Connection, account: str) -> bool:
+    """Let nobody else prune the account as long as the session lasts; False where somebody does."""
+    key = await take_key(connection)
+    return await connection.fetchval(sql("prune/hold"), account, key) is not None
+
+
 async def lock_account(
     server: Server,
     connection: Connection,

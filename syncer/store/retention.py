@@ -22,7 +22,7 @@ import structlog
 
 from syncer.core.errors import ConfigError, LockHeld, TransactionFailed
 from syncer.store.connection import Server, in_time, limit_lock_waits, sql
-from syncer.store.lock import take_key
+from syncer.store.lock import hold_prune
 
 THIN_AFTER: Final = timedelta(days=30)
 """Age from which scans are thinned: until then each is there for those who watch the crawling."""
@@ -164,8 +164,7 @@ class _AccountPrune(msgspec.Struct, frozen=True, kw_only=True):
                     f"{self.account!r}: set it right, or, if it is right now, see "
                     "'syncer db repair-clock'"
                 )
-            key = await take_key(self.connection)
-            if await self.connection.fetchval(sql("prune/hold"), self.account, key) is None:
+            if not await hold_prune(self.connection, self.account):
                 raise LockHeld(
                     f"another prune of account {self.account!r} is at work; try again later"
                 )

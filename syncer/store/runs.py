@@ -33,7 +33,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import anyio
@@ -172,8 +172,7 @@ async def _insert(
         await lock.lock_account(server, connection, account, end_hanging=True)
         await lock.refuse_beside(connection, account)
         ended_at = await next_stamp(connection, account)
-        for row in await connection.fetch(sql("run/end_crashed"), account, ended_at):
-            _log.warning("run.crashed", run_id=row["run_id"], account=account)
+        await end_crashed(connection, account, ended_at)
         row = await connection.fetchrow(
             sql("run/insert"),
             account,
@@ -187,6 +186,15 @@ async def _insert(
         behind = (row["started_at"] - row["clock_at"]).total_seconds()
         await held.hold(row["run_id"])
     return row["run_id"], timeline, behind
+
+
+async def end_crashed(connection: Connection, account: str, at: datetime) -> None:
+    """End the runs of an account whose process is gone; what they committed gets its numbers.
+
+    In a transaction that has the account's row for itself.
+    """
+    for row in await connection.fetch(sql("run/end_crashed"), account, at):
+        _log.warning("run.crashed", run_id=row["run_id"], account=account)
 
 
 class Run:

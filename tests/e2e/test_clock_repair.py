@@ -16,15 +16,11 @@ from tests import clock
 from tests.support import assert_exact, lose, lose_zone, rows, until
 
 AHEAD = timedelta(hours=400)
-COLUMNS = """
-    select c.oid::regclass::text as table_name, a.attname as name, t.typname as type
-    from pg_class as c
-    join pg_attribute as a on a.attrelid = c.oid
-    join pg_type as t on t.oid = a.atttypid
-    where c.relnamespace = 'syncer_store'::regnamespace and c.relkind = 'r'
-      and a.attnum > 0 and not a.attisdropped and t.typname in ('timestamptz', '_timestamptz')
-      and c.relname <> 'clock_repairs'
-    order by 1, 2"""
+
+
+async def repaired(db: Any) -> list[Any]:
+    """Every column that holds instants, but of what keeps the old ones."""
+    return [row for row in await clock.instants(db) if "clock_repairs" not in row["table_name"]]
 
 
 @pytest.fixture
@@ -137,7 +133,7 @@ async def test_every_answer_at_a_stamp_is_the_answer_at_what_became_of_it(
         assert await answers(db, account, at) == renamed(answer, account, became)
     for account, rows_before in stored.items():
         assert await lists(db, account) == renamed(rows_before, account, became)
-    for table, name, kind in await db.fetch(COLUMNS):
+    for table, name, kind in await repaired(db):
         later = f"now() < any ({name})" if kind == "_timestamptz" else f"{name} > now()"
         if (table, name) != ("syncer_store.runs", "deadline_at"):
             assert 0 == await db.fetchval(f"select count(*) from {table} where {later}"), (
@@ -202,7 +198,7 @@ async def test_every_stored_instant_is_on_a_time_line_or_by_the_clock(db: Any) -
         ("syncer_store.runs", "deadline_at"),
     }
     known = {(row["table_name"], row["name"]) for row in on_a_line} | by_the_clock
-    assert set() == {(row["table_name"], row["name"]) for row in await db.fetch(COLUMNS)} - known
+    assert set() == {(row["table_name"], row["name"]) for row in await repaired(db)} - known
 
 
 async def test_it_refuses_while_the_clocks_do_not_agree(

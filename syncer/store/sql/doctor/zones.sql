@@ -1,6 +1,6 @@
 -- The zones of an account's services ($2): how old what is known of them is, and what is withheld.
-select z.service, z.zone_id, z.gone_at, z.listed, z.last_complete_clock as last_complete_at, z.last_status,
-       z.present_images + z.unlisted_images as present_images,
+select z.service, z.zone_id, z.gone_at, z.listed, z.last_complete_clock as last_complete_at,
+       z.last_status, z.present_images + z.unlisted_images as present_images,
        z.withheld_removals, z.approved_removals, w.withheld_since, w.rules, w.republished,
        clock_timestamp() as now
 from syncer.zones as z

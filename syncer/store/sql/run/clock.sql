@@ -1,2 +1,2 @@
--- The database's clock, in seconds since 1970.
-select extract(epoch from clock_timestamp())::double precision
+-- The database's clock.
+select clock_timestamp()
