@@ -78,7 +78,18 @@ def configure(log_format: str, level: str) -> None:
             ],
         )
     )
+    handler.addFilter(_is_news)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a library's line says something new.
+
+    asyncpg leaves futures of lost connections behind, whose errors asyncio logs with a traceback;
+    whoever used the connection was given an error of it already.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name != "asyncio" or not type(error).__module__.startswith("asyncpg.")
 
 
 def _report_lost_lines(

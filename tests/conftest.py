@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
+import gc
 import itertools
 import os
 import sys
@@ -184,7 +186,24 @@ def timing() -> Timing:
 
 
 @pytest.fixture
-def sync(environment: dict[str, str], timing: Timing) -> Sync:
+async def dropped() -> AsyncIterator[None]:
+    """Errors of lost connections, in futures that asyncpg drops, fail no test: ``log._is_news``."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+
+    def heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        lost = isinstance(context.get("exception"), asyncpg.ConnectionDoesNotExistError)
+        if not lost and before is not None:
+            before(loop, context)
+
+    loop.set_exception_handler(heed)
+    yield
+    gc.collect()
+    loop.set_exception_handler(before)
+
+
+@pytest.fixture
+def sync(environment: dict[str, str], timing: Timing, dropped: None) -> Sync:
     """Do one run, as ``syncer sync`` does it but with short waits; returns the report."""
 
     async def run(

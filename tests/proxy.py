@@ -13,7 +13,9 @@ from anyio.abc import ByteStream, SocketAttribute
 
 Verdict = str | None
 """``before``: the connection ends before the message is passed on; ``after``: when the server has
-answered it, silently; ``hush``: from now on nothing is passed on, and nothing is closed."""
+answered it, silently; ``hush``: from now on nothing is passed on, and nothing is closed;
+``farewell``: behind its answer the server says that it ends; it closes when it is asked again."""
+FAREWELL = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
 
 
 class Proxy:
@@ -71,14 +73,14 @@ class Proxy:
         except OSError:  # the server is not there
             await anyio.aclose_forcefully(client)
             return
-        deaf = anyio.Event()
+        deaf, farewell = anyio.Event(), anyio.Event()
         try:
             async with client, anyio.create_task_group() as tasks:
                 scope = tasks.cancel_scope
                 self._pairs.add(scope)
-                tasks.start_soon(self._answers, client, answers, deaf, scope)
+                tasks.start_soon(self._answers, client, answers, deaf, farewell, scope)
                 with contextlib.suppress(*_ENDED):
-                    await self._asks(client, server, deaf)
+                    await self._asks(client, server, deaf, farewell)
                 scope.cancel()
         finally:
             self._pairs.discard(scope)
@@ -86,7 +88,11 @@ class Proxy:
             server.transport.abort()
 
     async def _asks(
-        self, client: ByteStream, server: asyncio.StreamWriter, deaf: anyio.Event
+        self,
+        client: ByteStream,
+        server: asyncio.StreamWriter,
+        deaf: anyio.Event,
+        farewell: anyio.Event,
     ) -> None:
         untyped = 4  # the first message is a length and a body, the others have a type before
         buffer = b""
@@ -102,6 +108,10 @@ class Proxy:
                     self.hush = True
                 if self.hush:
                     continue
+                if deaf.is_set() and farewell.is_set():
+                    return
+                if verdict == "farewell":
+                    farewell.set()
                 if verdict == "before":
                     return
                 if verdict == "after":
@@ -114,18 +124,23 @@ class Proxy:
         client: ByteStream,
         answers: asyncio.StreamReader,
         deaf: anyio.Event,
+        farewell: anyio.Event,
         scope: anyio.CancelScope,
     ) -> None:
         with contextlib.suppress(*_ENDED):
             while answer := await answers.read(65_536):
                 if deaf.is_set():
                     break
+                if farewell.is_set() and answer[-6:-1] == _READY:
+                    answer += b"E" + (len(FAREWELL) + 4).to_bytes(4) + FAREWELL
+                    deaf.set()
                 if not self.hush:
                     await client.send(answer)
         if not self.hush:
             scope.cancel()
 
 
+_READY = b"Z\0\0\0\5"
 _ENDED = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 

@@ -175,7 +175,7 @@ def named_errors(where: str, connection: Closable | None = None) -> Iterator[Non
             raise
         raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        if connection is None or not is_lost(connection):
+        if connection is None or not is_lost(connection, error):
             raise  # our own mistake in using the driver
         raise DatabaseGone(f"the connection to {where} was lost") from error
 
@@ -229,12 +229,25 @@ def in_time(where: str, seconds: float | None) -> Iterator[None]:
         raise DatabaseGone(f"the database at {where} does not answer")
 
 
-def is_lost(connection: Closable) -> bool:
-    """Return whether a connection is of no more use."""
+def is_lost(connection: Closable, error: BaseException | None = None) -> bool:
+    """Return whether a connection is of no more use; ``error`` is what happened to it.
+
+    Where the driver is out of step with the server, which said its last words while it was asked
+    nothing, the connection is ended here: the end that the server gives it may not be seen yet.
+    """
     try:
+        if any(isinstance(each, asyncpg.InternalClientError) for each in _contexts(error)):
+            connection.terminate()
         return connection.is_closed()
     except asyncpg.InterfaceError:  # the pool took it back already
         return True
+
+
+def _contexts(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and those during whose handling it arose."""
+    while error is not None:
+        yield error
+        error = error.__context__
 
 
 @contextlib.asynccontextmanager
@@ -263,6 +276,10 @@ class Closable(Protocol):
 
     def is_closed(self) -> bool:
         """Return whether the connection is of no more use."""
+        ...
+
+    def terminate(self) -> None:
+        """End the connection without waiting for the server."""
         ...
 
 

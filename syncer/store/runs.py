@@ -251,7 +251,7 @@ class Run:
                     backend = await self._enter(connection, exclusive=exclusive)
                     yield connection
             except BaseException as error:
-                if is_lost(connection) or not isinstance(error, Exception):
+                if is_lost(connection, error) or not isinstance(error, Exception):
                     self._lost.add(backend)
                 raise
 

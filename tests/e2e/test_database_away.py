@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from syncer.embedded import EmbeddedPostgres
 from syncer.serve import metrics
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store import retention
-from syncer.store.connection import Server, Timing, sql
+from syncer.store.connection import Server, Timing, acquired, sql
 from syncer.store.migrate import upgrade
 from tests.invariants import check
 from tests.proxy import Proxy
@@ -327,3 +328,40 @@ async def test_a_read_only_database_is_one_line(url: str, db: Any, syncer: Any) 
     assert (1, 1) == (done.code, len(done.err.splitlines())), done.err
     assert "read-only" in done.err
     assert 0 == (await syncer("images")).code
+
+
+async def _copy(connection: Any) -> None:
+    async with connection.transaction():
+        await connection.fetchval("select 'the last answer'")
+        await connection.copy_to_table("none", columns=["one"], source=BytesIO(), format="text")
+
+
+async def _ask(connection: Any) -> None:
+    await connection.fetchval("select 'the last answer'")
+    await connection.fetchval("select 1")
+
+
+async def _begin(connection: Any) -> None:
+    await connection.execute("select 'the last answer'")
+    async with connection.transaction():
+        pass
+
+
+async def _in_session(pool: Any, server: Server, work: Any) -> None:
+    async with acquired(pool, server) as connection:
+        await work(connection)
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize("work", [_copy, _ask, _begin])
+async def test_a_session_whose_end_was_said_while_it_was_idle_is_lost(url: str, work: Any) -> None:
+    """The server's last words come before the end of the connection: it is not our mistake."""
+    async with Proxy(url) as proxy:
+        proxy.hook = lambda message: "farewell" if b"the last answer" in message else None
+        server = Server(proxy.url)
+        async with server.pool(size=1, name="syncer test") as pool:
+            with pytest.raises(DatabaseGone, match="was lost"):
+                await _in_session(pool, server, work)
+            proxy.hook = lambda _message: None
+            async with acquired(pool, server) as connection:
+                assert 1 == await connection.fetchval("select 1")

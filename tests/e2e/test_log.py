@@ -53,3 +53,26 @@ def test_the_log_does_not_load_rich() -> None:
     code = "import sys, syncer.log; assert 'rich' not in sys.modules; import rich.console"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (0, "") == (done.returncode, done.stderr)
+
+
+DROPPED = """
+import asyncio, gc, asyncpg
+from syncer import log
+
+async def main():
+    log.configure("json", "info")
+    for error in (asyncpg.ConnectionDoesNotExistError("the connection ended"), OSError("news")):
+        asyncio.get_running_loop().create_future().set_exception(error)
+
+asyncio.run(main())
+gc.collect()
+"""
+
+
+def test_what_the_driver_leaves_behind_of_a_lost_connection_is_not_logged() -> None:
+    """Whoever used the connection has the error; of anything else left behind, the log has it."""
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED], check=True, capture_output=True, text=True
+    )
+    (line,) = done.stderr.splitlines()
+    assert "OSError: news" in json.loads(line)["exception"]
