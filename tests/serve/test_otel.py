@@ -243,13 +243,16 @@ async def test_a_collector_that_refuses_is_warned_of_once(
 
 
 async def test_a_collector_that_does_not_answer_holds_up_nothing(
-    otel: dict[str, str], syncer: Any
+    otel: dict[str, str], process: Any
 ) -> None:
-    """The end of a run waits two seconds for it, not as long as its own timeout."""
+    """The end of a run waits two seconds for it, not as long as its own timeout.
+
+    In a process of its own: the exporter's thread goes on for half a minute.
+    """
     with socket.create_server(("127.0.0.1", 0)) as deaf, anyio.fail_after(25):
         otel["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         otel["OTEL_EXPORTER_OTLP_TIMEOUT"] = "99"
-        done = await syncer("sync", **otel, SYNCER_LOG_LEVEL="warning")
+        done = await process("sync", **otel, SYNCER_LOG_LEVEL="warning")
     (line,) = [json.loads(line) for line in done.err.splitlines()]
     assert (0, "traces.lost") == (done.code, line["event"])
 
