@@ -102,39 +102,37 @@ def data_home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-async def template(postgres: EmbeddedPostgres) -> str:
+async def administrator(postgres: EmbeddedPostgres) -> AsyncIterator[Any]:
+    """A connection that makes and drops the databases of tests."""
+    connection = await asyncpg.connect(postgres.dsn("postgres"))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: EmbeddedPostgres, administrator: Any) -> str:
     """A migrated database, to be copied."""
-    await _execute(postgres.dsn("postgres"), "create database template_syncer")
+    await administrator.execute("create database template_syncer")
     await upgrade(Server(postgres.dsn("template_syncer")))
     return "template_syncer"
 
 
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
 @pytest.fixture
-async def empty_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+async def empty_url(postgres: EmbeddedPostgres, administrator: Any) -> AsyncIterator[str]:
     """The URL of a database in which nothing is."""
     name = f"t_{next(_numbers)}"
-    await _execute(postgres.dsn("postgres"), f"create database {name}")
+    await administrator.execute(f"create database {name}")
     yield postgres.dsn(name)
-    await _execute(postgres.dsn("postgres"), f"drop database {name} with (force)")
+    await administrator.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
-async def url(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+async def url(postgres: EmbeddedPostgres, administrator: Any, template: str) -> AsyncIterator[str]:
     """The URL of a migrated, empty database."""
     name = f"t_{next(_numbers)}"
-    await _execute(
-        postgres.dsn("postgres"), f"create database {name} template {template} strategy file_copy"
-    )
+    await administrator.execute(f"create database {name} template {template} strategy file_copy")
     yield postgres.dsn(name)
-    await _execute(postgres.dsn("postgres"), f"drop database {name} with (force)")
+    await administrator.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture

@@ -67,6 +67,13 @@ async def postgres(
 
 
 @pytest.fixture(scope="module")
+async def administrator(postgres: EmbeddedPostgres) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(postgres.dsn("postgres"))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
 async def template(postgres: EmbeddedPostgres) -> str:
     """Its database, to be copied."""
     await upgrade(Server(postgres.dsn()))
