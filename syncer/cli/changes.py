@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ import click
 import msgspec
 
 from syncer.cli.common import run, settings
-from syncer.cli.output import default_format
+from syncer.cli.output import default_format, draft_of
 from syncer.cli.show import Filters, filters, moment_type, open_session, open_snapshot, show
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, OutputFailed
@@ -192,7 +191,7 @@ def _save(path: Path | None, change_id: int) -> None:
     """Write the cursor once the changes are shown; by a rename, so that a crash leaves it whole."""
     if path is None:
         return
-    draft = _draft(path)
+    draft = draft_of(path)
     try:
         draft.write_text(f"{change_id}\n", "ascii")
         draft.replace(path)
@@ -202,16 +201,12 @@ def _save(path: Path | None, change_id: int) -> None:
 
 def _try_to_save(path: Path) -> None:
     """Raise ConfigError where a cursor cannot be written."""
-    draft = _draft(path)
+    draft = draft_of(path)
     try:
         draft.write_text("")
         draft.unlink()
     except OSError as error:
         raise ConfigError(f"the cursor {path} cannot be written: {error.strerror}") from error
-
-
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 @click.command()

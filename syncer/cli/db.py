@@ -1,25 +1,31 @@
-"""``syncer db``: the schema of the database, its address, its roles, its stamps."""
+"""``syncer db``: the schema of the database, its address, roles, stamps; backups and moves."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import click
 import msgspec
 
 from syncer.cli.common import output_option, run, settings
-from syncer.cli.output import each, write
+from syncer.cli.output import each, replacing, write
 from syncer.config.machine import operator
+from syncer.config.parsers import database_url
 from syncer.secrets import mask
 from syncer.store.connection import reading_transaction, sql
-from syncer.store.open import open_server, open_store
+from syncer.store.open import Moved, move_to_server, move_up, open_server, open_store
+from syncer.store.open import dump as write_dump
 from syncer.store.schema import installed_revision, revisions
 
 
 @click.group()
 def db() -> None:
-    """Manage the database: its schema, its address, its roles, its stamps."""
+    """Manage the database: schema, address, roles, stamps, backups, moves."""
 
 
 @db.command()
@@ -133,6 +139,93 @@ async def roles(as_sql: bool) -> None:
             "Whoever may connect can fill the server's lock table; a superuser prevents that:\n\n"
             + for_superuser,
             nl=False,
+        )
+
+
+@db.command()
+@click.option(
+    "-f",
+    "--file",
+    metavar="FILE",
+    help="Where to: it is replaced when all is written.  [default: stdout]",
+)
+@run
+async def dump(file: str | None) -> None:
+    """Write a backup of the inventory with its constraints.
+
+    It is made by pg_dump and restored by pg_restore: deploy/README.md says how. Runs may go on
+    meanwhile. Other things in the database are not in it, and grants are not: syncer db roles.
+    """
+    database = settings().database
+    if file is not None:
+        path = Path(file)
+        with replacing(path) as output:
+            await write_dump(database, output)
+            size = os.fstat(output.fileno()).st_size
+        click.echo(f"Written to {path} ({size:,} bytes).", err=True)
+        return
+    if sys.stdout.isatty():
+        raise click.UsageError("a backup is no text: name a file with --file, or redirect stdout")
+    await write_dump(database, sys.stdout.buffer)
+
+
+@db.command()
+@click.option(
+    "--to",
+    metavar="URL",
+    help="Server to move it to; a password is safer in SYNCER_DATABASE_URL.  [default: that, else "
+    "the embedded server's own version]",
+)
+@click.option(
+    "--programs",
+    metavar="DIR",
+    help="Programs of the version that it is of, if not found by itself.",
+)
+@run
+async def move(to: str | None, programs: str | None) -> None:
+    """Move the embedded inventory to a version or a server.
+
+    Into the version of PostgreSQL that syncer has now, or to a server. It is copied, compared row
+    by row, and only then used; the old one is kept under another name. No command may be at work
+    in it. Cut short, nothing is lost: give the command again.
+    """
+    database = settings().database
+    if to is not None:
+        try:
+            database = msgspec.structs.replace(database, url=database_url(to))
+        except ValueError as error:
+            raise click.UsageError(f"--to: {error}") from None
+    if database.embedded:
+        moved = await move_up(database, programs)
+        if moved is None:
+            click.echo(
+                "The embedded inventory is of this version already: nothing to move. (To a server: "
+                "--to URL.)"
+            )
+            return
+    else:
+        url = database.url.reveal() if database.url else None
+        moved = await move_to_server(database, url, programs)
+    for line in _summary(moved, to_server=not database.embedded):
+        click.echo(line)
+
+
+def _summary(moved: Moved, *, to_server: bool) -> Iterator[str]:
+    copied = moved.copied
+    if copied is None or not copied.anew:
+        yield f"All had been moved from {moved.source} to {moved.target} already."
+    else:
+        yield (
+            f"Moved {copied.rows:,} rows of {len(copied.tables)} tables from {moved.source} to "
+            f"{moved.target}; compared row by row, they are the same."
+        )
+    if copied is not None and copied.left_out:
+        yield f"Not moved, as it is not syncer's: {', '.join(copied.left_out)}."
+    yield f"The old one is kept in {moved.kept}: remove it when you are satisfied."
+    if to_server:
+        yield (
+            "Set SYNCER_DATABASE_URL to the server wherever syncer runs; without it, commands here "
+            "end with 2. For logins that are not the owner: syncer db roles."
         )
 
 

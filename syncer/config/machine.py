@@ -38,6 +38,15 @@ def operator() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
+def libpq_environment() -> dict[str, str]:
+    """Return what libpq reads of the environment, for programs of PostgreSQL."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("PG") or name in {"HOME", "PATH", "LANG", "SSL_CERT_FILE"}
+    }
+
+
 def bare_environment() -> dict[str, str]:
     """Return the environment without what would configure this program or a database."""
     ours = ("ZENLAYER", "SYNCER_", "PG")

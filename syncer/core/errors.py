@@ -23,6 +23,7 @@
     │   └── ServerTooOld
     ├── NothingApproved        1
     ├── ClocksDisagree         1
+    ├── BackupFailed           1
     ├── OutputFailed           1: results could not be printed
     │   └── OutputClosed       0: who read them wants no more
     ├── LockHeld               5
@@ -173,6 +174,10 @@ class NothingApproved(SyncerError):
 
 class ClocksDisagree(SyncerError):
     """The present time is not known well enough to say which stamps are wrong."""
+
+
+class BackupFailed(SyncerError):
+    """pg_dump did not write the whole backup; the message has its words."""
 
 
 class OutputFailed(SyncerError):

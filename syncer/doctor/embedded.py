@@ -29,7 +29,7 @@ class EmbeddedServer:
     def __init__(self, place: Database, tasks: TaskGroup) -> None:
         self._place = place
         self._tasks = tasks
-        self._made = False
+        self._made = self._refused = False
         self._error: SyncerError | None = None
         self.dsn = ""
 
@@ -59,6 +59,7 @@ class EmbeddedServer:
             inspect, self._place.home, self._place.pg_bin, abandon_on_cancel=True
         )
         self._made = found.made
+        self._refused = found.refused is not None
         seen = EmbeddedSeen(
             major=found.binaries.major,
             origin=found.binaries.origin,
@@ -66,6 +67,7 @@ class EmbeddedServer:
             made=found.made,
             pid=found.running.pid if found.running else None,
             other_majors=found.other_majors,
+            refused=found.refused,
         )
         return [judge_embedded(seen)]
 
@@ -78,6 +80,8 @@ class EmbeddedServer:
 
         It runs in a task of its own: to give up a start takes longer than a check may.
         """
+        if self._refused:
+            return skipped("database", "not begun beside the inventory that was there")
         if not self._made:
             return skipped("database", "made by the first syncer sync")
         started = anyio.Event()
@@ -99,7 +103,10 @@ class EmbeddedServer:
 
 
 class EmbeddedSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """The embedded server: its programs, whether its data was ``made``, its pid where it runs."""
+    """The embedded server: its programs, whether its data was ``made``, its pid where it runs.
+
+    ``refused`` says why none may be made, and what to do; ``other_majors`` have data too.
+    """
 
     major: int
     origin: str
@@ -107,17 +114,23 @@ class EmbeddedSeen(msgspec.Struct, frozen=True, kw_only=True):
     made: bool
     pid: int | None
     other_majors: Sequence[int]
+    refused: str | None = None
 
 
 def judge_embedded(seen: EmbeddedSeen) -> Finding:
     """Judge the embedded server, as it was before the doctor used it."""
     message = f"PostgreSQL {seen.major} ({seen.origin}) under {seen.home}"
-    if seen.other_majors and not seen.made:
-        others = ", ".join(map(str, seen.other_majors))
+    if seen.refused:
+        problem, _, advice = seen.refused.partition(": ")
+        return failed("embedded", f"PostgreSQL {seen.major} ({seen.origin}): {problem}", advice)
+    if seen.other_majors:
+        others = " and ".join(map(str, seen.other_majors))
         return warning(
             "embedded",
-            f"{message}: the data there is of PostgreSQL {others}, which this one does not open",
-            "set SYNCER_PG_BIN to the programs of that version, or begin anew with syncer sync",
+            f"{message} is in use, and there is another inventory, of PostgreSQL {others}, which "
+            "is not",
+            f"move the folder away that is not wanted: data-{seen.major}, data-{others}; "
+            "SYNCER_PG_BIN chooses, else the newest version's is used",
         )
     if not seen.made:
         return ok("embedded", f"{message}: made by the first syncer sync")

@@ -11,6 +11,9 @@
 ``user``       root cannot run PostgreSQL: which user runs it instead
 ``programs``   PostgreSQL's programs, copied where that user cannot reach them
 ``binaries``   where those programs are found
+``majors``     which data directories there are, and when none may be begun
+``moving``     taking an inventory into another major, or away
+``dump``       a backup by pg_dump
 =============  ====================================================================
 
 Linux only: it needs ``flock`` and ``/proc``.

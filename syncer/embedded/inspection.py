@@ -6,21 +6,41 @@ from pathlib import Path
 
 import msgspec
 
-from syncer.embedded.binaries import Binaries, find_binaries
+from syncer.core.errors import ConfigError
+from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
+from syncer.embedded.majors import beginning_refused, current_major, other_majors
 from syncer.embedded.postmaster import Postmaster
+from syncer.embedded.timing import Timing
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """What there is of an embedded server.
 
     ``made`` says whether there is data for these programs, ``running`` is the server on it, and
-    ``other_majors`` are those for which there is data too.
+    ``other_majors`` are those for which there is data too. ``refused`` says why none may be made
+    for these programs, and what to do.
     """
 
     binaries: Binaries
     made: bool
     running: Postmaster | None
     other_majors: tuple[int, ...]
+    refused: str | None
+
+
+def choose_binaries(home: Path, pg_bin: str | None, timing: Timing) -> Binaries:
+    """Return the programs for the data under ``home``: it says which version they must have.
+
+    ``pg_bin`` goes before that. Raises ConfigError where there are no such programs.
+    """
+    major = None if pg_bin else current_major(home)
+    try:
+        return find_binaries(pg_bin, major=major, timing=timing)
+    except ProgramsMissing as error:
+        raise ConfigError(
+            f"{error}: set SYNCER_PG_BIN to the bin directory of PostgreSQL {major}, or, where "
+            "another version is to take its place, 'syncer db move --programs' to it"
+        ) from error
 
 
 def inspect(home: Path, pg_bin: str | None) -> Inspection:
@@ -28,17 +48,12 @@ def inspect(home: Path, pg_bin: str | None) -> Inspection:
 
     Raises ConfigError where there are no programs.
     """
-    binaries = find_binaries(pg_bin)
+    binaries = choose_binaries(home, pg_bin, Timing())
     data = home.resolve() / f"data-{binaries.major}"
     return Inspection(
         binaries=binaries,
         made=data.is_dir(),
         running=Postmaster.of(data),
         other_majors=other_majors(home, binaries.major),
+        refused=None if data.is_dir() else beginning_refused(home, binaries.major),
     )
-
-
-def other_majors(home: Path, major: int) -> tuple[int, ...]:
-    """Return the majors for which ``home`` holds data, without ``major``."""
-    found = (path.name.removeprefix("data-") for path in home.glob("data-*"))
-    return tuple(sorted(int(name) for name in found if name.isdigit() and int(name) != major))

@@ -43,3 +43,15 @@ def signal_backends(data: Path, number: signal.Signals) -> None:
                 and (entry / "cwd").samefile(data)
             ):
                 os.kill(int(entry.name), number)
+
+
+def holders(path: Path) -> list[int]:
+    """Return the processes, as far as they can be looked at, that have a file open, but ours."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            other = entry.name.isdigit() and int(entry.name) != os.getpid()
+            # What they stand for, not what they are called: that may lie in another namespace.
+            if other and any(link.samefile(path) for link in (entry / "fd").iterdir()):
+                found.append(int(entry.name))
+    return sorted(found)

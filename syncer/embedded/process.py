@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Final
 
 from syncer.embedded.timing import Timing
@@ -98,3 +100,13 @@ def output_of(command: Sequence[str], *, timeout: float) -> subprocess.Completed
         env=ENVIRONMENT,
         cwd="/",
     )
+
+
+def version_of(program: Path, *, timing: Timing) -> int | None:
+    """Return the major of one of PostgreSQL's programs, None where it does not run."""
+    try:
+        answer = output_of([str(program), "--version"], timeout=timing.probe)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
+    return int(version[1]) if answer.returncode == 0 and version else None

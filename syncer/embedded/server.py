@@ -27,16 +27,17 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from syncer.core.errors import ConfigError, DatabaseGone
-from syncer.embedded.binaries import find_binaries
+from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
 from syncer.embedded.cluster import FORCED, ROLE, Cluster
-from syncer.embedded.inspection import other_majors
+from syncer.embedded.inspection import choose_binaries
+from syncer.embedded.majors import moved_to, other_majors
+from syncer.embedded.postmaster import holders
 from syncer.embedded.process import Process
 from syncer.embedded.programs import COPIES
 from syncer.embedded.sockets import PORT
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import choose_user
-from syncer.embedded.waiting import WaitCancelled, poll, try_lock
+from syncer.embedded.waiting import WaitCancelled, move, poll, try_lock
 
 _LONGEST_NAME: Final = 63  # bytes; PostgreSQL cuts longer names
 
@@ -50,12 +51,14 @@ class EmbeddedPostgres:
     ``home`` is made if need be (mode 0700). ``settings`` are server settings over our defaults;
     they count for who starts the server, not for who joins it. ``die_with_parent`` is for tests:
     the server is stopped by the kernel when the process (more exactly: the event loop's thread)
-    that started it dies, even if others use it. ``copies`` is where root keeps a copy of the
+    that started it dies, even if others use it. ``alone``: nobody else may use it meanwhile, and
+    entering raises LockHeld where somebody does. ``copies`` is where root keeps a copy of the
     programs, if the server's user cannot run them in place. Each major version of PostgreSQL has
-    its own data directory: after a change of major the old data is still there, but not opened;
-    see ``other_majors``.
+    its own data directory. The data that is there chooses the programs, unless ``pg_bin`` does;
+    where it is of another version, or was moved elsewhere, nothing is begun beside it.
 
-    Entering raises ConfigError (no programs, no user to run them, ``home`` not writable) or
+    Entering raises ConfigError (no programs, no user to run them, ``home`` not writable, data of
+    another major) or
     DatabaseGone (the server does not start; with the end of its log).
     """
 
@@ -67,6 +70,7 @@ class EmbeddedPostgres:
         database: str = ROLE,
         settings: Mapping[str, str] | None = None,
         die_with_parent: bool = False,
+        alone: bool = False,
         copies: Path = COPIES,
         timing: Timing = Timing(),  # noqa: B008  (frozen)
     ) -> None:
@@ -81,6 +85,7 @@ class EmbeddedPostgres:
         self._database = database
         self._settings = settings
         self._die_with_parent = die_with_parent
+        self._alone = alone
         self._copies = copies
         self._timing = timing
         self._mutex = threading.Lock()
@@ -108,6 +113,16 @@ class EmbeddedPostgres:
     async def revive(self) -> None:
         """Start the server again if it is gone; only inside the context. Raises DatabaseGone."""
         await _in_thread(self._revive)
+
+    async def retire(self, stamp: str) -> Path:
+        """Stop the server for good and return what its data directory is called from now on.
+
+        Only inside, and alone: its inventory is elsewhere, since ``stamp``. Raises OSError.
+        """
+        if not self._alone:
+            raise RuntimeError("others may use this server")
+        await _to_the_end(lambda: self._retire(stamp))
+        return moved_to(self._inside.data, stamp)
 
     @property
     def home(self) -> Path:
@@ -183,9 +198,21 @@ class EmbeddedPostgres:
                 return
             turn = self._take_turn(cluster, abort)
             try:
-                cluster.start(turn=turn, abort=abort)
+                cluster.start(turn=turn, abort=abort, again=True)
             except (OSError, ConfigError) as error:
                 raise DatabaseGone(f"the embedded PostgreSQL does not start: {error}") from error
+            finally:
+                os.close(turn)
+
+    def _retire(self, stamp: str) -> None:
+        """Stop the server and rename its data (in a thread); again is harmless."""
+        with self._mutex:
+            cluster = self._inside
+            turn = self._take_turn(cluster, threading.Event())
+            try:
+                cluster.stop()
+                if cluster.data.exists():
+                    move(cluster.data, moved_to(cluster.data, stamp))
             finally:
                 os.close(turn)
 
@@ -194,7 +221,7 @@ class EmbeddedPostgres:
         home = self._home.resolve()
         cluster = Cluster(
             home=home,
-            binaries=find_binaries(self._pg_bin, timing=self._timing),
+            binaries=choose_binaries(home, self._pg_bin, self._timing),
             copies=self._copies,
             user=choose_user(home, self._timing),
             settings=self._settings,
@@ -222,9 +249,16 @@ class EmbeddedPostgres:
 
     def _start_or_join(self, cluster: Cluster, turn: int, abort: threading.Event) -> int:
         """Return a descriptor that holds ``users.lock``; the server runs and has our database."""
-        users = try_lock(cluster.state / "users.lock", fcntl.LOCK_SH)
-        if users is None:  # it is only ever held alone by who has the turn
-            raise DatabaseGone(f"another program holds {cluster.state / 'users.lock'}")
+        path = cluster.state / "users.lock"
+        users = try_lock(path, fcntl.LOCK_EX if self._alone else fcntl.LOCK_SH)
+        if users is None:
+            who = ", ".join(f"process {pid}" for pid in holders(path)) or "another process"
+            if self._alone:
+                raise LockHeld(f"the embedded PostgreSQL of {cluster.data} is in use by {who}")
+            raise LockHeld(
+                f"{who} has the embedded PostgreSQL of {cluster.data} for itself, to move it; try "
+                "again when it ended"
+            )
         try:
             running = cluster.start(turn=turn, abort=abort)
             try:

@@ -39,6 +39,17 @@ def poll(look: Callable[[], T], *, limit: float, abort: threading.Event) -> T | 
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
+def move(path: Path, target: Path) -> None:
+    """Rename, and make sure that it stays so whatever happens to the machine."""
+    path.rename(target)
+    for folder in {path.parent, target.parent}:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def try_lock(path: Path, operation: int) -> int | None:
     """Return a file descriptor that holds this flock, or None if others hold it. Never waits."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

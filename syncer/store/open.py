@@ -1,13 +1,31 @@
-"""Opening the configured PostgreSQL: a server that is there, or the embedded one."""
+"""Opening the configured PostgreSQL: a server that is there, or the embedded one.
+
+Also what takes an inventory out of the embedded one: a move to another server, a backup.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+import anyio.to_thread
+import msgspec
+import structlog
+
+from syncer.config.machine import libpq_environment
 from syncer.config.settings import Database
+from syncer.core.errors import ConfigError, LockHeld
 from syncer.store.connection import Server, reading_transaction
 from syncer.store.schema import check_schema, installed_revision, revisions
+
+if TYPE_CHECKING:
+    from syncer.embedded import EmbeddedPostgres
+    from syncer.store.move import Copied
+
+_log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
@@ -23,19 +41,24 @@ async def open_server(database: Database) -> AsyncIterator[Server]:
     from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415  (start-up: only where used)
 
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
+        yield await _migrated(postgres)
 
-        async def revive() -> str:
-            await postgres.revive()
-            return postgres.dsn()
 
-        server = Server(postgres.dsn(), revive=revive)
-        async with server.session() as connection:
-            installed = await installed_revision(connection)
-        if installed is None or installed in revisions()[:-1]:
-            from syncer.store.migrate import upgrade  # noqa: PLC0415
+async def _migrated(postgres: EmbeddedPostgres) -> Server:
+    """Return the embedded server that was entered, its schema up to date."""
 
-            await upgrade(server)
-        yield server
+    async def revive() -> str:
+        await postgres.revive()
+        return postgres.dsn()
+
+    server = Server(postgres.dsn(), revive=revive)
+    async with server.session() as connection:
+        installed = await installed_revision(connection)
+    if installed is None or installed in revisions()[:-1]:
+        from syncer.store.migrate import upgrade  # noqa: PLC0415
+
+        await upgrade(server)
+    return server
 
 
 @contextlib.asynccontextmanager
@@ -58,3 +81,121 @@ async def open_store(database: Database) -> AsyncIterator[Server]:
         async with server.reading() as connection, reading_transaction(connection):
             await check_schema(connection, server.where)
         yield server
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A move: between which servers, what was ``copied``, and where the old data are ``kept``.
+
+    Nothing was copied (None) where a move that was cut short had done all but its last step.
+    """
+
+    source: str
+    target: str
+    copied: Copied | None
+    kept: Path
+
+
+async def move_up(database: Database, programs: str | None) -> Moved | None:
+    """Take the embedded inventory into the present major; None: it is of that one.
+
+    ``programs`` is the folder of the old server's. Raises ConfigError, LockHeld, DatabaseError.
+    """
+    from syncer.embedded import EmbeddedPostgres, moving  # noqa: PLC0415
+
+    home = database.home
+    target, origin = await anyio.to_thread.run_sync(moving.target_programs, home, database.pg_bin)
+    if origin is None and not await anyio.to_thread.run_sync(moving.has_other, home, target.major):
+        return None
+    source = await anyio.to_thread.run_sync(
+        lambda: moving.source_programs(home, programs, database.pg_bin, but=target.major)
+    )
+    async with _alone(home, source.directory) as old:
+        copied = None
+        if origin != source.major:
+            place = await anyio.to_thread.run_sync(moving.home_of_copy, home, target.major)
+            async with EmbeddedPostgres(
+                place, pg_bin=str(target.directory), alone=True, die_with_parent=True
+            ) as new:
+                copied = await _copied(old, new)
+            await anyio.to_thread.run_sync(moving.adopt, place, home, target.major, source.major)
+            _log.info("inventory.placed", data=str(home / f"data-{target.major}"))
+        return Moved(
+            source=f"PostgreSQL {source.major}",
+            target=f"PostgreSQL {target.major}",
+            copied=copied,
+            kept=await old.retire(_stamp()),
+        )
+
+
+async def _copied(old: EmbeddedPostgres, new: EmbeddedPostgres) -> Copied:
+    """Copy one embedded inventory into another, in which a move cut short may have left some."""
+    from syncer.store import move  # noqa: PLC0415
+
+    async with Server(new.dsn("postgres")).session() as connection:
+        await connection.execute("drop database if exists syncer with (force)")
+        await connection.execute("create database syncer")
+    return await move.copy(await _migrated(old), Server(new.dsn()), roles=True)
+
+
+async def move_to_server(database: Database, url: str | None, programs: str | None) -> Moved:
+    """Take the embedded inventory to the server at a URL (None: where libpq's variables say).
+
+    Raises ConfigError, LockHeld, DatabaseError.
+    """
+    from syncer.embedded import moving  # noqa: PLC0415
+    from syncer.store import move  # noqa: PLC0415
+
+    source = await anyio.to_thread.run_sync(
+        moving.source_programs, database.home, programs, database.pg_bin
+    )
+    async with _alone(database.home, source.directory) as old:
+        target = Server(url)
+        copied = await move.copy(await _migrated(old), target, roles=False)
+        return Moved(
+            source=f"PostgreSQL {source.major}",
+            target=target.where,
+            copied=copied,
+            kept=await old.retire(_stamp()),
+        )
+
+
+@contextlib.asynccontextmanager
+async def _alone(home: Path, programs: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """Start the embedded server for nobody else. Raises LockHeld, with the run that is at work."""
+    from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415
+    from syncer.store import move  # noqa: PLC0415
+
+    async with contextlib.AsyncExitStack() as stack:
+        alone = EmbeddedPostgres(home, pg_bin=str(programs), alone=True)
+        try:
+            postgres = await stack.enter_async_context(alone)
+        except LockHeld as error:
+            async with EmbeddedPostgres(home, pg_bin=str(programs)) as shared:
+                await move.refuse_runs(Server(shared.dsn()))
+            raise LockHeld(f"{error}, which must end first; nothing was moved") from error
+        yield postgres
+
+
+def _stamp() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+async def dump(database: Database, output: IO[bytes]) -> None:
+    """Write a backup of the inventory, by pg_dump. Raises ConfigError, BackupFailed."""
+    from syncer.embedded import dump as backup  # noqa: PLC0415
+
+    async with open_server(database) as server:
+        async with server.reading(name="syncer db dump") as connection:
+            major = connection.get_server_version().major
+            async with reading_transaction(connection):
+                if await installed_revision(connection) is None:
+                    raise ConfigError(
+                        f"the database at {server.where} holds no inventory: it was never migrated"
+                    )
+        await backup.dump(
+            server.url,
+            output,
+            server=major,
+            pg_bin=database.pg_bin,
+            environment=None if database.embedded else libpq_environment(),
+        )

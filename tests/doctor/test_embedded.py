@@ -44,6 +44,17 @@ async def test_the_embedded_server_is_looked_at_and_left_as_it_was(
     (data,) = home.glob("data-*")
     data.rename(data.with_name("data-9"))
     findings = await check(**env)
-    only(findings, "embedded", "warning", "is of PostgreSQL 9", "SYNCER_PG_BIN")
+    refused = "and no programs of that version" if pg_bin is None else "does not open"
+    only(findings, "embedded", "failed", refused, "SYNCER_PG_BIN")
+    data.with_name("data-9").rename(data.with_name("data-9.moved-20260101T000000Z"))
+    findings = await check(**env)
+    only(findings, "embedded", "failed", "is elsewhere", "set SYNCER_DATABASE_URL")
+    data.with_name("data-9.moved-20260101T000000Z").rename(data)
+    data.with_name("data-9").mkdir()
+    finding = of(await check(**env), "embedded")
+    assert ("warning", True) == (
+        finding.status,
+        "another inventory, of PostgreSQL 9" in finding.message,
+    )
     findings = await check(**env | {"SYNCER_PG_BIN": str(data_home)})
     only(findings, "embedded", "failed", "has no program initdb", "set SYNCER_PG_BIN")

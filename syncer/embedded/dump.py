@@ -1,0 +1,108 @@
+"""A backup by PostgreSQL's own pg_dump.
+
+Dumped are our two schemas and the extension, which a dump of schemas alone leaves out, and with it
+the constraint that keeps versions from overlapping. pg_dump must be as new as the server; that of
+the server's own version is best, since what it writes is restored by that version too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import anyio
+import anyio.to_thread
+
+from syncer.core.errors import BackupFailed, ConfigError
+from syncer.embedded.binaries import SYSTEM, candidates
+from syncer.embedded.process import ENVIRONMENT, version_of
+from syncer.embedded.timing import Timing
+
+_WHAT: Final = ("--schema=syncer", "--schema=syncer_store", "--extension=btree_gist")
+_HOW: Final = ("--format=custom", "--no-owner", "--no-privileges", "--no-password")
+
+
+async def dump(
+    url: str | None,
+    output: IO[bytes],
+    *,
+    server: int,
+    pg_bin: str | None,
+    environment: Mapping[str, str] | None,
+    system: Path = SYSTEM,
+    timing: Timing = Timing(),  # noqa: B008  (frozen)
+) -> None:
+    """Write a backup of a database to ``output``, in pg_dump's custom format.
+
+    ``url`` None: where ``environment`` says (None: nothing of it counts). ``server`` is the
+    server's major. Raises ConfigError where there is no pg_dump that will do, BackupFailed.
+    """
+    program = await anyio.to_thread.run_sync(_find, server, pg_bin, system, timing)
+    variables = {**ENVIRONMENT, **(environment or {})}
+    command = [str(program), *_WHAT, *_HOW]
+    if url is not None:
+        address, password = _without_password(url)
+        command.append(f"--dbname={address}")  # on the command line, which all users may read
+        if password is not None:
+            variables["PGPASSWORD"] = password
+    try:
+        done = await anyio.run_process(
+            command, stdout=output, stderr=subprocess.PIPE, env=variables, check=False
+        )
+    except OSError as error:
+        raise BackupFailed(f"{program} does not run: {error.strerror}") from error
+    if done.returncode != 0:
+        said = " ".join((done.stderr or b"").decode(errors="replace").split())
+        raise BackupFailed(f"the backup is not whole: {said or _ended(done.returncode)}")
+
+
+def _ended(code: int) -> str:
+    if code == -signal.SIGPIPE:
+        return "whoever read it went away"
+    return f"pg_dump ended with {code}"
+
+
+def _find(server: int, pg_bin: str | None, system: Path, timing: Timing) -> Path:
+    """Return the oldest pg_dump that is as new as the server."""
+    found: dict[int, Path] = {}
+    for folder in _folders(pg_bin, system):
+        major = version_of(folder / "pg_dump", timing=timing)
+        if major is not None:
+            found.setdefault(major, folder / "pg_dump")
+    if fit := sorted(major for major in found if major >= server):
+        return found[fit[0]]
+    older = " (found: that of " + ", ".join(map(str, sorted(found))) + ")" if found else ""
+    raise ConfigError(
+        f"a backup of PostgreSQL {server} needs its pg_dump, or a newer one{older}: install "
+        f"postgresql-client-{server}, or set SYNCER_PG_BIN to the folder of PostgreSQL's programs"
+    )
+
+
+def _folders(pg_bin: str | None, system: Path) -> Iterator[Path]:
+    if pg_bin:
+        yield Path(pg_bin).expanduser()
+    if on_path := shutil.which("pg_dump"):
+        # Debian's is a script that chooses among versions; what it links to lies elsewhere.
+        yield Path(on_path).parent
+    yield from (folder for folder, _ in candidates(system))
+
+
+def _without_password(url: str) -> tuple[str, str | None]:
+    """Return a URL without its password, and that."""
+    parts = urlsplit(url)
+    login, at, place = parts.netloc.rpartition("@")
+    user, colon, password = login.partition(":")
+    found = unquote(password) if colon else None
+    kept = []
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "password":
+            found = value
+        else:
+            kept.append((name, value))
+    query = urlencode(kept, quote_via=quote)
+    return f"{parts.scheme}://{user}{at}{place}{parts.path}{query and '?'}{query}", found
