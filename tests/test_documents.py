@@ -198,6 +198,9 @@ SUITE = left("this is the suite")
 CHECKS = makes("it is a step of .ci/run")
 INSTALLS = makes("it installs on this machine: tests/deploy/test_systemd.py installs into a folder")
 
+RESTORED = left("tests/e2e/test_dump.py does what stands there, in its order")
+MOVED = parses("there is nothing embedded here: tests/e2e/test_move.py moves what is")
+
 HOW: dict[str, Run | Check] = {
     "make demo": makes("tests/cli/test_commands.py runs `syncer demo`, which is all it does"),
     "make test": makes("this is the suite"),
@@ -223,6 +226,14 @@ HOW: dict[str, Run | Check] = {
     "syncer db repair-clock": runs(),
     "syncer db repair-clock --yes": runs(),
     "syncer db roles": runs(),
+    "syncer db dump --file syncer.dump": runs(),
+    "createdb --template template0 --encoding UTF8 inventory": RESTORED,
+    "pg_restore --dbname inventory --no-owner --exit-on-error --single-transaction "
+    "syncer.dump": RESTORED,
+    "syncer db move": MOVED,
+    "syncer db move --programs /usr/lib/postgresql/15/bin": MOVED,
+    "syncer db move --to postgresql://syncer_owner@db.example:5432/inventory": MOVED,
+    "syncer doctor": parses("it asks the API and more: tests/doctor/test_command.py runs it"),
     "syncer db roles --sql": runs(),
     "/opt/syncer/venv/bin/syncer db upgrade && /opt/syncer/venv/bin/syncer db roles": runs(),
     "syncer serve --every 15m": runs_until("run.finished", signal.SIGTERM, 0),

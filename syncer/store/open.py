@@ -41,6 +41,15 @@ async def open_server(database: Database) -> AsyncIterator[Server]:
     from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415  (start-up: only where used)
 
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
+        if others := postgres.other_majors:
+            _log.warning(
+                "inventory.another",
+                used=postgres.major,
+                others=others,
+                home=str(postgres.home),
+                advice="give 'syncer db move' again if it was cut short, else move the folder away "
+                "that is not wanted",
+            )
         yield await _migrated(postgres)
 
 
