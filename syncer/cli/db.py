@@ -199,8 +199,8 @@ async def move(to: str | None, programs: str | None) -> None:
         moved = await move_up(database, programs)
         if moved is None:
             click.echo(
-                "The embedded inventory is of this version already: nothing to move. (To a server: "
-                "--to URL.)"
+                "The embedded inventory is of this version already (SYNCER_PG_BIN's, if that is "
+                "set): nothing to move. To a server: --to URL"
             )
             return
     else:

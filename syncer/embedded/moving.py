@@ -104,4 +104,9 @@ def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
     data = copy / f"data-{major}"
     note_origin(data, origin)
     move(data, home / data.name)
+    discard(copy)
+
+
+def discard(copy: Path) -> None:
+    """Remove the home of a copy; its server has ended."""
     shutil.rmtree(copy, ignore_errors=True)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 import anyio
+import asyncpg
 import msgspec
 import structlog
 
@@ -147,7 +148,17 @@ async def _lock(connection: Connection, shapes: list[_Shape], server: Server) ->
     limit = {"lock_timeout": f"{server.timing.migrate * 1000:.0f}"}
     await connection.execute(pins(limit, connection, local=True))
     names = ", ".join(f"syncer_store.{shape.quoted}" for shape in shapes)
-    await connection.execute(f"lock table {names} in exclusive mode")
+    try:
+        await connection.execute(f"lock table {names} in exclusive mode")
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigError(
+            f"the database at {server.where} refused ({error}): give the URL of who owns its "
+            "schema syncer_store"
+        ) from error
+    except asyncpg.LockNotAvailableError as error:
+        raise TransactionFailed(
+            f"somebody else is at work in the database at {server.where}; try again later"
+        ) from error
 
 
 async def _is_empty(connection: Connection, shapes: list[_Shape]) -> bool:

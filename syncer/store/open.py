@@ -122,10 +122,14 @@ async def move_up(database: Database, programs: str | None) -> Moved | None:
         copied = None
         if origin != source.major:
             place = await anyio.to_thread.run_sync(moving.home_of_copy, home, target.major)
-            async with EmbeddedPostgres(
-                place, pg_bin=str(target.directory), alone=True, die_with_parent=True
-            ) as new:
-                copied = await _copied(old, new)
+            try:
+                async with EmbeddedPostgres(
+                    place, pg_bin=str(target.directory), alone=True, die_with_parent=True
+                ) as new:
+                    copied = await _copied(old, new)
+            except BaseException:
+                moving.discard(place)  # it may be what filled the disk
+                raise
             await anyio.to_thread.run_sync(moving.adopt, place, home, target.major, source.major)
             _log.info("inventory.placed", data=str(home / f"data-{target.major}"))
         return Moved(

@@ -167,8 +167,8 @@ async def test_a_move_that_is_killed_loses_nothing_and_is_done_again(inventory: 
         used = OURS.directory if stage == "inventory.placed" else PG15
         async with inventory.embedded(used) as server:
             assert inventory.before == await answers(server.dsn())
-        shown = await inventory.syncer("runs", "-o", "ndjson", "--limit", "1")
-        assert 0 == shown.code, shown.err
+    shown = await inventory.syncer("runs", "-o", "ndjson", "--limit", "1")
+    assert (0, True) == (shown.code, "inventory.another" in shown.err), shown.err
     done = await inventory.syncer("db", "move")
     assert (0, True) == (done.code, "had been moved" in done.out), done.err
     assert ["data-15.", f"data-{OURS.major}"] == inventory.data
@@ -218,9 +218,17 @@ async def test_a_move_to_a_server_that_is_killed_is_done_again(
 async def test_a_server_with_another_inventory_is_left_as_it_is(
     inventory: Home, url: str, sync: Any
 ) -> None:
+    env = {"SYNCER_PG_BIN": str(inventory.programs)}
+    async with asyncpg.create_pool(url) as pool:
+        await pool.execute("create role not_the_owner login in role pg_read_all_data")
+        try:
+            theirs = url.replace("syncer@", "not_the_owner@")
+            done = await inventory.syncer("db", "move", "--to", theirs, **env)
+            assert (2, True) == (done.code, "the URL of who owns its" in done.err), done.err
+        finally:
+            await pool.execute("drop role not_the_owner")
     await sync()
     before = await answers(url)
-    env = {"SYNCER_PG_BIN": str(inventory.programs)}
     done = await inventory.syncer("db", "move", "--to", url, **env)
     assert (2, True) == (done.code, "holds another inventory already" in done.err), done.err
     assert before == await answers(url)
