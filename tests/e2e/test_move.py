@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 
 from syncer.embedded import EmbeddedPostgres, find_binaries
+from syncer.embedded.waiting import try_lock
 from syncer.store.connection import Server, sql
 from syncer.store.migrate import upgrade
 from tests.conftest import UNSAFE_AND_FAST
@@ -91,6 +93,12 @@ class Home:
         names = (path.name for path in self.postgres.glob("data-*"))
         return sorted(name.partition("moved-")[0] for name in names)
 
+    @property
+    def turn(self) -> Path:
+        """The lock of who starts or stops the server that is there before a move."""
+        (turn,) = self.postgres.glob(f"run-{find_binaries(str(self.programs)).major}/turn.lock")
+        return turn
+
     def embedded(self, programs: Path | None = None) -> EmbeddedPostgres:
         return EmbeddedPostgres(
             self.postgres, pg_bin=str(programs or self.programs), settings=UNSAFE_AND_FAST
@@ -120,7 +128,10 @@ def inventory(template_home: tuple[Path, Path, dict[str, str]], process: Any) ->
 
 
 async def killed_at(home: Home, mark: str, *arguments: str, **env: str) -> None:
-    """Start the command, and end it by SIGKILL as soon as it logs ``mark``."""
+    """Start the command, and end it by SIGKILL as soon as it logs ``mark``.
+
+    It cannot end before: its last step needs the turn to stop the old server, which is ours then.
+    """
     async with await anyio.open_process(
         [sys.executable, "-m", "syncer", *arguments],
         stdout=subprocess.DEVNULL,
@@ -132,13 +143,18 @@ async def killed_at(home: Home, mark: str, *arguments: str, **env: str) -> None:
         },
     ) as process:
         assert process.stderr is not None
-        printed = ""
+        printed, turn = "", None
         async for part in TextReceiveStream(process.stderr):
             printed += part
+            if turn is None and "table.copied" in printed:
+                turn = try_lock(home.turn, fcntl.LOCK_EX)
+                assert turn is not None
             if mark in printed:
                 process.send_signal(signal.SIGKILL)
                 break
         assert (True, -signal.SIGKILL) == (mark in printed, await process.wait()), printed
+        if turn is not None:
+            os.close(turn)
 
 
 STAGES = ['"table": "image_history"', "inventory.compared", "inventory.placed"]
@@ -167,7 +183,8 @@ async def test_a_move_that_is_killed_loses_nothing_and_is_done_again(inventory: 
         used = OURS.directory if stage == "inventory.placed" else PG15
         async with inventory.embedded(used) as server:
             assert inventory.before == await answers(server.dsn())
-    shown = await inventory.syncer("runs", "-o", "ndjson", "--limit", "1")
+    loud = {"SYNCER_LOG_LEVEL": "warning"}
+    shown = await inventory.syncer("runs", "-o", "ndjson", "--limit", "1", **loud)
     assert (0, True) == (shown.code, "inventory.another" in shown.err), shown.err
     done = await inventory.syncer("db", "move")
     assert (0, True) == (done.code, "had been moved" in done.out), done.err
@@ -204,7 +221,8 @@ async def test_a_move_to_a_server_that_is_killed_is_done_again(
     for stage in STAGES[:2]:
         await killed_at(inventory, stage, "db", "move", "--to", empty_url, **env)
         async with asyncpg.create_pool(empty_url) as pool:
-            assert 0 == await pool.fetchval("select count(*) from syncer.runs")
+            nothing = 0 == await pool.fetchval("select count(*) from syncer.runs")
+        assert nothing or inventory.before == await answers(empty_url)
     (data,) = inventory.postgres.glob("data-*")
     done = await inventory.syncer("db", "move", "--to", empty_url, **env)
     assert 0 == done.code, done.err

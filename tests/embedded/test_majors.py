@@ -31,6 +31,7 @@ def data_of(home: Path) -> list[str]:
         (MOVED, None, f"{MOVED} is what 'syncer db move' left .* SYNCER_DATABASE_URL"),
         (MOVED, OURS, f"{MOVED} is what 'syncer db move' left .* SYNCER_DATABASE_URL"),
     ],
+    ids=["older", "older, asked for ours", "moved", "moved, asked for ours"],
 )
 async def test_nothing_is_begun_beside_another_inventory(
     place: Path, there: str, pg_bin: str | None, said: str
