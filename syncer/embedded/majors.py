@@ -45,9 +45,13 @@ def origin_of(data: Path) -> int | None:
 
 def note_origin(data: Path, major: int) -> None:
     """Note in a data directory from which major's its data come."""
+    owner = data.stat()
     with (data / _ORIGIN).open("w", encoding="ascii") as file:
         file.write(f"{major}\n")
         file.flush()
+        os.fchmod(file.fileno(), 0o600)
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         os.fsync(file.fileno())
 
 
