@@ -66,8 +66,8 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """The statement that counts and hashes its rows."""
-        statement = sql("move/digest").replace("{table}", self.quoted)
-        return statement.replace("{columns}", self.listed)
+        statement = sql("move/digest").replace("t.*", self.listed)
+        return statement.replace("syncer_store.runs", f"syncer_store.{self.quoted}")
 
 
 async def refuse_runs(server: Server) -> None:
