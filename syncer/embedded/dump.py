@@ -7,6 +7,7 @@ the server's own version is best, since what it writes is restored by that versi
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import anyio.to_thread
 
 from syncer.core.errors import BackupFailed, ConfigError
 from syncer.embedded.binaries import SYSTEM, candidates
-from syncer.embedded.process import ENVIRONMENT, version_of
+from syncer.embedded.process import ENVIRONMENT, Unusable, version_of
 from syncer.embedded.timing import Timing
 
 _WHAT: Final = ("--schema=syncer", "--schema=syncer_store", "--extension=btree_gist")
@@ -71,9 +72,9 @@ def _find(server: int, pg_bin: str | None, system: Path, timing: Timing) -> Path
     """Return the oldest pg_dump that is as new as the server."""
     found: dict[int, Path] = {}
     for folder in _folders(pg_bin, system):
-        major = version_of(folder / "pg_dump", timing=timing)
-        if major is not None:
-            found.setdefault(major, folder / "pg_dump")
+        with contextlib.suppress(Unusable):
+            program = folder / "pg_dump"
+            found.setdefault(version_of(program, timing=timing), program)
     if fit := sorted(major for major in found if major >= server):
         return found[fit[0]]
     older = " (found: that of " + ", ".join(map(str, sorted(found))) + ")" if found else ""

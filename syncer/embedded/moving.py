@@ -12,7 +12,13 @@ from pathlib import Path
 
 from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
-from syncer.embedded.majors import current_major, made_majors, note_origin, origin_of
+from syncer.embedded.majors import (
+    current_major,
+    made_majors,
+    note_origin,
+    origin_of,
+    other_majors,
+)
 from syncer.embedded.timing import Timing
 from syncer.embedded.waiting import move
 
@@ -30,9 +36,7 @@ def source_programs(
     ``programs`` (the value of --programs) go before ``pg_bin`` and those that are found. Starts
     programs: call it from a thread. Raises ConfigError, with how to get them.
     """
-    made = [major for major in made_majors(home) if major != but]
-    if not made:
-        raise ConfigError(f"there is no embedded inventory under {home} to be moved")
+    made = _inventories(home, but)
     if programs is not None:
         found = find_binaries(programs, option="--programs", timing=timing)
         if found.major not in made:
@@ -65,7 +69,7 @@ def target_programs(home: Path, pg_bin: str | None) -> tuple[Binaries, int | Non
     """
     target = find_binaries(pg_bin)
     data = home / f"data-{target.major}"
-    others = [major for major in made_majors(home) if major != target.major]
+    others = other_majors(home, target.major)
     if not data.exists() or not others:
         return target, None
     origin = origin_of(data)
@@ -83,10 +87,14 @@ def has_other(home: Path, major: int) -> bool:
 
     Raises ConfigError where there is none at all.
     """
-    made = made_majors(home)
-    if not made:
-        raise ConfigError(f"there is no embedded inventory under {home} to be moved")
-    return made != (major,)
+    return _inventories(home) != [major]
+
+
+def _inventories(home: Path, but: int | None = None) -> list[int]:
+    """Return the majors of inventories to be moved. Raises ConfigError where there is none."""
+    if made := [major for major in made_majors(home) if major != but]:
+        return made
+    raise ConfigError(f"there is no embedded inventory under {home} to be moved")
 
 
 def home_of_copy(home: Path, major: int) -> Path:

@@ -102,11 +102,19 @@ def output_of(command: Sequence[str], *, timeout: float) -> subprocess.Completed
     )
 
 
-def version_of(program: Path, *, timing: Timing) -> int | None:
-    """Return the major of one of PostgreSQL's programs, None where it does not run."""
+class Unusable(Exception):
+    """A program, or a folder of them, cannot be used; the message says why."""
+
+
+def version_of(program: Path, *, timing: Timing) -> int:
+    """Return the major of one of PostgreSQL's programs. Raises Unusable."""
     try:
         answer = output_of([str(program), "--version"], timeout=timing.probe)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unusable(f"{program} does not run: {error}") from error
+    if answer.returncode != 0:
+        raise Unusable(f"{program} does not run: {answer.stderr.strip()}")
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
-    return int(version[1]) if answer.returncode == 0 and version else None
+    if version is None:
+        raise Unusable(f"{program} gives {answer.stdout.strip()!r} as its version")
+    return int(version[1])

@@ -76,11 +76,15 @@ async def open_emptied(database: Database) -> AsyncIterator[Server]:
     from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415
 
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
-        async with Server(postgres.dsn("postgres")).session() as connection:
-            await connection.execute("drop database if exists syncer with (force)")
-            await connection.execute("create database syncer")
+        await _empty(postgres)
         async with open_server(database) as server:
             yield server
+
+
+async def _empty(postgres: EmbeddedPostgres) -> None:
+    async with Server(postgres.dsn("postgres")).session() as connection:
+        await connection.execute("drop database if exists syncer with (force)")
+        await connection.execute("create database syncer")
 
 
 @contextlib.asynccontextmanager
@@ -144,9 +148,7 @@ async def _copied(old: EmbeddedPostgres, new: EmbeddedPostgres) -> Copied:
     """Copy one embedded inventory into another, in which a move cut short may have left some."""
     from syncer.store import move  # noqa: PLC0415
 
-    async with Server(new.dsn("postgres")).session() as connection:
-        await connection.execute("drop database if exists syncer with (force)")
-        await connection.execute("create database syncer")
+    await _empty(new)
     return await move.copy(await _migrated(old), Server(new.dsn()), roles=True)
 
 

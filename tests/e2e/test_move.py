@@ -51,16 +51,6 @@ async def answers(dsn: str) -> dict[str, str]:
         await connection.close()
 
 
-async def objects(dsn: str) -> set[str]:
-    """Constraints, triggers, indexes, columns, functions and the revision."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute("set search_path to ''")
-        return {row[0] for row in await connection.fetch(sql("move/objects"))}
-    finally:
-        await connection.close()
-
-
 async def fill(dsn: str) -> None:
     await upgrade(Server(dsn))
     connection = await asyncpg.connect(dsn)
