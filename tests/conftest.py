@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 import itertools
 import os
 import sys
@@ -183,7 +182,7 @@ def timing() -> Timing:
     return Timing()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def dropped() -> AsyncIterator[None]:
     """Errors of lost connections, in futures that asyncpg drops, fail no test: ``log._is_news``."""
     loop = asyncio.get_running_loop()
@@ -196,7 +195,6 @@ async def dropped() -> AsyncIterator[None]:
 
     loop.set_exception_handler(heed)
     yield
-    gc.collect()
     loop.set_exception_handler(before)
 
 
