@@ -13,6 +13,7 @@ from pathlib import Path
 from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
 from syncer.embedded.majors import (
+    beginning_refused,
     current_major,
     made_majors,
     note_origin,
@@ -113,6 +114,13 @@ def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
     note_origin(data, origin)
     move(data, home / data.name)
     discard(copy)
+
+
+def check_made(home: Path) -> None:
+    """Raise ConfigError where there is no inventory: an empty one is not worth a backup."""
+    if not made_majors(home):
+        why = beginning_refused(home, 0)  # it may be elsewhere
+        raise ConfigError(why or f"there is no embedded inventory under {home}")
 
 
 def discard(copy: Path) -> None:

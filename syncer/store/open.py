@@ -196,9 +196,15 @@ def _stamp() -> str:
 
 
 async def dump(database: Database, output: IO[bytes]) -> None:
-    """Write a backup of the inventory, by pg_dump. Raises ConfigError, BackupFailed."""
-    from syncer.embedded import dump as backup  # noqa: PLC0415
+    """Write a backup of the inventory, by pg_dump; none is begun for it.
 
+    Raises ConfigError, BackupFailed.
+    """
+    from syncer.embedded import dump as backup  # noqa: PLC0415
+    from syncer.embedded import moving  # noqa: PLC0415
+
+    if database.embedded:
+        await anyio.to_thread.run_sync(moving.check_made, database.home)
     async with open_server(database) as server:
         async with server.reading(name="syncer db dump") as connection:
             major = connection.get_server_version().major

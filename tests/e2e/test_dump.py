@@ -103,7 +103,10 @@ async def test_a_backup_is_restored_as_the_document_says(  # noqa: PLR0917  (fix
 async def test_a_backup_that_fails_leaves_the_one_before(
     syncer: Any, empty_url: str, tmp_path: Path
 ) -> None:
-    """The server is away, or holds no inventory: the file that was there stays as it was."""
+    """The server is away, or holds no inventory: the file that was there stays as it was.
+
+    Also where the setting that leads to the inventory was lost: none is begun to be backed up.
+    """
     file = tmp_path / "syncer.dump"
     file.write_text("before")
     away = "postgresql://me:s3cr3t-w0rd@127.0.0.1:1/x"
@@ -113,6 +116,11 @@ async def test_a_backup_that_fails_leaves_the_one_before(
         assert "s3cr3t" not in done.err
         assert "before" == file.read_text()
     assert ["syncer.dump"] == names(tmp_path)
+    nowhere = {"SYNCER_DATABASE_URL": "", "SYNCER_STATE_DIR": str(tmp_path / "lost")}
+    done = await syncer("db", "dump", "-f", str(file), **nowhere)
+    assert (2, "", 1) == (done.code, done.out, len(done.err.splitlines())), done.err
+    assert f"no embedded inventory under {tmp_path}/lost" in done.err
+    assert ("before", ["syncer.dump"]) == (file.read_text(), names(tmp_path))
     for place in (tmp_path, tmp_path / "none" / "x"):
         done = await syncer("db", "dump", "-f", str(place))
         assert (1, 1) == (done.code, len(done.err.splitlines())), done.err
