@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import asyncpg
 import pytest
 from anyio.streams.text import TextReceiveStream
 
 from syncer.embedded import EmbeddedPostgres, find_binaries
-from syncer.embedded.waiting import try_lock
 from syncer.store.connection import Server, sql
 from syncer.store.migrate import upgrade
 from tests.conftest import UNSAFE_AND_FAST
 from tests.embedded.tools import PG15, needs_pg15, nothing_runs
 from tests.past import Past
-from tests.support import Done, folder_for_data
+from tests.support import Done, folder_for_data, until
 
 OURS = find_binaries(None)
 ACCOUNTS = range(2)
@@ -62,6 +62,11 @@ async def fill(dsn: str) -> None:
         await connection.close()
 
 
+def locks() -> list[str]:
+    """The locks of files that are held on this machine, each with the file's inode."""
+    return Path("/proc/locks").read_text().splitlines()
+
+
 class Home:
     """A state directory with an inventory in it, and commands there."""
 
@@ -83,10 +88,16 @@ class Home:
         names = (path.name for path in self.postgres.glob("data-*"))
         return sorted(name.partition("moved-")[0] for name in names)
 
-    @property
-    def turn(self) -> Path:
-        """The lock of who starts or stops the server that is there before a move."""
-        (turn,) = self.postgres.glob(f"run-{find_binaries(str(self.programs)).major}/turn.lock")
+    async def take_turn(self) -> int:
+        """Take the lock of who starts or stops the old server, once a command has that for itself.
+
+        The command needs the lock again to stop it.
+        """
+        (run,) = self.postgres.glob(f"run-{find_binaries(str(self.programs)).major}")
+        users = f":{(run / 'users.lock').stat().st_ino} "
+        await until(lambda: any(users in lock and " WRITE " in lock for lock in locks()))
+        turn = os.open(run / "turn.lock", os.O_RDWR | os.O_CLOEXEC)
+        await anyio.to_thread.run_sync(fcntl.flock, turn, fcntl.LOCK_EX)
         return turn
 
     def embedded(self, programs: Path | None = None) -> EmbeddedPostgres:
@@ -133,18 +144,14 @@ async def killed_at(home: Home, mark: str, *arguments: str, **env: str) -> None:
         },
     ) as process:
         assert process.stderr is not None
-        printed, turn = "", None
+        printed, turn = "", await home.take_turn()
         async for part in TextReceiveStream(process.stderr):
             printed += part
-            if turn is None and "table.copied" in printed:
-                turn = try_lock(home.turn, fcntl.LOCK_EX)
-                assert turn is not None
             if mark in printed:
                 process.send_signal(signal.SIGKILL)
                 break
         assert (True, -signal.SIGKILL) == (mark in printed, await process.wait()), printed
-        if turn is not None:
-            os.close(turn)
+        os.close(turn)
 
 
 STAGES = ['"table": "image_history"', "inventory.compared", "inventory.placed"]
