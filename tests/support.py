@@ -28,6 +28,10 @@ from syncer.serve.metrics import Metrics
 from syncer.simulator import Simulator, World
 from syncer.zenlayer.sources import SOURCES
 
+STRANGER: Final = 54321
+"""Another user of this machine; it has no name."""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
 FIELDS = {api: column for column, api in SOURCES["vm"].fields.items()}
 
 
@@ -47,6 +51,21 @@ def call_large(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let zones of more images than this be large, and compared in parts of half as many."""
     monkeypatch.setattr(paging, "LARGE", images)
     monkeypatch.setattr(page, "PART", images // 2)
+
+
+@contextlib.contextmanager
+def as_user(uid: int, *groups: int) -> Iterator[None]:
+    """Let this process be another user meanwhile, of the group of the same number."""
+    before = os.getgroups()
+    os.setgroups([uid, *groups])
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)
 
 
 @contextlib.contextmanager

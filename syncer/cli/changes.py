@@ -9,8 +9,9 @@ import anyio
 import click
 import msgspec
 
+from syncer import files
 from syncer.cli.common import run, settings
-from syncer.cli.output import default_format, draft_of
+from syncer.cli.output import default_format
 from syncer.cli.show import Filters, filters, moment_type, open_session, open_snapshot, show
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, OutputFailed
@@ -51,7 +52,7 @@ def _text(value: object) -> str:
 @click.option("--after", type=click.IntRange(0), metavar="ID", help="Start after this change_id.")
 @click.option(
     "--cursor",
-    type=click.Path(dir_okay=False, resolve_path=True, path_type=Path),  # a link stays one
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Start after the change_id in this file, then write the last one shown to it.",
 )
 @click.option("--follow", is_flag=True, help="Then wait for more, until interrupted.")
@@ -177,34 +178,32 @@ async def _head(reader: Reader) -> tuple[int, int]:
 
 def _load(path: Path) -> int | None:
     try:
-        text = path.read_text("ascii").strip()
-    except FileNotFoundError:
+        held = files.read(path)
+    except OSError as error:
+        raise ConfigError(f"the cursor {path} cannot be read: {error.strerror}") from error
+    if held is None:
         return None
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"the cursor {path} cannot be read: {error}") from error
+    text = held.decode("ascii", "replace").strip()
     if not text.isdigit() or len(text) > 18:  # noqa: PLR2004  (fits a bigint)
         raise ConfigError(f"the cursor {path} holds no change_id: remove it to start again")
     return int(text)
 
 
 def _save(path: Path | None, change_id: int) -> None:
-    """Write the cursor once the changes are shown; by a rename, so that a crash leaves it whole."""
+    """Write the cursor once the changes are shown."""
     if path is None:
         return
-    draft = draft_of(path)
     try:
-        draft.write_text(f"{change_id}\n", "ascii")
-        draft.replace(path)
+        with files.replacing(path) as file:
+            file.write(f"{change_id}\n".encode())
     except OSError as error:
         raise OutputFailed(f"the cursor {path} cannot be written: {error.strerror}") from error
 
 
 def _try_to_save(path: Path) -> None:
     """Raise ConfigError where a cursor cannot be written."""
-    draft = draft_of(path)
     try:
-        draft.write_text("")
-        draft.unlink()
+        files.try_replacing(path)
     except OSError as error:
         raise ConfigError(f"the cursor {path} cannot be written: {error.strerror}") from error
 

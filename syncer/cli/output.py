@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from syncer import files
 from syncer.core.errors import OutputFailed
 from syncer.core.normalise import clean
 
@@ -27,31 +27,15 @@ def default_format() -> str:
     return "table" if sys.stdout.isatty() else "ndjson"
 
 
-def draft_of(path: Path) -> Path:
-    """Return where a file is written before it takes its place by a rename."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for its owner alone that takes its place when it is whole. Raises OutputFailed.
 
     What is not a file is left alone.
     """
-    if path.exists() and not path.is_file():
-        raise OutputFailed(f"{path} cannot be written: it is there, and is no file")
-    draft = draft_of(path)
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                draft.replace(path)
-            except BaseException:
-                draft.unlink()
-                raise
+        with files.replacing(path, mode=0o600) as file:
+            yield file
     except OSError as error:
         raise OutputFailed(f"{path} cannot be written: {error.strerror}") from error
 

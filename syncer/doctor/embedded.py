@@ -15,7 +15,7 @@ from syncer.core.errors import SyncerError
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.finding import Finding, failed, ok, size, skipped, warning
 from syncer.doctor.machine import LITTLE_ROOM, Folder, look_at_folder
-from syncer.embedded import EmbeddedPostgres, inspect
+from syncer.embedded import EmbeddedPostgres, HomeRefused, inspect
 
 ADDRESS: Final = ("SYNCER_DATABASE_URL", "SYNCER_STATE_DIR", "SYNCER_PG_BIN")
 """The settings that say where the database is."""
@@ -55,9 +55,13 @@ class EmbeddedServer:
 
     async def inspect(self) -> Sequence[Finding]:
         """Inspect what is there, without starting it."""
-        found = await anyio.to_thread.run_sync(
-            inspect, self._place.home, self._place.pg_bin, abandon_on_cancel=True
-        )
+        try:
+            found = await anyio.to_thread.run_sync(
+                inspect, self._place.home, self._place.pg_bin, abandon_on_cancel=True
+            )
+        except HomeRefused as error:
+            problem, _, advice = str(error).partition(": ")
+            return [failed("embedded", problem, advice)]
         self._made = found.made
         self._refused = found.refused is not None
         seen = EmbeddedSeen(

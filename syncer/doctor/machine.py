@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -12,10 +13,11 @@ from typing import Final
 import anyio.to_thread
 import msgspec
 
-from syncer import __version__
+from syncer import __version__, files
 from syncer.config.settings import LoadedSettings
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.finding import Finding, failed, ok, size, warning
+from syncer.ownership import NotTrusted
 
 LITTLE_ROOM: Final = 1024**3
 """Bytes: below this much free room there is a warning."""
@@ -43,9 +45,9 @@ def checks(loaded: LoadedSettings, timing: Timing) -> list[Check]:
     if path is not None:
 
         async def metrics_file() -> Sequence[Finding]:
-            usable = await anyio.to_thread.run_sync(_is_replaceable, path, abandon_on_cancel=True)
+            fault = await anyio.to_thread.run_sync(_not_replaceable, path, abandon_on_cancel=True)
             folder = await look_at_folder(path.parent)
-            return [judge_metrics_file(str(path), folder, usable=usable)]
+            return [judge_metrics_file(str(path), folder, fault)]
 
         found.append(
             Check(
@@ -77,8 +79,15 @@ def _folder(path: Path, nearest: bool) -> Folder:  # noqa: FBT001  (a thread's a
     )
 
 
-def _is_replaceable(path: Path) -> bool:
-    return path.is_file() or not path.exists()
+def _not_replaceable(path: Path) -> str | None:
+    """Return why what lies there is not replaced by a file; a folder's fault is none of it."""
+    try:
+        with files.reached_file(path):
+            return None
+    except NotTrusted as error:
+        return f"{error.filename} is not yours: {error.strerror}"
+    except OSError as error:
+        return f"{path} is not a file" if error.errno == errno.EINVAL else None
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,13 +126,13 @@ def judge_spool(folder: Folder) -> Finding:
     return ok("spool", f"{folder.path} can be written, {size(folder.free)} free")
 
 
-def judge_metrics_file(path: str, folder: Folder, *, usable: bool) -> Finding:
-    """Judge whether the metrics file can be replaced; ``usable``: it is absent or a file."""
+def judge_metrics_file(path: str, folder: Folder, fault: str | None) -> Finding:
+    """Judge whether the metrics file can be replaced; ``fault``: why what lies there is not."""
     advice = "let syncer write in that folder, or unset SYNCER_METRICS_FILE"
     if folder.fault is not None:
         return failed("metrics_file", folder.fault, advice)
-    if not usable:
+    if fault is not None:
         return failed(
-            "metrics_file", f"{path} is not a file", "name a file in it, such as syncer.prom"
+            "metrics_file", fault, "name another file, such as syncer.prom in that folder"
         )
     return ok("metrics_file", f"{path} can be written")

@@ -9,6 +9,7 @@ from pathlib import Path
 from syncer.config.layers import SettingFault
 from syncer.config.settings import LoadedSettings
 from syncer.doctor.finding import Finding, failed, number, ok, warning
+from syncer.ownership import NotTrusted, check_file
 
 
 def check_settings(loaded: LoadedSettings, *, defaults: bool) -> Iterator[Finding]:
@@ -42,8 +43,14 @@ def _check_roots(loaded: LoadedSettings) -> Iterator[Finding]:
 
 
 def _check_file(loaded: LoadedSettings) -> Iterator[Finding]:
-    """Check whether the settings file shows its secrets to everybody."""
+    """Check whether the settings file shows its secrets to everybody, and who can change it."""
     if loaded.file is None:
+        return
+    try:
+        check_file(loaded.file)
+    except NotTrusted as error:
+        yield judge_untrusted(str(loaded.file), error)
+    except OSError:  # a fault already
         return
     secrets = [s.name for s in loaded.shown if s.secret and s.origin == str(loaded.file)]
     try:
@@ -52,6 +59,16 @@ def _check_file(loaded: LoadedSettings) -> Iterator[Finding]:
         return
     if secrets and mode & stat.S_IROTH:
         yield judge_exposed(str(loaded.file), secrets)
+
+
+def judge_untrusted(path: str, error: NotTrusted) -> Finding:
+    """Judge a settings file that somebody else can change: it says where credentials are sent."""
+    return warning(
+        "settings_file",
+        f"somebody else can change {path}, which says where credentials are sent: "
+        f"{error.filename}: {error.strerror}",
+        error.advice or "keep it in a folder of yours: SYNCER_CONFIG",
+    )
 
 
 def judge_exposed(path: str, secrets: Sequence[str]) -> Finding:

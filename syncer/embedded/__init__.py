@@ -8,6 +8,7 @@
 =============  ====================================================================
 ``server``     who starts and stops the server, and the locks that decide it
 ``cluster``    one data directory: make it, start its server, find that, stop it
+``home``       the folder of all that: ours alone, or not used
 ``user``       root cannot run PostgreSQL: which user runs it instead
 ``programs``   PostgreSQL's programs, copied where that user cannot reach them
 ``binaries``   where those programs are found
@@ -22,8 +23,17 @@ Linux only: it needs ``flock`` and ``/proc``.
 from __future__ import annotations
 
 from syncer.embedded.binaries import Binaries, find_binaries
+from syncer.embedded.home import HomeRefused
 from syncer.embedded.inspection import Inspection, inspect
 from syncer.embedded.server import EmbeddedPostgres
 from syncer.embedded.timing import Timing
 
-__all__ = ["Binaries", "EmbeddedPostgres", "Inspection", "Timing", "find_binaries", "inspect"]
+__all__ = [
+    "Binaries",
+    "EmbeddedPostgres",
+    "HomeRefused",
+    "Inspection",
+    "Timing",
+    "find_binaries",
+    "inspect",
+]

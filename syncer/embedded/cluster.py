@@ -28,9 +28,9 @@ from typing import Final
 
 import msgspec
 
-from syncer.core.errors import DatabaseGone
+from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.embedded.binaries import Binaries
-from syncer.embedded.majors import check_beginning
+from syncer.embedded.majors import check_beginning, data_directory
 from syncer.embedded.postmaster import Postmaster, signal_backends
 from syncer.embedded.process import Process, start, wait_for
 from syncer.embedded.programs import Programs, reachable_programs
@@ -38,8 +38,10 @@ from syncer.embedded.sockets import PORT, SocketDirectory
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import ServerUser
 from syncer.embedded.waiting import poll, try_lock
+from syncer.ownership import trusted_folder
 
 ROLE: Final = "syncer"
+_LOCKS: Final = ("turn", "users", "server")
 _LARGEST_LOG: Final = 4 * 1024 * 1024  # bytes
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -81,8 +83,8 @@ class Cluster(msgspec.Struct, kw_only=True):
 
     @property
     def data(self) -> Path:
-        """The data directory; one for each major, since they do not open each other's."""
-        return self.home / f"data-{self.binaries.major}"
+        """The data directory."""
+        return data_directory(self.home, self.binaries.major)
 
     @property
     def state(self) -> Path:
@@ -101,14 +103,12 @@ class Cluster(msgspec.Struct, kw_only=True):
         return SocketDirectory(state=self.state, user=self.user)
 
     def prepare(self) -> None:
-        """Make what must be there before a lock can be taken. Raises OSError."""
-        self.state.mkdir(mode=0o700, exist_ok=True)
-        locks = [self.state / f"{name}.lock" for name in ("turn", "users", "server")]
-        for path in (*locks, self.log_path):
-            # Not following links: root may be at work in somebody else's directory.
+        """Make what must be there before a lock can be taken. Raises NotTrusted, OSError."""
+        trusted_folder(self.state, make=True)
+        with suppress(FileNotFoundError):
+            trusted_folder(self.data, owners=[self.user.uid])
+        for path in (*(self.state / f"{name}.lock" for name in _LOCKS), self.log_path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        for path in (*locks, self.log_path, self.state, self.home):
-            self.user.own(path)
 
     def postmaster(self) -> Postmaster | None:
         """Return the server that runs on this data directory, or None."""
@@ -125,6 +125,7 @@ class Cluster(msgspec.Struct, kw_only=True):
         log_size = self._rotate_log()
         found = self._running_or_lock(log_size=log_size, abort=abort)
         if isinstance(found, Postmaster):
+            self._check_listener()
             return found
         try:
             with reachable_programs(
@@ -135,7 +136,7 @@ class Cluster(msgspec.Struct, kw_only=True):
                         raise DatabaseGone(f"its data directory {self.data} is gone")
                     check_beginning(self.home, self.binaries.major)
                     self._initialize(programs, turn=turn, abort=abort)
-                elif self.data.lstat().st_uid != self.user.uid:
+                elif self.data.stat().st_uid != self.user.uid:
                     self.user.own_tree(self.data)
                 self._remove_stale_files()
                 self.process = self._start_server(programs, server_lock=found)
@@ -220,6 +221,14 @@ class Cluster(msgspec.Struct, kw_only=True):
                 f"{self.timing.start:.0f} s:{self._log_end(log_size)}"
             )
         return found
+
+    def _check_listener(self) -> None:
+        """Raise ConfigError if somebody else's process answers at the socket; nothing is sent."""
+        if (uid := self._sockets.listener()) not in {None, self.data.stat().st_uid}:
+            raise ConfigError(
+                f"a process of uid {uid} listens at the socket of the PostgreSQL server of "
+                f"{self.data}, and the server is another user's: end that process"
+            )
 
     def _signal(self, number: signal.Signals) -> None:
         if (running := self.postmaster()) is not None:
@@ -323,7 +332,6 @@ class Cluster(msgspec.Struct, kw_only=True):
         if size > _LARGEST_LOG:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
             self.log_path.touch(mode=0o600)
-            self.user.own(self.log_path)
             return 0
         return size
 

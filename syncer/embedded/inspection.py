@@ -8,7 +8,13 @@ import msgspec
 
 from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
-from syncer.embedded.majors import beginning_refused, current_major, other_majors
+from syncer.embedded.home import check_home
+from syncer.embedded.majors import (
+    beginning_refused,
+    current_major,
+    data_directory,
+    other_majors,
+)
 from syncer.embedded.postmaster import Postmaster
 from syncer.embedded.timing import Timing
 
@@ -46,10 +52,11 @@ def choose_binaries(home: Path, pg_bin: str | None, timing: Timing) -> Binaries:
 def inspect(home: Path, pg_bin: str | None) -> Inspection:
     """Look at the server under ``home``. Starts a program: call it from a thread.
 
-    Raises ConfigError where there are no programs.
+    Raises ConfigError where there are no programs, or where the home is not ours alone; OSError.
     """
+    home = check_home(home)
     binaries = choose_binaries(home, pg_bin, Timing())
-    data = home.resolve() / f"data-{binaries.major}"
+    data = data_directory(home, binaries.major)
     return Inspection(
         binaries=binaries,
         made=data.is_dir(),

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Final
 
 from syncer.core.errors import ConfigError
+from syncer.files import replacing
 
 _MOVED: Final = ".moved-"
 """Within the name of a data directory: its inventory was moved elsewhere."""
 _ORIGIN: Final = "moved-from"
 """A file in a data directory: the major whose data were moved into it."""
+
+
+def data_directory(home: Path, major: int) -> Path:
+    """Return where the data of a major lie; one for each, since they do not open each other's."""
+    return home / f"data-{major}"
 
 
 def made_majors(home: Path) -> tuple[int, ...]:
@@ -46,13 +52,10 @@ def origin_of(data: Path) -> int | None:
 def note_origin(data: Path, major: int) -> None:
     """Note in a data directory from which major's its data come."""
     owner = data.stat()
-    with (data / _ORIGIN).open("w", encoding="ascii") as file:
-        file.write(f"{major}\n")
-        file.flush()
-        os.fchmod(file.fileno(), 0o600)
+    with replacing(data / _ORIGIN, mode=0o600) as file:
+        file.write(f"{major}\n".encode())
         if os.geteuid() == 0:
             os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        os.fsync(file.fileno())
 
 
 def other_majors(home: Path, major: int) -> tuple[int, ...]:

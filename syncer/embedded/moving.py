@@ -6,12 +6,12 @@ place when it is whole. Whoever is killed before leaves that home, and the next 
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
+from syncer.embedded.home import check_home
 from syncer.embedded.majors import (
     beginning_refused,
     current_major,
@@ -68,6 +68,7 @@ def target_programs(home: Path, pg_bin: str | None) -> tuple[Binaries, int | Non
     None where it was not, or all that follows is done too. Starts programs: call it from a thread.
     Raises ConfigError where that major has an inventory of its own.
     """
+    check_home(home)
     target = find_binaries(pg_bin)
     data = home / f"data-{target.major}"
     others = other_majors(home, target.major)
@@ -93,19 +94,15 @@ def has_other(home: Path, major: int) -> bool:
 
 def _inventories(home: Path, but: int | None = None) -> list[int]:
     """Return the majors of inventories to be moved. Raises ConfigError where there is none."""
+    check_home(home)
     if made := [major for major in made_majors(home) if major != but]:
         return made
     raise ConfigError(f"there is no embedded inventory under {home} to be moved")
 
 
 def home_of_copy(home: Path, major: int) -> Path:
-    """Return the home in which the copy for a major is made; it belongs to who owns the other."""
-    folder = home / f"moving-{major}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    owner = home.stat()
-    if os.geteuid() == 0 and folder.lstat().st_uid != owner.st_uid:
-        os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
-    return folder
+    """Return the home in which the copy for a major is made. Raises ConfigError, OSError."""
+    return check_home(home / f"moving-{major}", make=True)
 
 
 def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
@@ -118,6 +115,7 @@ def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
 
 def check_made(home: Path) -> None:
     """Raise ConfigError where there is no inventory: an empty one is not worth a backup."""
+    check_home(home)
     if not made_majors(home):
         why = beginning_refused(home, 0)  # it may be elsewhere
         raise ConfigError(why or f"there is no embedded inventory under {home}")

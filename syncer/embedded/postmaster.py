@@ -6,9 +6,12 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
+
+_LONGEST: Final = 65536
+"""Letters of a pid file that are read: its lines are a few numbers and two paths."""
 
 
 class Postmaster(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,18 +22,29 @@ class Postmaster(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, data: Path) -> Self | None:
-        """Return the server on this data directory, if its file names a process that is one."""
+        """Return the server on this data directory, if its file names a process that is one.
+
+        Such a process belongs to who owns the directory: PostgreSQL insists on that.
+        """
         try:
-            lines = (data / "postmaster.pid").read_text(errors="surrogateescape").splitlines()
+            lines = _read(data / "postmaster.pid").split("\n")
             pid = int(lines[0])
             # The kernel shows no arguments of a zombie, and other arguments of a reused pid.
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            ours = Path(f"/proc/{pid}").stat().st_uid == data.stat().st_uid
         except (OSError, ValueError, IndexError):
             return None
-        if os.fsencode(data) not in arguments:
+        if not ours or os.fsencode(data) not in arguments:
             return None
         status = "".join(lines[7:8]).strip()  # the last line is written while it starts
         return cls(pid=pid, status=status)
+
+
+def _read(path: Path) -> str:
+    """Return what a small file holds; its folder may be that of a user who is not trusted."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read(_LONGEST)
 
 
 def signal_backends(data: Path, number: signal.Signals) -> None:
@@ -39,6 +53,7 @@ def signal_backends(data: Path, number: signal.Signals) -> None:
         with suppress(OSError):
             if (
                 entry.name.isdigit()
+                and entry.stat().st_uid == data.stat().st_uid
                 and (entry / "comm").read_text().strip() == "postgres"
                 and (entry / "cwd").samefile(data)
             ):

@@ -36,6 +36,7 @@ from syncer.embedded.binaries import Binaries
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import ServerUser
 from syncer.embedded.waiting import poll, try_lock
+from syncer.ownership import trusted_folder
 
 COPIES: Final = Path("/var/cache/syncer-postgresql")
 """Where copies are kept; it can be removed whenever no server runs."""
@@ -81,8 +82,6 @@ def reachable_programs(
         raise _unreachable(
             binaries, user, reason, f"{error.strerror} ({error.filename})"
         ) from error
-    except _Unsafe as error:
-        raise _unreachable(binaries, user, reason, str(error)) from error
     try:
         if (again := _refusal(copy.binaries, user, timing)) is not None:
             raise _unreachable(binaries, user, reason, again)
@@ -90,10 +89,6 @@ def reachable_programs(
     finally:
         for descriptor in copy.keep:
             os.close(descriptor)
-
-
-class _Unsafe(Exception):
-    """Others than root could change what lies in a folder; the message names it."""
 
 
 def _refusal(binaries: Binaries, user: ServerUser, timing: Timing) -> str | None:
@@ -111,10 +106,8 @@ def _unreachable(binaries: Binaries, user: ServerUser, reason: str, copy: str) -
 
 
 def _take(binaries: Binaries, copies: Path, *, timing: Timing, abort: threading.Event) -> Programs:
-    """Return the copy of ``binaries``, made if need be, and locked. Raises OSError and _Unsafe."""
-    copies.mkdir(parents=True, exist_ok=True)
-    copies = copies.resolve()
-    _check_only_root_writes(copies)
+    """Return the copy of ``binaries``, made if need be, and locked. Raises OSError."""
+    copies = trusted_folder(copies, make=True)
     copies.chmod(0o755)  # whatever our umask
     lock = poll(
         lambda: try_lock(copies / "copies.lock", fcntl.LOCK_EX), limit=timing.copy, abort=abort
@@ -139,19 +132,6 @@ def _take(binaries: Binaries, copies: Path, *, timing: Timing, abort: threading.
         )
     finally:
         os.close(lock)
-
-
-def _check_only_root_writes(folder: Path) -> None:
-    """Raise _Unsafe if somebody else can change what lies in this folder, or exchange it.
-
-    In a folder with the sticky bit, such as /tmp, nobody can exchange what is root's.
-    """
-    for place in (folder, *folder.parents):
-        entry = place.lstat()
-        open_to_others = entry.st_mode & _WRITABLE_BY_OTHERS
-        sticky = place != folder and entry.st_mode & stat.S_ISVTX
-        if entry.st_uid != 0 or not stat.S_ISDIR(entry.st_mode) or (open_to_others and not sticky):
-            raise _Unsafe(f"{place} is not root's alone")
 
 
 def _files(binaries: Binaries) -> tuple[Path, Mapping[Path, os.stat_result]]:

@@ -29,8 +29,9 @@ import anyio.to_thread
 
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
 from syncer.embedded.cluster import FORCED, ROLE, Cluster
+from syncer.embedded.home import check_home, untrusted
 from syncer.embedded.inspection import choose_binaries
-from syncer.embedded.majors import moved_to, other_majors
+from syncer.embedded.majors import data_directory, moved_to, other_majors
 from syncer.embedded.postmaster import holders
 from syncer.embedded.process import Process
 from syncer.embedded.programs import COPIES
@@ -38,6 +39,7 @@ from syncer.embedded.sockets import PORT
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import choose_user
 from syncer.embedded.waiting import WaitCancelled, move, poll, try_lock
+from syncer.ownership import NotTrusted
 
 _LONGEST_NAME: Final = 63  # bytes; PostgreSQL cuts longer names
 
@@ -48,18 +50,19 @@ class EmbeddedPostgres:
     An async context manager. Cancelling is safe at any point: whatever was begun is undone before
     the cancellation goes on.
 
-    ``home`` is made if need be (mode 0700). ``settings`` are server settings over our defaults;
-    they count for who starts the server, not for who joins it. ``die_with_parent`` is for tests:
-    the server is stopped by the kernel when the process (more exactly: the event loop's thread)
-    that started it dies, even if others use it. ``alone``: nobody else may use it meanwhile, and
-    entering raises LockHeld where somebody does. ``copies`` is where root keeps a copy of the
-    programs, if the server's user cannot run them in place. Each major version of PostgreSQL has
-    its own data directory. The data that is there chooses the programs, unless ``pg_bin`` does;
-    where it is of another version, or was moved elsewhere, nothing is begun beside it.
+    ``home`` is made if need be (mode 0700); nobody else may be able to change what lies there.
+    ``settings`` are server settings over our defaults; they count for who starts the server, not
+    for who joins it. ``die_with_parent`` is for tests: the server is stopped by the kernel when the
+    process (more exactly: the event loop's thread) that started it dies, even if others use it.
+    ``alone``: nobody else may use it meanwhile, and entering raises LockHeld where somebody does.
+    ``copies`` is where root keeps a copy of the programs, if the server's user cannot run them in
+    place. Each major version of PostgreSQL has its own data directory. The data that is there
+    chooses the programs, unless ``pg_bin`` does; where it is of another version, or was moved
+    elsewhere, nothing is begun beside it.
 
-    Entering raises ConfigError (no programs, no user to run them, ``home`` not writable, data of
-    another major) or
-    DatabaseGone (the server does not start; with the end of its log).
+    Entering raises ConfigError (no programs, no user to run them, ``home`` not writable or not ours
+    alone, data of another major) or DatabaseGone (the server does not start; with the end of its
+    log).
     """
 
     def __init__(
@@ -183,6 +186,8 @@ class EmbeddedPostgres:
                     self._entered = cluster, self._start_or_join(cluster, turn, abort)
                 finally:
                     os.close(turn)
+            except NotTrusted as error:
+                raise untrusted(self._home, error) from error
             except OSError as error:
                 place = error.filename or self._home
                 raise ConfigError(
@@ -217,13 +222,13 @@ class EmbeddedPostgres:
                 os.close(turn)
 
     def _open_home(self) -> Cluster:
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home = self._home.resolve()
+        home = check_home(self._home, make=True)
+        binaries = choose_binaries(home, self._pg_bin, self._timing)
         cluster = Cluster(
             home=home,
-            binaries=choose_binaries(home, self._pg_bin, self._timing),
+            binaries=binaries,
             copies=self._copies,
-            user=choose_user(home, self._timing),
+            user=choose_user(data_directory(home, binaries.major), self._timing),
             settings=self._settings,
             log_path=home / "postgres.log",
             die_with_parent=self._die_with_parent,

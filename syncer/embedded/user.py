@@ -2,10 +2,10 @@
 
 - We are not root: we run it ourselves. Where our uid has no name, as in many containers, a user
   namespace gives it one: initdb wants one.
-- We are root, and the home is somebody else's: it runs as that user, so that the files stay theirs.
-- We are root, and the home is root's: it runs in a user namespace in which root is called nobody.
-  So nothing on disk changes hands, and other processes of nobody cannot reach the data. Where such
-  namespaces are refused, as in most containers, it runs as nobody, who is given the home.
+- We are root: it runs in a user namespace in which root is called nobody. So nothing on disk
+  changes hands, and other processes of nobody cannot reach the data. Where such namespaces are
+  refused, as in most containers, it runs as nobody, who is given the data directory, for good:
+  what nobody could write is not taken for root's later.
 
 The server's user need not be able to pass the folders above its files (a home below /root is the
 usual one): ``cluster`` hands it its directories open, ``programs`` copies the programs.
@@ -62,16 +62,17 @@ class ServerUser(msgspec.Struct, frozen=True, kw_only=True):
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def own_tree(self, path: Path) -> None:
-        """Make ``path`` and all below it belong to this user, if we are root."""
-        # Bottom up: should this be interrupted, the top still shows that it is not finished.
-        for folder, _, files in os.walk(path, topdown=False):
-            for file in files:
-                self.own(Path(folder, file))
-            self.own(Path(folder))
+        """Make ``path`` and all below it belong to this user; we are root."""
+        # Bottom up: should this be interrupted, the top still shows that it is not finished. By
+        # descriptors: what belongs to that user already may change meanwhile.
+        for _, folders, files, descriptor in os.fwalk(path.resolve(), topdown=False):
+            for name in (*folders, *files):
+                os.chown(name, self.uid, self.gid, dir_fd=descriptor, follow_symlinks=False)
+        os.chown(path, self.uid, self.gid)
 
 
-def choose_user(home: Path, timing: Timing) -> ServerUser:
-    """Choose who runs the server of ``home``. Runs programs: call it from a thread.
+def choose_user(data: Path, timing: Timing) -> ServerUser:
+    """Choose who runs the server of a data directory, made or not. Runs programs: in a thread.
 
     Raises ConfigError, with the reasons, if nobody can.
     """
@@ -79,7 +80,7 @@ def choose_user(home: Path, timing: Timing) -> ServerUser:
     if uid != 0 and _has_name(uid):
         return ServerUser(uid=uid, gid=gid)
     reasons = []
-    for description, user in _candidates(home, uid, gid):
+    for description, user in _candidates(data, uid, gid):
         if (reason := user.refusal("true", timing=timing)) is None:
             return user
         reasons.append(f"{description} is refused ({reason})")
@@ -92,11 +93,7 @@ def choose_user(home: Path, timing: Timing) -> ServerUser:
     )
 
 
-def _candidates(home: Path, uid: int, gid: int) -> Iterator[tuple[str, ServerUser]]:
-    owner = home.stat()
-    if uid == 0 and owner.st_uid != 0:
-        yield f"uid {owner.st_uid}", _other_user(owner.st_uid, owner.st_gid)
-        return
+def _candidates(data: Path, uid: int, gid: int) -> Iterator[tuple[str, ServerUser]]:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError as error:
@@ -105,8 +102,9 @@ def _candidates(home: Path, uid: int, gid: int) -> Iterator[tuple[str, ServerUse
             "nobody: run as another user, or set SYNCER_DATABASE_URL"
         ) from error
     ids = (f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}")
-    inside = (_program("unshare"), "--user", *ids, "--")
-    yield "a user namespace", ServerUser(uid=uid, gid=gid, become=inside)
+    if uid != 0 or not _belongs_to(data, nobody.pw_uid):
+        inside = (_program("unshare"), "--user", *ids, "--")
+        yield "a user namespace", ServerUser(uid=uid, gid=gid, become=inside)
     if uid == 0:
         yield f"uid {nobody.pw_uid}", _other_user(nobody.pw_uid, nobody.pw_gid)
 
@@ -114,6 +112,13 @@ def _candidates(home: Path, uid: int, gid: int) -> Iterator[tuple[str, ServerUse
 def _other_user(uid: int, gid: int) -> ServerUser:
     ids = (f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
     return ServerUser(uid=uid, gid=gid, become=(_program("setpriv"), *ids, "--"))
+
+
+def _belongs_to(data: Path, uid: int) -> bool:
+    try:
+        return data.stat().st_uid == uid
+    except FileNotFoundError:
+        return False
 
 
 def _program(name: str) -> str:

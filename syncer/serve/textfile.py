@@ -7,19 +7,19 @@ what is stored of the zones) stays as it was in the file.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 import anyio
 import structlog
-from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from syncer import files
 from syncer.serve.metrics import Metrics, ended_by, stored_zones
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server
@@ -36,18 +36,17 @@ def write(metrics: Metrics, path: Path) -> None:
     A file that cannot be read as metrics is replaced: its counters begin anew. What is not a file
     is left alone: a device or a pipe could be read for ever, and root would replace it by a file.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is there, and is no file", str(path))
-    registry = CollectorRegistry()
-    registry.register(_Continued(metrics, _read(path)))
-    write_to_textfile(str(path), registry)
+    with files.replacing(path) as file:
+        registry = CollectorRegistry()
+        registry.register(_Continued(metrics, _read(path)))
+        file.write(generate_latest(registry))
 
 
 def _read(path: Path) -> dict[_Key, Sample]:
     """Return the samples that a file holds; none where it cannot be read as metrics."""
     try:
-        families = list(text_string_to_metric_families(path.read_text()))
-    except (FileNotFoundError, UnicodeDecodeError, ValueError, IndexError):
+        families = list(text_string_to_metric_families((files.read(path) or b"").decode()))
+    except (ValueError, IndexError):
         return {}
     return {_key(sample): sample for family in families for sample in family.samples}
 

@@ -56,5 +56,9 @@ async def test_the_embedded_server_is_looked_at_and_left_as_it_was(
         finding.status,
         "another inventory, of PostgreSQL 9" in finding.message,
     )
+    data_home.chmod(0o777)
+    findings = await check(**env)
+    only(findings, "embedded", "failed", f"{data_home} is not yours alone", "chmod go-w")
+    data_home.chmod(0o700)
     findings = await check(**env | {"SYNCER_PG_BIN": str(data_home)})
     only(findings, "embedded", "failed", "has no program initdb", "set SYNCER_PG_BIN")

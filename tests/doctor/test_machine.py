@@ -12,6 +12,7 @@ from tests.doctor.support import (
     only,
     problems,
 )
+from tests.support import STRANGER
 
 
 async def test_folders_that_cannot_be_written(check: RunChecks, tmp_path: Path) -> None:
@@ -22,6 +23,12 @@ async def test_folders_that_cannot_be_written(check: RunChecks, tmp_path: Path) 
     findings = await check(SYNCER_METRICS_FILE=str(tmp_path))
     only(findings, "metrics_file", "failed", "is not a file", "name a file")
     assert [] == problems(await check(SYNCER_METRICS_FILE=str(tmp_path / "syncer.prom")))
+    if not os.geteuid():
+        link = tmp_path / "link.prom"
+        link.symlink_to("syncer.prom")
+        os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
+        findings = await check(SYNCER_METRICS_FILE=str(link))
+        only(findings, "metrics_file", "failed", f"it is a link of uid {STRANGER}'s", "another")
     if os.geteuid():
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o500)
@@ -51,6 +58,6 @@ def test_why_a_folder_will_not_do() -> None:
     ):
         for found in (
             machine.judge_spool(folder(**values)),
-            machine.judge_metrics_file("/x/f", folder(**values), usable=True),
+            machine.judge_metrics_file("/x/f", folder(**values), None),
         ):
             assert says in found.message

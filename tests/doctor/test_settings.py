@@ -87,6 +87,21 @@ async def test_a_settings_file_that_everybody_may_read(check: RunChecks, tmp_pat
     only(findings, "settings_file", "warning", "everybody", f"chmod o-r {file}")
 
 
+async def test_a_settings_file_that_somebody_else_can_change(
+    check: RunChecks, tmp_path: Path
+) -> None:
+    """It could send the credentials elsewhere."""
+    file = tmp_path / "folder" / "s.toml"
+    file.parent.mkdir()
+    file.write_text("page_size = 7\n")
+    for path in (file, file.parent):
+        path.chmod(0o777)
+        findings = await check(SYNCER_CONFIG=str(file))
+        only(findings, "settings_file", "warning", f"{path}: everybody", f"chmod go-w {path}")
+        path.chmod(0o755)
+    assert [] == problems(await check(SYNCER_CONFIG=str(file)))
+
+
 def test_the_key_is_not_a_secret_but_its_whole_is_not_shown() -> None:
     """A secret put in the place of the id would be shown otherwise."""
     env = {"ZENLAYER_ACCESS_KEY_ID": KEY + "-long", "HOME": "/nonexistent"}

@@ -37,7 +37,8 @@ def home(shared_home: Path) -> Iterator[Path]:
     yield shared_home
     nothing_runs(shared_home)
     if os.geteuid() == 0:
-        os.chown(shared_home, 0, 0)  # what lies in it follows at the next start
+        for path in (shared_home, *shared_home.rglob("*")):
+            os.chown(path, 0, 0, follow_symlinks=False)
 
 
 @pytest.fixture

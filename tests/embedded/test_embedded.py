@@ -33,9 +33,9 @@ from tests.embedded.tools import (
     eventually,
     gone,
     needs_pg15,
-    needs_root,
     servers_of,
 )
+from tests.support import needs_root
 
 
 async def table_with_one_row(pg: EmbeddedPostgres) -> None:
@@ -324,7 +324,7 @@ async def test_a_home_that_cannot_be_written_is_named(place: Path) -> None:
 async def test_a_full_disk_is_named(place: Path, guest: Callable[..., Guest]) -> None:
     """No space for the data directory: one error with the path and PostgreSQL's own words."""
     place.mkdir()
-    mount = f'mount -t tmpfs -o size=8m tmpfs {place} && exec "$@"'
+    mount = f'mount -t tmpfs -o size=8m,mode=700 tmpfs {place} && exec "$@"'
     private = ["unshare", "--mount", "sh", "-c", mount, "sh"]
     if subprocess.run([*private, "true"], check=False, capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")

@@ -1,4 +1,4 @@
-"""Which user runs the server: the one we are, the owner of the home, or nobody."""
+"""Which user runs the server: the one we are, or nobody."""
 
 # ruff: noqa: ASYNC240
 # (these tests look at files and processes between awaits, and nothing else runs in their loop)
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from syncer.core.errors import ConfigError
 from tests.embedded.tools import (
     NOBODY,
     ROOT,
@@ -21,10 +22,10 @@ from tests.embedded.tools import (
     embedded,
     gone,
     namespaces_are_open,
-    needs_root,
     owner_of,
     without_namespaces,
 )
+from tests.support import needs_root
 
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
 AS_NO_NAME = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
@@ -47,7 +48,7 @@ def python_for(before: Sequence[str]) -> str:
 async def test_not_root_runs_as_itself(
     place: Path, before: list[str], guest: Callable[..., Guest]
 ) -> None:
-    """Another user runs the server itself, even one without a name; root may join it."""
+    """Another user runs the server itself, even one without a name; root does not join it."""
     python = python_for(before)
     place.mkdir()
     uid = int(before[1].rpartition("=")[2])
@@ -55,13 +56,11 @@ async def test_not_root_runs_as_itself(
     other = guest(place, before=before, python=python)
     pid = other.entered()
     assert owner_of(pid) == uid
-    async with embedded(place) as pg:
-        assert pg.running_pid == pid
-        assert await ask(pg.dsn(), "select current_user") == "syncer"
-        assert other.leave() == "left"
-        assert owner_of(pid) == uid
+    with pytest.raises(ConfigError, match=rf"{place} is not yours alone .*sudo -u .* syncer"):
+        async with embedded(place):
+            pass
+    assert other.leave() == "left"
     gone(pid)
-    # Root left nothing that would keep the owner out.
     assert {path.lstat().st_uid for path in (place, *place.rglob("*"))} == {uid}
 
 
@@ -78,31 +77,27 @@ async def test_root_stays_root_on_disk(home: Path) -> None:
 
 
 @needs_root
-async def test_root_becomes_the_owner_of_the_home(home: Path) -> None:
-    """In somebody else's home root runs the server as that user; files follow the home."""
-    os.chown(home, NOBODY, NOBODY)  # the data in it is root's, and is given away too
-    async with embedded(home) as pg:
-        assert pg.running_pid
-        assert owner_of(pg.running_pid) == NOBODY
-        assert {path.lstat().st_uid for path in home.rglob("*")} == {NOBODY}
-    os.chown(home, 0, 0)
-    async with embedded(home) as pg:
-        assert await ask(pg.dsn(), "select 1") == 1
-        owner = 0 if namespaces_are_open() else NOBODY
-        assert {path.lstat().st_uid for path in (home, *home.rglob("*"))} == {owner}
-
-
-@needs_root
 async def test_root_becomes_nobody_where_user_namespaces_are_closed(
     home: Path, guest: Callable[..., Guest]
 ) -> None:
-    """As in a plain container: the server runs as nobody, who is given the home."""
+    """As in a plain container: the server runs as nobody, who is given the data, for good.
+
+    Nothing else is: where our locks and our log lie, nobody may not write.
+    """
     contained = without_namespaces(guest, home)
     pid = contained.entered()
     assert owner_of(pid) == NOBODY
     assert contained.leave() == "left"
     gone(pid)
-    assert {path.lstat().st_uid for path in (home, *home.rglob("*"))} == {NOBODY}
+    (data,) = home.glob("data-*")
+    (given,) = home.glob("run-*/socket")
+    assert {path.lstat().st_uid for path in (given, data, *data.rglob("*"))} == {NOBODY}
+    rest = {home, *home.rglob("*")} - {given, data, *data.rglob("*")}
+    assert {path.lstat().st_uid for path in rest} == {0}
+    async with embedded(home) as pg:  # namespaces are open again
+        assert pg.running_pid
+        assert owner_of(pg.running_pid) == NOBODY
+        assert await ask(pg.dsn(), "select 1") == 1
 
 
 @needs_root

@@ -52,7 +52,6 @@ else:
 
 NOBODY = 65534
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 needs_pg15 = pytest.mark.skipif(not PG15.is_dir(), reason="no PostgreSQL 15 on this system")
 
 

@@ -1,0 +1,47 @@
+"""The folder of an embedded server: ours alone, or nothing in it is read, made or started.
+
+Whoever could change what lies there could have us talk to a server of theirs, and root write where
+they like. Root does not work in another user's folder either: it would leave files there that the
+user cannot use, by paths that the user can change.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from syncer.core.errors import ConfigError
+from syncer.ownership import NotTrusted, trusted_folder
+
+
+class HomeRefused(ConfigError):
+    """A home is not ours alone; after the first colon the message says what to do."""
+
+
+def check_home(home: Path, *, make: bool = False) -> Path:
+    """Return a home without links; what is not there is left so, unless ``make`` says make it.
+
+    Raises HomeRefused, OSError.
+    """
+    if "\n" in str(home):
+        raise HomeRefused(
+            f"the embedded database cannot be kept under {str(home)!r}, as PostgreSQL takes no "
+            "name of several lines: set SYNCER_STATE_DIR, or SYNCER_DATABASE_URL"
+        )
+    try:
+        return trusted_folder(home, make=make)
+    except FileNotFoundError:
+        if make:
+            raise
+        return home
+    except NotTrusted as error:
+        raise untrusted(home, error) from error
+
+
+def untrusted(home: Path, error: NotTrusted) -> HomeRefused:
+    """Return the error of a home in which something is not ours alone."""
+    first = f"{error.advice}, or " if error.advice else ""
+    return HomeRefused(
+        f"the embedded database cannot be kept under {home}, as {error.filename} is not yours "
+        f"alone ({error.strerror}): {first}set SYNCER_STATE_DIR to a folder that is, or "
+        "SYNCER_DATABASE_URL"
+    )
