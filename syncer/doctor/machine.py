@@ -132,7 +132,5 @@ def judge_metrics_file(path: str, folder: Folder, fault: str | None) -> Finding:
     if folder.fault is not None:
         return failed("metrics_file", folder.fault, advice)
     if fault is not None:
-        return failed(
-            "metrics_file", fault, "name another file, such as syncer.prom in that folder"
-        )
+        return failed("metrics_file", fault, "name a file of yours, such as syncer.prom")
     return ok("metrics_file", f"{path} can be written")

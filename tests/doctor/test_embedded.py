@@ -1,5 +1,8 @@
 """The embedded server: inspected, started for the checks, left as it was."""
 
+# ruff: noqa: ASYNC240
+# (these tests change folders between checks, and nothing else runs in their loop)
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """What a stranger prepared in or around a home: it is not read, made, started, joined or ended."""
 
-# ruff: noqa: ASYNC240
+# ruff: noqa: ASYNC220, ASYNC240
 # (these tests look at files and processes between awaits, and nothing else runs in their loop)
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +21,10 @@ from syncer.embedded.majors import note_origin
 from syncer.embedded.postmaster import Postmaster
 from tests.embedded.tools import ask, embedded, eventually, gone
 from tests.support import STRANGER, as_user, needs_root
+
+
+def began(arguments: Path) -> bool:
+    return arguments.read_bytes().startswith(b"tail\0")
 
 
 @needs_root
@@ -61,8 +66,8 @@ async def test_a_strangers_process_is_not_taken_for_the_server(place: Path) -> N
         forged = subprocess.Popen(shown, stderr=subprocess.DEVNULL)
         try:
             (data / "postmaster.pid").write_text(f"{forged.pid}\n\n\n\n\n\n\nready   \n")
-            proc = Path(f"/proc/{forged.pid}")
-            eventually(lambda: (proc / "comm").read_text() == "tail\n", "it did not start")
+            arguments = Path(f"/proc/{forged.pid}/cmdline")
+            eventually(partial(began, arguments), "it did not start")
             found = Postmaster.of(data)
             assert (found is not None) == (uid == 0)
         finally:
@@ -88,7 +93,8 @@ async def test_a_strangers_socket_is_not_spoken_to(home: Path) -> None:
                 async with embedded(home):
                     pass
             theirs.settimeout(5)
-            assert b"" == theirs.accept()[0].recv(1)
+            with theirs.accept()[0] as connection:
+                assert b"" == connection.recv(1)
         kept.replace(path)
         assert await ask(pg.dsn(), "select 1") == 1
         pid = pg.running_pid
