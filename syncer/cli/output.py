@@ -31,12 +31,19 @@ def default_format() -> str:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for its owner alone that takes its place when it is whole. Raises OutputFailed.
 
-    What is not a file is left alone.
+    What is not a file is left alone. An error of who writes the file is not the file's.
     """
+    theirs: OSError | None = None
     try:
         with files.replacing(path, mode=0o600) as file:
-            yield file
+            try:
+                yield file
+            except OSError as error:
+                theirs = error
+                raise
     except OSError as error:
+        if error is theirs:
+            raise
         raise OutputFailed(f"{path} cannot be written: {error.strerror}") from error
 
 

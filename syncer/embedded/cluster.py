@@ -232,8 +232,14 @@ class Cluster(msgspec.Struct, kw_only=True):
 
     def _signal(self, number: signal.Signals) -> None:
         if (running := self.postmaster()) is not None:
-            with suppress(ProcessLookupError):
+            try:
                 os.kill(running.pid, number)
+            except ProcessLookupError:
+                pass
+            except PermissionError as error:
+                raise DatabaseGone(
+                    f"we may not end the PostgreSQL server of {self.data} (pid {running.pid})"
+                ) from error
         elif self.process is not None:
             self.process.send(number)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from syncer.core.errors import ConfigError
-from syncer.files import replacing
+from syncer.files import read, replacing
 
 _MOVED: Final = ".moved-"
 """Within the name of a data directory: its inventory was moved elsewhere."""
@@ -44,7 +44,7 @@ def current_major(home: Path) -> int | None:
 def origin_of(data: Path) -> int | None:
     """Return the major whose data were moved into a data directory, None where none were."""
     try:
-        return int((data / _ORIGIN).read_text("ascii"))
+        return int(read(data / _ORIGIN) or b"")
     except (OSError, ValueError):
         return None
 

@@ -15,6 +15,7 @@ import anyio
 import asyncpg
 import pytest
 
+from syncer.cli.output import replacing
 from syncer.core.errors import ConfigError
 from syncer.embedded import EmbeddedPostgres, find_binaries
 from syncer.embedded.dump import dump
@@ -135,6 +136,12 @@ async def test_a_full_disk_is_an_error_with_a_name(
     assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
     assert b"syncer: the backup is not whole" in done.stderr
     assert b"No space left" in done.stderr
+
+
+def test_an_error_of_who_writes_the_backup_is_not_the_files(tmp_path: Path) -> None:
+    """What else failed meanwhile is not said to be the output's."""
+    with pytest.raises(PermissionError, match="to end a process"), replacing(tmp_path / "x"):
+        raise PermissionError(1, "to end a process")
 
 
 async def test_without_a_pg_dump_that_will_do_it_says_what_to_install() -> None:
