@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from syncer import ownership
 from syncer.ownership import NotTrusted, check_file, trusted_folder
-from tests.support import STRANGER, as_user, needs_root, open_files
+from tests.support import STRANGER, as_user, folder_for_data, needs_root, open_files
 
 pytestmark = needs_root
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,14 +21,11 @@ OURS = 54322
 
 
 @pytest.fixture
-def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def top() -> Iterator[Path]:
     """A folder of root's in which everybody may make things, as in /tmp."""
-    folder = tmp_path_factory.mktemp("top")
-    for above in (folder, *folder.parents):
-        if above.stat().st_mode & 0o1 == 0:
-            above.chmod(0o711)
-    folder.chmod(0o1777)
-    return folder
+    with folder_for_data() as folder:
+        folder.chmod(0o1777)
+        yield folder
 
 
 def given(path: Path, owner: int) -> Path:

@@ -115,7 +115,6 @@ def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
 
 def check_made(home: Path) -> None:
     """Raise ConfigError where there is no inventory: an empty one is not worth a backup."""
-    check_home(home)
     if not made_majors(home):
         why = beginning_refused(home, 0)  # it may be elsewhere
         raise ConfigError(why or f"there is no embedded inventory under {home}")
