@@ -98,21 +98,21 @@ def reached(path: Path) -> Iterator[Place]:
     Raises NotTrusted, also for what a stranger put into a folder like /tmp; OSError.
     """
     with _walk(path, lambda _, __: None) as place:
-        above = os.fstat(place.folder)
-        planted = place.entry is not None and place.entry.st_uid not in {
-            *_trusted_users(),
-            above.st_uid,
-        }
-        if planted and above.st_mode & stat.S_ISVTX and place.entry is not None:
-            raise _belongs(place.path, place.entry)
+        entry, above = place.entry, os.fstat(place.folder)
+        trusted = {*_trusted_users(), above.st_uid}
+        if entry is not None and above.st_mode & stat.S_ISVTX and entry.st_uid not in trusted:
+            raise _belongs(place.path, entry)
         yield place
 
 
 @contextlib.contextmanager
 def _walk(path: Path, judge: _Judge, *, make: bool = False) -> Iterator[Place]:
-    """Yield where a path leads; ``judge`` looks at each folder on the way."""
+    """Yield where a path leads; ``judge`` looks at each folder on the way.
+
+    ``make`` makes no folder that a link names: its disk may not be mounted.
+    """
     absolute = Path.cwd() / path
-    parts, links = deque(absolute.parts[1:] or ["."]), 0
+    parts, links, named_by_link = deque(absolute.parts[1:] or ["."]), 0, 0
     with contextlib.ExitStack() as opened:
         folder, at = _open_root(opened), Path("/")
         judge(at, os.fstat(folder))
@@ -120,7 +120,9 @@ def _walk(path: Path, judge: _Judge, *, make: bool = False) -> Iterator[Place]:
             name = parts.popleft()
             here = at.parent if name == ".." else at / name
             mode = 0o755 if parts else 0o700
-            found = _open_part(folder, name, here, opened, make=mode if make else None)
+            new = mode if make and not named_by_link else None
+            named_by_link = max(named_by_link - 1, 0)
+            found = _open_part(folder, name, here, opened, make=new)
             entry = None if found is None else os.fstat(found)
             if entry is not None and found is not None and stat.S_ISLNK(entry.st_mode):
                 links += 1
@@ -129,6 +131,8 @@ def _walk(path: Path, judge: _Judge, *, make: bool = False) -> Iterator[Place]:
                 if target.is_absolute():
                     parts.popleft()
                     folder, at = _open_root(opened), Path("/")
+                    named_by_link -= 1
+                named_by_link += len(target.parts)
                 if not parts:
                     parts.append(".")
             elif not parts:

@@ -178,6 +178,9 @@ def test_a_path_that_leads_nowhere_is_an_error_with_its_place(top: Path) -> None
         with pytest.raises(error, match=str(top)) as said:
             trusted_folder(path)
         assert not isinstance(said.value, NotTrusted)
+    for asked in (top / "nowhere", top / "nowhere" / "x"):  # its disk may not be mounted
+        with pytest.raises(FileNotFoundError, match=str(top / "none")):
+            trusted_folder(asked, make=True)
 
 
 def test_no_descriptor_is_left_open(top: Path) -> None:
