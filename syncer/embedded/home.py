@@ -7,6 +7,9 @@ user cannot use, by paths that the user can change.
 
 from __future__ import annotations
 
+import os
+import pwd
+import shlex
 from pathlib import Path
 
 from syncer.core.errors import ConfigError
@@ -40,8 +43,21 @@ def check_home(home: Path, *, make: bool = False) -> Path:
 def untrusted(home: Path, error: NotTrusted) -> HomeRefused:
     """Return the error of a home in which something is not ours alone."""
     first = f"{error.advice}, or " if error.advice else ""
+    if _was_given_to_nobody(home):
+        first += f"if root kept it there before, chown -R root {shlex.quote(str(home))}, or "
     return HomeRefused(
         f"the embedded database cannot be kept under {home}, as {error.filename} is not yours "
         f"alone ({error.strerror}): {first}set SYNCER_STATE_DIR to a folder that is, or "
         "SYNCER_DATABASE_URL"
     )
+
+
+def _was_given_to_nobody(home: Path) -> bool:
+    """Return whether a home is nobody's, and we are root.
+
+    Older versions gave it to that user, with the data, where user namespaces are closed.
+    """
+    try:
+        return os.geteuid() == 0 and home.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+    except (OSError, KeyError):
+        return False

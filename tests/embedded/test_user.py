@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio
 import pytest
 
 from syncer.core.errors import ConfigError
+from syncer.embedded import HomeRefused
 from tests.embedded.tools import (
     NOBODY,
     ROOT,
@@ -98,6 +102,23 @@ async def test_root_becomes_nobody_where_user_namespaces_are_closed(
         assert pg.running_pid
         assert owner_of(pg.running_pid) == NOBODY
         assert await ask(pg.dsn(), "select 1") == 1
+
+
+@needs_root
+async def test_root_takes_back_what_an_older_version_gave_to_nobody(home: Path) -> None:
+    """Such a home is refused with the command that gives it back; then its data are there."""
+    async with embedded(home) as pg:
+        await ask(pg.dsn(), "create table kept ()")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(HomeRefused) as refused:
+        async with embedded(home):
+            pass
+    command = re.search(r"before, (chown .*), or set", str(refused.value))
+    assert command, refused.value
+    await anyio.run_process(shlex.split(command[1]))
+    async with embedded(home) as pg:
+        assert await ask(pg.dsn(), "select count(*) from kept") == 0
 
 
 @needs_root
