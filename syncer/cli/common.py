@@ -10,24 +10,29 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import anyio
 import click
+import structlog
 
 from syncer import log, streams
-from syncer.config.settings import Settings, load
+from syncer.config.settings import Settings, load_with_faults
 from syncer.core.errors import OutputFailed, SyncerError, unwrapped
 from syncer.core.glob import fault
 from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., Any])
+_log = structlog.get_logger()
 _SHOWN: Final = 60
 """Letters of a glob that an error repeats."""
 
 
 def settings(**flags: object) -> Settings:
     """Load the settings under the given flags and set the log up."""
-    loaded = load(flags, options=option_names())
-    log.configure(loaded.log_format, loaded.log_level)
-    return loaded
+    loaded = load_with_faults(flags, options=option_names())
+    checked = loaded.checked()
+    log.configure(checked.log_format, checked.log_level)
+    for variable in loaded.unknown:
+        _log.warning("setting.ignored", name=variable.name, advice=variable.advice)
+    return checked
 
 
 def option_names() -> dict[str, str]:
