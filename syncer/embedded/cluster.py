@@ -78,6 +78,8 @@ class Cluster(msgspec.Struct, kw_only=True):
     timing: Timing
     process: Process | None = None
     """The server, if it was started here."""
+    begun: bool = False
+    """Whether the data directory was made here."""
 
     @property
     def data(self) -> Path:
@@ -135,6 +137,7 @@ class Cluster(msgspec.Struct, kw_only=True):
                         raise DatabaseGone(f"its data directory {self.data} is gone")
                     check_beginning(self.home, self.binaries.major)
                     self._initialize(programs, turn=turn, abort=abort)
+                    self.begun = True
                 elif self.data.lstat().st_uid != self.user.uid:
                     self.user.own_tree(self.data)
                 self._remove_stale_files()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Final
 
 from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
@@ -22,6 +23,8 @@ from syncer.embedded.majors import (
 )
 from syncer.embedded.timing import Timing
 from syncer.embedded.waiting import move
+
+_COPY: Final = "moving-"
 
 
 def source_programs(
@@ -100,7 +103,7 @@ def _inventories(home: Path, but: int | None = None) -> list[int]:
 
 def home_of_copy(home: Path, major: int) -> Path:
     """Return the home in which the copy for a major is made; it belongs to who owns the other."""
-    folder = home / f"moving-{major}"
+    folder = home / f"{_COPY}{major}"
     folder.mkdir(mode=0o700, exist_ok=True)
     owner = home.stat()
     if os.geteuid() == 0 and folder.lstat().st_uid != owner.st_uid:
@@ -114,6 +117,13 @@ def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
     note_origin(data, origin)
     move(data, home / data.name)
     discard(copy)
+
+
+def clear_left(home: Path, major: int) -> None:
+    """Remove the home of a copy that is in its place: whoever moved it there was killed then."""
+    copy = home / f"{_COPY}{major}"
+    if copy.exists() and (home / f"data-{major}").exists():
+        discard(copy)
 
 
 def check_made(home: Path) -> None:
