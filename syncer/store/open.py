@@ -253,10 +253,18 @@ async def dump(database: Database, output: IO[bytes]) -> None:
                     raise ConfigError(
                         f"the database at {server.where} holds no inventory: it was never migrated"
                     )
-        await backup.dump(
+        written_by = await backup.dump(
             server.url,
             output,
             server=major,
             pg_bin=database.pg_bin,
             environment=None if database.embedded else libpq_environment(),
         )
+        if written_by > major:
+            _log.warning(
+                "backup.newer_than_server",
+                pg_dump=written_by,
+                server=major,
+                advice=f"it is restored into PostgreSQL {written_by} or newer; for one that "
+                f"{major} takes, install postgresql-client-{major}",
+            )
