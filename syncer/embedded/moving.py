@@ -15,7 +15,7 @@ from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
 from syncer.embedded.majors import (
     beginning_refused,
-    current_major,
+    current_majors,
     made_majors,
     note_origin,
     origin_of,
@@ -53,8 +53,7 @@ def source_programs(
         found = find_binaries(pg_bin, timing=timing)
         if found.major in made:
             return found
-    current = current_major(home)
-    major = current if current in made else made[-1]
+    major = max(set(current_majors(home)) & set(made) or made)
     try:
         return find_binaries(None, major=major, timing=timing)
     except ProgramsMissing as error:
