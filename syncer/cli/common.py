@@ -33,8 +33,8 @@ def settings(**flags: object) -> Settings:
     if loaded.unknown:
         from structlog import get_logger  # noqa: PLC0415  (not before ``log``, which tames it)
 
-    for variable in loaded.unknown:
-        get_logger().warning("setting.ignored", name=variable.name, advice=variable.advice)
+        for variable in loaded.unknown:
+            get_logger().warning("setting.ignored", name=variable.name, advice=variable.advice)
     return checked
 
 
