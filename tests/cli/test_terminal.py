@@ -6,6 +6,7 @@ asked about it, on a terminal and into a file.
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import itertools
@@ -25,6 +26,8 @@ import anyio.to_thread
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from syncer import cli as cli_room
+from syncer.cli import _print_redacted_traceback
 from syncer.cli.output import FORMATS, each, write
 from syncer.core.normalise import clean
 from syncer.serve.systemd import Notifier
@@ -181,6 +184,24 @@ async def test_what_goes_elsewhere_than_results_forges_no_line(stored: World, sy
             if form == "json":
                 lines = [line for line in done.err.splitlines() if not line.startswith("syncer: ")]
                 assert "forged" not in {json.loads(line)["event"] for line in lines}
+
+
+def test_a_traceback_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug's error may quote anything."""
+    _print_redacted_traceback(ValueError, ValueError("".join(HOSTILE.values())), None)
+    assert set() == steering(capsys.readouterr().err)
+
+
+def test_what_is_filled_in_is_printed_by_say() -> None:
+    """A message with a value in it, which may be the API's, is made printable."""
+    filled = {
+        path.stem
+        for path in Path(cli_room.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "click.echo"
+        if any(isinstance(argument, ast.JoinedStr) for argument in node.args)
+    }
+    assert {"__init__", "simulate"} == filled, "which fill in our own words"
 
 
 async def test_programs_read_what_the_api_said(stored: World, syncer: Any) -> None:
