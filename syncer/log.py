@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from syncer import streams
+from syncer.core.normalise import printable
 from syncer.secrets import STARS, redacted
 
 
@@ -31,6 +32,7 @@ with _without("rich"):
     import structlog
 
 _SECRET_NAMES: Final = ("secret", "token", "password", "authorization", "dsn", "url", "credential")
+_OF_LINES: Final = ("exception", "stack")
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -60,8 +62,10 @@ def configure(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
         structlog.processors.format_exc_info,
     ]
+    # JSON escapes all that is not ASCII.
+    last = [_redact, _printable] if console else [_redact]
     structlog.configure(
-        processors=[*shared, _redact, renderer],
+        processors=[*shared, *last, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -73,7 +77,7 @@ def configure(log_format: str, level: str) -> None:
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _redact,
+                *last,
                 renderer,
             ],
         )
@@ -106,6 +110,17 @@ def _redact(
     for name, value in event.items():
         secret = any(word in name.lower() for word in _SECRET_NAMES)
         event[name] = STARS if secret else _clean(value)
+    return event
+
+
+def _printable(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Make each text of an event one line (a traceback: as it has) that steers no terminal."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if name in _OF_LINES else [value]
+            event[name] = "\n".join(map(printable, lines))
     return event
 
 

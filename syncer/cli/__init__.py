@@ -98,9 +98,11 @@ def _tune_garbage_collection() -> None:
 def _print_redacted_traceback(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print the traceback of a bug, without the secrets that the error may quote."""
-    import traceback  # noqa: PLC0415  (start-up: --help needs neither)
+    """Print the traceback of a bug, without what the error may quote: secrets, escapes."""
+    import traceback  # noqa: PLC0415  (start-up: --help needs none of them)
 
+    from syncer.core.normalise import printable  # noqa: PLC0415
     from syncer.secrets import redacted  # noqa: PLC0415
 
-    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+    text = redacted("".join(traceback.format_exception(kind, error, trace)))
+    sys.stderr.write("\n".join(map(printable, text.split("\n"))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from syncer.cli.common import account_option, run, settings
+from syncer.cli.common import account_option, run, say, settings
 from syncer.config.machine import operator
 from syncer.core.errors import ConfigError
 from syncer.store import approvals
@@ -65,7 +65,7 @@ async def approve(
                 timing=server.timing,
             )
             for one in of_run:
-                click.echo(
+                say(
                     f"Approved: {one.withheld} removals in {one.zone} of account {one.account}, "
                     "at its next whole look."
                 )
@@ -85,18 +85,18 @@ async def approve(
 
 def _print(approved: approvals.Approved) -> None:
     where = f"{approved.zone} of account {approved.account}"
-    click.echo(
-        f"Approved: at most {approved.max_removals} removals in {where}, at its next whole look.\n"
-        f"Withheld there now: {approved.withheld}."
+    say(
+        f"Approved: at most {approved.max_removals} removals in {where}, at its next whole look.",
+        f"Withheld there now: {approved.withheld}.",
     )
     if approved.withheld > approved.max_removals:
-        click.echo(
+        say(
             f"That is more than {approved.max_removals}: unless some are seen again, nothing will "
             "pass.",
             err=True,
         )
     if approved.gone:
-        click.echo("The zone is gone: the approval waits until it returns.", err=True)
+        say("The zone is gone: the approval waits until it returns.", err=True)
 
 
 @click.command()
@@ -125,8 +125,8 @@ async def retire(account: str | None, service: str | None, zone: str) -> None:
         )
     where = f"{retired.zone} of account {retired.account}"
     if retired.again:
-        click.echo(f"{where} was retired before.")
+        say(f"{where} was retired before.")
     else:
-        click.echo(f"Retired: {where}. Its images are unknown until it is listed again.")
+        say(f"Retired: {where}. Its images are unknown until it is listed again.")
     if retired.listed:
-        click.echo("It is listed still: the next run reads it again.", err=True)
+        say("It is listed still: the next run reads it again.", err=True)

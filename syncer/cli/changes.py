@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from syncer import files
-from syncer.cli.common import run, settings
+from syncer.cli.common import run, say, settings
 from syncer.cli.output import default_format
 from syncer.cli.show import Filters, filters, moment_type, open_session, open_snapshot, show
 from syncer.config.settings import Settings
@@ -236,4 +236,4 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
             empty=f"No image {image!r} was ever seen: see the ids with 'syncer images'.",
         )
         if not count and (output or default_format()) != "table":
-            click.echo(f"No image {image!r} was ever seen.", err=True)
+            say(f"No image {image!r} was ever seen.", err=True)

@@ -12,9 +12,11 @@ import anyio
 import click
 
 from syncer import log, streams
-from syncer.config.settings import Settings, load
+from syncer.cli.output import FORMATS
+from syncer.config.settings import Settings, load_with_faults
 from syncer.core.errors import OutputFailed, SyncerError, unwrapped
 from syncer.core.glob import fault
+from syncer.core.normalise import printable
 from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
 
@@ -25,9 +27,15 @@ _SHOWN: Final = 60
 
 def settings(**flags: object) -> Settings:
     """Load the settings under the given flags and set the log up."""
-    loaded = load(flags, options=option_names())
-    log.configure(loaded.log_format, loaded.log_level)
-    return loaded
+    loaded = load_with_faults(flags, options=option_names())
+    checked = loaded.checked()
+    log.configure(checked.log_format, checked.log_level)
+    if loaded.unknown:
+        from structlog import get_logger  # noqa: PLC0415  (not before ``log``, which tames it)
+
+        for variable in loaded.unknown:
+            get_logger().warning("setting.ignored", name=variable.name, advice=variable.advice)
+    return checked
 
 
 def option_names() -> dict[str, str]:
@@ -36,10 +44,15 @@ def option_names() -> dict[str, str]:
     return {each.name: each.opts[0] for each in command.params if each.name and each.opts}
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines that may hold what came from outside; each stays one line."""
+    for line in lines:
+        click.echo(printable(redacted(line)), err=err)
+
+
 def fail(code: int, *lines: str) -> NoReturn:
     """Print the lines on stderr and end the program with an exit code."""
-    for line in lines:
-        click.echo(f"syncer: {redacted(line)}", err=True)
+    say(*(f"syncer: {line}" for line in lines), err=True)
     raise SystemExit(code)
 
 
@@ -71,7 +84,7 @@ def courtesy() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OutputFailed as error:
-        click.echo(f"syncer: {error}", err=True)
+        say(f"syncer: {error}", err=True)
 
 
 def output_option(function: F) -> F:
@@ -79,9 +92,10 @@ def output_option(function: F) -> F:
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(["table", "json", "ndjson", "csv"]),
+        type=click.Choice(FORMATS),
         default=None,
-        help="Format.  [default: table on a terminal, else ndjson]",
+        help="Format; csv-safe is for spreadsheets: a text like a formula gets a ' before it.  "
+        "[default: table on a terminal, else ndjson]",
     )(function)
 
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from syncer.cli.changes import details
-from syncer.cli.common import run
+from syncer.cli.common import run, say
 from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED, Tracked
@@ -57,7 +57,7 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
         )
         for zone in await reader.all("read/uncovered", *chosen.place, at):
             why = _WHY[zone["gone"]]
-            click.echo(
+            say(
                 f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
                 f"{zone['account']} ({why})",
                 err=True,

@@ -12,7 +12,7 @@ import anyio
 import click
 import msgspec
 
-from syncer.cli.common import output_option, run, settings
+from syncer.cli.common import output_option, run, say, settings
 from syncer.cli.output import each, replacing, write
 from syncer.config.machine import operator
 from syncer.config.parsers import database_url
@@ -41,11 +41,9 @@ async def upgrade(as_sql: bool) -> None:
     async with open_server(settings().database) as server:
         before, after = await migrate.upgrade(server)
         if before == after:
-            click.echo(f"The schema at {server.where} is up to date ({after}).")
+            say(f"The schema at {server.where} is up to date ({after}).")
         else:
-            click.echo(
-                f"The schema at {server.where} was {before or 'missing'}, now it is {after}."
-            )
+            say(f"The schema at {server.where} was {before or 'missing'}, now it is {after}.")
 
 
 @db.command()
@@ -104,7 +102,7 @@ async def url(hold: bool) -> None:
     """Print where the database is (a password is masked)."""
     loaded = settings()
     async with open_server(loaded.database) as server:
-        click.echo(mask(server.url) if server.url else server.where)
+        say(mask(server.url) if server.url else server.where)
         if hold and loaded.database.embedded:
             click.echo("The embedded PostgreSQL runs until Ctrl-C.", err=True)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -131,7 +129,7 @@ async def roles(as_sql: bool) -> None:
     async with open_store(settings().database) as server:
         async with server.session(name="syncer db roles") as connection, connection.transaction():
             await connection.execute(sql("schema/roles"))
-        click.echo(
+        say(
             f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
             "Give them to login roles: grant syncer_reader to my_dashboard;"
         )
@@ -162,7 +160,7 @@ async def dump(file: str | None) -> None:
         with replacing(path) as output:
             await write_dump(database, output)
             size = os.fstat(output.fileno()).st_size
-        click.echo(f"Written to {path} ({size:,} bytes).", err=True)
+        say(f"Written to {path} ({size:,} bytes).", err=True)
         return
     if sys.stdout.isatty():
         raise click.UsageError("a backup is no text: name a file with --file, or redirect stdout")
@@ -207,7 +205,7 @@ async def move(to: str | None, programs: str | None) -> None:
         url = database.url.reveal() if database.url else None
         moved = await move_to_server(database, url, programs)
     for line in _summary(moved, to_server=not database.embedded):
-        click.echo(line)
+        say(line)
 
 
 def _summary(moved: Moved, *, to_server: bool) -> Iterator[str]:

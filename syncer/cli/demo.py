@@ -14,7 +14,7 @@ from syncer.cli.common import run, settings
 from syncer.cli.sync import summary
 from syncer.config.settings import Settings
 from syncer.secrets import Secret
-from syncer.store.open import open_emptied
+from syncer.store.open import embedded_major, open_emptied
 from syncer.zenlayer.credentials import KeyPair
 
 _KEY, _SECRET = "demo", "demo-secret"
@@ -32,7 +32,8 @@ async def demo(seed: int) -> int:
     from syncer.simulator import Simulator, SimulatorOptions, World  # noqa: PLC0415  (start-up)
 
     base = settings(log_level="warning")
-    home = base.state_dir / "demo"
+    # Its data are for show: beside those of another version it begins anew.
+    home = base.state_dir / "demo" / str(await embedded_major(base.database))
     world = World.generate(seed=seed, zones=12, images=40)
     async with Simulator(
         world, SimulatorOptions(access_keys={_KEY: _SECRET}, latency=0.02)

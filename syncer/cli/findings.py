@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from syncer.cli.output import printable
+from syncer.core.normalise import printable
 from syncer.doctor.finding import Finding
 
 _NARROWEST: Final = 72
@@ -74,7 +74,7 @@ def _settings(console: Console, settings: Sequence[Finding]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for found in settings:
-        table.add_row(Text(found.check, style="dim"), Text(printable(found.message)))
+        table.add_row(Text(printable(found.check), style="dim"), Text(printable(found.message)))
     console.print(table)
     console.print()
 
@@ -88,7 +88,7 @@ def _block(console: Console, rows: Sequence[Row]) -> None:
         style = _STYLES[status]
         table.add_row(
             Text(status, style=style),
-            Text(name),
+            Text(printable(name)),
             Text(printable(text), style=style if status in {"", "skipped"} else ""),
         )
     console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import re
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,10 +17,15 @@ import msgspec
 
 from syncer import files
 from syncer.core.errors import OutputFailed
-from syncer.core.normalise import clean
+from syncer.core.normalise import printable
 
 Row = Mapping[str, Any]
+FORMATS: Final = ("table", "json", "ndjson", "csv", "csv-safe")
 _json: Final = msgspec.json.Encoder(decimal_format="number")
+_FORMULA: Final = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a text begins that a spreadsheet may take for a formula, and so for a command.
+
+Source: owasp.org/www-community/attacks/CSV_Injection. Spaces before it do not help everywhere."""
 
 
 def default_format() -> str:
@@ -89,8 +95,8 @@ async def write(
     output = output or default_format()
     if output == "table":
         return await _table(rows, table, empty, header=header)
-    if output == "csv":
-        return await _csv(rows, columns, header=header)
+    if output in {"csv", "csv-safe"}:
+        return await _csv(rows, columns, header=header, safe=output == "csv-safe")
     return await _lines(rows, columns, array=output == "json")
 
 
@@ -112,15 +118,28 @@ async def _lines(rows: AsyncIterable[Row], columns: Sequence[str], *, array: boo
     return count
 
 
-async def _csv(rows: AsyncIterable[Row], columns: Sequence[str], *, header: bool) -> int:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+async def _csv(
+    rows: AsyncIterable[Row], columns: Sequence[str], *, header: bool, safe: bool
+) -> int:
+    """Write CSV that a program reads back as it was, or (``safe``) that is text to a spreadsheet.
+
+    Numbers are numbers to both.
+    """
+    plain = csv.writer(sys.stdout, lineterminator="\n")
+    quoting = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     seen = sys.stdout.isatty()
     if header:
-        writer.writerow(columns)
+        (quoting if safe else plain).writerow(columns)
     count = 0
     async for row in rows:
         cells = [_cell(row[name]) for name in columns]
-        writer.writerow([_printable_cell(cell) for cell in cells] if seen else cells)
+        if safe:
+            cells = [_text_cell(cell) for cell in cells]
+        if seen:
+            cells = [_printable_cell(cell) for cell in cells]
+        # Readers take a lone \r for the end of a line, and the plain one does not quote it.
+        returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoting if safe or returns else plain).writerow(cells)
         count += 1
     sys.stdout.flush()
     return count
@@ -131,6 +150,10 @@ def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _text_cell(value: Any) -> Any:  # noqa: ANN401
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def _printable_cell(value: Any) -> Any:  # noqa: ANN401
@@ -229,10 +252,3 @@ def _shown(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, Decimal):
         value = format(value.normalize(), "f")
     return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Return a text that came from outside: no control character of it may steer a terminal."""
-    return "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in clean(text)
-    )

@@ -17,6 +17,7 @@ from syncer.cli.common import (
     check_globs,
     output_option,
     run,
+    say,
     service_option,
     settings,
     zone_option,
@@ -85,7 +86,7 @@ async def check(
     output = output or default_format()
     await _print(answers, output, filters.limit)
     if output == "table":
-        click.echo(summary(answers), err=True)
+        say(summary(answers), err=True)
     return exit_code(answer.status for answer in answers)
 
 
@@ -147,7 +148,7 @@ async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -
         empty="All that is pinned is there and unchanged.",
     )
     if output == "table" and limit and len(shown) > limit:
-        click.echo(f"(the first {limit:,} of {len(shown):,})", err=True)
+        say(f"(the first {limit:,} of {len(shown):,})", err=True)
 
 
 @click.group()
@@ -207,14 +208,14 @@ async def save(  # noqa: PLR0917  (click passes by name)
 
 
 def _print_saved(name: str, saved: Saved) -> None:
-    click.echo(
+    say(
         f"Saved baseline {name}: {_count(saved.images, 'image')} in {_count(saved.zones, 'zone')}, "
         f"as of {saved.as_of:%Y-%m-%d %H:%M:%S}Z."
     )
     if saved.gone:
-        click.echo(f"Not in it: zones that were gone then: {listed(saved.gone)}", err=True)
+        say(f"Not in it: zones that were gone then: {listed(saved.gone)}", err=True)
     if saved.unseen:
-        click.echo(
+        say(
             "Not all in it: zones without a whole look by then, or whose history is no "
             f"longer kept: {listed(saved.unseen)}",
             err=True,
@@ -256,4 +257,4 @@ async def delete(name: str) -> None:
         server.session(name="syncer baseline") as session,
     ):
         await baselines.delete(session, name)
-    click.echo(f"Deleted baseline {name}.")
+    say(f"Deleted baseline {name}.")

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from syncer import app
-from syncer.cli.common import check_globs, courtesy, output_option, run, settings, zone_option
+from syncer.cli.common import check_globs, courtesy, output_option, run, say, settings, zone_option
 from syncer.cli.output import Row, default_format, each, write
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, Tracked, name_of
+from syncer.core.normalise import printable
 from syncer.store.results import Written
 from syncer.sync.crawl import Progress
 from syncer.sync.report import Report
@@ -85,7 +86,7 @@ async def print_report(report: Report, output: str | None, *, dry_run: bool) -> 
     if (output or default_format()) == "table":
         click.echo(summary(report, dry_run=dry_run))
     elif report.fault is not None:
-        click.echo(f"syncer: {report.fault.message}", err=True)
+        say(f"syncer: {report.fault.message}", err=True)
 
 
 def summary(report: Report, *, dry_run: bool) -> str:
@@ -114,7 +115,7 @@ def summary(report: Report, *, dry_run: bool) -> str:
             f"them with '{withheld_command()}'; if they are really gone:"
         )
         lines.extend(f"  {command}" for command in _approvals(report))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _approvals(report: Report) -> Iterator[str]:

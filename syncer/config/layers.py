@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,6 +14,12 @@ from syncer.secrets import STARS, Secret
 
 T = TypeVar("T")
 ENVIRONMENT: Final = "environment"
+_OURS: Final = "SYNCER_"
+_FILE: Final = "SYNCER_CONFIG"
+_OTHERS: Final = ("TEST_", "FUZZ_", "ORACLE_", "READER_", "SERVICE_", "PORT_")
+"""After SYNCER_: what our tests, our dashboards and Kubernetes (for a Service "syncer") set."""
+_LIKENESS: Final = 0.7
+"""How alike two names must be, from 0 to 1, for one to be a misspelling of the other."""
 
 
 class ShownSetting(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +39,19 @@ class SettingFault(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | None
     message: str
+
+
+class UnknownVariable(msgspec.Struct, frozen=True, kw_only=True):
+    """A variable, or a credential, that no setting has; ``nearest`` is one that may be meant."""
+
+    name: str
+    nearest: str | None
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        known = f"is {self.nearest} meant? " if self.nearest else ""
+        return f"{known}There is no setting {self.name}: correct it, or unset it"
 
 
 class Layers:
@@ -57,7 +76,7 @@ class Layers:
         self._environment = environment
         directory = environment.get("CREDENTIALS_DIRECTORY")
         self._credentials = Path(directory) if directory else None
-        self._known: set[str] = set()
+        self._names: list[str] = [_FILE]
         self._file: dict[str, Any] = {}
         self.file: Path | None = None
         """The settings file that is used."""
@@ -74,8 +93,8 @@ class Layers:
 
         ``show`` makes its text safe to be shown; without it a Secret is starred.
         """
-        key = name.removeprefix("SYNCER_").lower()
-        self._known.add(key)
+        key = _key(name)
+        self._names.append(name)
         text, place, origin = self._find(name, key)
         if text is None:
             self.shown.append(ShownSetting(name=name, value=_plain(default), origin=None))
@@ -96,13 +115,38 @@ class Layers:
 
     def finish(self) -> None:
         """Report the options of the file that no setting has."""
-        known = ", ".join(sorted(self._known))
+        known = sorted(_key(name) for name in self._names if name != _FILE)
         self.faults += [
             SettingFault(
-                name=key, message=f"{self.file}: unknown option {key!r}; known are {known}"
+                name=key,
+                message=f"{self.file}: unknown option {key!r}; known are {', '.join(known)}",
             )
-            for key in sorted(self._file.keys() - self._known)
+            for key in sorted(self._file.keys() - set(known))
         ]
+
+    def unknown(self) -> Iterator[UnknownVariable]:
+        """Yield what is set for this program, by its name, and is read by nobody."""
+        known = {name.removeprefix(_OURS): name for name in self._names}
+        for name in sorted({*self._set_variables(), *self._credential_names()} - set(self._names)):
+            bare = name.removeprefix(_OURS)
+            if not name.startswith(_OURS) or bare.startswith(_OTHERS):
+                continue
+            from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
+
+            nearest = get_close_matches(bare, known, n=1, cutoff=_LIKENESS)
+            yield UnknownVariable(name=name, nearest=known[nearest[0]] if nearest else None)
+
+    def _set_variables(self) -> Iterator[str]:
+        for name, value in self._environment.items():
+            if value and not value.startswith("tcp://"):  # Kubernetes: SYNCER_PORT
+                yield name
+
+    def _credential_names(self) -> Iterator[str]:
+        try:
+            for path in self._credentials.iterdir() if self._credentials else ():
+                yield path.name.upper()
+        except OSError:  # where one of them is needed, there is a fault
+            return
 
     def _find(self, name: str, key: str) -> tuple[str | None, str, str]:
         """Return the text of a setting, where exactly it stands, and in which layer."""
@@ -129,7 +173,7 @@ class Layers:
         return None, name, ""
 
     def _read_file(self, home: Path) -> None:
-        named = self._environment.get("SYNCER_CONFIG")
+        named = self._environment.get(_FILE)
         config_home = Path(self._environment.get("XDG_CONFIG_HOME") or home / ".config")
         for path in (
             [Path(named)]
@@ -142,7 +186,7 @@ class Layers:
             except FileNotFoundError:
                 if not named:
                     continue
-                fault = f"SYNCER_CONFIG: there is no file {named}"
+                fault = f"{_FILE}: there is no file {named}"
             except (OSError, UnicodeDecodeError) as error:
                 fault = f"{path}: cannot be read ({error})"
             except tomllib.TOMLDecodeError as error:
@@ -152,6 +196,11 @@ class Layers:
             self.faults.append(SettingFault(name=None, message=fault))
             return
         self.file = None
+
+
+def _key(name: str) -> str:
+    """Return the key of a variable in the settings file."""
+    return name.removeprefix(_OURS).lower()
 
 
 def _plain(default: object) -> str:

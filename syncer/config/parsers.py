@@ -57,8 +57,8 @@ def endpoint(text: str) -> str:
     if not text.isprintable() or " " in text:
         raise ValueError(f"is not a URL: write for example {DEFAULT_ENDPOINT}")
     parts, host = endpoint_address(text)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("write only scheme, host and port, without credentials or a query")
+    if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("write only scheme, host and port, without credentials, path or query")
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(f"plain http is allowed to this machine only, not to {host}: use https")
     return text.rstrip("/")

@@ -18,7 +18,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.layers import ENVIRONMENT, Layers, SettingFault, ShownSetting
+from syncer.config.layers import (
+    ENVIRONMENT,
+    Layers,
+    SettingFault,
+    ShownSetting,
+    UnknownVariable,
+)
 from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
@@ -114,14 +120,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings, how each may be shown, and what is wrong with them: a faulty one has its default.
 
-    ``file`` is the settings file that was used, ``temporary`` the folder for temporary files.
+    ``unknown`` counts for nothing. ``file`` is the settings file that was used, ``temporary`` the
+    folder for temporary files.
     """
 
     settings: Settings
     shown: tuple[ShownSetting, ...]
     faults: tuple[SettingFault, ...]
+    unknown: tuple[UnknownVariable, ...]
     file: Path | None
     temporary: Path
+
+    def checked(self) -> Settings:
+        """Return the settings, or raise ConfigError with every fault."""
+        if self.faults:
+            raise ConfigError(*(fault.message for fault in self.faults))
+        return self.settings
 
     def first_faulty(self, *names: str) -> str | None:
         """Return which of these settings may not be what was meant, or None.
@@ -147,10 +161,7 @@ def load(
     ``flags`` are values by the settings file's keys (None: not given), and ``options`` says how the
     command line spells those keys.
     """
-    loaded = load_with_faults(flags, environment, options=options)
-    if loaded.faults:
-        raise ConfigError(*(fault.message for fault in loaded.faults))
-    return loaded.settings
+    return load_with_faults(flags, environment, options=options).checked()
 
 
 def load_with_faults(
@@ -170,6 +181,7 @@ def load_with_faults(
         settings=settings,
         shown=(*layers.shown, *_others(settings, env)),
         faults=tuple(layers.faults),
+        unknown=tuple(layers.unknown()),
         file=layers.file,
         temporary=Path(env.get("TMPDIR") or "/tmp"),  # noqa: S108  (where tempfile looks)
     )

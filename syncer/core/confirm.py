@@ -60,7 +60,7 @@ from syncer.core.errors import (
 )
 from syncer.core.guard import Cleared
 from syncer.core.model import Fault, Image, ZoneRef
-from syncer.core.normalise import REPLACEMENT
+from syncer.core.normalise import printable
 from syncer.core.page import Page, images_by_id
 
 BATCH: Final = 100
@@ -415,9 +415,6 @@ def _batches(image_ids: tuple[str, ...], size: int) -> Iterator[tuple[str, ...]]
 
 def named(image_ids: Sequence[str]) -> str:
     """Return ids as they are named to a person: the first few, shortened, fit to be shown."""
-    shown = [
-        "".join(c if c.isprintable() else REPLACEMENT for c in image_id[:_SHOWN_LETTERS])
-        for image_id in image_ids[:_SHOWN]
-    ]
+    shown = [printable(image_id[:_SHOWN_LETTERS]) for image_id in image_ids[:_SHOWN]]
     more = len(image_ids) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -38,6 +38,17 @@ def clean(value: str) -> str:
     return _UNSTORABLE.sub(REPLACEMENT, value)
 
 
+def printable(value: str) -> str:
+    """Return a text from outside as it may be shown: none of its characters steers a terminal.
+
+    Those that are not printable (of control, of direction, ends of lines, none to be seen) are
+    replaced. Everything that is shown to people passes through here, each part of a line by itself.
+    """
+    if value.isprintable():
+        return value
+    return "".join([char if char.isprintable() else REPLACEMENT for char in value])
+
+
 def text(value: Any) -> str | None:
     """Return a JSON value as the text that is stored where the API documents text."""
     if value is None:

@@ -73,7 +73,7 @@ class _ApiProbes:
         """Call without credentials: the reply shows endpoint, certificate and clock."""
         try:
             reply = await greet(self._settings.api, SOURCES[self._settings.services[0]])
-        except Unreachable as error:
+        except ApiError as error:
             if error.code != UNTRUSTED:
                 raise
             return [

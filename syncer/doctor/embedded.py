@@ -133,8 +133,7 @@ def judge_embedded(seen: EmbeddedSeen) -> Finding:
             "embedded",
             f"{message} is in use, and there is another inventory, of PostgreSQL {others}, which "
             "is not",
-            f"move the folder away that is not wanted: data-{seen.major}, data-{others}; "
-            "SYNCER_PG_BIN chooses, else the newest version's is used",
+            f"move the folder away that is not wanted: data-{seen.major}, data-{others}",
         )
     if not seen.made:
         return ok("embedded", f"{message}: made by the first syncer sync")

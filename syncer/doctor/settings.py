@@ -13,12 +13,14 @@ from syncer.ownership import NotTrusted, check_file
 
 
 def check_settings(loaded: LoadedSettings, *, defaults: bool) -> Iterator[Finding]:
-    """Yield a line for each setting that is faulty, or is set; with ``defaults`` for all."""
+    """Yield a line for each setting that is faulty, unknown or set; with ``defaults`` for all."""
     for setting in loaded.shown:
         if setting.origin is not None or defaults:
             yield ok(setting.name, f"{setting.value} ({setting.origin or 'default'})")
     for fault in loaded.faults:
         yield judge_fault(fault)
+    for unknown in loaded.unknown:
+        yield warning(unknown.name, "is ignored", unknown.advice)
     yield from _check_roots(loaded)
     yield from _check_file(loaded)
 

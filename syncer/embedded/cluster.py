@@ -80,6 +80,8 @@ class Cluster(msgspec.Struct, kw_only=True):
     timing: Timing
     process: Process | None = None
     """The server, if it was started here."""
+    begun: bool = False
+    """Whether the data directory was made here."""
 
     @property
     def data(self) -> Path:
@@ -136,6 +138,7 @@ class Cluster(msgspec.Struct, kw_only=True):
                         raise DatabaseGone(f"its data directory {self.data} is gone")
                     check_beginning(self.home, self.binaries.major)
                     self._initialize(programs, turn=turn, abort=abort)
+                    self.begun = True
                 elif self.data.stat().st_uid != self.user.uid:
                     self.user.own_tree(self.data)
                 self._remove_stale_files()

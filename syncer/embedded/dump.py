@@ -37,13 +37,13 @@ async def dump(
     environment: Mapping[str, str] | None,
     system: Path = SYSTEM,
     timing: Timing = Timing(),  # noqa: B008  (frozen)
-) -> None:
-    """Write a backup of a database to ``output``, in pg_dump's custom format.
+) -> int:
+    """Write a backup of a database to ``output``, in pg_dump's custom format; return its major.
 
     ``url`` None: where ``environment`` says (None: nothing of it counts). ``server`` is the
     server's major. Raises ConfigError where there is no pg_dump that will do, BackupFailed.
     """
-    program = await anyio.to_thread.run_sync(_find, server, pg_bin, system, timing)
+    program, major = await anyio.to_thread.run_sync(_find, server, pg_bin, system, timing)
     variables = {**ENVIRONMENT, **(environment or {})}
     command = [str(program), *_WHAT, *_HOW]
     if url is not None:
@@ -60,6 +60,7 @@ async def dump(
     if done.returncode != 0:
         said = " ".join((done.stderr or b"").decode(errors="replace").split())
         raise BackupFailed(f"the backup is not whole: {said or _ended(done.returncode)}")
+    return major
 
 
 def _ended(code: int) -> str:
@@ -68,15 +69,15 @@ def _ended(code: int) -> str:
     return f"pg_dump ended with {code}"
 
 
-def _find(server: int, pg_bin: str | None, system: Path, timing: Timing) -> Path:
-    """Return the oldest pg_dump that is as new as the server."""
+def _find(server: int, pg_bin: str | None, system: Path, timing: Timing) -> tuple[Path, int]:
+    """Return the oldest pg_dump that is as new as the server, and its major."""
     found: dict[int, Path] = {}
     for folder in _folders(pg_bin, system):
         with contextlib.suppress(Unusable):
             program = folder / "pg_dump"
             found.setdefault(version_of(program, timing=timing), program)
     if fit := sorted(major for major in found if major >= server):
-        return found[fit[0]]
+        return found[fit[0]], fit[0]
     older = " (found: that of " + ", ".join(map(str, sorted(found))) + ")" if found else ""
     raise ConfigError(
         f"a backup of PostgreSQL {server} needs its pg_dump, or a newer one{older}: install "
@@ -94,13 +95,21 @@ def _folders(pg_bin: str | None, system: Path) -> Iterator[Path]:
 
 
 def _without_password(url: str) -> tuple[str, str | None]:
-    """Return a URL without its password, and that."""
+    """Return a URL without its password, and that.
+
+    Raises ConfigError for the other secret that a URL may hold, which no variable can hold.
+    """
     parts = urlsplit(url)
     login, at, place = parts.netloc.rpartition("@")
     user, colon, password = login.partition(":")
     found = unquote(password) if colon else None
     kept = []
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "sslpassword":
+            raise ConfigError(
+                "sslpassword would stand on pg_dump's command line, which every user may read: "
+                "for a backup give a URL without it, and a key (sslkey) that needs none"
+            )
         if name == "password":
             found = value
         else:

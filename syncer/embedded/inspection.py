@@ -11,7 +11,7 @@ from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
 from syncer.embedded.home import check_home
 from syncer.embedded.majors import (
     beginning_refused,
-    current_major,
+    current_majors,
     data_directory,
     other_majors,
 )
@@ -37,9 +37,18 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 def choose_binaries(home: Path, pg_bin: str | None, timing: Timing) -> Binaries:
     """Return the programs for the data under ``home``: it says which version they must have.
 
-    ``pg_bin`` goes before that. Raises ConfigError where there are no such programs.
+    ``pg_bin`` goes before that. Raises ConfigError where there are no such programs, and where
+    several inventories may be meant: which one is not guessed, as its history would go on.
     """
-    major = None if pg_bin else current_major(home)
+    majors = () if pg_bin else current_majors(home)
+    if len(majors) > 1:
+        raise ConfigError(
+            f"{home} holds inventories of PostgreSQL {' and '.join(map(str, majors))}: move the "
+            "folder away that is not wanted ("
+            f"{', '.join(f'data-{major}' for major in majors)}), or set SYNCER_PG_BIN to the "
+            "programs of the one that is"
+        )
+    major = majors[0] if majors else None
     try:
         return find_binaries(pg_bin, major=major, timing=timing)
     except ProgramsMissing as error:

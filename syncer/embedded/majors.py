@@ -31,14 +31,14 @@ def made_majors(home: Path) -> tuple[int, ...]:
     return tuple(sorted(int(name) for name in found if name.isdigit()))
 
 
-def current_major(home: Path) -> int | None:
-    """Return the major of the inventory in use: of several the newest, as moves go up.
+def current_majors(home: Path) -> tuple[int, ...]:
+    """Return the majors of inventories that may be the one in use, lowest first.
 
     One that was moved into another does not count, also where the move was cut short there.
     """
     made = made_majors(home)
     superseded = {origin_of(home / f"data-{major}") for major in made}
-    return max((major for major in made if major not in superseded), default=None)
+    return tuple(major for major in made if major not in superseded)
 
 
 def origin_of(data: Path) -> int | None:

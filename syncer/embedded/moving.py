@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Final
 
 from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
 from syncer.embedded.home import check_home
 from syncer.embedded.majors import (
     beginning_refused,
-    current_major,
+    current_majors,
     made_majors,
     note_origin,
     origin_of,
@@ -22,6 +23,8 @@ from syncer.embedded.majors import (
 )
 from syncer.embedded.timing import Timing
 from syncer.embedded.waiting import move
+
+_COPY: Final = "moving-"
 
 
 def source_programs(
@@ -50,8 +53,7 @@ def source_programs(
         found = find_binaries(pg_bin, timing=timing)
         if found.major in made:
             return found
-    current = current_major(home)
-    major = current if current in made else made[-1]
+    major = max(set(current_majors(home)) & set(made) or made)
     try:
         return find_binaries(None, major=major, timing=timing)
     except ProgramsMissing as error:
@@ -102,7 +104,7 @@ def _inventories(home: Path, but: int | None = None) -> list[int]:
 
 def home_of_copy(home: Path, major: int) -> Path:
     """Return the home in which the copy for a major is made. Raises ConfigError, OSError."""
-    return check_home(home / f"moving-{major}", make=True)
+    return check_home(home / f"{_COPY}{major}", make=True)
 
 
 def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
@@ -111,6 +113,13 @@ def adopt(copy: Path, home: Path, major: int, origin: int) -> None:
     note_origin(data, origin)
     move(data, home / data.name)
     discard(copy)
+
+
+def clear_left(home: Path, major: int) -> None:
+    """Remove the home of a copy that is in its place: whoever moved it there was killed then."""
+    copy = home / f"{_COPY}{major}"
+    if copy.exists() and (home / f"data-{major}").exists():
+        discard(copy)
 
 
 def check_made(home: Path) -> None:

@@ -154,6 +154,11 @@ class EmbeddedPostgres:
         return running.pid if running else None
 
     @property
+    def begun(self) -> bool:
+        """Whether this one made the data directory, which was not there; inside only."""
+        return self._inside.begun
+
+    @property
     def other_majors(self) -> tuple[int, ...]:
         """The other majors that ``home`` holds data for; inside only."""
         return other_majors(self._home, self.major)

@@ -7,23 +7,36 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from syncer.store.clock import elapsed_microseconds
+
 _FRESH_INTERVALS: Final = 3
 """Intervals after which a success is no longer fresh: one run may fail, and one may be slow."""
+
+
+def _with_sleep() -> float:
+    return elapsed_microseconds() / 1e6
 
 
 class Health:
     """The health of a daemon that runs ``every`` so often; a run of ``limit`` seconds is stuck.
 
-    ``now`` is a clock in seconds that nobody can set, so that no clock that is set right makes old
-    data look fresh.
+    Both clocks are in seconds, and nobody can set them, so that no clock that is set right makes
+    old data look fresh. ``now`` stands still while the machine sleeps, as runs do; by ``aging``
+    data grow old meanwhile.
     """
 
     def __init__(
-        self, *, every: float, limit: float, now: Callable[[], float] = time.monotonic
+        self,
+        *,
+        every: float,
+        limit: float,
+        now: Callable[[], float] = time.monotonic,
+        aging: Callable[[], float] = _with_sleep,
     ) -> None:
         self._fresh = _FRESH_INTERVALS * every
         self._limit = limit
         self._now = now
+        self._aging = aging
         self._stuck_at: float | None = None
         self._last_success: float | None = None
         self.last_result = "no run has ended yet"
@@ -41,7 +54,7 @@ class Health:
         """Note how a run ended, in a line."""
         self.last_result = result
         if succeeded:
-            self._last_success = self._now()
+            self._last_success = self._aging()
 
     @property
     def has_succeeded(self) -> bool:
@@ -57,7 +70,7 @@ class Health:
         """Return why what is stored cannot be relied on to be fresh, or None."""
         if self._last_success is None:
             return f"no run has succeeded yet; {self.last_result}"
-        age = self._now() - self._last_success
+        age = self._aging() - self._last_success
         if age > self._fresh:
             return f"the last success was {age:.0f} s ago; {self.last_result}"
         return None

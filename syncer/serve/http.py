@@ -7,12 +7,14 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.exposition import choose_encoder
 
+from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError, SyncerError
 from syncer.serve.connections import Connections
 from syncer.serve.health import Health
@@ -67,6 +69,11 @@ async def listening(
             yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
         await runner.cleanup()
+
+
+def is_exposed(url: str) -> bool:
+    """Return whether others than this machine may reach what listens there."""
+    return not is_loopback(urlsplit(url).hostname or "")
 
 
 async def _listen(address: tuple[str, int], connections: Connections) -> asyncio.Server:

@@ -16,7 +16,7 @@ from syncer.config.settings import Settings
 from syncer.core.errors import SyncerError, unwrapped
 from syncer.serve.daemon import Daemon, Monitor, keep_alive
 from syncer.serve.health import Health
-from syncer.serve.http import listening
+from syncer.serve.http import is_exposed, listening
 from syncer.serve.metrics import Metrics, stored_zones
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
@@ -74,6 +74,13 @@ async def _http(settings: Settings, server: Server, monitor: Monitor) -> AsyncIt
         return
     async with listening(settings.http, server, monitor.health, monitor.metrics) as url:
         _log.info("http.listening", address=url)
+        if is_exposed(url):
+            _log.warning(
+                "http.exposed",
+                address=url,
+                advice="whoever reaches it may read health and metrics, without a password: keep "
+                "it behind a firewall",
+            )
         yield
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from syncer.core.normalise import printable
+
 
 class Notifier:
     """Sends to systemd's socket at ``address``; without systemd (None) it does nothing."""
@@ -18,7 +20,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Set the line that ``systemctl status`` shows."""
-        self._send(f"STATUS={' '.join(text.split())}")
+        self._send(f"STATUS={printable(text)}")
 
     def alive(self) -> None:
         """Keep the watchdog from ending the service."""

@@ -7,6 +7,7 @@ what is stored of the zones) stays as it was in the file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -43,12 +44,17 @@ def write(metrics: Metrics, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[_Key, Sample]:
-    """Return the samples that a file holds; none where it cannot be read as metrics."""
+    """Return the samples that a file holds; none where it cannot be read as metrics.
+
+    What is no number (NaN, Inf) is left out: a counter would never be one again.
+    """
     try:
+        # Not as text: \r within a label is no end of a line.
         families = list(text_string_to_metric_families((files.read(path) or b"").decode()))
     except (ValueError, IndexError):
         return {}
-    return {_key(sample): sample for family in families for sample in family.samples}
+    samples = [sample for family in families for sample in family.samples]
+    return {_key(sample): sample for sample in samples if math.isfinite(sample.value)}
 
 
 class _Continued(Collector):

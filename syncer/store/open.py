@@ -6,6 +6,7 @@ Also what takes an inventory out of the embedded one: a move to another server, 
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,18 +30,25 @@ _log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_server(database: Database) -> AsyncIterator[Server]:
+async def open_server(database: Database, *, as_it_is: bool = False) -> AsyncIterator[Server]:
     """Open the configured PostgreSQL: start the embedded one and bring its schema up to date.
 
-    A database given by URL or PG* variables is left as it is: only ``syncer db upgrade``
-    changes its schema.
+    ``as_it_is``: that schema is left alone. So is a database given by URL or PG* variables: only
+    ``syncer db upgrade`` changes its schema.
     """
     if not database.embedded:
         yield Server(database.url.reveal() if database.url else None)
         return
-    from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415  (start-up: only where used)
+    from syncer.embedded import EmbeddedPostgres, moving  # noqa: PLC0415  (start-up: where used)
 
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
+        if postgres.begun:
+            _log.warning(
+                "inventory.begun",
+                folder=str(postgres.home),
+                advice="if there was one before, is a setting missing? See 'syncer doctor'",
+            )
+        moving.clear_left(postgres.home, postgres.major)
         if others := postgres.other_majors:
             _log.warning(
                 "inventory.another",
@@ -50,24 +58,38 @@ async def open_server(database: Database) -> AsyncIterator[Server]:
                 advice="give 'syncer db move' again if it was cut short, else move the folder away "
                 "that is not wanted",
             )
-        yield await _migrated(postgres)
+        server = _reviving(postgres)
+        if not as_it_is:
+            await _migrate(server)
+        yield server
 
 
-async def _migrated(postgres: EmbeddedPostgres) -> Server:
-    """Return the embedded server that was entered, its schema up to date."""
-
+def _reviving(postgres: EmbeddedPostgres) -> Server:
     async def revive() -> str:
         await postgres.revive()
         return postgres.dsn()
 
-    server = Server(postgres.dsn(), revive=revive)
+    return Server(postgres.dsn(), revive=revive)
+
+
+async def _migrate(server: Server) -> None:
+    """Bring the schema of an embedded server up to date."""
     async with server.session() as connection:
         installed = await installed_revision(connection)
     if installed is None or installed in revisions()[:-1]:
         from syncer.store.migrate import upgrade  # noqa: PLC0415
 
         await upgrade(server)
-    return server
+
+
+async def embedded_major(database: Database) -> int:
+    """Return the major of PostgreSQL by which an embedded inventory would be begun now.
+
+    Raises ConfigError where there are no programs.
+    """
+    from syncer.embedded import find_binaries  # noqa: PLC0415
+
+    return (await anyio.to_thread.run_sync(find_binaries, database.pg_bin)).major
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +146,9 @@ async def move_up(database: Database, programs: str | None) -> Moved | None:
     )
     async with _alone(home, source.directory) as old:
         copied = None
+        moving.clear_left(home, target.major)
         if origin != source.major:
+            await _refuse_older(old, source.directory)
             place = await anyio.to_thread.run_sync(moving.home_of_copy, home, target.major)
             try:
                 async with EmbeddedPostgres(
@@ -149,7 +173,7 @@ async def _copied(old: EmbeddedPostgres, new: EmbeddedPostgres) -> Copied:
     from syncer.store import move  # noqa: PLC0415
 
     await _empty(new)
-    return await move.copy(await _migrated(old), Server(new.dsn()), roles=True)
+    return await move.copy(_reviving(old), Server(new.dsn()), roles=True)
 
 
 async def move_to_server(database: Database, url: str | None, programs: str | None) -> Moved:
@@ -164,8 +188,9 @@ async def move_to_server(database: Database, url: str | None, programs: str | No
         moving.source_programs, database.home, programs, database.pg_bin
     )
     async with _alone(database.home, source.directory) as old:
+        await _refuse_older(old, source.directory)
         target = Server(url)
-        copied = await move.copy(await _migrated(old), target, roles=False)
+        copied = await move.copy(_reviving(old), target, roles=False)
         return Moved(
             source=f"PostgreSQL {source.major}",
             target=target.where,
@@ -176,7 +201,10 @@ async def move_to_server(database: Database, url: str | None, programs: str | No
 
 @contextlib.asynccontextmanager
 async def _alone(home: Path, programs: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """Start the embedded server for nobody else. Raises LockHeld, with the run that is at work."""
+    """Start the embedded server for nobody else, its schema as it is.
+
+    Raises LockHeld, with the run that is at work.
+    """
     from syncer.embedded import EmbeddedPostgres  # noqa: PLC0415
     from syncer.store import move  # noqa: PLC0415
 
@@ -191,12 +219,24 @@ async def _alone(home: Path, programs: Path) -> AsyncIterator[EmbeddedPostgres]:
         yield postgres
 
 
+async def _refuse_older(postgres: EmbeddedPostgres, programs: Path) -> None:
+    """Raise ConfigError for a schema of before: what is kept of a move stays as it was."""
+    async with Server(postgres.dsn()).session() as connection:
+        installed = await installed_revision(connection)
+    if installed is None or installed in revisions()[:-1]:
+        raise ConfigError(
+            f"the schema of the inventory under {postgres.home} is {installed or 'missing'}, and "
+            f"one of {revisions()[-1]} is moved; nothing was changed: first run SYNCER_PG_BIN="
+            f"{shlex.quote(str(programs))} syncer db upgrade"
+        )
+
+
 def _stamp() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 async def dump(database: Database, output: IO[bytes]) -> None:
-    """Write a backup of the inventory, by pg_dump; none is begun for it.
+    """Write a backup of the inventory as it is, by pg_dump; none is begun or upgraded for it.
 
     Raises ConfigError, BackupFailed.
     """
@@ -205,7 +245,7 @@ async def dump(database: Database, output: IO[bytes]) -> None:
 
     if database.embedded:
         await anyio.to_thread.run_sync(moving.check_made, database.home)
-    async with open_server(database) as server:
+    async with open_server(database, as_it_is=True) as server:
         async with server.reading(name="syncer db dump") as connection:
             major = connection.get_server_version().major
             async with reading_transaction(connection):
@@ -213,10 +253,18 @@ async def dump(database: Database, output: IO[bytes]) -> None:
                     raise ConfigError(
                         f"the database at {server.where} holds no inventory: it was never migrated"
                     )
-        await backup.dump(
+        written_by = await backup.dump(
             server.url,
             output,
             server=major,
             pg_bin=database.pg_bin,
             environment=None if database.embedded else libpq_environment(),
         )
+        if written_by > major:
+            _log.warning(
+                "backup.newer_than_server",
+                pg_dump=written_by,
+                server=major,
+                advice=f"it is restored into PostgreSQL {written_by} or newer; for one that "
+                f"{major} takes, install postgresql-client-{major}",
+            )

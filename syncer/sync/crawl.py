@@ -78,12 +78,10 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     async def _stop_in_time(self) -> None:
         seconds = self.options.run_timeout
         await anyio.sleep(seconds)
-        self.stop.now(
-            Fault(
-                code="RUN_TIMEOUT",
-                message=f"the run's time of {seconds:g} s was over; raise SYNCER_RUN_TIMEOUT",
-            )
-        )
+        message = f"the run's time of {seconds:g} s was over; raise SYNCER_RUN_TIMEOUT"
+        if (error := self.client.calls.failing) is not None:
+            message += f", unless this is why: {error.message}"
+        self.stop.now(Fault(code="RUN_TIMEOUT", message=message))
 
     async def _targets(self) -> list[Target]:
         """Return the zones to read."""

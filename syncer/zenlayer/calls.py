@@ -86,6 +86,8 @@ class Calls:
         self._clock_set_at: float | None = None
         self._recovered = 0
         self.budget = RetryBudget()
+        self.failing: Retryable | None = None
+        """Why the last call was made again, until one succeeds."""
         self.made = 0
         """Requests that were sent, retries included."""
         self.retries = 0
@@ -129,6 +131,7 @@ class Calls:
                 await self._back_off(attempt, error, about)
             else:
                 self._recovered += attempt > 1
+                self.failing = None
                 return reply
 
     async def _attempt(self, send: Callable[[Sending], Awaitable[T]], numbers: Iterator[int]) -> T:
@@ -186,6 +189,7 @@ class Calls:
         """Wait before the next attempt."""
         wait = self._timing.retry.delay(attempt, random=self._random(), after=error.after)
         self.retries += 1
+        self.failing = error
         _log.info(
             "call.retried",
             **about,

@@ -168,7 +168,7 @@ def _named_errors(host: str, timeout: aiohttp.ClientTimeout) -> Iterator[None]:
         raise Refused("the endpoint or proxy is not a usable URL", code="BAD_URL") from None
     except aiohttp.ClientConnectorCertificateError as error:
         reason = getattr(error.certificate_error, "verify_message", "") or _brief(error)
-        raise Unreachable(
+        raise Refused(  # the next attempt would be shown the same
             f"the certificate that {host} shows is not trusted ({reason}); if its authority is "
             "your own, name the file of its certificate in SSL_CERT_FILE",
             code=UNTRUSTED,

@@ -29,7 +29,7 @@ from syncer.core.errors import (
     ZoneNotFound,
 )
 from syncer.core.jsontext import decode
-from syncer.core.normalise import REPLACEMENT, text
+from syncer.core.normalise import printable, text
 from syncer.secrets import redacted
 
 T = TypeVar("T")
@@ -165,10 +165,7 @@ def _text(value: Any, most: int = _MAX_MESSAGE) -> str | None:
     if not isinstance(value, str):
         return None
     whole = value if len(value) <= most else re.sub(r"[!-~]+\Z", "", value[:most])
-    line = " ".join(whole.split())
-    if line.isprintable():  # as nearly all are
-        return line
-    return "".join(c if c.isprintable() else REPLACEMENT for c in line)
+    return printable(" ".join(whole.split()))
 
 
 class _Failure(msgspec.Struct, frozen=True, kw_only=True):

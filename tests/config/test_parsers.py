@@ -71,6 +71,7 @@ def test_an_endpoint_is_https_or_this_machine(place: Place, text: str, endpoint:
         "http://[::2]",
         "https://user@example.com",
         "https://example.com?x=1",
+        "https://example.com/api/v2",
         "ftp://localhost",
         "console.zenlayer.com",
         "https://",

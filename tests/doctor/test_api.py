@@ -131,6 +131,15 @@ async def over_tls(
         yield f"https://localhost:{server.sockets[0].getsockname()[1]}", certificate
 
 
+async def test_no_call_is_made_again_to_who_is_not_trusted(
+    sync: Any, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A run says so at once."""
+    async with over_tls(simulator, tmp_path, days=5) as (endpoint, _):
+        report = await sync(ZENLAYER_ENDPOINT=endpoint)
+    assert (1, "UNTRUSTED", 0) == (report.exit_code, report.fault.code, report.counts.retries)
+
+
 async def test_a_certificate_that_is_not_trusted(
     check: RunChecks, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from syncer.embedded import EmbeddedPostgres
+from syncer.embedded import EmbeddedPostgres, find_binaries
 from syncer.store.connection import Server
 from syncer.store.migrate import upgrade
 from tests.conftest import UNSAFE_AND_FAST
@@ -54,7 +54,8 @@ async def test_the_embedded_server_is_looked_at_and_left_as_it_was(
     only(findings, "embedded", "failed", "is elsewhere", "set SYNCER_DATABASE_URL")
     data.with_name("data-9.moved-20260101T000000Z").rename(data)
     data.with_name("data-9").mkdir()
-    finding = of(await check(**env), "embedded")
+    ours = {"SYNCER_PG_BIN": str(find_binaries(pg_bin).directory)}
+    finding = of(await check(**env | ours), "embedded")
     assert ("warning", True) == (
         finding.status,
         "another inventory, of PostgreSQL 9" in finding.message,
@@ -63,5 +64,7 @@ async def test_the_embedded_server_is_looked_at_and_left_as_it_was(
     findings = await check(**env)
     only(findings, "embedded", "failed", f"{data_home} is not yours alone", "chmod go-w")
     data_home.chmod(0o700)
+    findings = await check(**env | {"SYNCER_PG_BIN": ""})
+    only(findings, "embedded", "failed", "holds inventories of PostgreSQL 9 and", "SYNCER_PG_BIN")
     findings = await check(**env | {"SYNCER_PG_BIN": str(data_home)})
     only(findings, "embedded", "failed", "has no program initdb", "set SYNCER_PG_BIN")

@@ -57,6 +57,11 @@ async def test_faults_of_the_settings_are_lines_and_the_rest_is_looked_at(
     assert STORED - {"history", "sequences"} == skipped_checks(findings)
 
 
+async def test_an_unknown_variable(check: RunChecks) -> None:
+    findings = await check(SYNCER_DATABSE_URL="x")
+    only(findings, "SYNCER_DATABSE_URL", "warning", "is ignored", "is SYNCER_DATABASE_URL meant?")
+
+
 async def test_an_unknown_key_in_the_settings_file(check: RunChecks, tmp_path: Path) -> None:
     """An option that does not exist is named, with those that do; the origin of others is shown."""
     file = tmp_path / "s.toml"

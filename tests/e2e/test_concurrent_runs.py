@@ -168,10 +168,15 @@ async def test_a_stopped_run_keeps_what_was_read(
 async def test_the_run_timeout_ends_a_run_that_hangs(
     simulator: Simulator, sync: Any, db: Any
 ) -> None:
-    """A zone that never answers costs the run its time and no other zone anything: exit 3."""
+    """A zone that never answers costs the run its time and no other zone anything: exit 3.
+
+    What failed to the end is named.
+    """
     simulator.add_fault("hang,zone=FRA-A")
 
-    report = await sync(SYNCER_RUN_TIMEOUT="1.5s")
+    report = await sync(SYNCER_RUN_TIMEOUT="1.5s", SYNCER_REQUEST_TIMEOUT="0.4s")
+
+    assert "did not answer in 0.4 s" in report.fault.message
 
     assert (3, 5, 1) == (report.exit_code, report.counts.zones_changed, report.counts.zones_failed)
     assert "RUN_TIMEOUT" == await db.fetchval(

@@ -173,3 +173,25 @@ async def test_a_password_goes_to_pg_dump_by_the_environment(tmp_path: Path) -> 
             arguments, password = output.read().decode().splitlines()
         assert f"--dbname={bare}" in arguments.replace("%2F", "/").split()
         assert "password s3 cr3t" == password
+    for name in ("sslpassword", "ssl%70assword"):  # no variable of libpq's can hold it
+        address = f"postgresql://me@h/db?{name}=s3cr3t"
+        with (
+            tempfile.TemporaryFile() as output,
+            pytest.raises(ConfigError, match="sslpassword would stand on") as refused,
+        ):
+            await dump(address, output, server=99, pg_bin=str(tmp_path), environment=None)
+        assert "s3cr3t" not in str(refused.value)
+
+
+async def test_a_backup_that_its_server_would_not_take_is_warned_of(
+    syncer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pg_dump of a newer version writes what an older server refuses."""
+    monkeypatch.setattr("syncer.embedded.dump.candidates", lambda _: iter(()))
+    program = tmp_path / "pg_dump"
+    program.write_text('#!/bin/sh\n[ "$1" != --version ] || echo "pg_dump (PostgreSQL) 99.1"\n')
+    program.chmod(0o755)
+    env = {"SYNCER_PG_BIN": str(tmp_path), "PATH": "/nowhere", "SYNCER_LOG_LEVEL": "warning"}
+    done = await syncer("db", "dump", "-f", "a.dump", **env)
+    assert (0, 1) == (done.code, done.err.count("backup.newer_than_server")), done.err
+    assert "restored into PostgreSQL 99 or newer" in done.err

@@ -21,7 +21,7 @@ from anyio.streams.text import TextReceiveStream
 
 from syncer.embedded import EmbeddedPostgres, find_binaries
 from syncer.store.connection import Server, sql
-from syncer.store.migrate import upgrade
+from syncer.store.migrate import as_sql, upgrade
 from tests.conftest import UNSAFE_AND_FAST
 from tests.embedded.tools import PG15, needs_pg15, nothing_runs
 from tests.past import Past
@@ -183,8 +183,11 @@ async def test_a_move_that_is_killed_loses_nothing_and_is_done_again(inventory: 
     loud = {"SYNCER_LOG_LEVEL": "warning"}
     shown = await inventory.syncer("runs", "-o", "ndjson", "--limit", "1", **loud)
     assert (0, True) == (shown.code, "inventory.another" in shown.err), shown.err
-    done = await inventory.syncer("db", "move")
-    assert (0, True) == (done.code, "had been moved" in done.out), done.err
+    left = inventory.postgres / f"moving-{OURS.major}"
+    for command, said in (("url", "host="), ("move", "had been moved")):
+        left.mkdir()  # as if it had been killed a moment earlier
+        done = await inventory.syncer("db", command)
+        assert (0, True, False) == (done.code, said in done.out, left.exists()), done.err
     assert ["data-15.", f"data-{OURS.major}"] == inventory.data
     async with inventory.embedded(OURS.directory) as server:
         assert inventory.before == await answers(server.dsn())
@@ -228,6 +231,30 @@ async def test_a_move_to_a_server_that_is_killed_is_done_again(
     kept.rename(data)  # as if it had been killed after its transaction
     done = await inventory.syncer("db", "move", "--to", empty_url, **env)
     assert (0, True) == (done.code, "had been moved" in done.out), done.err
+
+
+async def test_neither_a_move_nor_a_backup_upgrades_the_inventory_that_it_reads(
+    data_home: Path, process: Any, empty_url: str, pg_bin: str | None, tmp_path: Path
+) -> None:
+    """What is kept is what an older program can go on with; a move says how to upgrade it first."""
+    home = Home(process, data_home, Path(find_binaries(pg_bin).directory), {})
+
+    async def installed() -> Any:
+        async with home.embedded() as server, asyncpg.create_pool(server.dsn()) as pool:
+            return await pool.fetchval("select version_num from syncer_store.alembic_version")
+
+    async with home.embedded() as server, asyncpg.create_pool(server.dsn()) as pool:
+        await pool.execute(as_sql("0008"))
+    env = {"SYNCER_PG_BIN": str(home.programs)}
+    done = await home.syncer("db", "dump", "-f", "syncer.dump", **env)
+    assert (0, "0008") == (done.code, await installed()), done.err
+    assert (tmp_path / "syncer.dump").read_bytes().startswith(b"PGDMP")
+    done = await home.syncer("db", "move", "--to", empty_url, **env)
+    assert (2, "0008") == (done.code, await installed()), done.err
+    assert f"SYNCER_PG_BIN={home.programs} syncer db upgrade" in done.err
+    async with asyncpg.create_pool(empty_url) as pool:
+        assert await pool.fetchval("select to_regnamespace('syncer_store')") is None
+    assert ["data-" + str(find_binaries(pg_bin).major)] == home.data
 
 
 async def test_a_server_with_another_inventory_is_left_as_it_is(

@@ -346,7 +346,8 @@ async def test_a_metrics_file_that_cannot_be_written_fails_no_run(
         "sync", SYNCER_METRICS_FILE=str(tmp_path / "none" / "x.prom"), SYNCER_LOG_LEVEL="warning"
     )
     assert (0, True) == (done.code, "SYNCER_METRICS_FILE" in done.err)
-    for rubbish in (b"\xff{{{ 12", b"{, =a}"):
+    runs = b'syncer_runs_total{account="default",status="succeeded"} '
+    for rubbish in (b"\xff{{{ 12", b"{, =a}", runs + b"NaN\n", runs + b"+Inf\n"):
         (tmp_path / "x.prom").write_bytes(rubbish)
         assert 0 == (await syncer("sync", SYNCER_METRICS_FILE=str(tmp_path / "x.prom"))).code
         found = samples((tmp_path / "x.prom").read_text())

@@ -349,7 +349,8 @@ async def test_an_older_major_keeps_its_own_data(home: Path) -> None:
             await ask(old.dsn(), "create table only_in_15 as select 42 as answer")
     finally:
         (home / "elsewhere").rename(data)
-    async with embedded(home) as new, embedded(home, pg_bin=str(PG15)) as old:
+    ours = str(find_binaries(None).directory)
+    async with embedded(home, pg_bin=ours) as new, embedded(home, pg_bin=str(PG15)) as old:
         assert (major, (15,)) == (new.major, new.other_majors)
         assert await ask(new.dsn(), "select to_regclass('only_in_15')") is None
         assert await ask(old.dsn(), "select answer from only_in_15") == 42

@@ -12,7 +12,7 @@ import pytest
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
 from syncer.embedded import EmbeddedPostgres, Timing, find_binaries
 from syncer.embedded.inspection import choose_binaries
-from syncer.embedded.majors import current_major, note_origin
+from syncer.embedded.majors import current_majors, note_origin
 from tests.embedded.tools import PG15, embedded, eventually, needs_pg15
 
 MOVED = "data-9.moved-20260101T000000Z"
@@ -59,20 +59,23 @@ def test_programs_that_do_not_run_are_not_replaced_by_another_version(
     with pytest.raises(ConfigError, match=r"is of PostgreSQL 99, .*does not run.*PostgreSQL 15"):
         choose_binaries(tmp_path, None, Timing())
     (tmp_path / "data-15").mkdir()
-    with pytest.raises(ConfigError, match="is of PostgreSQL 99"):
-        choose_binaries(tmp_path, None, Timing())
     assert choose_binaries(tmp_path, str(PG15), Timing()).origin == "SYNCER_PG_BIN"
     (tmp_path / "data-99").rmdir()
     assert choose_binaries(tmp_path, None, Timing()).major == 15
 
 
-def test_of_several_inventories_the_newest_that_was_not_moved_on_is_used(tmp_path: Path) -> None:
-    assert current_major(tmp_path) is None
-    for name in ("data-15", "data-17", "data-9", "data-16.moved-x", "data-18.new-x", "data-x"):
+def test_of_several_inventories_none_is_guessed_but_what_was_moved_on_does_not_count(
+    tmp_path: Path,
+) -> None:
+    """Where SYNCER_PG_BIN chose one and is lost, nothing goes on in the other."""
+    assert () == current_majors(tmp_path)
+    for name in ("data-15", "data-17", "data-16.moved-x", "data-18.new-x", "data-x"):
         (tmp_path / name).mkdir()
-    assert current_major(tmp_path) == 17
+    assert (15, 17) == current_majors(tmp_path)
+    with pytest.raises(ConfigError, match=r"of PostgreSQL 15 and 17: move the .*data-15, data-17"):
+        choose_binaries(tmp_path, None, Timing())
     note_origin(tmp_path / "data-15", 17)  # moved down, and cut short before 17 was renamed
-    assert current_major(tmp_path) == 15
+    assert (15,) == current_majors(tmp_path)
 
 
 async def test_a_server_whose_data_vanished_is_not_begun_anew(home: Path) -> None:

@@ -58,7 +58,7 @@ def clock() -> Clock:
 
 def monitor(clock: Clock, *, metrics: Metrics | None = None) -> Monitor:
     return Monitor(
-        health=Health(every=900, limit=LIMIT, now=clock.now),
+        health=Health(every=900, limit=LIMIT, now=clock.now, aging=clock.now),
         metrics=metrics or Metrics("default", live=True),
         systemd=Notifier(None),
     )
@@ -96,6 +96,18 @@ async def test_a_run_past_all_its_time_is_no_progress(
     with pytest.raises(BlockingIOError):
         notified.recv(99)
     assert health.alive, "the run ended"
+
+
+def test_a_night_asleep_makes_data_old_and_no_run_stuck() -> None:
+    """The clock of runs stands still meanwhile, and they go on where they were."""
+    awake, ever = Clock(), Clock()
+    health = Health(every=900, limit=LIMIT, now=awake.now, aging=ever.now)
+    health.ended("run 1 succeeded", succeeded=True)
+    with health.running():
+        ever.seconds += 28_800
+        assert (True, True) == (health.alive, "28800 s ago" in (health.not_ready() or ""))
+    clock_of_its_own = inspect.signature(Health).parameters["aging"].default
+    assert clock_of_its_own() == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=60)
 
 
 async def test_a_clock_that_is_set_does_not_make_old_data_look_fresh(

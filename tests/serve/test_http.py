@@ -14,7 +14,7 @@ from anyio.abc import SocketStream
 
 from syncer.serve.connections import MOST
 from syncer.serve.health import Health
-from syncer.serve.http import listening
+from syncer.serve.http import is_exposed, listening
 from syncer.serve.metrics import Metrics
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server
@@ -55,6 +55,21 @@ async def site(url: str, **timing: float) -> AsyncIterator[Site]:
             timing=Timing(**timing),
         )
         yield Site(await stack.enter_async_context(listens), stack)
+
+
+@pytest.mark.parametrize(
+    ("url", "exposed"),
+    [
+        ("http://127.0.0.1:9464", False),
+        ("http://[::1]:9464", False),
+        ("http://0.0.0.0:9464", True),
+        ("http://[::]:9464", True),
+        ("http://10.1.2.3:9464", True),
+    ],
+)
+def test_what_others_may_reach_is_warned_of(url: str, exposed: bool) -> None:
+    """They need no password to read it."""
+    assert exposed == is_exposed(url)
 
 
 async def is_closed(stream: SocketStream) -> bool:
