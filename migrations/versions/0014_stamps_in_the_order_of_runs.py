@@ -414,7 +414,7 @@ def versions() -> None:
                   and m.old_from = h.valid_from;
                 insert into syncer_store.image_history ({COPIED}, {MOVED})
                 select {COPIED}, {MOVED} from moved_history
-                order by zone_key, image_id, valid_from""")
+                order by zone_key, hashtextextended(image_id, 0), valid_from""")
     latest_versions("m.valid_from < i.valid_from")
 
 
