@@ -331,17 +331,12 @@ def by_person(at: str) -> str:
 
 
 def retention() -> None:
-    # Prune went by the order of stamps, so more may be gone than what was before it in the order of
-    # runs: looks before the first that is left, states before one that has none before it.
+    # Prune went by the order of stamps, so of an image more may be gone than what was before it in the
+    # order of runs: all before a state that has none before it.
     where_needed(f"""
                 update syncer_store.retention as k
                 set kept_from = greatest(
                     {by_value("k.kept_from", "z.account", "9223372036854775807")},
-                    (select case when s.finished_at <= k.kept_from then l.new_finished end
-                     from syncer_store.zone_scans as s
-                     join moved_looks as l using (zone_key, run_id)
-                     where s.zone_key = k.zone_key and s.status in {WHOLE}
-                     order by s.run_id limit 1),
                     (select max({by_run("v.valid_from", "o", "v.zone_key")})
                      from (
                          select zone_key, image_id, valid_from, opened_kind, opened_run_id

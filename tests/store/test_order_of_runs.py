@@ -1,7 +1,7 @@
 """A history that a program of 0008 wrote while the clock stepped goes in the order of its runs.
 
 ``tests/data/at_0008_clock.copy`` holds the tables of such a database, as that program wrote them:
-the clock is 400 hours ahead in the runs 9 to 13, right again, and 50 hours behind in 17 to 19. Two
+the clock is 400 hours ahead in the runs 9 to 13, right again, and 50 hours behind in 22 to 24. Two
 accounts; images that change in each of these times, go and come back, are withheld, approved and
 not confirmed; a zone that comes, one that goes, one that is read in part; a run that crashed; of
 one account a prune thinned the scans, of the other it deleted what was old.
@@ -10,7 +10,7 @@ one account a prune thinned the scans, of the other it deleted what was old.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,9 +27,9 @@ from tests.support import tables
 
 SAVED: Final = (Path(__file__).parents[1] / "data" / "at_0008_clock.copy").read_bytes()
 SAVED_AT: Final = datetime(2024, 3, 1, 12, tzinfo=UTC)
-WRONG: Final = {*range(9, 14), *range(17, 20)}
+WRONG: Final = {*range(9, 14), *range(22, 25)}
 """The runs whose clock was wrong."""
-APPROVED: Final = {1: (10, 12), 2: (13, 14), 3: (19, 20), 4: (19, 20), 5: (22, None)}
+APPROVED: Final = {1: (10, 12), 2: (13, 14), 3: (24, 25), 4: (24, 25), 5: (27, None)}
 """Between which runs each approval was given."""
 NEVER_ENDED: Final = 1 << 62
 
@@ -175,6 +175,9 @@ class Seen:
             return "unknown", None
         if there:
             return "present", there[0].image_version
+        first = self.versions[image][0]
+        if first.kind != "appeared" and run_id < first.opened:  # what was before it is pruned
+            return "unknown", None
         return ("absent" if certain else "unknown"), None
 
 
@@ -367,7 +370,7 @@ async def test_what_zones_and_images_say_of_themselves_is_of_their_runs(
         join syncer_store.runs as r
             on r.run_id = case when z.zone_id = 'SIN-E' then 14
                                when z.account = 'default' then 1 else 2 end
-        left join syncer_store.runs as g on g.run_id = 17""")
+        left join syncer_store.runs as g on g.run_id = 22""")
     assert {("FRA-A", True, None), ("HKG-A", True, None), ("SEL-A", True, True),
             ("SIN-E", True, None)} == set(map(tuple, zones))  # fmt: skip
     assert 0 == await old.fetchval("""
@@ -381,6 +384,74 @@ async def test_what_zones_and_images_say_of_themselves_is_of_their_runs(
               select from syncer.image_changes as c
               where (c.account, c.zone_id, c.image_id) = (i.account, i.zone_id, i.image_id)
                 and c.kind = 'appeared')""")
+
+
+async def test_what_is_kept_begins_with_the_run_that_it_began_with(
+    empty_url: str, old: Any
+) -> None:
+    """Or later: of one zone the prune deleted what had been before run 23, by its clock behind."""
+    await upgrade(Server(empty_url))
+    began = dict(await old.fetch("select run_id, started_at from syncer.runs"))
+    kept = dict(await old.fetch("""
+        select zone_id, kept_from from syncer.zones where kept_from is not null"""))
+    assert {"FRA-A", "HKG-A"} == kept.keys()
+    assert began[15] < kept["HKG-A"] < began[23] < kept["FRA-A"] < began[26]
+
+
+LATER: Final = """
+    with run as (
+        insert into syncer_store.runs (run_id, account, started_at, clock_at, finished_at,
+            deadline_at, status, syncer_version, change_base, changes)
+        overriding system value
+        values (29, 'default', $1, now(), $1 + interval '10 s', now(), 'succeeded', '', 99, 0)
+    ), zone as (
+        update syncer_store.zones set newest_at = $1 + interval '20 s'
+        where account = 'default' and zone_id = 'SEL-A'
+        returning zone_key
+    ), retirement as (
+        insert into syncer_store.retirements (zone_key, retired_at, retired_by)
+        select zone_key, $1 + interval '20 s', 'test' from zone
+    ), ended as (
+        delete from syncer_store.missing where since_run_id = 16 returning *
+    )
+    insert into syncer_store.image_gaps (zone_key, image_id, gap_from, gap_to, ended_by,
+        ended_run_id, seen_at, last_listed_at, rule, withheld_since)
+    select zone_key, image_id, missing_since, $1 + interval '5 s', 'seen', 29,
+           $1 + interval '4 s', last_listed_at, 'many', withheld_since
+    from ended"""
+
+
+async def test_what_was_written_since_0009_moves_too(empty_url: str, old: Any) -> None:
+    """A gap that a later run ended, a zone that a person retired after it; its clock stays."""
+    await old.execute(as_sql("0008:0013"))
+    newest = await old.fetchval("select max(at) from syncer_store.stamps where account = 'default'")
+    began = newest + timedelta(microseconds=1)
+    await old.execute(f"prepare later (timestamptz) as {LATER}")
+    await old.execute(f"execute later ('{began}')")
+    clock_at = await old.fetchval("select clock_at from syncer_store.runs where run_id = 29")
+    await upgrade(Server(empty_url))
+    run = await old.fetchrow("select * from syncer_store.runs where run_id = 29")
+    assert (began, clock_at) < (run["started_at"], run["clock_at"])
+    assert clock_at == run["clock_at"]
+    begins = run["started_at"]
+    looks = {look[1]: Look(*look[1:]) for look in await old.fetch(f"""
+        select s.* from ({LOOKS}) as s join syncer_store.zones using (zone_key)
+        where zone_id = 'HKG-A' and account = 'default'""")}  # fmt: skip
+    gaps = await old.fetch("select * from syncer_store.image_gaps where ended_run_id = 29")
+    assert gaps
+    for gap in gaps:
+        assert (looks[16].finished_at, begins + timedelta(seconds=5)) == (
+            gap["gap_from"],
+            gap["gap_to"],
+        )
+        assert (looks[14].observed_at, begins + timedelta(seconds=4)) == (
+            gap["last_listed_at"],
+            gap["seen_at"],
+        )
+        assert looks[16].started_at < gap["withheld_since"] < looks[16].finished_at
+    retired = await old.fetchval("select retired_at from syncer_store.retirements")
+    assert begins + timedelta(seconds=20) == retired
+    assert retired == await old.fetchval("select syncer_store.newest_stamp('default')")
 
 
 async def test_a_repair_takes_the_runs_of_a_right_clock_back_to_when_they_were(
