@@ -80,7 +80,7 @@ def by_value(at: str, account: str, upto: str) -> str:
 
 
 def by_look(at: str, zone: str, account: str, before: str) -> str:
-    """Where an instant goes at which a look before a run observed. (+ 0: not by the other index.)"""
+    """Where an instant goes at which a look before a run observed (+ 0: not by the other index)."""
     return f"""coalesce(
             (select k.new_observed from moved_looks as k
              where k.zone_key = {zone} and k.observed_at = {at} and k.run_id < {before}
@@ -331,8 +331,8 @@ def by_person(at: str) -> str:
 
 
 def retention() -> None:
-    # Prune went by the order of stamps, so of an image more may be gone than what was before it in the
-    # order of runs: all before a state that has none before it.
+    # Prune went by the order of stamps: in that of runs, more of an image may be gone, all that was
+    # before a state that has none before it.
     where_needed(f"""
                 update syncer_store.retention as k
                 set kept_from = greatest(
@@ -400,7 +400,7 @@ def retirements() -> None:
 def versions() -> None:
     # Closed versions are taken out and put back: so none reaches into another midway, and no index
     # is built anew. The latest ones that go forward go first, the others last: so none comes to lie
-    # before a closed one. (Not in between: their trigger would look through all that was taken out.)
+    # before a closed one. Not in between: their trigger would look through all that was taken out.
     latest_versions("m.valid_from >= i.valid_from")
     where_needed(f"""
                 delete from syncer_store.image_history as h
@@ -492,8 +492,8 @@ def evidence() -> None:
                   and v.valid_from = p.valid_to and v.opened_kind = 'changed'
                   and coalesce(v.opened_not_before <= s.observed_at, true)
                   and s.observed_at < v.valid_from""")
-    # What is missing still was listed by every look that left nothing missing, and by the one before
-    # that which withheld it first, if that was no look without an answer.
+    # What is missing still was listed by every look that left nothing missing, and by the one
+    # before the first that withheld it, unless that one got no answer by id.
     where_needed(f"""
                 update syncer_store.missing as m
                 set last_listed_at = greatest(
