@@ -151,7 +151,7 @@ class Seen:
 
         None: there is none, or it is pruned.
         """
-        run_id = self.run_of.get((zone, at))
+        run_id = None if at is None else self.run_of.get((zone, at))
         if run_id is None or opened is None:
             return opened if at is None else run_id
         return max(run_id, opened)
