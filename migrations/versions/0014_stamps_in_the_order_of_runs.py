@@ -260,10 +260,10 @@ def gaps() -> None:
                 create temporary table moved_gaps on commit drop as
                 select g.zone_key, g.image_id, coalesce(
                            (select k.new_finished from moved_looks as k
-                            where k.zone_key = g.zone_key and k.run_id < g.ended_run_id
+                            where k.zone_key = g.zone_key and k.run_id <= e.run_id
                               and k.finished_at = g.gap_from
                             order by k.run_id desc limit 1),
-                           {by_value("g.gap_from", "e.account", "e.run_id - 1")}) as gap_from,
+                           {by_value("g.gap_from", "e.account", "e.run_id")}) as gap_from,
                        {by_run("g.gap_to", "e", "g.zone_key")} as gap_to,
                        g.ended_by, g.ended_run_id,
                        {by_look("g.seen_at", "g.zone_key", "e.account", "(e.run_id + 1)")}
