@@ -418,7 +418,8 @@ LATER: Final = """
     insert into syncer_store.image_gaps (zone_key, image_id, gap_from, gap_to, ended_by,
         ended_run_id, seen_at, last_listed_at, rule, withheld_since)
     select zone_key, image_id,
-           case when image_id = min(image_id) over () then $1 + interval '3 s' else missing_since end,
+           case when image_id = min(image_id) over ()
+                then $1 + interval '3 s' else missing_since end,
            $1 + interval '5 s', 'seen', 29, $1 + interval '4 s', last_listed_at, 'many',
            withheld_since
     from ended"""
