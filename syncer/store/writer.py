@@ -26,7 +26,8 @@ from syncer.store.connection import Connection, Server, acquired
 from syncer.store.planning import StoredZone
 from syncer.store.results import Written
 from syncer.store.runs import Run, Step
-from syncer.store.zone import Transaction, record_look
+from syncer.store.transaction import Transaction
+from syncer.store.zone import record_look
 
 T = TypeVar("T")
 _log = structlog.get_logger()
