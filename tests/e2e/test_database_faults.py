@@ -14,6 +14,8 @@ import pytest
 
 from syncer.core.errors import DatabaseError
 from syncer.simulator import World
+from syncer.store.connection import Timing
+from tests.daemon import QUICKLY
 from tests.invariants import check
 from tests.proxy import Proxy
 from tests.support import assert_exact, naming
@@ -24,6 +26,12 @@ COMMIT = b"Q\0\0\0\x0cCOMMIT;"
 BEGIN = b"Q\0\0\0\x0bBEGIN;"
 FIRST, SECOND = "FRA-A", "HKG-A"
 Hook = Callable[[bytes], str | None]
+
+
+@pytest.fixture
+def timing() -> Timing:
+    """What is lost here is there again at once."""
+    return QUICKLY
 
 
 @pytest.fixture
