@@ -132,8 +132,10 @@ async def test_a_real_prometheus_scrapes_the_daemon(
         arguments = [f"--{name}={given}" for name, given in options.items()]
         async with started(program, *arguments, env=env, ready=b"Server is ready"):
             await until(
-                lambda: value("count(syncer:zone_age_seconds)") is not None
-                and "unknown" not in {rule["health"] for rule in rules()}
+                lambda: (
+                    value("count(syncer:zone_age_seconds)") is not None
+                    and "unknown" not in {rule["health"] for rule in rules()}
+                )
             )
             [target] = ask("targets")["activeTargets"]
             assert ("up", "") == (target["health"], target["lastError"])
