@@ -91,6 +91,16 @@ async def until(holds: Callable[[], Any]) -> None:
             await anyio.sleep(0.01)
 
 
+@contextlib.contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Say of an error inside at which of several cases it came."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"at {what}")
+        raise
+
+
 def open_files() -> set[tuple[str, str]]:
     """The files that this process has open: their numbers, and what they are."""
     files = Path("/proc/self/fd").iterdir()

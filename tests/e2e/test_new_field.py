@@ -35,8 +35,7 @@ def world() -> World:
 def copy(tmp_path: Path) -> Path:
     """A copy of the program and its migrations."""
     for folder in ("syncer", "migrations"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, tmp_path / "copy" / folder, ignore=ignored)
+        shutil.copytree(ROOT / folder, tmp_path / "copy" / folder)
     return tmp_path / "copy"
 
 

@@ -56,10 +56,10 @@ async def attack(connection: asyncpg.Connection[Any]) -> int:
 async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
     reader: bool, url: str, db: Any, sync: Any, world: World
 ) -> None:
-    """Names, and every advisory key there is or was: ten runs and a crashed one go on as ever."""
+    """Names, and every advisory key there is or was: five runs and a crashed one go on as ever."""
     await db.execute(sql("schema/roles"))
     async with login(db, "nobody", "syncer_reader" if reader else "") as role:
-        attackers = [await asyncpg.connect(as_role(url, role)) for _ in range(5)]
+        attackers = [await asyncpg.connect(as_role(url, role)) for _ in range(3)]
         taken = 0
 
         async def go_on(attacker: asyncpg.Connection[Any]) -> None:
@@ -70,7 +70,7 @@ async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
         async with anyio.create_task_group() as tasks:
             for attacker in attackers:
                 tasks.start_soon(go_on, attacker)
-            for number in range(10):
+            for number in range(5):
                 world.drift(number, appear=2, change=2, remove=1)
                 assert 0 == (await sync(wait=QUICK)).exit_code
             async with begin(Server(url), "default", run_timeout=900.0, selection={}):

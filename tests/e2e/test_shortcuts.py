@@ -51,8 +51,9 @@ async def recorded(db: Any, run_id: int | None) -> list[Change]:
     return [(*row[:3], tuple(row[3] or ())) for row in rows]
 
 
-@pytest.mark.parametrize("page_size", ["1000", "6"])
-@pytest.mark.parametrize("note", [False, True], ids=["documented", "with a note"])
+@pytest.mark.parametrize(
+    ("page_size", "note"), [("1000", False), ("6", True)], ids=["a page", "pages, with a note"]
+)
 async def test_exactly_the_change_is_found_and_recorded(
     page_size: str, note: bool, world: World, sync: Any, db: Any
 ) -> None:

@@ -35,7 +35,7 @@ from syncer.zenlayer.sources import SOURCES, Source
 from tests.support import looked
 from tests.zenlayer.fuzzing import IDS, SECRET, Fuzzed, fuzzed, smallest
 
-INPUTS = int(os.environ.get("SYNCER_FUZZ_INPUTS") or 20_000)
+INPUTS = int(os.environ.get("SYNCER_FUZZ_INPUTS") or 12_000)
 FIRST = int(os.environ.get("SYNCER_FUZZ_SEED") or 0)
 SHARD = 50_000
 """The most inputs of one test, so that pytest-xdist can share them out."""
