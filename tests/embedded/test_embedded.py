@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,16 @@ async def kept(pg: EmbeddedPostgres) -> object:
 
 def socket_directory(pg: EmbeddedPostgres) -> Path:
     return Path(parse_qs(urlsplit(pg.dsn()).query)["host"][0])
+
+
+async def test_a_machine_without_a_folder_for_temporary_files_will_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the home need be writable."""
+    monkeypatch.setattr(tempfile, "tempdir", str(place.with_name("none")))
+    async with embedded(place) as pg:
+        await table_with_one_row(pg)
+        assert 42 == await kept(pg)
 
 
 async def test_data_survives_a_restart_and_a_stop_leaves_no_process(place: Path) -> None:
