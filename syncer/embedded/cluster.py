@@ -165,7 +165,7 @@ class Cluster(msgspec.Struct, kw_only=True):
             code = wait_for(psql, limit=self.timing.start, timing=self.timing, abort=abort)
             if code != 0:
                 output.seek(0)
-                reason = output.read().decode(errors="replace").strip()
+                reason = " ".join(output.read().decode(errors="replace").split())
                 raise DatabaseGone(
                     f"the embedded PostgreSQL runs (pid {running.pid}), but database {name} could "
                     f"not be made: {reason}"
@@ -351,7 +351,8 @@ class Cluster(msgspec.Struct, kw_only=True):
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
-        return "".join(f"\n    {line}" for line in lines[-12:]) + f"\n  (log: {self.log_path})"
+        end = "; ".join(line.strip() for line in lines[-12:] if line.strip())
+        return f" {end or 'it said nothing'} (log: {self.log_path})"
 
 
 @contextlib.contextmanager

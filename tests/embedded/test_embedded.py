@@ -342,6 +342,7 @@ async def test_a_full_disk_is_named(place: Path, guest: Callable[..., Guest]) ->
     said = guest(place, before=private).leave()
     assert said.startswith(f"DatabaseGone initdb could not make {place}/data-")
     assert "No space left on device" in said
+    assert 1 == len(said.splitlines())
 
 
 @needs_pg15
