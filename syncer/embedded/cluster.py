@@ -108,8 +108,11 @@ class Cluster(msgspec.Struct, kw_only=True):
     def prepare(self) -> None:
         """Make what must be there before a lock can be taken. Raises NotTrusted, OSError."""
         trusted_folder(self.state, make=True)
-        with suppress(FileNotFoundError):
+        try:
             trusted_folder(self.data, owners=[self.user.uid])
+        except FileNotFoundError:
+            if self.data.is_symlink():  # the disk that it names may not be mounted
+                raise
         for path in (*(self.state / f"{name}.lock" for name in _LOCKS), self.log_path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 

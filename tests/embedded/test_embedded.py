@@ -331,6 +331,15 @@ async def test_a_home_that_cannot_be_written_is_named(place: Path) -> None:
             pass
 
 
+async def test_data_on_a_disk_that_is_not_there_are_named(place: Path) -> None:
+    """A link to them stays; no data are made to take their place."""
+    place.mkdir()
+    (place / f"data-{find_binaries(None).major}").symlink_to(place.with_name("unmounted"))
+    with pytest.raises(ConfigError, match=r"No such file or directory \(.*/unmounted\)"):
+        async with embedded(place):
+            pass
+
+
 @needs_root
 async def test_a_full_disk_is_named(place: Path, guest: Callable[..., Guest]) -> None:
     """No space for the data directory: one error with the path and PostgreSQL's own words."""
