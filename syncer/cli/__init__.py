@@ -7,7 +7,7 @@ import gc
 import importlib
 import sys
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -58,6 +58,13 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (whatever a command returns)
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = _shown(error.message)
+            raise
+
 
 @click.command(
     cls=_LazyGroup,
@@ -84,6 +91,14 @@ def main() -> None:
         for line in error.lines:
             click.echo(f"syncer: {line}", err=True)
         sys.exit(error.exit_code)
+
+
+def _shown(message: str) -> str:
+    """Return an error of usage, which may quote any argument, as one line without secrets."""
+    from syncer.core.normalise import printable  # noqa: PLC0415  (start-up: --help needs none)
+    from syncer.secrets import redacted  # noqa: PLC0415
+
+    return printable(redacted(message))
 
 
 def _tune_garbage_collection() -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from syncer.core.normalise import printable
+
 if TYPE_CHECKING:
     from syncer.simulator import Simulator
 
@@ -170,7 +172,7 @@ def _welcome(sim: Simulator) -> str:
         "",
         "Ctrl-C ends it.",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _key_pair(text: str) -> tuple[str, str]:

@@ -173,7 +173,7 @@ def load_with_faults(
     """Read every layer as ``load`` does; return the settings with their origins and faults."""
     env = os.environ if environment is None else environment
     parsers.remember_others(env)
-    home = Path(env.get("HOME") or Path.home())
+    home = _home(env)
     layers = Layers(flags or {}, env, home, options=options or {})
     settings = _settings(layers, env, home)
     layers.finish()
@@ -185,6 +185,13 @@ def load_with_faults(
         file=layers.file,
         temporary=Path(env.get("TMPDIR") or "/tmp"),  # noqa: S108  (where tempfile looks)
     )
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    try:
+        return Path(env.get("HOME") or Path.home())
+    except RuntimeError:  # a user without a name has none, as in a container
+        return Path("/")
 
 
 def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting]:

@@ -23,6 +23,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -107,8 +108,11 @@ class Cluster(msgspec.Struct, kw_only=True):
     def prepare(self) -> None:
         """Make what must be there before a lock can be taken. Raises NotTrusted, OSError."""
         trusted_folder(self.state, make=True)
-        with suppress(FileNotFoundError):
+        try:
             trusted_folder(self.data, owners=[self.user.uid])
+        except FileNotFoundError:
+            if self.data.is_symlink():  # the disk that it names may not be mounted
+                raise
         for path in (*(self.state / f"{name}.lock" for name in _LOCKS), self.log_path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
@@ -155,14 +159,16 @@ class Cluster(msgspec.Struct, kw_only=True):
         host = str(self.socket_directory)
         command = [self.binaries.psql, "-Xqw", "-v", "ON_ERROR_STOP=1", "-v", f"name={name}"]
         command += ["-h", host, "-p", str(PORT), "-U", ROLE, "-d", "postgres", "-f", "-"]
-        with tempfile.TemporaryFile() as script, tempfile.TemporaryFile() as output:
+        # Here, as TMPDIR may be read-only, full or missing.
+        here = partial(tempfile.TemporaryFile, dir=self.state)
+        with here() as script, here() as output:
             script.write(_CREATE_DATABASE)
             script.seek(0)
             psql = start(command, log=output, stdin=script)
             code = wait_for(psql, limit=self.timing.start, timing=self.timing, abort=abort)
             if code != 0:
                 output.seek(0)
-                reason = output.read().decode(errors="replace").strip()
+                reason = " ".join(output.read().decode(errors="replace").split())
                 raise DatabaseGone(
                     f"the embedded PostgreSQL runs (pid {running.pid}), but database {name} could "
                     f"not be made: {reason}"
@@ -348,7 +354,8 @@ class Cluster(msgspec.Struct, kw_only=True):
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
-        return "".join(f"\n    {line}" for line in lines[-12:]) + f"\n  (log: {self.log_path})"
+        end = "; ".join(line.strip() for line in lines[-12:] if line.strip())
+        return f" {end or 'it said nothing'} (log: {self.log_path})"
 
 
 @contextlib.contextmanager

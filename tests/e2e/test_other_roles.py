@@ -203,6 +203,37 @@ async def test_a_transaction_of_another_login_that_hangs_is_named(
     await assert_exact(db, world)
 
 
+async def test_who_writes_changes_no_revision_and_no_approval(
+    url: str, db: Any, syncer: Any, sync: Any, world: World
+) -> None:
+    """What was approved, by whom and when, stays; what came of it is written by the run."""
+    assert 0 == (await syncer("db", "roles")).code
+    async with login(db, "writer", "syncer_writer") as writer:
+        env = {"SYNCER_DATABASE_URL": as_role(url, writer)}
+        assert 0 == (await sync(**env)).exit_code
+        for image_id in sorted(world.images("FRA-A")):
+            world.remove_image("FRA-A", image_id)
+        assert 4 == (await sync(**env)).exit_code
+        assert 0 == (await syncer("approve", "FRA-A", "--max", "999", **env)).code
+        theirs = await asyncpg.connect(as_role(url, writer))
+        for statement in (
+            "update syncer_store.alembic_version set version_num = '0001'",
+            "delete from syncer_store.alembic_version",
+            "insert into syncer_store.alembic_version values ('0001')",
+            "update syncer_store.approvals set approved_by = 'somebody else'",
+            "update syncer_store.approvals set approved_at = '2020-01-01'",
+            "update syncer_store.approvals set max_removals = 9999",
+            "delete from syncer_store.approvals",
+            "truncate syncer_store.approvals",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await theirs.execute(statement)
+        assert 0 == (await sync(**env)).exit_code
+        assert "applied" == await theirs.fetchval("select outcome from syncer.approvals")
+        await theirs.close()
+        await assert_exact(db, world)
+
+
 async def test_what_db_roles_takes_from_whoever_may_only_connect(
     url: str, db: Any, syncer: Any, world: World
 ) -> None:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,16 @@ async def kept(pg: EmbeddedPostgres) -> object:
 
 def socket_directory(pg: EmbeddedPostgres) -> Path:
     return Path(parse_qs(urlsplit(pg.dsn()).query)["host"][0])
+
+
+async def test_a_machine_without_a_folder_for_temporary_files_will_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the home need be writable."""
+    monkeypatch.setattr(tempfile, "tempdir", str(place.with_name("none")))
+    async with embedded(place) as pg:
+        await table_with_one_row(pg)
+        assert 42 == await kept(pg)
 
 
 async def test_data_survives_a_restart_and_a_stop_leaves_no_process(place: Path) -> None:
@@ -320,6 +331,15 @@ async def test_a_home_that_cannot_be_written_is_named(place: Path) -> None:
             pass
 
 
+async def test_data_on_a_disk_that_is_not_there_are_named(place: Path) -> None:
+    """A link to them stays; no data are made to take their place."""
+    place.mkdir()
+    (place / f"data-{find_binaries(None).major}").symlink_to(place.with_name("unmounted"))
+    with pytest.raises(ConfigError, match=r"No such file or directory \(.*/unmounted\)"):
+        async with embedded(place):
+            pass
+
+
 @needs_root
 async def test_a_full_disk_is_named(place: Path, guest: Callable[..., Guest]) -> None:
     """No space for the data directory: one error with the path and PostgreSQL's own words."""
@@ -331,6 +351,7 @@ async def test_a_full_disk_is_named(place: Path, guest: Callable[..., Guest]) ->
     said = guest(place, before=private).leave()
     assert said.startswith(f"DatabaseGone initdb could not make {place}/data-")
     assert "No space left on device" in said
+    assert 1 == len(said.splitlines())
 
 
 @needs_pg15

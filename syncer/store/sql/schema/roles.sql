@@ -30,6 +30,16 @@ grant usage on all sequences in schema syncer_store to syncer_writer;
 grant select on all tables in schema syncer to syncer_writer;
 grant execute on all functions in schema syncer to syncer_writer;
 
+-- Of an approval it writes what came of it: what was approved, by whom and when, stays.
+do $$
+begin
+    if to_regclass('syncer_store.approvals') is not null then  -- the schema may be an old one
+        revoke update, delete on syncer_store.approvals from syncer_writer;
+        grant update (outcome, decided_at, run_id, candidates, removed, applied_run_id)
+            on syncer_store.approvals to syncer_writer;
+    end if;
+end $$;
+
 -- syncer_reader: the views and functions of schema syncer, nothing of syncer_store.
 grant usage on schema syncer to syncer_reader;
 grant select on all tables in schema syncer to syncer_reader;
