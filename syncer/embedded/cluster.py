@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -42,6 +43,8 @@ from syncer.ownership import trusted_folder
 
 ROLE: Final = "syncer"
 _LOCKS: Final = ("turn", "users", "server")
+_WHY: Final = re.compile(r"\b(FATAL|PANIC|error)\b")
+"""In a line of the server's log, or of initdb's."""
 _LARGEST_LOG: Final = 4 * 1024 * 1024  # bytes
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -348,7 +351,8 @@ class Cluster(msgspec.Struct, kw_only=True):
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
-        return "".join(f"\n    {line}" for line in lines[-12:]) + f"\n  (log: {self.log_path})"
+        why = [line for line in lines if _WHY.search(line)] or lines  # in one line with the error
+        return f" {'; '.join(map(str.strip, why[-3:]))} (log: {self.log_path})"
 
 
 @contextlib.contextmanager
