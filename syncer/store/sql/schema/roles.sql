@@ -30,12 +30,13 @@ grant usage on all sequences in schema syncer_store to syncer_writer;
 grant select on all tables in schema syncer to syncer_writer;
 grant execute on all functions in schema syncer to syncer_writer;
 
--- Of an approval it writes what came of it: what was approved, by whom and when, stays.
+-- Of an approval it writes what came of it, and its time where db repair-clock moves that: what was
+-- approved, and by whom, stays.
 do $$
 begin
     if to_regclass('syncer_store.approvals') is not null then  -- the schema may be an old one
         revoke update, delete on syncer_store.approvals from syncer_writer;
-        grant update (outcome, decided_at, run_id, candidates, removed, applied_run_id)
+        grant update (outcome, approved_at, decided_at, run_id, candidates, removed, applied_run_id)
             on syncer_store.approvals to syncer_writer;
     end if;
 end $$;
