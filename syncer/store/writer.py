@@ -90,6 +90,10 @@ class Writer:
         """Return a zone as it is stored."""
         return self._zones[ref]
 
+    async def stored_ids(self, ref: ZoneRef) -> frozenset[str]:
+        """Return the ids of a zone's images that are stored as present."""
+        return await self._do(partial(planning.stored_ids, zone=self._zones[ref]))
+
     async def describe_zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, StoredZone]:
         """Store zones that are new or described anew; return every zone that is known."""
         changed = [

@@ -166,7 +166,7 @@ def happen(world: World, number: int, what: str, zone: str, *span: int) -> None:
 def inventory(world: World) -> Rows:
     """What there is, zones that went included: their images are unknown, not gone."""
     return {
-        (zone, image_id): tuple(row[name] for name in FIELDS)
+        (zone, image_id): tuple(row[name] for name in FIELDS["vm"])
         for zone in world._zones
         for image_id, row in world.images(zone).items()
     }

@@ -74,7 +74,7 @@ async def test_exactly_the_change_is_found_and_recorded(
             await sync(SYNCER_PAGE_SIZE=page_size)
 
     await check()
-    for api, column in FIELDS.items():
+    for api, column in FIELDS["vm"].items():
         world.change_image(A, second, **{str(api): f"other {column}"})
         await check((A, second, "changed", (column,)))
     world.change_image(A, last, imageVersion=None, osType="x")
