@@ -227,7 +227,8 @@ async def test_who_writes_changes_no_revision_and_no_approval(
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await theirs.execute(statement)
-        await theirs.execute("update syncer_store.approvals set approved_at = approved_at")  # repair
+        # db repair-clock
+        await theirs.execute("update syncer_store.approvals set approved_at = approved_at")
         assert 0 == (await sync(**env)).exit_code
         assert "applied" == await theirs.fetchval("select outcome from syncer.approvals")
         await theirs.close()
