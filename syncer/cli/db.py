@@ -134,8 +134,8 @@ async def roles(as_sql: bool) -> None:
             "Give them to login roles: grant syncer_reader to my_dashboard;"
         )
         click.echo(
-            "Whoever may connect can fill the server's lock table; a superuser prevents that:\n\n"
-            + for_superuser,
+            "Whoever may connect can fill the server's lock table, and keep pg_dump waiting; "
+            "a superuser prevents that:\n\n" + for_superuser,
             nl=False,
         )
 

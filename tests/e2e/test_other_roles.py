@@ -238,7 +238,7 @@ async def test_who_writes_changes_no_revision_and_no_approval(
 async def test_what_db_roles_takes_from_whoever_may_only_connect(
     url: str, db: Any, syncer: Any, world: World
 ) -> None:
-    """Temporary tables at once, advisory locks by what it prints for a superuser; all goes on."""
+    """Temporary tables at once, other locks by what it prints for a superuser; all goes on."""
     done = await syncer("db", "roles")
     assert 0 == done.code
     for_superuser = done.out[done.out.index("-- For a superuser") :]
@@ -248,11 +248,18 @@ async def test_what_db_roles_takes_from_whoever_may_only_connect(
         stranger = await asyncpg.connect(as_role(url, nobody))
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await stranger.execute("create temporary table t (a int)")
-        await stranger.execute("select pg_advisory_lock_shared(1)")
+        locks = (
+            "select pg_advisory_lock_shared(1)",
+            "begin; lock table pg_settings in access exclusive mode; rollback",
+        )
+        for lock in locks:
+            await stranger.execute(lock)
         try:
             await db.execute(for_superuser)
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await stranger.execute("select pg_advisory_lock_shared(1)")
+            for lock in locks:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await stranger.execute(lock)
+            await stranger.execute("rollback")
             await stranger.close()
             env = {"SYNCER_DATABASE_URL": as_role(url, writer)}
             for command in (["sync"], ["prune", "--keep", "1d"], ["images"]):
