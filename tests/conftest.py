@@ -48,8 +48,13 @@ _numbers = itertools.count(1)
 Sync = Callable[..., Any]
 
 
-def pytest_collection_finish() -> None:
-    """All that was imported stays, and is not looked through for garbage again and again."""
+@pytest.fixture(autouse=True, scope="module")
+def _no_garbage_of_other_files() -> None:
+    """What was imported or is kept of tests before is not looked through again and again.
+
+    The daemon looks for garbage after each run, which takes a tenth of a second else.
+    """
+    gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
 

@@ -34,7 +34,7 @@ from tests.support import assert_exact, empty, logged
 SCHEDULES: Final = int(os.environ.get("SYNCER_TEST_SCHEDULES") or 12)
 FIRST: Final = int(os.environ.get("SYNCER_TEST_SCHEDULES_FROM") or 0)
 ACCOUNTS: Final = ("a", "b", "c")
-TOGETHER: Final = 6
+TOGETHER: Final = 8
 """As many schedules go on with what those before them stored."""
 DONE: Final = {0, 3, 4}
 BUSY: Final = {5}
