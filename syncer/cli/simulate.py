@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from syncer.core.normalise import printable
-
 if TYPE_CHECKING:
     from syncer.simulator import Simulator
 
@@ -147,6 +145,8 @@ async def _until_signalled(sim: Simulator) -> None:
 
 
 def _welcome(sim: Simulator) -> str:
+    from syncer.core.normalise import printable  # noqa: PLC0415  (as above)
+
     key, secret = next(iter(sim.gate.access_keys.items()))
     world = sim.world
     size = f"{world.count()} images in {len(world.zones())} zones"
