@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import itertools
 import os
 import sys
@@ -24,7 +25,7 @@ from click.testing import CliRunner
 
 from syncer import log
 from syncer.app import run_options
-from syncer.cli import cli
+from syncer.cli import GARBAGE_THRESHOLD, cli
 from syncer.config.settings import Settings, load
 from syncer.core.backoff import Backoff
 from syncer.embedded import EmbeddedPostgres
@@ -45,6 +46,12 @@ UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_write
 _numbers = itertools.count(1)
 
 Sync = Callable[..., Any]
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported stays, and is not looked through for garbage again and again."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +212,7 @@ def sync(environment: dict[str, str], timing: Timing, dropped: None) -> Sync:
     async def run(
         *,
         zones: tuple[str, ...] = (),
+        not_zones: tuple[str, ...] = (),
         full: bool = False,
         dry_run: bool = False,
         stop: Stop | None = None,
@@ -213,7 +221,9 @@ def sync(environment: dict[str, str], timing: Timing, dropped: None) -> Sync:
     ) -> Report:
         settings: Settings = load(environment={**environment, **env})
         return await run_once(
-            quick(run_options(settings, zones=zones, full=full, dry_run=dry_run)),
+            quick(
+                run_options(settings, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run)
+            ),
             Server(
                 settings.database.url.reveal() if settings.database.url else None,
                 timing=wait or timing,

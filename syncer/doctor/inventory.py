@@ -23,6 +23,7 @@ from syncer.doctor.finding import (
     warning,
 )
 from syncer.store.clock import CLOCK_BEHIND
+from syncer.zenlayer.sources import SOURCES, Source
 
 _GONE_LATELY: Final = timedelta(days=7)
 """As long a zone that is gone is worth a warning."""
@@ -98,7 +99,10 @@ class _InventoryProbes:
         rows = await self._session.rows(
             "read/contradictions", self._account, None, None, _CONTRADICTIONS
         )
-        return [judge_listing([Contradicted(**row) for row in rows])]
+        return [
+            judge_listing([Contradicted(**row) for row in rows]),
+            *(uncounted_list(name) for name in self._services if is_uncounted_list(SOURCES[name])),
+        ]
 
     async def rate_limit(self) -> Sequence[Finding]:
         """Read what was learnt of the API's limit."""
@@ -336,6 +340,20 @@ def judge_listing(zones: Sequence[Contradicted]) -> Finding:
         "listing",
         f"the list lacks images that the API returns by id: {names}",
         "nothing is removed by it; ask Zenlayer why; SYNCER_REMOVAL_LOOKS=2 asks less often",
+    )
+
+
+def is_uncounted_list(source: Source) -> bool:
+    """Return whether all images come on one page, and nothing says how many there are."""
+    return source.total is None and not source.paged
+
+
+def uncounted_list(service: str) -> Finding:
+    """Say what is known of a list that cannot prove itself whole."""
+    return ok(
+        "listing",
+        f"{service} sends no count: a list that lacks an image is read again, which proves that it"
+        " is stable, not that it is complete; what it lacks is asked for by id",
     )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -41,6 +42,8 @@ from syncer.ownership import trusted_folder
 
 ROLE: Final = "syncer"
 _LOCKS: Final = ("turn", "users", "server")
+_WHY: Final = re.compile(r"\b(FATAL|PANIC|error)\b")
+"""In a line of the server's log, or of initdb's."""
 _LARGEST_LOG: Final = 4 * 1024 * 1024  # bytes
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -351,8 +354,9 @@ class Cluster(msgspec.Struct, kw_only=True):
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
-        end = "; ".join(line.strip() for line in lines[-12:] if line.strip())
-        return f" {end or 'it said nothing'} (log: {self.log_path})"
+        lines = [line.strip() for line in lines if line.strip()] or ["it said nothing"]
+        why = [line for line in lines if _WHY.search(line)] or lines  # in one line with the error
+        return f" {'; '.join(why[-3:])} (log: {self.log_path})"
 
 
 @contextlib.contextmanager

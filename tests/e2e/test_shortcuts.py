@@ -51,8 +51,9 @@ async def recorded(db: Any, run_id: int | None) -> list[Change]:
     return [(*row[:3], tuple(row[3] or ())) for row in rows]
 
 
-@pytest.mark.parametrize("page_size", ["1000", "6"])
-@pytest.mark.parametrize("note", [False, True], ids=["documented", "with a note"])
+@pytest.mark.parametrize(
+    ("page_size", "note"), [("1000", False), ("6", True)], ids=["a page", "pages, with a note"]
+)
 async def test_exactly_the_change_is_found_and_recorded(
     page_size: str, note: bool, world: World, sync: Any, db: Any
 ) -> None:
@@ -73,7 +74,7 @@ async def test_exactly_the_change_is_found_and_recorded(
             await sync(SYNCER_PAGE_SIZE=page_size)
 
     await check()
-    for api, column in FIELDS.items():
+    for api, column in FIELDS["vm"].items():
         world.change_image(A, second, **{str(api): f"other {column}"})
         await check((A, second, "changed", (column,)))
     world.change_image(A, last, imageVersion=None, osType="x")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.simulator import Simulator, SimulatorOptions, World
-from tests.support import assert_exact, lose_zone, served, stored
+from tests.support import assert_exact, lose, lose_zone, naming, served, stored
 
 WRITES = """
     select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint
@@ -200,23 +201,24 @@ async def test_no_total_count_is_read_to_the_end(
     await assert_exact(db, world)
 
 
-@pytest.mark.parametrize("answer", ["status=500", "status=403", "total=+1", "garbage"])
 async def test_unanswered_candidates_are_judged_again(
-    answer: str, world: World, simulator: Simulator, sync: Any, db: Any
+    world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
     """Where the question by id fails nothing is removed (exit 3); the next run asks again."""
     await sync()
     gone = sorted(world.images("FRA-A"))[0]
     world.remove_image("FRA-A", gone)
-    simulator.add_fault(f"{answer},by_id=true")
+    for answer in ("status=500", "status=403", "total=+1", "garbage"):
+        with naming(answer):
+            simulator.add_fault(f"{answer},by_id=true")
 
-    report = await sync()
+            report = await sync()
 
-    assert (3, 0) == (report.exit_code, report.counts.removed)
-    assert "unknown" == await db.fetchval(
-        "select presence from syncer.images where image_id = $1", gone
-    )
-    simulator.clear_faults()
+            assert (3, 0) == (report.exit_code, report.counts.removed)
+            assert "unknown" == await db.fetchval(
+                "select presence from syncer.images where image_id = $1", gone
+            )
+            simulator.clear_faults()
     report = await sync()
     assert (0, 1) == (report.exit_code, report.counts.removed)
     await assert_exact(db, world)
@@ -331,39 +333,45 @@ async def test_a_zone_that_is_no_longer_listed_is_asked_for_once_more(
     assert all((await listed(db)).values())
 
 
-@pytest.mark.parametrize("status", [401, 403, 500, 503])
 async def test_a_zone_that_is_not_listed_and_refuses_fails_alone(
-    status: int, world: World, simulator: Simulator, sync: Any, db: Any
+    world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
     """Its failure, exit 3, in every run; the others are read, and it is not gone."""
     await sync()
-    simulator.add_fault("hide_zone,zone=FRA-A")
-    simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
-    for _ in range(2):
-        report = await sync()
-        assert (3, 1, 0) == (
-            report.exit_code,
-            report.counts.zones_failed,
-            report.counts.zones_gone,
-        )
-        assert 5 == report.counts.zones_unchanged
-    assert 120 == await db.fetchval("select count(*) from syncer.images where presence = 'present'")
-    simulator.clear_faults()
-    simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
-    assert (1 if status == 401 else 3) == (await sync()).exit_code, "a listed one is another thing"
+    present = "select count(*) from syncer.images where presence = 'present'"
+    for status in (401, 403, 500, 503):
+        with naming(status):
+            simulator.add_fault("hide_zone,zone=FRA-A")
+            simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
+            for _ in range(2):
+                report = await sync()
+                assert (3, 1, 0) == (
+                    report.exit_code,
+                    report.counts.zones_failed,
+                    report.counts.zones_gone,
+                )
+                assert 5 == report.counts.zones_unchanged
+            assert 120 == await db.fetchval(present)
+            simulator.clear_faults()
+            simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
+            expected = 1 if status == 401 else 3  # a listed one is another thing
+            assert expected == (await sync()).exit_code
+            simulator.clear_faults()
 
 
-@pytest.mark.parametrize("which", ["", ",by_id=true"])
-@pytest.mark.parametrize("fault", ["challenge", "blocked"])
 async def test_a_block_of_us_ends_the_run_in_a_zone_that_is_not_listed_too(
-    fault: str, which: str, world: World, simulator: Simulator, sync: Any
+    world: World, simulator: Simulator, sync: Any
 ) -> None:
     """Neither is about the zone."""
     await sync()
     world.remove_image("FRA-A", min(world.images("FRA-A")))
-    simulator.add_fault("hide_zone,zone=FRA-A")
-    simulator.add_fault(f"{fault},zone=FRA-A{which}")
-    assert 1 == (await sync()).exit_code
+    for fault in ("challenge", "blocked"):
+        for which in ("", ",by_id=true"):
+            with naming(fault + which):
+                simulator.add_fault("hide_zone,zone=FRA-A")
+                simulator.add_fault(f"{fault},zone=FRA-A{which}")
+                assert 1 == (await sync()).exit_code
+                simulator.clear_faults()
 
 
 async def test_an_empty_zone_that_is_no_longer_listed_is_gone(
@@ -498,22 +506,83 @@ async def test_a_challenge_pauses_the_run_once(
     assert len(simulator.calls) <= 1 + 2 + 2  # the zones, those before the pause, those after
 
 
+@pytest.mark.parametrize(
+    "selection",
+    [
+        {"zones": ("FRA-*",)},
+        {"zones": ("FRA-*", "H*"), "not_zones": ("HKG-*",)},
+        {"not_zones": ("[!F]*",)},
+    ],
+)
 async def test_a_selected_run_touches_nothing_else(
-    world: World, simulator: Simulator, sync: Any, db: Any
+    selection: dict[str, Any], world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
-    """--zone scans, changes and marks only what it selects."""
+    """A run over a selection writes no row of a zone outside it, nor of another account.
+
+    PostgreSQL names the transaction that wrote each row; zones drift, are lost, have images
+    withheld or waiting, and are of another service.
+    """
     await sync()
+    await sync(SYNCER_ACCOUNT="other")
+    await db.execute("""
+        insert into syncer_store.zones (account, service, zone_id)
+        select account, 'zec', zone_id from syncer_store.zones""")
+    lose(world, "LAX-A", 20)
+    assert 4 == (await sync()).exit_code
     world.drift(3, appear=6, change=6, remove=6)
     lose_zone(simulator, "HKG-A")
-    before = await stored(db)
+    (chosen,) = await db.fetchrow("""
+        select zone_key from syncer_store.zones
+        where (account, service, zone_id) = ('default', 'vm', 'FRA-A')""")
+    before = await rows_outside(db, chosen)
 
-    report = await sync(zones=("FRA-*",))
+    report = await sync(**selection)
 
-    assert 1 == report.counts.zones
-    after = await stored(db)
-    assert served(world)["FRA-A"] == after.pop("FRA-A")
-    del before["FRA-A"]
-    assert before == after
+    assert (0, 1) == (report.exit_code, report.counts.zones)
+    present = await stored(db, "account = 'default' and presence = 'present'")
+    assert served(world)["FRA-A"] == present["FRA-A"]
+    assert before == await rows_outside(db, chosen)
+
+
+async def rows_outside(db: Any, chosen: int) -> dict[str, list[Any]]:
+    """Every row of every zone but one: where it stands, and which transaction wrote it."""
+    names = await db.fetch("""
+        select table_name from information_schema.columns join information_schema.tables
+            using (table_schema, table_name)
+        where table_schema = 'syncer_store' and column_name = 'zone_key'
+            and table_type = 'BASE TABLE'""")
+    found = {
+        name: [
+            tuple(row)
+            for row in await db.fetch(
+                f"select zone_key, ctid::text, xmin::text from syncer_store.{name} "
+                "where zone_key <> $1 order by 1, 2",
+                chosen,
+            )
+        ]
+        for (name,) in names
+    }
+    assert all(found[name] for name in ("zones", "zone_scans", "images", "missing"))
+    return found
+
+
+async def test_a_glob_that_matches_nothing_is_refused_before_anything_is_read(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """One misspelt among others, of either kind, is exit 2; one of a zone that is gone is known."""
+    for selection in (
+        {"zones": ("FRA-A", "NOPE-*")},
+        {"not_zones": ("NOPE-*",)},
+        {"zones": ("FRA-A",), "not_zones": ("FRA-*",)},
+    ):
+        with pytest.raises(ConfigError, match=r"no zone matches (NOPE-\*|FRA-A): see"):
+            await sync(**selection)
+    assert {"DescribeZones"} == {call.action for call in simulator.calls}
+    await sync()
+    lose_zone(simulator, "FRA-A")
+    await sync()
+    assert 0 == (await sync(not_zones=("FRA-A",))).exit_code
+    assert 0 == (await sync(zones=("FRA-A", "HKG-A"))).exit_code
 
 
 async def test_a_dry_run_writes_nothing_and_says_what_would_change(

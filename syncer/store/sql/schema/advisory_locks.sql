@@ -14,3 +14,5 @@ begin
                        (select nspowner::regrole from pg_namespace where nspname = 'syncer_store'));
     end loop;
 end $$;
+-- And only who may update it can lock the view that pg_dump, and so syncer db dump, waits for.
+revoke update on pg_catalog.pg_settings from public;

@@ -30,14 +30,15 @@ grant usage on all sequences in schema syncer_store to syncer_writer;
 grant select on all tables in schema syncer to syncer_writer;
 grant execute on all functions in schema syncer to syncer_writer;
 
--- Of an approval it writes what came of it: what was approved, by whom and when, stays.
+-- Of an approval it writes what came of it, and its time where db repair-clock moves that: what was
+-- approved, and by whom, stays.
 do $$
 declare
     outcome text := (
         select string_agg(quote_ident(attname), ', ') from pg_attribute
         where attrelid = to_regclass('syncer_store.approvals') and attnum > 0 and not attisdropped
-          and attname not in ('approval_id', 'zone_key', 'max_removals', 'approved_at',
-                              'approved_by', 'of_run_id'));
+          and attname not in ('approval_id', 'zone_key', 'max_removals', 'approved_by',
+                              'of_run_id'));
 begin
     if outcome is not null then  -- an old schema has no approvals
         revoke update, delete on syncer_store.approvals from syncer_writer;
