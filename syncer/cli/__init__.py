@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from syncer import __version__, streams
 from syncer.core.errors import OutputFailed
@@ -61,9 +62,10 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (whatever a command returns)
         try:
             return super().invoke(ctx)
-        except click.ClickException as error:
-            error.message = _shown(error.message)
+        except NoArgsIsHelpError:  # whose message is the help
             raise
+        except click.UsageError as error:
+            raise click.UsageError(_shown(error.format_message()), error.ctx) from error
 
 
 @click.command(

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from syncer.core.normalise import printable
-
 if TYPE_CHECKING:
     from syncer.simulator import Simulator
 
@@ -158,6 +156,8 @@ async def _until_signalled(sim: Simulator) -> None:
 
 
 def _welcome(sim: Simulator) -> str:
+    from syncer.core.normalise import printable  # noqa: PLC0415  (as above)
+
     key, secret = next(iter(sim.gate.access_keys.items()))
     size = "; ".join(
         f"{name}: {world.count()} images"

@@ -28,7 +28,7 @@ from syncer.config.layers import (
 from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
-from syncer.secrets import Secret, mask
+from syncer.secrets import Secret, mask, mask_proxy
 from syncer.zenlayer.credentials import Access, KeyPair, Token
 
 _LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE")
@@ -198,7 +198,7 @@ def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting
     """Yield the variables that are set and heeded, but not by us."""
     shown = {name: env[name] for name in ("SSL_CERT_FILE", "TMPDIR") if env.get(name)}
     if settings.api.proxy is not None:
-        shown["HTTPS_PROXY"] = mask(settings.api.proxy.reveal())
+        shown["HTTPS_PROXY"] = mask_proxy(settings.api.proxy.reveal())
     if settings.database.libpq:
         shown |= {name: env[name] for name in (*_LIBPQ, "PGUSER", "PGSSLMODE") if env.get(name)}
     for name, value in shown.items():

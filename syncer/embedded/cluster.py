@@ -23,7 +23,6 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -161,9 +160,8 @@ class Cluster(msgspec.Struct, kw_only=True):
         host = str(self.socket_directory)
         command = [self.binaries.psql, "-Xqw", "-v", "ON_ERROR_STOP=1", "-v", f"name={name}"]
         command += ["-h", host, "-p", str(PORT), "-U", ROLE, "-d", "postgres", "-f", "-"]
-        # Here, as TMPDIR may be read-only, full or missing.
-        here = partial(tempfile.TemporaryFile, dir=self.state)
-        with here() as script, here() as output:
+        here = self.state  # as TMPDIR may be read-only, full or missing
+        with tempfile.TemporaryFile(dir=here) as script, tempfile.TemporaryFile(dir=here) as output:
             script.write(_CREATE_DATABASE)
             script.seek(0)
             psql = start(command, log=output, stdin=script)

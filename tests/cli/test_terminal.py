@@ -197,6 +197,7 @@ async def test_wrong_usage_steers_no_terminal(before: list[str], syncer: Any) ->
     """Its error quotes what was given, which may be what the API said."""
     done = await syncer(*before, "".join(IDS))
     assert 2 == done.code
+    assert 4 == len(done.err.splitlines())
     assert set() == steering(done.err)
     assert [] == forged(done.err)
 

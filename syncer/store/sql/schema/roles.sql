@@ -33,11 +33,16 @@ grant execute on all functions in schema syncer to syncer_writer;
 -- Of an approval it writes what came of it, and its time where db repair-clock moves that: what was
 -- approved, and by whom, stays.
 do $$
+declare
+    outcome text := (
+        select string_agg(quote_ident(attname), ', ') from pg_attribute
+        where attrelid = to_regclass('syncer_store.approvals') and attnum > 0 and not attisdropped
+          and attname not in ('approval_id', 'zone_key', 'max_removals', 'approved_by',
+                              'of_run_id'));
 begin
-    if to_regclass('syncer_store.approvals') is not null then  -- the schema may be an old one
+    if outcome is not null then  -- an old schema has no approvals
         revoke update, delete on syncer_store.approvals from syncer_writer;
-        grant update (outcome, approved_at, decided_at, run_id, candidates, removed, applied_run_id)
-            on syncer_store.approvals to syncer_writer;
+        execute format('grant update (%s) on syncer_store.approvals to syncer_writer', outcome);
     end if;
 end $$;
 
