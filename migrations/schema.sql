@@ -168,6 +168,7 @@ CREATE TABLE syncer_store.image_history (
     removed_run_id bigint,
     removed_ordinal integer,
     removed_not_before timestamp with time zone,
+    added jsonb,
     CONSTRAINT image_history_is_an_interval CHECK ((valid_from < valid_to)),
     CONSTRAINT image_history_removed_by_a_run CHECK (((removed_run_id IS NULL) = (removed_ordinal IS NULL)))
 );
@@ -199,6 +200,7 @@ CREATE TABLE syncer_store.images (
     removed_run_id bigint,
     removed_ordinal integer,
     removed_not_before timestamp with time zone,
+    added jsonb,
     CONSTRAINT images_removed_after_seen CHECK ((removed_at > valid_from)),
     CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL))))
 );
@@ -420,7 +422,11 @@ CREATE VIEW syncer.image_versions AS
     v.valid_from,
     v.valid_to,
     v.run_id,
-    v.last_listed_at
+    v.last_listed_at,
+    (v.added ->> 'nic_network_type'::text) AS nic_network_type,
+    (v.added ->> 'image_source'::text) AS image_source,
+    (v.added ->> 'min_disk_size'::text) AS min_disk_size,
+    v.added
    FROM (( SELECT i.zone_key,
             i.image_id,
             i.image_name,
@@ -431,6 +437,7 @@ CREATE VIEW syncer.image_versions AS
             i.image_status,
             i.category,
             i.os_type,
+            i.added,
             i.valid_from,
             i.removed_at AS valid_to,
             i.opened_run_id AS run_id,
@@ -452,6 +459,7 @@ CREATE VIEW syncer.image_versions AS
             image_history.image_status,
             image_history.category,
             image_history.os_type,
+            image_history.added,
             image_history.valid_from,
             image_history.valid_to,
             image_history.opened_run_id,
@@ -460,6 +468,8 @@ CREATE VIEW syncer.image_versions AS
      JOIN syncer_store.zones z USING (zone_key));
 
 COMMENT ON COLUMN syncer.image_versions.last_listed_at IS 'The last whole look that listed the image, where a later one did not (else null)';
+
+COMMENT ON COLUMN syncer.image_versions.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
 -- view syncer.zone_scans
 
@@ -493,7 +503,7 @@ COMMENT ON COLUMN syncer.zone_scans.looks IS 'The scans that this row stands for
 
 -- function syncer.images_asof(timestamp with time zone)
 
-CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, image_id text, image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text, valid_from timestamp with time zone, observed_at timestamp with time zone)
+CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, image_id text, image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text, valid_from timestamp with time zone, observed_at timestamp with time zone, nic_network_type text, image_source text, min_disk_size text, added jsonb)
     LANGUAGE sql STABLE ROWS 10000
     BEGIN ATOMIC
  SELECT v.account,
@@ -515,7 +525,11 @@ CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(ac
              ELSE COALESCE(( SELECT s_1.observed_at
                 FROM syncer.zone_scans s_1
                WHERE ((s_1.account = v.account) AND (s_1.service = v.service) AND (s_1.zone_id = v.zone_id) AND (s_1.run_id = v.run_id))), v.valid_from)
-         END) AS "greatest"
+         END) AS "greatest",
+     v.nic_network_type,
+     v.image_source,
+     v.min_disk_size,
+     v.added
     FROM ((syncer.image_versions v
       JOIN syncer.zone_coverage(images_asof.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at) USING (account, service, zone_id))
       LEFT JOIN ( SELECT image_gaps.account,
@@ -735,7 +749,8 @@ CREATE TABLE syncer_store.baseline_images (
     image_version text,
     image_status text,
     category text,
-    os_type text
+    os_type text,
+    added jsonb
 );
 
 -- table syncer_store.baselines
@@ -764,10 +779,16 @@ CREATE VIEW syncer.baseline_images AS
     i.image_version,
     i.image_status,
     i.category,
-    i.os_type
+    i.os_type,
+    (i.added ->> 'nic_network_type'::text) AS nic_network_type,
+    (i.added ->> 'image_source'::text) AS image_source,
+    (i.added ->> 'min_disk_size'::text) AS min_disk_size,
+    i.added
    FROM ((syncer_store.baselines b
      JOIN syncer_store.baseline_images i USING (baseline_id))
      JOIN syncer_store.zones z USING (zone_key));
+
+COMMENT ON COLUMN syncer.baseline_images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
 -- view syncer.baselines
 
@@ -862,14 +883,14 @@ CREATE VIEW syncer.image_changes AS
             (v.opened_kind)::text AS kind,
             COALESCE(v.changed_fields, '{}'::text[]) AS changed_fields,
                 CASE
-                    WHEN (v.opened_kind <> 'appeared'::syncer_store.opening) THEN ( SELECT syncer_store.tracked_json(p.image_name, p.image_type, p.image_size, p.image_description, p.image_version, p.image_status, p.category, p.os_type) AS tracked_json
+                    WHEN (v.opened_kind <> 'appeared'::syncer_store.opening) THEN ( SELECT (syncer_store.tracked_json(p.image_name, p.image_type, p.image_size, p.image_description, p.image_version, p.image_status, p.category, p.os_type) || COALESCE(p.added, '{}'::jsonb))
                        FROM syncer_store.image_history p
                       WHERE ((p.zone_key = v.zone_key) AND (p.image_id = v.image_id) AND (p.valid_from < v.valid_from))
                       ORDER BY p.valid_from DESC
                      LIMIT 1)
                     ELSE NULL::jsonb
                 END AS before,
-            syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) AS after
+            (syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) || COALESCE(v.added, '{}'::jsonb)) AS after
            FROM ( SELECT images.zone_key,
                     images.image_id,
                     images.image_name,
@@ -880,6 +901,7 @@ CREATE VIEW syncer.image_changes AS
                     images.image_status,
                     images.category,
                     images.os_type,
+                    images.added,
                     images.valid_from,
                     images.opened_kind,
                     images.opened_run_id,
@@ -898,6 +920,7 @@ CREATE VIEW syncer.image_changes AS
                     image_history.image_status,
                     image_history.category,
                     image_history.os_type,
+                    image_history.added,
                     image_history.valid_from,
                     image_history.opened_kind,
                     image_history.opened_run_id,
@@ -915,7 +938,7 @@ CREATE VIEW syncer.image_changes AS
             v.removed_not_before,
             'removed'::text,
             '{}'::text[],
-            syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) AS tracked_json,
+            (syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) || COALESCE(v.added, '{}'::jsonb)),
             NULL::jsonb
            FROM ( SELECT images.zone_key,
                     images.image_id,
@@ -927,6 +950,7 @@ CREATE VIEW syncer.image_changes AS
                     images.image_status,
                     images.category,
                     images.os_type,
+                    images.added,
                     images.removed_run_id,
                     images.removed_ordinal,
                     images.removed_not_before,
@@ -944,6 +968,7 @@ CREATE VIEW syncer.image_changes AS
                     image_history.image_status,
                     image_history.category,
                     image_history.os_type,
+                    image_history.added,
                     image_history.removed_run_id,
                     image_history.removed_ordinal,
                     image_history.removed_not_before,
@@ -1146,7 +1171,11 @@ CREATE VIEW syncer.images AS
                 ELSE NULL::timestamp with time zone
             END)
         END AS observed_at,
-    m.missing_since AS unlisted_since
+    m.missing_since AS unlisted_since,
+    (i.added ->> 'nic_network_type'::text) AS nic_network_type,
+    (i.added ->> 'image_source'::text) AS image_source,
+    (i.added ->> 'min_disk_size'::text) AS min_disk_size,
+    i.added
    FROM (((syncer_store.images i
      JOIN ( SELECT z_1.zone_key,
             z_1.account,
@@ -1175,6 +1204,8 @@ COMMENT ON COLUMN syncer.images.presence IS 'present, absent, or unknown: its zo
 COMMENT ON COLUMN syncer.images.observed_at IS 'When it was seen last';
 
 COMMENT ON COLUMN syncer.images.unlisted_since IS 'The first whole look that did not list it, while it is neither seen again nor removed';
+
+COMMENT ON COLUMN syncer.images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
 -- table syncer_store.rate_limits
 

@@ -19,9 +19,10 @@ import pytest
 
 from syncer import log
 from syncer.core import page, paging
+from syncer.core.added import value_of
 from syncer.core.guard import Candidate, Judged
 from syncer.core.line import image
-from syncer.core.model import TRACKED, Looked, Tracked, ZoneRef
+from syncer.core.model import ADDED, TRACKED, Looked, Tracked, ZoneRef
 from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
 from syncer.serve.metrics import Metrics
@@ -179,14 +180,33 @@ async def stored(
     zones: dict[str, dict[str, Any]] = {}
     query = f"select * from syncer.images where ({where}) and coalesce(service = $1, true)"
     for row in await db.fetch(query, service):
-        served = {api: row[column] for api, column in FIELDS[row["service"]].items()}
+        served = {
+            api: row[column]
+            for api, column in FIELDS[row["service"]].items()
+            if column not in ADDED
+        }
+        known = json.loads(row["added"] or "{}")
+        for column in known:
+            (name,) = (api for api, one in FIELDS[row["service"]].items() if one == column)
+            served[name] = known[column]
         served |= {"imageId": row["image_id"], **json.loads(row["extra"])}
         zones.setdefault(row["zone_id"], {})[row["image_id"]] = served
     return zones
 
 
 def served(world: World) -> dict[str, dict[str, Any]]:
-    return {zone: dict(world.images(zone)) for zone in world.zones() if world.images(zone)}
+    """The images of each zone as the API serves them; later columns are text."""
+    later = dict(SOURCES[world.service].added).values() if world.service in SOURCES else ()
+    return {
+        zone: {
+            image_id: {k: value_of(v) if k in later else v for k, v in row.items()}
+            if later
+            else row
+            for image_id, row in world.images(zone).items()
+        }
+        for zone in world.zones()
+        if world.images(zone)
+    }
 
 
 async def empty(db: Any) -> None:

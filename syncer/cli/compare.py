@@ -11,6 +11,8 @@ import msgspec
 from syncer.cli.changes import details
 from syncer.cli.common import run, say
 from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
+from syncer.core import added
+from syncer.core.added import values_of
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED, Tracked
 from syncer.core.moment import Moment
@@ -111,7 +113,7 @@ class _Differences:
     def derive(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """Return the row as it is shown; None for no difference, or where the limit is reached."""
         if row["kind"] == "changed":
-            row["changed_fields"] = changed_fields(_values(row["before"]), _values(row["after"]))
+            row["changed_fields"] = _changed(row["before"], row["after"])
             if not row["changed_fields"]:
                 return None
         self._kinds.add(row["kind"])
@@ -131,8 +133,13 @@ class _Differences:
         return _UNKNOWN if self._kinds else 0
 
 
-def _values(text: object) -> Tracked:
-    values = msgspec.json.decode(str(text), type=dict[str, str | None])
+def _changed(before: object, after: object) -> tuple[str, ...]:
+    """Return the columns that differ; what one side does not know is no difference."""
+    old, new = values_of(str(before)), values_of(str(after))
+    return changed_fields(_tracked(old), _tracked(new)) + added.changed(old, new)
+
+
+def _tracked(values: added.Values) -> Tracked:
     return cast("Tracked", tuple(values[name] for name in TRACKED))
 
 

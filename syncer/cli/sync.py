@@ -13,8 +13,10 @@ import click
 from syncer import app
 from syncer.cli.common import check_globs, courtesy, output_option, run, say, settings, zone_option
 from syncer.cli.output import Row, default_format, each, write
+from syncer.core.added import values_of
+from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
-from syncer.core.model import TRACKED, Tracked, name_of
+from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
 from syncer.store.results import Written
 from syncer.sync.crawl import Progress
@@ -156,7 +158,7 @@ def _planned(report: Report) -> Iterator[Row]:
                 "image_name": name_of(image.tracked),
                 "changed_fields": [],
                 "before": None,
-                "after": _named(image.tracked),
+                "after": _named(Columns(image.tracked, image.added)),
             }
         for change in written.diff.changes:
             yield {
@@ -166,7 +168,7 @@ def _planned(report: Report) -> Iterator[Row]:
                 "image_name": name_of(change.image.tracked),
                 "changed_fields": list(change.fields),
                 "before": _named(change.before),
-                "after": _named(change.image.tracked),
+                "after": _named(Columns(change.image.tracked, change.image.added)),
             }
     removed = [(one.zone.ref, "removed", one.removed) for one in report.removals]
     withheld = [(one.zone.ref, "withheld", one.withheld) for one in report.zones]
@@ -185,8 +187,8 @@ def _planned(report: Report) -> Iterator[Row]:
             }
 
 
-def _named(tracked: Tracked) -> dict[str, str | None]:
-    return dict(zip(TRACKED, tracked, strict=True))
+def _named(columns: Columns) -> dict[str, str | None]:
+    return dict(zip(TRACKED, columns.tracked, strict=True)) | values_of(columns.added)
 
 
 class _Bar:

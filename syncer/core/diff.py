@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from syncer.core import added
 from syncer.core.line import Block
 from syncer.core.model import TRACKED, Image, Tracked
 from syncer.core.normalise import changed_fields, same_json
@@ -26,13 +27,23 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     image_type: str | None = None
 
 
+class Columns(msgspec.Struct, frozen=True, gc=False):
+    """The tracked columns that are stored of an image."""
+
+    tracked: Tracked
+    added: str | None = None
+
+
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """A stored image whose latest version ends with this look, and the one that begins."""
+    """A stored image whose latest version ends with this look, and the one that begins.
+
+    The ``added`` of ``image`` are those that are known from here on.
+    """
 
     image: Image
     kind: Literal["changed", "returned"]
     fields: tuple[str, ...]
-    before: Tracked
+    before: Columns
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,24 +102,30 @@ def differing(images: Mapping[str, Image], stored: Mapping[str, Stored]) -> list
     )
 
 
-def is_edited(image: Image, tracked: Tracked, extra: str | None) -> bool:
+def is_edited(image: Image, columns: Columns, extra: str | None) -> bool:
     """Return whether what is stored of an image is not what its digests say (edited by hand)."""
-    return bool(changed_fields(tracked, image.tracked)) or not same_json(
-        extra or "{}", image.extra or "{}"
+    return (
+        bool(changed_fields(columns.tracked, image.tracked))
+        or not same_json(extra or "{}", image.extra or "{}")
+        or not added.is_same(columns.added, added.merged(columns.added, image.added))
     )
 
 
 def compare(
     images: Mapping[str, Image],
     stored: Mapping[str, Stored],
-    columns: Mapping[str, Tracked],
+    columns: Mapping[str, Columns],
 ) -> Diff:
     """Return what to write of stored images; ``columns`` is what is stored of ``differing`` ids."""
     changes: list[Change] = []
     refreshed: list[Image] = []
     for image_id, before in sorted(columns.items()):
         image = images[image_id]
-        fields = changed_fields(before, image.tracked)
+        fields = changed_fields(before.tracked, image.tracked)
+        if before.added is not None:
+            known, now = added.values_of(before.added), added.values_of(image.added)
+            fields += added.changed(known, now)
+            image = msgspec.structs.replace(image, added=added.text_of(known | now))
         if not stored[image_id].present:
             changes.append(Change(image, "returned", fields, before))
         elif fields:

@@ -1,7 +1,8 @@
 """An image as one line of text: how it goes from a reply into a table, and what its digests are of.
 
-The line is PostgreSQL's COPY text format of id, tracked columns and, where there is any, ``extra``:
-equal lines are equal images, whatever order their keys came in, and most are never taken apart.
+The line is PostgreSQL's COPY text format of id, the first tracked columns and, where there is any,
+``extra`` and then ``added``: equal lines are equal images, whatever order their keys came in, and
+most are never taken apart.
 Source: postgresql.org/docs/current/sql-copy.html, "Text Format".
 """
 
@@ -18,6 +19,9 @@ from syncer.core.normalise import size_key
 DIGEST_BYTES: Final = 16
 NULL: Final = "\\N"
 _COLUMNS: Final = 1 + len(TRACKED)
+_ADDED: Final = _COLUMNS + 1
+_PADS: Final = (f"\t{NULL}\t{NULL}", f"\t{NULL}", "")
+"""What a line lacks of ``extra`` and ``added``, by how many of the two it has."""
 _SIZE: Final = 1 + TRACKED.index("image_size")
 _TYPE: Final = 1 + TRACKED.index("image_type")
 _STATUS: Final = 1 + TRACKED.index("image_status")
@@ -27,9 +31,16 @@ _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 _ESCAPE: Final = re.compile(r"\\.")
 
 
-def line_of(image_id: str, tracked: Sequence[str | None], extra: str | None = None) -> str:
+def line_of(
+    image_id: str,
+    tracked: Sequence[str | None],
+    extra: str | None = None,
+    added: str | None = None,
+) -> str:
     """Return the line of an image."""
     values = (image_id, *tracked) if extra is None else (image_id, *tracked, extra)
+    if added is not None:
+        values = (image_id, *tracked, extra, added)
     return "\t".join([NULL if value is None else _escaped(value) for value in values])
 
 
@@ -63,31 +74,39 @@ def image_of(line: str) -> Image:
     if "\\" in line:
         values = [None if v == NULL else _unescaped(v) for v in values]  # type: ignore[misc]
     extra = values[_COLUMNS] if len(values) > _COLUMNS else None
-    return _image(line, values[0], tuple(values[1:_COLUMNS]), extra)
+    added = values[_ADDED] if len(values) > _ADDED else None
+    return _image(line, values[0], tuple(values[1:_COLUMNS]), extra, added)
 
 
-def image(image_id: str, tracked: Tracked, extra: str | None = None) -> Image:
+def image(
+    image_id: str, tracked: Tracked, extra: str | None = None, added: str | None = None
+) -> Image:
     """Return an image with its digests."""
-    return _image(line_of(image_id, tracked, extra), image_id, tracked, extra)
+    line = line_of(image_id, tracked, extra, added)
+    return _image(line, image_id, tracked, extra, added)
 
 
-def _image(line: str, image_id: str, tracked: Tracked, extra: str | None) -> Image:
+def _image(
+    line: str, image_id: str, tracked: Tracked, extra: str | None, added: str | None
+) -> Image:
     digest = digest_of(line)
     fingerprint, rest = digest[:DIGEST_BYTES], digest[DIGEST_BYTES:]
-    return Image(image_id, tracked, extra, fingerprint, rest or None)
+    return Image(image_id, tracked, extra, fingerprint, rest or None, added)
 
 
 def digest_of(line: str) -> bytes:
     """Return the digest of id and tracked columns, then that of ``extra`` where there is any.
 
-    Sizes that compare equal have equal digests.
+    Sizes that compare equal have equal digests. Where none was added later, the digest is that of
+    the first columns alone.
     """
-    values = line.split("\t", _COLUMNS)
+    values = line.split("\t")
     size = values[_SIZE]
     if size != NULL:
         values[_SIZE] = _escaped(size_key(_unescaped(size)) or "")
-    digest = sha256("\t".join(values[:_COLUMNS]).encode()).digest()[:DIGEST_BYTES]
-    if len(values) == _COLUMNS:
+    tracked = [*values[:_COLUMNS], *values[_ADDED:]]
+    digest = sha256("\t".join(tracked).encode()).digest()[:DIGEST_BYTES]
+    if len(values) == _COLUMNS or values[_COLUMNS] == NULL:
         return digest
     return digest + sha256(values[_COLUMNS].encode()).digest()[:DIGEST_BYTES]
 
@@ -95,7 +114,7 @@ def digest_of(line: str) -> bytes:
 def digests_of(lines: Iterable[str], *, plain: bool) -> list[bytes]:
     """Return the digest of each line.
 
-    ``plain`` lines have no ``extra``, and each size is what it is compared by.
+    ``plain`` lines have no ``extra`` and no ``added``, and each size is what it is compared by.
     """
     if plain:
         return [sha256(line.encode()).digest()[:DIGEST_BYTES] for line in lines]
@@ -121,7 +140,7 @@ class Block:
     @classmethod
     def of(cls, images: Iterable[Image]) -> Block:
         """Return images as lines."""
-        lines = [line_of(each.image_id, each.tracked, each.extra) for each in images]
+        lines = [line_of(each.image_id, each.tracked, each.extra, each.added) for each in images]
         return cls(lines, digests_of(lines, plain=False))
 
     def __len__(self) -> int:
@@ -151,7 +170,7 @@ class Block:
         if sum(map(len, self.digests)) == DIGEST_BYTES * len(self):
             return set()
         return {
-            _unescaped(line.split("\t", _COLUMNS)[_COLUMNS])
+            _unescaped(line.split("\t", _ADDED)[_COLUMNS])
             for line, digest in zip(self.lines, self.digests, strict=True)
             if len(digest) > DIGEST_BYTES
         }
@@ -160,15 +179,17 @@ class Block:
         """Yield the images as rows for COPY.
 
         ``before`` is the text of the columns before the id. The tracked columns are followed by
-        ``extra``, both digests, the columns of ``after`` and a number, counted from ``first``.
+        ``extra``, ``added``, both digests, the columns of ``after`` and a number, counted from
+        ``first``.
         """
         for number, (line, digest) in enumerate(zip(self.lines, self.digests, strict=True), first):
+            row = line + _PADS[line.count("\t") - _COLUMNS + 1]
             hexed = digest.hex()
             if len(digest) == DIGEST_BYTES:
-                yield f"{before}\t{line}\t{NULL}\t\\\\x{hexed}\t{NULL}\t{after}\t{number}\n"
+                yield f"{before}\t{row}\t\\\\x{hexed}\t{NULL}\t{after}\t{number}\n"
             else:
                 one, other = hexed[: 2 * DIGEST_BYTES], hexed[2 * DIGEST_BYTES :]
-                yield f"{before}\t{line}\t\\\\x{one}\t\\\\x{other}\t{after}\t{number}\n"
+                yield f"{before}\t{row}\t\\\\x{one}\t\\\\x{other}\t{after}\t{number}\n"
 
 
 def _escaped(value: str) -> str:

@@ -21,8 +21,18 @@ TRACKED: Final = (
 """The columns whose change opens a version, in the order in which they are stored.
 
 This is the one place that lists them: a source maps each to the API's name of it, statements and
-everything else derive from it.
+everything else derive from it. Those of ``ADDED`` open versions too.
 """
+
+ADDED: Final = (
+    "nic_network_type",
+    "image_source",
+    "min_disk_size",
+)
+"""The tracked columns that came later, of the services that have them (see ``core.added``)."""
+
+ALL_TRACKED: Final = (*TRACKED, *ADDED)
+"""Every column whose change opens a version."""
 
 WHOLE_ZONE: Final = "*"
 """The zone id of a service whose images belong to no zone (bmc)."""
@@ -41,8 +51,9 @@ def name_of(tracked: Tracked) -> str | None:
 class Image(msgspec.Struct, frozen=True, gc=False):
     """One image as a zone offers it, normalised.
 
-    ``extra`` is everything else the API sent, as canonical JSON text (None: nothing else). Both
-    digests are 16 bytes: of id and tracked columns, and of ``extra``.
+    ``extra`` is everything else the API sent, as canonical JSON text (None: nothing else);
+    ``added`` are the later tracked columns that it sent (see ``core.added``). Both digests are 16
+    bytes: of id and all tracked columns, and of ``extra``.
     """
 
     image_id: str
@@ -50,6 +61,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     extra: str | None
     fingerprint: bytes
     extra_digest: bytes | None
+    added: str | None = None
 
 
 class ZoneRef(msgspec.Struct, frozen=True, order=True):

@@ -57,7 +57,7 @@ class Rows:
     """The rows of a page, in memory.
 
     ``lines`` and ``ids`` are of those that can be kept, ``rejected`` counts the others. ``plain``
-    is whether no line has ``extra`` and each size is written as it is compared.
+    is whether no line has ``extra`` or ``added`` and each size is written as it is compared.
     """
 
     __slots__ = ("ids", "lines", "plain", "rejected")
@@ -153,7 +153,7 @@ class Page:
     def of(cls, images: Iterable[Image], total: Total, *, rejected: int = 0) -> Page:
         """Return a page of images that were read already."""
         images = tuple(images)
-        lines = [line_of(image.image_id, image.tracked, image.extra) for image in images]
+        lines = [line_of(one.image_id, one.tracked, one.extra, one.added) for one in images]
         rows = Rows(lines, [image.image_id for image in images], rejected=rejected)
         digest = sha256("\n".join([*lines, *[""] * rejected]).encode()).digest()
         return cls(len(rows), total, digest, rows=rows)

@@ -15,7 +15,7 @@ import msgspec
 
 from syncer.core import jsontext
 from syncer.core.errors import ConfigError
-from syncer.core.model import TRACKED
+from syncer.core.model import ALL_TRACKED
 from syncer.core.normalise import size_key, text
 from syncer.core.pins import Pin
 
@@ -23,7 +23,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_FAULTS: Final = 10
 _KEY: Final = ("account", "service", "zone_id", "image_id")
 _NEEDED: Final = ("zone_id", "image_id")
-_READ: Final = (*_KEY, *TRACKED)
+_READ: Final = (*_KEY, *ALL_TRACKED)
 _WHERE: Final = "a CSV header or JSON lines with zone_id and image_id are needed"
 
 Key = tuple[str | None, str | None, str, str]
@@ -184,9 +184,9 @@ def _pin(row: Values) -> tuple[Pin | None, list[str]]:
         return None, ["not a JSON object"]
     wrong = [f"{name} must be text" for name in _READ if isinstance(row.get(name), dict | list)]
     read = {name: text(row[name]) for name in _READ if row.get(name) is not None}
-    read = {name: value for name, value in read.items() if value or name in TRACKED}
+    read = {name: value for name, value in read.items() if value or name in ALL_TRACKED}
     wrong += [f"{name} is missing" for name in _NEEDED if not read.get(name)]
     if wrong:
         return None, wrong
-    expected = {name: read[name] for name in TRACKED if name in read}
+    expected = {name: read[name] for name in ALL_TRACKED if name in read}
     return msgspec.convert({**read, "expected": expected}, Pin), []

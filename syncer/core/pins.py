@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from syncer.core import added
 from syncer.core.glob import matches
 from syncer.core.model import TRACKED, Tracked, name_of
 from syncer.core.normalise import changed_fields
@@ -50,6 +51,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     service: str
     presence: str
     tracked: Tracked
+    added: added.Values = {}
+    """The later tracked columns that are known."""
     removed_at: datetime | None
     not_before: datetime | None
     withheld_since: datetime | None
@@ -150,7 +153,7 @@ def _seen(pin: Pin, image: Found, zone: KnownZone, max_age: timedelta | None) ->
     elif image.presence == "absent":
         answer.status, answer.reason = "removed", _removed(image)
     elif fields := _changed(pin, image):
-        stored = dict(zip(TRACKED, image.tracked, strict=True))
+        stored = dict(zip(TRACKED, image.tracked, strict=True)) | dict(image.added)
         answer.status = "changed"
         answer.changed_fields = fields
         answer.before = {name: pin.expected[name] for name in fields}
@@ -163,10 +166,11 @@ def _seen(pin: Pin, image: Found, zone: KnownZone, max_age: timedelta | None) ->
 
 
 def _changed(pin: Pin, image: Found) -> tuple[str, ...]:
+    later = added.changed(pin.expected, image.added)
     expected = tuple(map(pin.expected.get, TRACKED, image.tracked))
     if expected == image.tracked:  # as nearly all are
-        return ()
-    return changed_fields(msgspec.convert(expected, Tracked), image.tracked)
+        return later
+    return changed_fields(msgspec.convert(expected, Tracked), image.tracked) + later
 
 
 def _never_seen(pin: Pin, zones: Sequence[KnownZone], max_age: timedelta | None) -> PinAnswer:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from syncer.core.added import values_of
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.core.moment import Moment
@@ -131,14 +132,17 @@ def known(names: Sequence[str]) -> str:
 
 
 async def pins(reader: Reader, name: str) -> list[Pin]:
-    """Return the images of a baseline as pins: every tracked column is expected, null too."""
+    """Return the images of a baseline as pins: every tracked column is expected, null too.
+
+    Of the later ones those are that were known.
+    """
     return [
         Pin(
             account=row["account"],
             service=row["service"],
             zone_id=row["zone_id"],
             image_id=row["image_id"],
-            expected={column: row[column] for column in TRACKED},
+            expected={column: row[column] for column in TRACKED} | values_of(row["added"]),
         )
         for row in await reader.all("baseline/pins", name)
     ]
@@ -187,6 +191,7 @@ def _found(row: dict[str, Any]) -> Found:
         service=row["service"],
         presence=row["presence"],
         tracked=tuple(row[column] for column in TRACKED),
+        added=values_of(row["added"]),
         removed_at=row["removed_at"],
         not_before=row["not_before"],
         withheld_since=row["withheld_since"],

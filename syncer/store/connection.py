@@ -33,7 +33,7 @@ from syncer.core.errors import (
     SyncerError,
     TransactionFailed,
 )
-from syncer.core.model import TRACKED
+from syncer.core.model import ADDED, TRACKED
 from syncer.core.postgres import OLDEST_SERVER
 from syncer.secrets import redacted
 
@@ -139,7 +139,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         return min(60.0, max(self.recover, run_timeout))
 
 
-_TRACKED: Final = re.compile(r"\{tracked(?:: (.+?))?(?: from (\d+))?\}")
+_TRACKED: Final = re.compile(r"\{(tracked|added)(?:: (.+?))?(?: from (\d+))?\}")
 
 
 @cache
@@ -148,17 +148,19 @@ def sql(name: str) -> str:
 
     ``{tracked}`` in it stands for the tracked columns: no statement spells their list.
     ``{tracked: i.@}`` is that list with each name in the place of ``@``, ``{tracked: $# from 5}``
-    with ``#`` counted from 5.
+    with ``#`` counted from 5. ``{added}`` is the list of the later ones, which are columns of views
+    only: tables keep them together.
     """
     text = files("syncer.store").joinpath("sql", f"{name}.sql").read_text()
     return _TRACKED.sub(_tracked_columns, text)
 
 
 def _tracked_columns(marker: re.Match[str]) -> str:
-    pattern, first = marker[1] or "@", int(marker[2] or 0)
+    names = TRACKED if marker[1] == "tracked" else ADDED
+    pattern, first = marker[2] or "@", int(marker[3] or 0)
     return ", ".join(
         pattern.replace("@", name).replace("#", str(number))
-        for number, name in enumerate(TRACKED, first)
+        for number, name in enumerate(names, first)
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from syncer.core.diff import Diff, Stored, compare, differing, is_edited
+from syncer.core.diff import Columns, Diff, Stored, compare, differing, is_edited
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
 from syncer.core.page import KnownPage
@@ -173,9 +173,9 @@ async def plan_images(
     for row in rows:
         image_id = row["image_id"]
         if image_id in changed or full:
-            tracked = _tracked_of(row)
-            if image_id in changed or is_edited(images[image_id], tracked, row["extra"]):
-                columns[image_id] = tracked
+            held_columns = Columns(_tracked_of(row), row["added"])
+            if image_id in changed or is_edited(images[image_id], held_columns, row["extra"]):
+                columns[image_id] = held_columns
     appeared = block.pick([n for n, image_id in enumerate(ids) if image_id not in stored])
     again = tuple(image_id for image_id in images if stored[image_id].unlisted)
     return Plan(stored, compare(images, stored, columns) + Diff(appeared), again)

@@ -24,6 +24,7 @@ COPIED: Final = (
     "image_id",
     *TRACKED,
     "extra",
+    "added",
     "fingerprint",
     "extra_digest",
     "valid_from",
@@ -75,6 +76,7 @@ async def write_diff(
             [change.kind for change in diff.changes],
             [before + ordinal for ordinal in range(1, len(images) + 1)],
             [",".join(change.fields) for change in diff.changes],
+            [image.added for image in images],
             *zip(*(image.tracked for image in images), strict=True),
         )
     if diff.refreshed:
@@ -85,6 +87,7 @@ async def write_diff(
             [image.extra for image in diff.refreshed],
             [image.fingerprint for image in diff.refreshed],
             [image.extra_digest for image in diff.refreshed],
+            [image.added for image in diff.refreshed],
         )
     if diff:
         await record_new_names(connection, run, zone.ref.service, diff)

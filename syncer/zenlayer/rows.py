@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from syncer.core.added import text_of, value_of
 from syncer.core.errors import BadPayload
 from syncer.core.jsontext import decode, number
 from syncer.core.line import line_of
@@ -71,8 +72,8 @@ def read_rows(source: Source, raw: bytes | memoryview) -> Rows:
         items = decode(_list, bytes(raw))
     except BadPayload as error:
         raise BadPayload(f"{source.rows} is not a list of images", code="BAD_PAYLOAD") from error
-    names = field_names(source)
-    kept = [row for item in items if (row := _row(names, item)) is not None]
+    names, added = field_names(source), source.added
+    kept = [row for item in items if (row := _row(names, added, item)) is not None]
     lines = [line_of(*row) for row in kept]
     return Rows(lines, [row[0] for row in kept], rejected=len(items) - len(kept))
 
@@ -82,8 +83,10 @@ def field_names(source: Source) -> tuple[str | None, ...]:
     return tuple(map(source.fields.get, TRACKED))
 
 
-def _row(names: Sequence[str | None], item: object) -> tuple[str, Tracked, str | None] | None:
-    """Return id, tracked values and ``extra`` of a row, or None where it cannot be kept."""
+def _row(
+    names: Sequence[str | None], added: Sequence[tuple[str, str]], item: object
+) -> tuple[str, Tracked, str | None, str | None] | None:
+    """Return id, tracked values, ``extra`` and ``added`` of a row; None if it cannot be kept."""
     if not isinstance(item, dict):
         return None
     image_id = usable_id(item.pop("imageId", None))
@@ -91,10 +94,11 @@ def _row(names: Sequence[str | None], item: object) -> tuple[str, Tracked, str |
         return None
     pop = item.pop
     tracked = tuple([text(pop(name, None)) if name else None for name in names])
+    later = {column: value_of(pop(name)) for column, name in added if name in item}
     extra = canonical(item) if item else None
     if extra is not None and len(extra) > MAX_JSON:
         return None
-    return image_id, tracked, extra
+    return image_id, tracked, extra, text_of(later)
 
 
 def usable_id(value: object) -> str | None:

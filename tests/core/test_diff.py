@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from syncer.core.diff import Change, Diff, Stored, Tally, compare, differing, new_names
+import pytest
+
+from syncer.core.diff import (
+    Change,
+    Columns,
+    Diff,
+    Stored,
+    Tally,
+    compare,
+    differing,
+    is_edited,
+    new_names,
+)
 from syncer.core.line import image as made
 from syncer.core.model import Image, Tracked
 from syncer.core.page import Offered, Page
@@ -12,9 +24,16 @@ BASE = tracked(image_name="Ubuntu", image_size="30", image_version="18.04", os_t
 RESIZED = tracked(image_name="Ubuntu", image_size="30.0", image_version="18.04", os_type="linux")
 RENAMED = tracked(image_name="Renamed", image_size="30", image_version="18.04", os_type="bsd")
 
+STORED = Columns(BASE)
 
-def image(image_id: str = "a", tracked: Tracked = BASE, extra: str | None = None) -> Image:
-    return made(image_id, tracked, extra)
+
+def image(
+    image_id: str = "a",
+    tracked: Tracked = BASE,
+    extra: str | None = None,
+    added: str | None = None,
+) -> Image:
+    return made(image_id, tracked, extra, added)
 
 
 def stored(
@@ -52,8 +71,8 @@ def test_a_tracked_column_that_differs_opens_a_version() -> None:
     images = {"a": image(tracked=RENAMED)}
     known = {"a": stored(image())}
     assert differing(images, known) == ["a"]
-    diff = compare(images, known, {"a": BASE})
-    assert diff.changes == (Change(images["a"], "changed", ("image_name", "os_type"), BASE),)
+    diff = compare(images, known, {"a": STORED})
+    assert diff.changes == (Change(images["a"], "changed", ("image_name", "os_type"), STORED),)
     assert (len(diff.appeared), diff.refreshed) == (0, ())
     assert diff.tally() == Tally(changed=1)
 
@@ -63,7 +82,7 @@ def test_a_digest_alone_opens_no_version() -> None:
     images = {"a": image()}
     known = {"a": stored(image(), digest=b"another parser's")}
     assert differing(images, known) == ["a"]
-    diff = compare(images, known, {"a": BASE})
+    diff = compare(images, known, {"a": STORED})
     assert (diff.changes, diff.refreshed) == ((), (images["a"],))
     assert diff
 
@@ -73,7 +92,7 @@ def test_another_spelling_of_a_size_opens_no_version() -> None:
     images = {"a": image(tracked=RESIZED)}
     assert differing(images, {"a": stored(image())}) == []
     known = {"a": stored(image(), digest=b"x" * 16)}
-    assert compare(images, known, {"a": BASE}).refreshed == (images["a"],)
+    assert compare(images, known, {"a": STORED}).refreshed == (images["a"],)
 
 
 def test_extra_alone_is_refreshed_in_place() -> None:
@@ -82,8 +101,63 @@ def test_extra_alone_is_refreshed_in_place() -> None:
         images = {"a": image(extra=now)}
         known = {"a": stored(image(extra=was))}
         assert differing(images, known) == ["a"]
-        diff = compare(images, known, {"a": BASE})
+        diff = compare(images, known, {"a": STORED})
         assert (diff.changes, diff.refreshed) == ((), (images["a"],))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fields", "kept"),
+    [
+        pytest.param(None, '{"image_source":"APP"}', (), '{"image_source":"APP"}', id="first"),
+        pytest.param(None, '{"image_source":null}', (), '{"image_source":null}', id="first null"),
+        pytest.param('{"image_source":"APP"}', None, (), '{"image_source":"APP"}', id="absent"),
+        pytest.param(
+            '{"image_source": "APP"}',
+            '{"min_disk_size":"30"}',
+            (),
+            '{"image_source":"APP","min_disk_size":"30"}',
+            id="another",
+        ),
+        pytest.param(
+            '{"image_source": "APP"}',
+            '{"image_source":"CUSTOM","min_disk_size":"30"}',
+            ("image_source",),
+            '{"image_source":"CUSTOM","min_disk_size":"30"}',
+            id="changed, another filled",
+        ),
+        pytest.param(
+            '{"image_source":null}',
+            '{"image_source":"APP"}',
+            ("image_source",),
+            '{"image_source":"APP"}',
+            id="null was known",
+        ),
+        pytest.param(
+            '{"image_source":"APP"}',
+            '{"image_source":null}',
+            ("image_source",),
+            '{"image_source":null}',
+            id="null is said",
+        ),
+    ],
+)
+def test_a_later_column_is_compared_where_both_know_it(
+    before: str | None, now: str | None, fields: tuple[str, ...], kept: str
+) -> None:
+    """A first value is filled in place; what is not sent any more keeps its value."""
+    images = {"a": image(added=now)}
+    known = {"a": stored(image(added=before), digest=b"another")}
+    assert differing(images, known) == ["a"]
+    held = Columns(BASE, before)
+    diff = compare(images, known, {"a": held})
+    (written,) = [change.image for change in diff.changes] or diff.refreshed
+    assert (written.added, written.fingerprint) == (kept, images["a"].fingerprint)
+    assert [change.fields for change in diff.changes] == ([fields] if fields else [])
+    # A row that says so is not taken for one that was edited by hand; another is.
+    assert is_edited(images["a"], Columns(BASE, kept), None) is False
+    assert is_edited(images["a"], Columns(BASE, '{"image_source":"edited"}'), None) == (
+        now is not None
+    )
 
 
 def test_an_image_that_is_back_has_returned() -> None:
@@ -92,8 +166,8 @@ def test_an_image_that_is_back_has_returned() -> None:
         images = {"a": image(tracked=values)}
         known = {"a": stored(image(), present=False)}
         assert differing(images, known) == ["a"]
-        diff = compare(images, known, {"a": BASE})
-        assert diff.changes == (Change(images["a"], "returned", fields, BASE),)
+        diff = compare(images, known, {"a": STORED})
+        assert diff.changes == (Change(images["a"], "returned", fields, STORED),)
         assert diff.tally() == Tally(returned=1)
 
 
@@ -114,7 +188,7 @@ def test_differing_ids_come_in_key_order() -> None:
     images = {name: image(name, tracked=RENAMED) for name in ("c", "a", "b")}
     known = {name: stored(image(name)) for name in images}
     assert differing(images, known) == ["a", "b", "c"]
-    diff = compare(images, known, dict.fromkeys(("c", "b", "a"), BASE))
+    diff = compare(images, known, dict.fromkeys(("c", "b", "a"), STORED))
     assert [change.image.image_id for change in diff.changes] == ["a", "b", "c"]
 
 

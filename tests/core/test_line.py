@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,10 @@ from syncer.core.line import (
 from syncer.core.model import TRACKED, Tracked
 from tests.support import tracked
 
+PLAIN: Tracked = (
+    *("Ubuntu", "PUBLIC_IMAGE", "30.0", None, "18.04", "AVAILABLE", "Ubuntu", "linux"),
+)
+GOLDEN = "5b1b8e59a910ef47e668ddb18406c7a5"
 texts = st.text(
     st.characters(codec="utf-8", exclude_characters="\0"), max_size=5
 ) | st.sampled_from(
@@ -96,3 +101,24 @@ def test_a_block_is_its_images(rows: list[tuple[str, Tracked, str | None]]) -> N
     assert sorted(block.lines) == list(block.sorted().lines)
     plain = b"".join(each.fingerprint for each in images if each.extra_digest is None)
     assert split(plain, 1) == {digest for digest in block.digests if len(digest) == 16}
+
+
+def test_the_digest_of_an_image_without_later_columns_is_what_it_was() -> None:
+    """A database of before is not written anew: these digests were made by the first release."""
+    assert GOLDEN == image("img-1", PLAIN).fingerprint.hex()
+    later = image("img-1", PLAIN, None, '{"image_source":"APP"}')
+    other = image("img-1", PLAIN, None, '{"image_source":null}')
+    assert 3 == len({GOLDEN, later.fingerprint.hex(), other.fingerprint.hex()})
+    assert later.extra_digest is None
+
+
+@pytest.mark.parametrize("extra", [None, '{"a":"\\\\N"}'])
+@pytest.mark.parametrize("added", [None, '{"image_source":"a\\tb"}'])
+def test_a_line_and_a_row_hold_all_of_an_image(extra: str | None, added: str | None) -> None:
+    """With extra, later columns, both or none, a line is the image, and its row has all columns."""
+    made = image("img-1", PLAIN, extra, added)
+    block = Block.of([made])
+    assert [made] == list(block)
+    assert ({extra} if extra else set()) == block.extras()
+    (row,) = block.rows("7", "later", 1)
+    assert row.count("\t") == len(PLAIN) + 7

@@ -25,6 +25,7 @@ from zenlayercloud.zec.v20240401 import zec_client as zec_client_2024
 from zenlayercloud.zec.v20250901 import models as zec_2025
 from zenlayercloud.zec.v20250901 import zec_client as zec_client_2025
 
+from syncer.core.added import value_of, values_of
 from syncer.core.model import TRACKED
 from syncer.core.normalise import canonical, text
 from syncer.simulator import Simulator, SimulatorOptions, World
@@ -157,10 +158,18 @@ def test_its_models_and_ours_agree_field_by_field(name: str, data: st.DataObject
     for model, image in zip(models_of_rows, page.rows.images(), strict=True):
         said = plain(model)
         assert said.pop("imageId") == image.image_id
-        columns = {api: image.tracked[TRACKED.index(name)] for name, api in source.fields.items()}
+        columns = {
+            api: image.tracked[TRACKED.index(name)]
+            for name, api in source.fields.items()
+            if name in TRACKED
+        }
+        later = {api: name for name, api in source.added}
+        known = values_of(image.added)
         extra = msgspec.json.decode(image.extra or "{}")
         for field, value in said.items():
-            if field in columns:
+            if field in later:
+                assert known.get(later[field]) == value_of(value)
+            elif field in columns:
                 assert columns[field] == text(value)
             else:
                 assert extra.get(field) == plain_text(value)

@@ -279,7 +279,10 @@ async def test_what_0004_stored_is_answered_alike_and_pruned(empty_url: str) -> 
     old, changes = await answers(db, asked), await feed(db)
     assert ("0004", revisions()[-1]) == await upgrade(Server(empty_url))
     before = await answers(db, asked)
-    assert old == {key: (said[0][:5], *said[1:]) for key, said in before.items()}
+    assert old == {
+        key: (coverage[:5], [row[:11] for row in images], presence)
+        for key, (coverage, images, presence) in before.items()
+    }
     assert list(map(tuple, changes)) == [tuple(row)[:13] for row in await feed(db)]
     pruned = await prune(Server(empty_url), keep=5 * DAY, thin_after=timedelta())
     assert all(msgspec.structs.astuple(pruned)[:4]), pruned

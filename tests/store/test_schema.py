@@ -114,10 +114,10 @@ def test_a_statement_is_filled_with_the_tracked_columns() -> None:
     """Their list, a pattern for each, and parameters that are counted from a number."""
     statement = sql("image/change")
     assert "{" not in statement
-    assert f"zone_key, image_id, {', '.join(TRACKED)},\n" in statement
+    assert f"zone_key, image_id, {', '.join(TRACKED)}, added,\n" in statement
     assert f"set {', '.join(f'{name} = t.{name}' for name in TRACKED)}," in statement
-    last = 11 + len(TRACKED)
-    assert ", ".join(f"${number}::text[]" for number in range(12, last + 1)) + ")" in statement
+    last = 12 + len(TRACKED)
+    assert ", ".join(f"${number}::text[]" for number in range(13, last + 1)) + ")" in statement
 
 
 def test_every_statement_says_what_it_is_for() -> None:

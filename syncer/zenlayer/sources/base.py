@@ -8,7 +8,7 @@ from zlib import crc32
 
 import msgspec
 
-from syncer.core.model import TRACKED
+from syncer.core.model import ADDED, ALL_TRACKED, TRACKED
 from syncer.core.page import PARSER_VERSION
 
 
@@ -36,11 +36,16 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The body of DescribeZones."""
 
     def __post_init__(self) -> None:
-        unknown = self.fields.keys() - set(TRACKED)
+        unknown = self.fields.keys() - set(ALL_TRACKED)
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: no tracked column")
         if len(set(self.fields.values())) < len(self.fields):
             raise ValueError("two tracked columns of one field")
+
+    @property
+    def added(self) -> tuple[tuple[str, str], ...]:
+        """The columns of ``ADDED`` that the service has, each with the API's name of it."""
+        return tuple((name, self.fields[name]) for name in ADDED if name in self.fields)
 
     @property
     def parser(self) -> int:

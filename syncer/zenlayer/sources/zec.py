@@ -24,5 +24,8 @@ ZEC: Final = Source(
         "image_status": "imageStatus",
         "category": "category",
         "os_type": "osType",
+        "nic_network_type": "nicNetworkType",
+        "image_source": "imageSource",
+        "min_disk_size": "minDiskSize",
     },
 )

@@ -1,6 +1,6 @@
 -- What is stored of pinned images: $3 to $6 are the pins, one array a column; a pin without an
 -- account or a service may mean several.
-select p.pin, i.account, i.service, i.presence, {tracked: i.@}, i.removed_at,
+select p.pin, i.account, i.service, i.presence, {tracked: i.@}, i.added, i.removed_at,
        case when i.presence <> 'present' and i.removed_at is not null then (
            select max(v.last_listed_at)
            from syncer.image_versions as v

@@ -1,8 +1,8 @@
 -- Copy the images that were present at an instant into a baseline.
 with copied as (
     insert into syncer_store.baseline_images (
-        baseline_id, zone_key, image_id, {tracked})
-    select $5, z.zone_key, i.image_id, {tracked: i.@}
+        baseline_id, zone_key, image_id, {tracked}, added)
+    select $5, z.zone_key, i.image_id, {tracked: i.@}, i.added
     from syncer.images_asof($6) as i
     join syncer_store.zones as z using (account, service, zone_id)
     where ($1::text is null or i.account = $1)

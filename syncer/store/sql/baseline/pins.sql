@@ -1,5 +1,5 @@
 -- The images of a baseline, as pins.
-select account, service, zone_id, image_id, {tracked}
+select account, service, zone_id, image_id, {tracked}, added
 from syncer.baseline_images
 where name = $1
 order by account, service, zone_id, image_id

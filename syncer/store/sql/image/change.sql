@@ -5,8 +5,8 @@ with incoming as (
     select *
     from unnest(
         $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::text[], $10::integer[], $11::text[],
-        {tracked: $#::text[] from 12})
-        as t (image_id, extra, fingerprint, extra_digest, kind, ordinal, fields,
+        $12::text[], {tracked: $#::text[] from 13})
+        as t (image_id, extra, fingerprint, extra_digest, kind, ordinal, fields, added,
               {tracked})
 ), latest as (
     select i.*, greatest($4::timestamptz, coalesce(i.removed_at, i.valid_from)
@@ -17,17 +17,18 @@ with incoming as (
     for update
 ), superseded as (
     insert into syncer_store.image_history (
-        zone_key, image_id, {tracked},
+        zone_key, image_id, {tracked}, added,
         valid_from, valid_to, opened_kind, opened_run_id, opened_ordinal, opened_not_before,
         changed_fields, removed_run_id, removed_ordinal, removed_not_before)
-    select zone_key, image_id, {tracked},
+    select zone_key, image_id, {tracked}, added,
            valid_from, coalesce(removed_at, opens_at), opened_kind, opened_run_id, opened_ordinal,
            opened_not_before, changed_fields, removed_run_id, removed_ordinal, removed_not_before
     from latest
 )
 update syncer_store.images as i
 set {tracked: @ = t.@},
-    extra = t.extra::jsonb, fingerprint = t.fingerprint, extra_digest = t.extra_digest,
+    extra = t.extra::jsonb, added = t.added::jsonb,
+    fingerprint = t.fingerprint, extra_digest = t.extra_digest,
     valid_from = l.opens_at, opened_kind = t.kind::syncer_store.opening, opened_run_id = $2,
     opened_ordinal = t.ordinal,
     opened_not_before = case when l.removed_at is null

@@ -1,8 +1,8 @@
--- Write what opens no version: extra, or a digest.
+-- Write what opens no version: extra, a column that was added later and is filled, or a digest.
 with incoming as (
     select *
-    from unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[])
-        as t (image_id, extra, fingerprint, extra_digest)
+    from unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::text[])
+        as t (image_id, extra, fingerprint, extra_digest, added)
 ), latest as (
     select i.image_id
     from syncer_store.images as i
@@ -11,7 +11,7 @@ with incoming as (
     for update
 )
 update syncer_store.images as i
-set extra = t.extra::jsonb, fingerprint = t.fingerprint, extra_digest = t.extra_digest
+set extra = t.extra::jsonb, added = t.added::jsonb, fingerprint = t.fingerprint, extra_digest = t.extra_digest
 from latest as l
 join incoming as t using (image_id)
 where i.zone_key = $1 and i.image_id = l.image_id

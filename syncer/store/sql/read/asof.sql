@@ -1,5 +1,5 @@
 -- The images that were present at an instant, as `syncer asof` shows them.
-select account, service, zone_id, image_id, {tracked}, valid_from, observed_at
+select account, service, zone_id, image_id, {tracked}, {added}, valid_from, observed_at
 from syncer.images_asof($5)
 where ($1::text is null or account = $1)
   and ($2::text[] is null or service = any ($2))

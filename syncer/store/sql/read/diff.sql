@@ -45,9 +45,9 @@ select case when e.image_id is null then 'appeared'
        account, service, zone_id, image_id, coalesce(b.image_name, e.image_name) as image_name,
        '{}'::text[] as changed_fields,
        case when e.image_id is not null then
-           jsonb_build_object({tracked: '@', e.@}) end as before,
+           jsonb_build_object({tracked: '@', e.@}) || coalesce(e.added, '{}') end as before,
        case when b.image_id is not null then
-           jsonb_build_object({tracked: '@', b.@}) end as after,
+           jsonb_build_object({tracked: '@', b.@}) || coalesce(b.added, '{}') end as after,
        coalesce(b.valid_from, e.valid_to) as changed_at, null as reason
 from ended as e
 full join begun as b using (account, service, zone_id, image_id)

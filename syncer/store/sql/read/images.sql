@@ -1,5 +1,5 @@
 -- Images, as `syncer images` shows them.
-select account, service, zone_id, image_id, {tracked}, image_size_gib, extra,
+select account, service, zone_id, image_id, {tracked}, {added}, image_size_gib, extra,
        fingerprint, presence, first_seen_at, changed_at, removed_at, withheld_since, observed_at,
        unlisted_since
 from syncer.images
