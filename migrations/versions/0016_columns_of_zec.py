@@ -43,6 +43,7 @@ def columns() -> None:
 def from_extra() -> None:
     # What stood in extra is known of the state of today; of the versions before it nothing is, as
     # extra has no history. A list is kept sorted. An object is none of these: a look fills it in.
+    # A million images of zec that all have them take 26 s, whatever there is of others 0.1 s.
     value = """
                 case jsonb_typeof(e.value)
                     when 'array' then to_jsonb('[' || coalesce((

@@ -167,7 +167,9 @@ THEIRS = """
     alter view theirs.of_the_store owner to {plain}"""
 LIKE_BEFORE = """
     select pg_describe_object(classid, objid, 0) as object, pg_get_userbyid(owner), acl, options,
-           replace(definition, ', last_complete_finished_at, next_complete_finished_at', ''),
+           replace(replace(definition,
+               ', last_complete_finished_at, next_complete_finished_at', ''),
+               ', nic_network_type, image_source, min_disk_size, added', ''),
            array(select description from pg_description where objoid = objid order by objsubid)
     from (
         select 'pg_class'::regclass as classid, oid as objid, relowner as owner, relacl as acl,
