@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncer.core import pinfile
 from syncer.core.errors import ConfigError
-from syncer.core.model import TRACKED, Tracked
+from syncer.core.model import ALL_TRACKED, TRACKED, Tracked
 from syncer.core.normalise import clean
 from syncer.core.pinfile import parse
 from syncer.core.pins import (
@@ -35,7 +35,7 @@ STORED: Tracked = ("Ubuntu", "PUBLIC", "30", None, "22.04", "AVAILABLE", "Linux"
 WORDS = st.text(max_size=12)
 FULL = st.text(min_size=1, max_size=12)
 IDS = st.text(min_size=1, max_size=8).filter(lambda text: text == clean(text))
-EXPECTED = st.dictionaries(st.sampled_from(TRACKED), WORDS)
+EXPECTED = st.dictionaries(st.sampled_from(ALL_TRACKED), WORDS)
 
 
 def zone(
@@ -340,3 +340,20 @@ def test_a_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(pinfile, "MAX_BYTES", 8)
     with pytest.raises(ConfigError, match="larger than"):
         parse(b"zone_id,image_id\n", "f")
+
+
+def test_a_later_column_is_compared_where_pin_and_image_know_it() -> None:
+    """What either side does not know is no difference; what both know and differs is one."""
+    cases: list[tuple[dict[str, str | None], dict[str, str | None], tuple[str, ...]]] = [
+        ({"min_disk_size": "30"}, {}, ()),
+        ({}, {"min_disk_size": "30"}, ()),
+        ({"min_disk_size": "30"}, {"min_disk_size": "30"}, ()),
+        ({"min_disk_size": "30"}, {"min_disk_size": "40"}, ("min_disk_size",)),
+        ({"min_disk_size": "30"}, {"min_disk_size": None}, ("min_disk_size",)),
+    ]
+    for expected, added, fields in cases:
+        answer = one(judge(pin(**expected), [found(added=added)], [zone()]))
+        assert (answer.changed_fields, answer.status) == (
+            fields,
+            "changed" if fields else "present",
+        )
