@@ -31,13 +31,20 @@ _log = structlog.get_logger()
 
 
 def run_options(
-    settings: Settings, *, zones: tuple[str, ...] = (), full: bool = False, dry_run: bool = False
+    settings: Settings,
+    *,
+    zones: tuple[str, ...] = (),
+    not_zones: tuple[str, ...] = (),
+    full: bool = False,
+    dry_run: bool = False,
 ) -> RunOptions:
-    """Return what a run with these settings is to do; ``zones`` are globs (none: every zone)."""
+    """Return what a run with these settings is to do; globs are as in ``Selection``."""
     return RunOptions(
         account=settings.account,
         api=settings.api,
-        selection=Selection(services=settings.services, zones=zones, full=full),
+        selection=Selection(
+            services=settings.services, zones=zones, not_zones=not_zones, full=full
+        ),
         page_size=settings.page_size,
         run_timeout=settings.run_timeout,
         guard=settings.guard,

@@ -205,6 +205,7 @@ def sync(environment: dict[str, str], timing: Timing, dropped: None) -> Sync:
     async def run(
         *,
         zones: tuple[str, ...] = (),
+        not_zones: tuple[str, ...] = (),
         full: bool = False,
         dry_run: bool = False,
         stop: Stop | None = None,
@@ -213,7 +214,9 @@ def sync(environment: dict[str, str], timing: Timing, dropped: None) -> Sync:
     ) -> Report:
         settings: Settings = load(environment={**environment, **env})
         return await run_once(
-            quick(run_options(settings, zones=zones, full=full, dry_run=dry_run)),
+            quick(
+                run_options(settings, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run)
+            ),
             Server(
                 settings.database.url.reveal() if settings.database.url else None,
                 timing=wait or timing,

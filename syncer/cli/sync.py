@@ -25,6 +25,9 @@ from syncer.sync.report import Report
 @click.option("--account", metavar="NAME", help="Account, the name of these credentials.")
 @click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
 @zone_option
+@click.option(
+    "--not-zone", "not_zones", multiple=True, metavar="GLOB", help="But not these zones, by id."
+)
 @click.option("--dry-run", is_flag=True, help="Write nothing; print what would change.")
 @click.option("--full", is_flag=True, help="Compare every row, even of zones that read the same.")
 @output_option
@@ -33,6 +36,7 @@ async def sync(  # noqa: PLR0917  (one option each)
     account: str | None,
     services: tuple[str, ...],
     zones: tuple[str, ...],
+    not_zones: tuple[str, ...],
     dry_run: bool,
     full: bool,
     output: str | None,
@@ -42,10 +46,10 @@ async def sync(  # noqa: PLR0917  (one option each)
     Credentials come from ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN.
     Without SYNCER_DATABASE_URL or PG* variables an embedded PostgreSQL is used.
     """
-    check_globs(zones)
+    check_globs(zones + not_zones)
     loaded = settings(account=account, services=",".join(services) or None)
     loaded.require_credentials()
-    options = app.run_options(loaded, zones=zones, full=full, dry_run=dry_run)
+    options = app.run_options(loaded, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run)
     with _progress_bar() as progress:
         report = await app.sync(loaded, options, progress=progress)
     with contextlib.nullcontext() if dry_run else courtesy():

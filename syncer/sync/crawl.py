@@ -110,6 +110,10 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                     service=listing.service,
                     **fault_fields(listing.fault),
                 )
+        if not unreliable:
+            unmatched = selection.unmatched({zone.ref for zone in listed} | before.keys())
+            if unmatched:
+                raise _no_zone(unmatched)
         listed = [zone for zone in listed if selection.holds(zone.ref)]
         known = await self.writer.describe_zones(listed)
         targets = plan({zone.ref for zone in listed}, known, selection, unreliable)
@@ -119,10 +123,8 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             for ref, zone in known.items()
             if selection.holds(ref) and zone.gone and ref not in read
         )
-        if selection.zones and not targets and not unreliable:
-            raise ConfigError(
-                f"no zone matches {' '.join(selection.zones)}: see the ids with 'syncer zones'"
-            )
+        if selection.globs and not targets and not unreliable:
+            raise _no_zone(selection.zones or selection.not_zones)
         return targets
 
     async def _crawl(self, targets: Sequence[Target]) -> list[Judged]:
@@ -293,6 +295,10 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             unanswered=settled.unanswered,
             **fault_fields(settled.fault),
         )
+
+
+def _no_zone(globs: Sequence[str]) -> ConfigError:
+    return ConfigError(f"no zone matches {' '.join(globs)}: see the ids with 'syncer zones'")
 
 
 async def _send(stream: MemoryObjectSendStream[T], item: T) -> None:

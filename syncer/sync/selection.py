@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from syncer.core.glob import matches
@@ -13,18 +15,32 @@ from syncer.sync.zones import Target
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is asked to look at; ``zones`` are globs (none: every zone).
 
-    ``full`` is whether every zone is compared with what is stored, even if it reads the same.
+    ``not_zones`` are globs of zones that are left out though they are selected. ``full`` is whether
+    every zone is compared with what is stored, even if it reads the same.
     """
 
     services: tuple[str, ...]
     zones: tuple[str, ...] = ()
+    not_zones: tuple[str, ...] = ()
     full: bool = False
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """All globs, of both kinds."""
+        return self.zones + self.not_zones
 
     def holds(self, ref: ZoneRef) -> bool:
         """Return whether a zone is selected."""
-        return ref.service in self.services and (
-            not self.zones or any(matches(pattern, ref.zone_id) for pattern in self.zones)
+        return (
+            ref.service in self.services
+            and (not self.zones or any(matches(pattern, ref.zone_id) for pattern in self.zones))
+            and not any(matches(pattern, ref.zone_id) for pattern in self.not_zones)
         )
+
+    def unmatched(self, zones: Collection[ZoneRef]) -> tuple[str, ...]:
+        """Return the globs that match none of these zones: probably misspelt."""
+        ids = {ref.zone_id for ref in zones if ref.service in self.services}
+        return tuple(glob for glob in self.globs if not any(matches(glob, i) for i in ids))
 
 
 def plan(

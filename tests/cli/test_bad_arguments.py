@@ -53,7 +53,13 @@ async def test_what_is_not_utf8_is_wrong_usage(arguments: list[str], syncer: Any
 @pytest.mark.parametrize("glob", ["*a" * 200, "x" * 3000, "[a-", "[z-a]"])
 @pytest.mark.parametrize(
     "command",
-    [["images", "--image"], ["zones", "--zone"], ["sync", "--zone"], ["spread", "--image"]],
+    [
+        ["images", "--image"],
+        ["zones", "--zone"],
+        ["sync", "--zone"],
+        ["sync", "--not-zone"],
+        ["spread", "--image"],
+    ],
 )
 async def test_a_glob_that_cannot_be_searched_for_is_wrong_usage(
     command: list[str], glob: str, syncer: Any, sync: Any

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.simulator import Simulator, SimulatorOptions, World
-from tests.support import assert_exact, lose_zone, served, stored
+from tests.support import assert_exact, lose, lose_zone, served, stored
 
 WRITES = """
     select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint
@@ -498,22 +499,83 @@ async def test_a_challenge_pauses_the_run_once(
     assert len(simulator.calls) <= 1 + 2 + 2  # the zones, those before the pause, those after
 
 
+@pytest.mark.parametrize(
+    "selection",
+    [
+        {"zones": ("FRA-*",)},
+        {"zones": ("FRA-*", "H*"), "not_zones": ("HKG-*",)},
+        {"not_zones": ("[!F]*",)},
+    ],
+)
 async def test_a_selected_run_touches_nothing_else(
-    world: World, simulator: Simulator, sync: Any, db: Any
+    selection: dict[str, Any], world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
-    """--zone scans, changes and marks only what it selects."""
+    """A run over a selection writes no row of a zone outside it, nor of another account.
+
+    PostgreSQL names the transaction that wrote each row; zones drift, are lost, have images
+    withheld or waiting, and are of another service.
+    """
     await sync()
+    await sync(SYNCER_ACCOUNT="other")
+    await db.execute("""
+        insert into syncer_store.zones (account, service, zone_id)
+        select account, 'zec', zone_id from syncer_store.zones""")
+    lose(world, "LAX-A", 20)
+    assert 4 == (await sync()).exit_code
     world.drift(3, appear=6, change=6, remove=6)
     lose_zone(simulator, "HKG-A")
-    before = await stored(db)
+    (chosen,) = await db.fetchrow("""
+        select zone_key from syncer_store.zones
+        where (account, service, zone_id) = ('default', 'vm', 'FRA-A')""")
+    before = await rows_outside(db, chosen)
 
-    report = await sync(zones=("FRA-*",))
+    report = await sync(**selection)
 
-    assert 1 == report.counts.zones
-    after = await stored(db)
-    assert served(world)["FRA-A"] == after.pop("FRA-A")
-    del before["FRA-A"]
-    assert before == after
+    assert (0, 1) == (report.exit_code, report.counts.zones)
+    present = await stored(db, "account = 'default' and presence = 'present'")
+    assert served(world)["FRA-A"] == present["FRA-A"]
+    assert before == await rows_outside(db, chosen)
+
+
+async def rows_outside(db: Any, chosen: int) -> dict[str, list[Any]]:
+    """Every row of every zone but one: where it stands, and which transaction wrote it."""
+    names = await db.fetch("""
+        select table_name from information_schema.columns join information_schema.tables
+            using (table_schema, table_name)
+        where table_schema = 'syncer_store' and column_name = 'zone_key'
+            and table_type = 'BASE TABLE'""")
+    found = {
+        name: [
+            tuple(row)
+            for row in await db.fetch(
+                f"select zone_key, ctid::text, xmin::text from syncer_store.{name} "
+                "where zone_key <> $1 order by 1, 2",
+                chosen,
+            )
+        ]
+        for (name,) in names
+    }
+    assert all(found[name] for name in ("zones", "zone_scans", "images", "missing"))
+    return found
+
+
+async def test_a_glob_that_matches_nothing_is_refused_before_anything_is_read(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """One misspelt among others, of either kind, is exit 2; one of a zone that is gone is known."""
+    for selection in (
+        {"zones": ("FRA-A", "NOPE-*")},
+        {"not_zones": ("NOPE-*",)},
+        {"zones": ("FRA-A",), "not_zones": ("FRA-*",)},
+    ):
+        with pytest.raises(ConfigError, match=r"no zone matches (NOPE-\*|FRA-A): see"):
+            await sync(**selection)
+    assert {"DescribeZones"} == {call.action for call in simulator.calls}
+    await sync()
+    lose_zone(simulator, "FRA-A")
+    await sync()
+    assert 0 == (await sync(not_zones=("FRA-A",))).exit_code
+    assert 0 == (await sync(zones=("FRA-A", "HKG-A"))).exit_code
 
 
 async def test_a_dry_run_writes_nothing_and_says_what_would_change(
