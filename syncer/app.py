@@ -12,6 +12,7 @@ from typing import TypeVar
 import anyio
 import structlog
 
+from syncer.config.accounts import Account
 from syncer.config.settings import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
@@ -31,23 +32,21 @@ _log = structlog.get_logger()
 
 
 def run_options(
-    settings: Settings,
+    account: Account,
     *,
     zones: tuple[str, ...] = (),
     not_zones: tuple[str, ...] = (),
     full: bool = False,
     dry_run: bool = False,
 ) -> RunOptions:
-    """Return what a run with these settings is to do; globs are as in ``Selection``."""
+    """Return what a run of the account is to do; globs are as in ``Selection``."""
     return RunOptions(
-        account=settings.account,
-        api=settings.api,
-        selection=Selection(
-            services=settings.services, zones=zones, not_zones=not_zones, full=full
-        ),
-        page_size=settings.page_size,
-        run_timeout=settings.run_timeout,
-        guard=settings.guard,
+        account=account.name,
+        api=account.api,
+        selection=Selection(services=account.services, zones=zones, not_zones=not_zones, full=full),
+        page_size=account.page_size,
+        run_timeout=account.run_timeout,
+        guard=account.guard,
         dry_run=dry_run,
     )
 
@@ -80,14 +79,14 @@ async def sync(
 
 
 async def serve(settings: Settings, *, jitter: float | None = None) -> None:
-    """Run every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
+    """Run at the account's interval until SIGTERM or SIGINT; SIGHUP runs at once.
 
     Raises ConfigError for what must be fixed before any run can succeed.
     """
     from syncer.serve import service  # noqa: PLC0415  (start-up: aiohttp's server, metrics)
 
     settings.require_credentials()
-    options = run_options(settings)
+    options = run_options(settings.account)
     with traced(settings):
         await service.serve(settings, partial(run_once, options), jitter=jitter)
 
@@ -95,15 +94,16 @@ async def serve(settings: Settings, *, jitter: float | None = None) -> None:
 async def prune(
     settings: Settings, *, all_accounts: bool, thin_after: float, dry_run: bool
 ) -> retention.Pruned:
-    """Delete history older than ``settings.keep``; SIGTERM and SIGINT end it between two sets."""
-    keep = settings.require_keep()
+    """Delete history too old to be kept; SIGTERM and SIGINT end it between two sets."""
+    account = settings.account
+    keep = account.require_keep()
 
     async def work(stop: Stop) -> retention.Pruned:
         async with open_store(settings.database) as server:
             return await retention.prune(
                 server,
                 keep=keep,
-                account=None if all_accounts else settings.account,
+                account=None if all_accounts else account.name,
                 thin_after=timedelta(seconds=thin_after),
                 dry_run=dry_run,
                 vacuum=settings.database.embedded,  # autovacuum has no time there
@@ -119,8 +119,9 @@ async def repair_clock(settings: Settings, *, by: str | None) -> clock_repair.Pl
     The clock is believed where the database, this host and the API agree. Raises ClocksDisagree,
     LockHeld, ApiError, DatabaseError.
     """
+    account = settings.accounts[0]
     async with open_store(settings.database) as server:
-        reply = await greet(settings.api, SOURCES[settings.services[0]])
+        reply = await greet(account.api, SOURCES[account.services[0]])
         if by is None:
             return await clock_repair.plan(server, api_ahead=reply.clock_ahead)
         return await clock_repair.repair(server, api_ahead=reply.clock_ahead, by=by)

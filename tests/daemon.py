@@ -49,7 +49,9 @@ class ThreeRuns:
         """Do the three; ``spoil`` before the second, ``repair`` before the third."""
 
         async def once(stop: Stop) -> Report:
-            return await run_once(quick(run_options(self._settings)), self._server, stop=stop)
+            return await run_once(
+                quick(run_options(self._settings.account)), self._server, stop=stop
+            )
 
         async def between(_: object) -> None:
             self.results.append(self._monitor.health.last_result)

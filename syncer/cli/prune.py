@@ -50,7 +50,7 @@ async def prune(  # noqa: PLR0917  (one option each)
     if account is not None and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
     loaded = settings(account=account, keep=keep)
-    loaded.require_keep()
+    loaded.account.require_keep()
     pruned = await app.prune(
         loaded, all_accounts=all_accounts, thin_after=thin_after, dry_run=dry_run
     )

@@ -47,9 +47,10 @@ async def sync(  # noqa: PLR0917  (one option each)
     Without SYNCER_DATABASE_URL or PG* variables an embedded PostgreSQL is used.
     """
     check_globs(zones + not_zones)
-    loaded = settings(account=account, services=",".join(services) or None)
-    loaded.require_credentials()
-    options = app.run_options(loaded, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run)
+    loaded = settings(crawling=True, account=account, services=",".join(services) or None)
+    options = app.run_options(
+        loaded.account, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run
+    )
     with _progress_bar() as progress:
         report = await app.sync(loaded, options, progress=progress)
     with contextlib.nullcontext() if dry_run else courtesy():

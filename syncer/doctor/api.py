@@ -66,13 +66,13 @@ def checks(loaded: LoadedSettings, timing: Timing) -> list[Check]:
 class _ApiProbes:
     def __init__(self, loaded: LoadedSettings) -> None:
         self._loaded = loaded
-        self._settings = loaded.settings
-        self._host = urlsplit(loaded.settings.api.endpoint).netloc
+        self._account = loaded.settings.account
+        self._host = urlsplit(self._account.api.endpoint).netloc
 
     async def endpoint(self) -> Sequence[Finding]:
         """Call without credentials: the reply shows endpoint, certificate and clock."""
         try:
-            reply = await greet(self._settings.api, SOURCES[self._settings.services[0]])
+            reply = await greet(self._account.api, SOURCES[self._account.services[0]])
         except ApiError as error:
             if error.code != UNTRUSTED:
                 raise
@@ -94,11 +94,11 @@ class _ApiProbes:
             end = reply.certificate.get("notAfter")
             left = ssl.cert_time_to_seconds(end) - time.time() if end else None
             findings.append(judge_certificate(self._host, left, issuer(reply.certificate)))
-        signed = isinstance(self._settings.api.credentials, KeyPair)
+        signed = isinstance(self._account.api.credentials, KeyPair)
         return [*findings, judge_clock(reply.clock_ahead, signed=signed)]
 
     def _through(self) -> str:
-        proxy = self._settings.api.proxy
+        proxy = self._account.api.proxy
         return f" through {mask(proxy.reveal())}" if proxy else ""
 
     async def _roots(self) -> str | None:
@@ -109,14 +109,14 @@ class _ApiProbes:
 
     async def credentials(self) -> Sequence[Finding]:
         """List the zones of each service that is crawled."""
-        settings = self._settings
-        if settings.api.credentials is None:
+        account = self._account
+        if account.api.credentials is None:
             return [failed("credentials", "there are none", NO_CREDENTIALS)]
         zones: dict[str, int] = {}
         try:
-            access = msgspec.structs.replace(settings.api, timing=_ONE_ATTEMPT)
-            async with open_client(access, run_timeout=settings.run_timeout) as client:
-                for service in settings.services:
+            access = msgspec.structs.replace(account.api, timing=_ONE_ATTEMPT)
+            async with open_client(access, run_timeout=account.run_timeout) as client:
+                for service in account.services:
                     listing, _ = await client.zones(SOURCES[service])
                     zones[service] = len(listing)
         except ApiError as error:

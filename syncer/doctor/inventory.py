@@ -55,8 +55,8 @@ class _InventoryProbes:
     """Reads in the session; runs and zones are kept for the checks that come after theirs."""
 
     def __init__(self, settings: Settings, session: Session, max_age: float) -> None:
-        self._account = settings.account
-        self._services = list(settings.services)
+        self._account = settings.account.name
+        self._services = list(settings.account.services)
         self._session = session
         self._max_age = max_age
         self._runs: list[RunSeen] = []

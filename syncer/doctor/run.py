@@ -46,7 +46,7 @@ async def run_checks(
             place = loaded.settings.database
             embedded = EmbeddedServer(place, tasks) if place.embedded else None
             session = database.Session(stack)
-            oldest = stale_after(loaded.settings.every) if max_age is None else max_age
+            oldest = stale_after(loaded.settings.account.every) if max_age is None else max_age
             stored = (
                 *(embedded.checks(timing) if embedded else []),
                 *database.checks(loaded.settings, session, embedded, timing),

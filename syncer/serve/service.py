@@ -11,8 +11,9 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from syncer.config.accounts import Account
 from syncer.config.machine import supervisor
-from syncer.config.settings import Settings
+from syncer.config.settings import Database, Settings
 from syncer.core.errors import SyncerError, unwrapped
 from syncer.serve.daemon import Daemon, Monitor, keep_alive
 from syncer.serve.health import Health
@@ -37,30 +38,31 @@ async def serve(
     jitter: float | None = None,
     timing: Timing = Timing(),  # noqa: B008  (frozen)
 ) -> None:
-    """Do a ``run`` every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
+    """Do a ``run`` at the account's interval until SIGTERM or SIGINT; SIGHUP runs at once.
 
     ``run`` takes a server, and ``stop`` and ``observer`` by name (see ``run_once``). Raises
     ConfigError for what must be fixed before any run can succeed.
     """
-    every, systemd = settings.every, supervisor()
+    account, systemd = settings.account, supervisor()
+    every = account.every
     if jitter is None:
         jitter = min(timing.jitter, every / 10)
     schedule = Schedule(every=every, jitter=jitter, start=time.monotonic(), timing=timing)
-    with unwrapped(), bound_contextvars(account=settings.account):
+    with unwrapped(), bound_contextvars(account=account.name):
         async with open_server(settings.database) as server:
-            limit = settings.run_timeout + 3 * server.timing.grace(settings.run_timeout)
+            limit = account.run_timeout + 3 * server.timing.grace(account.run_timeout)
             monitor = Monitor(
                 health=Health(every=every, limit=limit),
-                metrics=Metrics(settings.account, live=True),
+                metrics=Metrics(account.name, live=True),
                 systemd=Notifier(systemd.socket),
             )
-            account = _Account(settings, server, run, monitor.metrics, timing)
-            daemon = Daemon(account.run, account.between_runs, schedule=schedule, monitor=monitor)
+            work = _Work(account, settings.database, server, run, monitor.metrics, timing)
+            daemon = Daemon(work.run, work.between_runs, schedule=schedule, monitor=monitor)
             watchdog = systemd.watchdog and systemd.watchdog / 2
             async with _http(settings, server, monitor), anyio.create_task_group() as tasks:
                 tasks.start_soon(_handle_signals, daemon, tasks.cancel_scope)
                 tasks.start_soon(keep_alive, monitor.systemd, monitor.health, watchdog)
-                await account.update_metrics()
+                await work.update_metrics()
                 monitor.systemd.ready()
                 await daemon.work()
                 monitor.systemd.stopping()
@@ -98,18 +100,20 @@ async def _handle_signals(daemon: Daemon, scope: anyio.CancelScope) -> None:
                 daemon.end(signal.Signals(number).name)
 
 
-class _Account:
-    """What the daemon does for its account: runs, and what is due between two of them."""
+class _Work:
+    """What the daemon does for an account: runs, and what is due between two of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (all of it is needed)
         self,
-        settings: Settings,
+        account: Account,
+        database: Database,
         server: Server,
         run: Callable[..., Awaitable[Report]],
         metrics: Metrics,
         timing: Timing,
     ) -> None:
-        self._settings = settings
+        self._account = account
+        self._embedded = database.embedded
         self._server = server
         self._run = run
         self._metrics = metrics
@@ -124,21 +128,21 @@ class _Account:
     async def between_runs(self, stopped: Callable[[], bool]) -> None:
         """Update what metrics show of the zones; once a day, delete what is too old to be kept."""
         await self.update_metrics()
-        if self._settings.keep is not None and time.monotonic() >= self._prune_due:
+        if self._account.keep is not None and time.monotonic() >= self._prune_due:
             await self._prune(stopped)
 
     async def update_metrics(self) -> None:
         """Take what is stored of the zones into the metrics."""
-        self._metrics.set_zones(await stored_zones(self._server, self._settings.account))
+        self._metrics.set_zones(await stored_zones(self._server, self._account.name))
 
     async def _prune(self, stopped: Callable[[], bool]) -> None:
         """Delete history that is too old; what fails is tried again after the next run."""
         try:
             await retention.prune(
                 self._server,
-                keep=self._settings.require_keep(),
-                account=self._settings.account,
-                vacuum=self._settings.database.embedded,  # autovacuum has no time there
+                keep=self._account.require_keep(),
+                account=self._account.name,
+                vacuum=self._embedded,  # autovacuum has no time there
                 stopped=stopped,
             )
         except SyncerError as error:

@@ -54,7 +54,7 @@ def test_a_value_out_of_range_is_named(
 )
 def test_an_endpoint_is_https_or_this_machine(place: Place, text: str, endpoint: str) -> None:
     """Https anywhere, plain http to loopback."""
-    assert place.load(ZENLAYER_ENDPOINT=text).api.endpoint == endpoint
+    assert place.load(ZENLAYER_ENDPOINT=text).account.api.endpoint == endpoint
 
 
 @pytest.mark.parametrize(

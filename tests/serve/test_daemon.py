@@ -118,7 +118,7 @@ async def test_a_clock_that_is_set_does_not_make_old_data_look_fresh(
     watched = monitor(clock, metrics=Metrics("default", live=True, now=wall.now))
 
     async def once(stop: Stop) -> Report:
-        return await run_once(run_options(settings), Server(url), stop=stop)
+        return await run_once(run_options(settings.account), Server(url), stop=stop)
 
     async def between(_: object) -> None:
         daemon.end("one is enough")
@@ -144,7 +144,7 @@ async def test_what_worked_once_is_tried_again(
     async def once(stop: Stop) -> Report:
         version = "0001" if len(results) == 1 else revisions()[-1]
         await db.execute("update syncer_store.alembic_version set version_num = $1", version)
-        options = run_options(settings)
+        options = run_options(settings.account)
         return await run_once(options, Server(url), stop=stop, observer=watched.metrics)
 
     async def between(_: object) -> None:
@@ -228,7 +228,7 @@ async def test_hours_of_serving_with_faults_leaks_nothing(
         world.change_image("FRA-A", sorted(world.images("FRA-A"))[0], imageVersion=str(number))
         clock.seconds += 5.0
         return await run_once(
-            quick(run_options(settings)), server, stop=stop, observer=watched.metrics,
+            quick(run_options(settings.account)), server, stop=stop, observer=watched.metrics,
         )  # fmt: skip
 
     async def between(_: object) -> None:
