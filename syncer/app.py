@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -17,13 +17,17 @@ from syncer.config.settings import Settings
 from syncer.core.errors import Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.store import clock_repair, retention
+from syncer.store.connection import Server
+from syncer.store.fitness import accounts_at_once
 from syncer.store.open import open_server, open_store
+from syncer.sync.accounts import Ended, run_all
 from syncer.sync.crawl import Progress
 from syncer.sync.options import RunOptions
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.selection import Selection
 from syncer.sync.stop import STOPPED, Stop
+from syncer.zenlayer.client import Observer
 from syncer.zenlayer.sources import SOURCES
 from syncer.zenlayer.transport import greet
 
@@ -38,8 +42,9 @@ def run_options(
     not_zones: tuple[str, ...] = (),
     full: bool = False,
     dry_run: bool = False,
+    beside: bool = False,
 ) -> RunOptions:
-    """Return what a run of the account is to do; globs are as in ``Selection``."""
+    """Return what a run of the account is to do, as in ``RunOptions`` and ``Selection``."""
     return RunOptions(
         account=account.name,
         api=account.api,
@@ -48,34 +53,68 @@ def run_options(
         run_timeout=account.run_timeout,
         guard=account.guard,
         dry_run=dry_run,
+        beside=beside,
     )
 
 
 async def sync(
-    settings: Settings, options: RunOptions, *, progress: Progress | None = None
-) -> Report:
-    """Do one run. After SIGTERM or SIGINT it makes no more calls; what was read is still written.
+    settings: Settings, runs: Sequence[RunOptions], *, progress: Progress | None = None
+) -> list[Ended]:
+    """Do a run of each account, side by side, and return how each ended.
 
-    A second signal gives up at once.
+    After SIGTERM or SIGINT they make no more calls; what was read is still written. A second
+    signal gives up at once. A single run raises what ends it.
     """
     settings.require_credentials()
 
-    async def work(stop: Stop) -> Report:
-        async with open_server(settings.database) as server:
-            run = partial(run_once, options, server, stop=stop, progress=progress)
-            if settings.metrics_file is None or options.dry_run:
-                return await run()
-            from syncer.serve import textfile  # noqa: PLC0415  (start-up: only where asked for)
+    async def work(stop: Stop) -> list[Ended]:
+        async with (
+            open_server(settings.database) as server,
+            _observers(settings, runs, server) as (observed),
+        ):
 
-            return await textfile.measured(
-                settings.metrics_file,
-                options.account,
-                server,
-                lambda metrics: run(observer=metrics),
+            def run(options: RunOptions, stop: Stop) -> Awaitable[Report]:
+                return observed(
+                    options.account,
+                    lambda observer: run_once(
+                        options, server, stop=stop, progress=progress, observer=observer
+                    ),
+                )
+
+            if len(runs) == 1:
+                report = await run(runs[0], stop)
+                return [Ended(account=report.account, report=report)]
+            wanted = min(len(runs), settings.accounts_at_once)
+            at_once = await accounts_at_once(server, wanted)
+            return await run_all(
+                {options.account: partial(run, options) for options in runs},
+                at_once=at_once,
+                stop=stop,
             )
 
     with traced(settings):
         return await _until_stopped(work)
+
+
+_Observed = Callable[[str, Callable[[Observer | None], Awaitable[Report]]], Awaitable[Report]]
+"""Does a run of an account with who observes its calls."""
+
+
+@contextlib.asynccontextmanager
+async def _observers(
+    settings: Settings, runs: Sequence[RunOptions], server: Server
+) -> AsyncIterator[_Observed]:
+    """Let runs within be observed, if there is a metrics file to be written after them."""
+    if settings.metrics_file is None or any(options.dry_run for options in runs):
+        yield lambda _, run: run(None)
+        return
+    from syncer.serve import textfile  # noqa: PLC0415  (start-up: only where asked for)
+
+    names = [options.account for options in runs]
+    async with textfile.measured(
+        settings.metrics_file, names, server, others=settings.others
+    ) as metrics:
+        yield lambda account, run: textfile.observed(metrics[account], run)
 
 
 async def serve(settings: Settings, *, jitter: float | None = None) -> None:

@@ -71,7 +71,9 @@ async def demo(seed: int) -> int:
 
 async def _sync(loaded: Settings, title: str) -> int:
     _say(f"\n{title}")
-    report = await app.sync(loaded, app.run_options(loaded.account))
+    [ended] = await app.sync(loaded, [app.run_options(loaded.account)])
+    assert ended.report is not None  # noqa: S101  (what ends a single run is raised)
+    report = ended.report
     _say("   " + summary(report, dry_run=False).replace("\n", "\n   "))
     return report.exit_code
 

@@ -42,6 +42,7 @@ NO_CREDENTIALS: Final = (
     "set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET (or ZENLAYER_TOKEN); keys are made "
     "in the Zenlayer console under Access Keys"
 )
+ACCOUNTS_AT_ONCE: Final = 8
 _HTTP: Final[tuple[str, int] | None] = ("127.0.0.1", 9464)
 
 
@@ -68,6 +69,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     accounts: tuple[Account, ...]
     """The accounts that are asked for, at least one; without any credentials, one that has none."""
+    others: tuple[str, ...]
+    """The names of accounts that are not asked for."""
+    accounts_at_once: int
+    """Accounts that are crawled side by side."""
     missing: tuple[str, ...]
     """Why these accounts cannot be crawled, in lines for the user; empty: they can."""
     database: Database
@@ -190,10 +195,14 @@ def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting
 def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     state_home = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
     state_dir = layers.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
-    accounts, missing = _accounts(layers, home)
+    accounts, others, missing = _accounts(layers, home)
     url = layers.get("SYNCER_DATABASE_URL", parsers.database_url, None, show=mask)
     return Settings(
         accounts=accounts,
+        others=others,
+        accounts_at_once=layers.get(
+            "SYNCER_ACCOUNTS_AT_ONCE", parsers.whole(1, 1000), ACCOUNTS_AT_ONCE
+        ),
         missing=missing,
         database=Database(
             url=url,
@@ -214,8 +223,10 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     )
 
 
-def _accounts(layers: Layers, home: Path) -> tuple[tuple[Account, ...], tuple[str, ...]]:
-    """Return the accounts that are asked for, and why they cannot be crawled."""
+def _accounts(
+    layers: Layers, home: Path
+) -> tuple[tuple[Account, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the accounts that are asked for, the names of others, and what they lack."""
     tables = layers.tables("accounts")
     chosen = layers.take_flag("account") if tables else None
     name = layers.get("SYNCER_ACCOUNT", parsers.account, "default")
@@ -238,7 +249,8 @@ def _accounts(layers: Layers, home: Path) -> tuple[tuple[Account, ...], tuple[st
     missing += same_keys(found, lambda name: places.get(name, CREDENTIALS[1]))
     selected = _selected(layers, found, chosen)
     missing += [fault for account in selected for fault in account.faults]
-    return tuple(_with_proxy(layers, account) for account in selected), tuple(missing)
+    others = tuple(account.name for account in found if account not in selected)
+    return tuple(_with_proxy(layers, each) for each in selected), others, tuple(missing)
 
 
 def _selected(layers: Layers, accounts: list[Account], chosen: str | None) -> list[Account]:

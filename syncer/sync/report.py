@@ -33,6 +33,8 @@ class Report(msgspec.Struct, kw_only=True):
     zones: list[Written] = msgspec.field(default_factory=list)
     known: set[ZoneRef] = msgspec.field(default_factory=set)
     """Zones that were known before the run and not gone."""
+    unmatched: tuple[str, ...] | None = None
+    """Globs of the selection that match no zone (None: not known, as not all zones were listed)."""
     unlisted: int = 0
     """Zones that are not listed and answered with images."""
     lost: list[ZoneRef] = msgspec.field(default_factory=list)
