@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import structlog
@@ -118,16 +118,19 @@ async def _observers(
 
 
 async def serve(settings: Settings, *, jitter: float | None = None) -> None:
-    """Run at the account's interval until SIGTERM or SIGINT; SIGHUP runs at once.
+    """Run every account at its interval until SIGTERM or SIGINT; SIGHUP runs at once.
 
     Raises ConfigError for what must be fixed before any run can succeed.
     """
     from syncer.serve import service  # noqa: PLC0415  (start-up: aiohttp's server, metrics)
 
     settings.require_credentials()
-    options = run_options(settings.account)
     with traced(settings):
-        await service.serve(settings, partial(run_once, options), jitter=jitter)
+        await service.serve(settings, _run_of, jitter=jitter)
+
+
+def _run_of(account: Account, server: Server, **how: Any) -> Awaitable[Report]:  # noqa: ANN401
+    return run_once(run_options(account), server, **how)
 
 
 async def prune(
