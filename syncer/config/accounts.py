@@ -51,6 +51,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for which history is kept; None: for ever."""
     every: float = 900.0
     """Seconds from the start of one run of the daemon to the start of the next, at least one."""
+    table: str | None = None
+    """Where its table stands; None: its credentials stand outside tables."""
     faults: tuple[str, ...] = ()
     """Why it has no credentials, in lines for the user."""
 
@@ -120,7 +122,9 @@ def read_table(table: Table, layers: Layers, base: Account, home: Path) -> Accou
     services = own or base.services
     if own and layers.has_flag("services"):
         services = tuple(name for name in own if name in base.services)
-    found = read_settings(table, msgspec.structs.replace(base, name=table.name, services=services))
+    found = read_settings(
+        table, msgspec.structs.replace(base, name=table.name, table=table.place, services=services)
+    )
     credentials, faults = _Credentials(table, layers, home).read()
     table.finish()
     return msgspec.structs.replace(
@@ -259,11 +263,8 @@ def _file_name(text: str) -> str:
     return text
 
 
-def same_keys(accounts: Sequence[Account], place: Callable[[str], str]) -> list[str]:
-    """Return a fault for each account with the credentials of one before it.
-
-    ``place`` says where the credentials of an account's name stand.
-    """
+def same_keys(accounts: Sequence[Account]) -> list[str]:
+    """Return a fault for each account with the credentials of one before it."""
     faults, first = list[str](), dict[str, str]()
     for account in accounts:
         credentials = account.api.credentials
@@ -272,7 +273,7 @@ def same_keys(accounts: Sequence[Account], place: Callable[[str], str]) -> list[
         key = credentials.key_id if isinstance(credentials, KeyPair) else credentials.token.reveal()
         if (other := first.setdefault(key, account.name)) != account.name:
             faults.append(
-                f"{place(account.name)}: account {account.name} has the key of account {other}: "
+                f"{account.table}: account {account.name} has the key of account {other}: "
                 "one key is one account, since its calls share a limit"
             )
     return faults

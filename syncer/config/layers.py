@@ -157,7 +157,7 @@ class Layers:
                 f"{self.file}: others may read it, and it holds secrets of {names}: "
                 f"chmod o-r {self.file}"
             )
-            self.faults.append(SettingFault(name=None, message=message))
+            self.faults.append(SettingFault(name="accounts", message=message))
 
     def finish(self) -> None:
         """Report the options of the file that no setting has."""

@@ -99,6 +99,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"name one of the accounts {names}: --account NAME")
         return self.accounts[0]
 
+    def whose(self, account: Account) -> str | None:
+        """Return the name to call an account by, where there are several."""
+        return account.name if len(self.accounts) > 1 else None
+
     def require_credentials(self) -> None:
         """Raise ConfigError, with every fault, unless all accounts have credentials."""
         if self.missing:
@@ -137,7 +141,8 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
         have said what one of them is.
         """
         faulty = {fault.name for fault in self.faults}
-        if (name := next((name for name in names if name in faulty), None)) is not None:
+        tables = {name.rpartition(".")[0] for name in faulty if name and "." in name}
+        if (name := next((name for name in names if name in faulty | tables), None)) is not None:
             return name
         defaults = {setting.name for setting in self.shown if setting.origin is None}
         return "the settings file" if None in faulty and not defaults.isdisjoint(names) else None
@@ -245,8 +250,7 @@ def _accounts(
                 table.fault("credentials outside a table have this name: see SYNCER_ACCOUNT")
     elif layers.is_set("SYNCER_ACCOUNT"):
         missing.append(f"SYNCER_ACCOUNT: there are no credentials outside tables: {NO_CREDENTIALS}")
-    places = {table.name: table.place for table in tables}
-    missing += same_keys(found, lambda name: places.get(name, CREDENTIALS[1]))
+    missing += same_keys(found)
     selected = _selected(layers, found, chosen)
     missing += [fault for account in selected for fault in account.faults]
     others = tuple(account.name for account in found if account not in selected)

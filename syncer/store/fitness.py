@@ -260,19 +260,32 @@ async def accounts_at_once(server: Server, wanted: int) -> int:
         earliest = time.time()
         row = await connection.fetchrow(sql("fitness/server"))
     assert row is not None  # noqa: S101  (there is always a database)
-    limits = server_of(dict(row), earliest, time.time()).limits()
-    left, whose = min((limit - used + 1, whose) for limit, used, whose in limits)
-    possible = max(1, (left - SPARE_CONNECTIONS) // CONNECTIONS)
-    if possible < wanted:
+    possible, problem = judge_room(server_of(dict(row), earliest, time.time()), wanted)
+    if problem is not None:
         _log.warning(
             "accounts.fewer_at_once",
             at_once=possible,
             wanted=wanted,
-            error_message=f"{whose} has {left} connections left: {wanted} accounts at once use "
-            f"{wanted * CONNECTIONS + SPARE_CONNECTIONS}",
-            advice="allow more connections, or set SYNCER_ACCOUNTS_AT_ONCE",
+            error_message=problem.message,
+            advice=problem.advice,
         )
-    return min(wanted, possible)
+    return possible
+
+
+def judge_room(facts: ServerFacts, wanted: int) -> tuple[int, Problem | None]:
+    """Return how many of the accounts wanted can be crawled at once, and why not all."""
+    left, whose = min((limit - used + 1, whose) for limit, used, whose in facts.limits())
+    possible = max(1, (left - SPARE_CONNECTIONS) // CONNECTIONS)
+    if possible >= wanted:
+        return wanted, None
+    problem = Problem(
+        check="connections",
+        fatal=False,
+        message=f"{whose} has {left} connections left: {wanted} accounts at once use "
+        f"{wanted * CONNECTIONS + SPARE_CONNECTIONS}",
+        advice="allow more connections, or set SYNCER_ACCOUNTS_AT_ONCE",
+    )
+    return possible, problem
 
 
 async def check(server: Server, connection: Connection) -> None:
