@@ -28,6 +28,7 @@ from syncer.store.zone import mark_gone, settle
 from syncer.sync.confirm import confirm
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
+from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
 from syncer.sync.selection import no_zone, plan
 from syncer.sync.stop import Stop
@@ -58,6 +59,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     client: Client
     listings: Listings
     writer: Writer
+    recorder: Recorder
     timeline: Timeline
     report: Report
     stop: Stop
@@ -176,7 +178,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                     continue
                 attributes = zone_attributes(outcome.looked.zone) | POSTGRESQL
                 with span("zone.write", attributes, remote=True) as zone_span:
-                    written = await self.writer.record(outcome)
+                    written = await self.recorder.record(outcome)
                     fields = zone_fields(written)
                     zone_span.set_attributes({f"syncer.{name}": fields[name] for name in fields})
                 done(outcome.looked, written)
@@ -195,7 +197,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                             break
                 zones = {"syncer.zones": len(outcomes)}
                 with span("zones.record", zones | POSTGRESQL, remote=True):
-                    recorded = await self.writer.record_unchanged(outcomes)
+                    recorded = await self.recorder.record_unchanged(outcomes)
                 for outcome, written in zip(outcomes, recorded, strict=True):
                     done(outcome.looked, written)
 
@@ -273,7 +275,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             write = partial(settle, answers=answer.answers, fault=answer.fault)
             if answer.zone_gone:
                 write = partial(mark_gone, fault=answer.fault)
-            settled = await self.writer.commit(zone, write, amends=True)
+            settled = await self.recorder.settle(zone, write, len(cleared.image_ids))
         self.report.settle(settled)
         if returned := tuple(answer.answers.returned):
             _log.warning(
