@@ -14,7 +14,7 @@ import structlog
 
 from syncer.config.accounts import Account
 from syncer.config.settings import Settings
-from syncer.core.errors import Interrupted, unwrapped
+from syncer.core.errors import ConfigError, Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.store import clock_repair, retention
 from syncer.store.connection import Server
@@ -136,23 +136,39 @@ def _run_of(account: Account, server: Server, **how: Any) -> Awaitable[Report]: 
 async def prune(
     settings: Settings, *, all_accounts: bool, thin_after: float, dry_run: bool
 ) -> retention.Pruned:
-    """Delete history too old to be kept; SIGTERM and SIGINT end it between two sets."""
-    account = settings.account
-    keep = account.require_keep()
+    """Delete history too old to be kept; SIGTERM and SIGINT end it between two sets.
+
+    Each account keeps it as long as its settings say; one for which nothing is said is left alone.
+    """
+    todo = _to_prune(settings, all_accounts=all_accounts)
 
     async def work(stop: Stop) -> retention.Pruned:
+        total = retention.Pruned()
         async with open_store(settings.database) as server:
-            return await retention.prune(
-                server,
-                keep=keep,
-                account=None if all_accounts else account.name,
-                thin_after=timedelta(seconds=thin_after),
-                dry_run=dry_run,
-                vacuum=settings.database.embedded,  # autovacuum has no time there
-                stopped=lambda: stop.reason is not None,
-            )
+            for account, keep in todo:
+                total += await retention.prune(
+                    server,
+                    keep=keep,
+                    account=account,
+                    thin_after=timedelta(seconds=thin_after),
+                    dry_run=dry_run,
+                    vacuum=settings.database.embedded,  # autovacuum has no time there
+                    stopped=lambda: stop.reason is not None,
+                )
+        return total
 
     return await _until_stopped(work)
+
+
+def _to_prune(settings: Settings, *, all_accounts: bool) -> list[tuple[str | None, timedelta]]:
+    """Return accounts (None: every one that is stored) and how long their history is kept."""
+    if not all_accounts:
+        kept = [account for account in settings.accounts if account.keep is not None]
+        return [(each.name, each.require_keep()) for each in kept or settings.accounts]
+    times = {account.require_keep() for account in settings.accounts}
+    if len(times) > 1:
+        raise ConfigError("the accounts keep history for different times: say --keep for all")
+    return [(None, times.pop())]
 
 
 async def repair_clock(settings: Settings, *, by: str | None) -> clock_repair.Plan:
