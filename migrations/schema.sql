@@ -668,6 +668,12 @@ CREATE FUNCTION syncer_store.repaired_stamp(of_account text, of_repair timestamp
     LANGUAGE sql STABLE
     RETURN COALESCE((SELECT r.new_at FROM syncer_store.clock_repairs r WHERE ((r.account = repaired_stamp.of_account) AND (r.repaired_at = repaired_stamp.of_repair) AND (r.old_at = repaired_stamp.at))), at);
 
+-- function syncer_store.severity(text[])
+
+CREATE FUNCTION syncer_store.severity(fields text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (fields && ARRAY['image_status'::text, 'image_size'::text, 'min_disk_size'::text, 'nic_network_type'::text, 'os_type'::text, 'image_version'::text]) THEN 'breaking'::text WHEN (fields <> '{}'::text[]) THEN 'cosmetic'::text ELSE NULL::text END;
+
 -- function syncer_store.tracked_json(text, text, text, text, text, text, text, text)
 
 CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text) RETURNS jsonb
@@ -841,7 +847,11 @@ CREATE VIEW syncer.image_changes AS
     c.before,
     c.after,
     c.run_id,
-    ((c.kind = 'appeared'::text) AND (NOT (c.run_id IS DISTINCT FROM z.first_run_id))) AS first_look
+    ((c.kind = 'appeared'::text) AND (NOT (c.run_id IS DISTINCT FROM z.first_run_id))) AS first_look,
+        CASE c.kind
+            WHEN 'removed'::text THEN 'breaking'::text
+            ELSE syncer_store.severity(c.changed_fields)
+        END AS severity
    FROM (((( SELECT v.zone_key,
             v.image_id,
             v.image_name,
@@ -949,6 +959,8 @@ CREATE VIEW syncer.image_changes AS
 
 COMMENT ON COLUMN syncer.image_changes.first_look IS 'Seen by the first look that read anything of its zone: it may have been there for long';
 
+COMMENT ON COLUMN syncer.image_changes.severity IS 'breaking (a launch may fail or differ, or it is gone) or cosmetic; null: it appeared';
+
 -- view syncer.image_field_changes
 
 CREATE VIEW syncer.image_field_changes AS
@@ -962,9 +974,12 @@ CREATE VIEW syncer.image_field_changes AS
     f.field,
     (c.before ->> f.field) AS old_value,
     (c.after ->> f.field) AS new_value,
-    c.run_id
+    c.run_id,
+    syncer_store.severity(ARRAY[f.field]) AS severity
    FROM (syncer.image_changes c
      CROSS JOIN LATERAL unnest(c.changed_fields) f(field));
+
+COMMENT ON COLUMN syncer.image_field_changes.severity IS 'breaking or cosmetic: the class of the field';
 
 -- view syncer_store.comparable_zones
 

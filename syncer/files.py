@@ -44,8 +44,11 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
 
 
 def try_replacing(path: Path) -> None:
-    """Raise OSError where a file cannot be replaced: its draft is made, and removed again."""
-    with contextlib.suppress(_Tried), replacing(path):
+    """Raise OSError where a file cannot be replaced: its draft is written, and removed again."""
+    with contextlib.suppress(_Tried), replacing(path) as file:
+        file.write(b"\n")  # an empty file takes no room, and can be made on a full disk
+        file.flush()
+        os.fsync(file.fileno())
         raise _Tried
 
 

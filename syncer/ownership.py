@@ -111,7 +111,7 @@ def _walk(path: Path, judge: _Judge, *, make: bool = False) -> Iterator[Place]:
 
     ``make`` makes no folder that a link names: its disk may not be mounted.
     """
-    absolute = Path.cwd() / path
+    absolute = path if path.is_absolute() else Path.cwd() / path  # which may be gone
     parts, links, named_by_link = deque(absolute.parts[1:] or ["."]), 0, 0
     with contextlib.ExitStack() as opened:
         folder, at = _open_root(opened), Path("/")

@@ -126,3 +126,13 @@ def mask(address: str) -> str:
         name, colon, _ = login.partition(":")
         login = f"{name}:{STARS}" if colon else name
     return f"{scheme}{slashes}{login}{at}{place}"
+
+
+def mask_proxy(address: str) -> str:
+    """Return the address of a proxy for showing; its login is starred where it may be a key.
+
+    That is where it has no password beside it, as in ``http://KEY@proxy:3128``.
+    """
+    scheme, slashes, login, at, place = _split(address)
+    _, _, password = login.partition(":")
+    return mask(address) if password or not at else f"{scheme}{slashes}{STARS}@{place}"

@@ -32,7 +32,10 @@ STRANGER: Final = 54321
 """Another user of this machine; it has no name."""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
-FIELDS = {api: column for column, api in SOURCES["vm"].fields.items()}
+FIELDS = {
+    service: {api: column for column, api in source.fields.items()}
+    for service, source in SOURCES.items()
+}
 
 
 def tracked(**values: str | None) -> Tracked:
@@ -89,6 +92,16 @@ async def until(holds: Callable[[], Any]) -> None:
     with anyio.fail_after(30):
         while not (await found if inspect.isawaitable(found := holds()) else found):  # noqa: ASYNC110
             await anyio.sleep(0.01)
+
+
+@contextlib.contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Say of an error inside at which of several cases it came."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"at {what}")
+        raise
 
 
 def open_files() -> set[tuple[str, str]]:
@@ -159,11 +172,14 @@ def result(report: Any) -> tuple[int, int, int]:
     return report.exit_code, report.counts.withheld, report.counts.removed
 
 
-async def stored(db: Any, where: str = "presence = 'present'") -> dict[str, dict[str, Any]]:
-    """The images of each zone as SQL sees them, in the API's spelling."""
+async def stored(
+    db: Any, where: str = "presence = 'present'", *, service: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """The images of each zone as SQL sees them, in the API's spelling, of one service or all."""
     zones: dict[str, dict[str, Any]] = {}
-    for row in await db.fetch(f"select * from syncer.images where {where}"):
-        served = {api: row[column] for api, column in FIELDS.items()}
+    query = f"select * from syncer.images where ({where}) and coalesce(service = $1, true)"
+    for row in await db.fetch(query, service):
+        served = {api: row[column] for api, column in FIELDS[row["service"]].items()}
         served |= {"imageId": row["image_id"], **json.loads(row["extra"])}
         zones.setdefault(row["zone_id"], {})[row["image_id"]] = served
     return zones
@@ -187,9 +203,10 @@ async def tables(db: Any) -> list[str]:
         where schemaname = 'syncer_store' and tablename <> 'alembic_version'""")]  # fmt: skip
 
 
-async def assert_exact(db: Any, world: World) -> None:
-    """What is present is what the world holds, and the counters and the history agree with it."""
-    assert served(world) == await stored(db)
+async def assert_exact(db: Any, *worlds: World) -> None:
+    """What is present is what the worlds hold, and the counters and the history agree with it."""
+    for world in worlds:
+        assert served(world) == await stored(db, service=world.service if worlds[1:] else None)
     assert [] == await db.fetch("""
         select zone_id from syncer_store.zones as z where
         present <> (select count(*) filter (where removed_at is null)

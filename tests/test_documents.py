@@ -299,6 +299,7 @@ HOW: dict[str, Run | Check] = {
     ".venv/bin/syncer bench --peers": BENCH,
     ".venv/bin/pip install -e '.[peers]'": left("it downloads"),
     "syncer simulate --zones 12 --images 200": ITS_PORT,
+    "syncer simulate --service vm --service bmc": ITS_PORT,
     "syncer simulate --fault status=503,zone=FRA-A --fault page_cap=50": ITS_PORT,
     "syncer simulate --rate 20 --burst 20 --latency 100 --clock-skew 3600": ITS_PORT,
     "syncer simulate --list-faults": runs(),

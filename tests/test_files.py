@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,15 @@ def test_a_stranger_cannot_know_the_drafts_name(tmp_path: Path) -> None:
         with files.replacing(tmp_path / "file"):
             names |= {path.name for path in tmp_path.iterdir()} - {"file"}
     assert 2 == len(names)
+
+
+def test_a_file_on_a_full_disk_is_known_beforehand(tmp_path: Path) -> None:
+    """A name can be made where nothing can be written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            files.try_replacing(tmp_path / "cursor")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [] == list(tmp_path.iterdir())

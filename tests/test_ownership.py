@@ -183,6 +183,14 @@ def test_a_path_that_leads_nowhere_is_an_error_with_its_place(top: Path) -> None
             trusted_folder(asked, make=True)
 
 
+def test_a_path_needs_no_working_directory(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be removed while a daemon is at work in it."""
+    (gone := top / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert top / "state" == trusted_folder(top / "state", make=True)
+
+
 def test_no_descriptor_is_left_open(top: Path) -> None:
     before = open_files()
     trusted_folder(top / "a" / "b", make=True)

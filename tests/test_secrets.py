@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from syncer import secrets as redact
 from syncer.config.parsers import remember_others
-from syncer.secrets import mask, redacted, remember
+from syncer.secrets import mask, mask_proxy, redacted, remember
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +155,11 @@ def test_an_address_of_any_form_is_masked_and_its_password_known(address: str) -
     assert "example" in mask(given) or "h" in mask(given)
     redact.Secret(given)
     assert password not in redacted(f"could not reach {password} at all")
+
+
+@pytest.mark.parametrize("login", ["key-1234567", "key-1234567:"])
+def test_the_login_of_a_proxy_is_a_secret_where_it_has_no_password(login: str) -> None:
+    for scheme in ("http://", ""):
+        assert f"{scheme}***@proxy:3128" == mask_proxy(f"{scheme}{login}@proxy:3128")
+    assert "http://u:***@proxy:3128" == mask_proxy(f"http://u:{login}9@proxy:3128")
+    assert "http://proxy:3128" == mask_proxy("http://proxy:3128")

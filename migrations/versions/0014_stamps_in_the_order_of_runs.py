@@ -119,7 +119,8 @@ def moved_runs() -> None:
             union
             select z.account
             from syncer_store.approvals as a join syncer_store.zones as z using (zone_key)
-            where a.approved_at > a.decided_at
+            left join known as k on k.run_id = a.run_id
+            where a.approved_at > a.decided_at and k.by_clock is distinct from false
         ), placed as (
             select *, (extract(epoch from started_at) * 1000000)::bigint as began,
                    (extract(epoch from ended_at) * 1000000)::bigint as ended,
@@ -288,7 +289,7 @@ def approvals() -> None:
     # A person approves between runs, or during one. It was after the whole look before the one that
     # it was for, and before that one's end: of the runs between with the one that began last before
     # it by the clock; where none did, after the last of them. One that was replaced, before what
-    # the next one was for.
+    # the next one was for. Since 0010 one may stay for later looks, but then stamps are in order.
     where_needed(f"""
                 update syncer_store.approvals as a
                 set approved_at = {by_person("a.approved_at")},
@@ -315,7 +316,9 @@ def by_person(at: str) -> str:
                          from moved_runs as q
                          where {of_run}
                            and q.run_id >= coalesce((
-                               select max(s.run_id) from syncer_store.zone_scans as s
+                               select max(s.run_id)
+                               from syncer_store.zone_scans as s
+                               join moved_runs as w on w.run_id = s.run_id and w.by_clock
                                where s.zone_key = z.zone_key and s.status in {WHOLE}
                                  and (s.run_id < used.run_id or used.run_id is null)), 0)
                            and q.started_at <= {at}
@@ -325,7 +328,8 @@ def by_person(at: str) -> str:
                         (select least(greatest({at}, q.ended_at + q.shift + {TICK}),
                                       q.next_at - {TICK})
                          from moved_runs as q
-                         where {of_run} and (q.run_id < used.run_id or used.run_id is null)
+                         where {of_run} and q.by_clock
+                           and (q.run_id < used.run_id or used.run_id is null)
                          order by q.run_id desc limit 1),
                         {at}) end"""
 

@@ -7,9 +7,10 @@ import gc
 import importlib
 import sys
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from syncer import __version__, streams
 from syncer.core.errors import OutputFailed
@@ -58,6 +59,14 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (whatever a command returns)
+        try:
+            return super().invoke(ctx)
+        except NoArgsIsHelpError:  # whose message is the help
+            raise
+        except click.UsageError as error:
+            raise click.UsageError(_shown(error.format_message()), error.ctx) from error
+
 
 @click.command(
     cls=_LazyGroup,
@@ -84,6 +93,14 @@ def main() -> None:
         for line in error.lines:
             click.echo(f"syncer: {line}", err=True)
         sys.exit(error.exit_code)
+
+
+def _shown(message: str) -> str:
+    """Return an error of usage, which may quote any argument, as one line without secrets."""
+    from syncer.core.normalise import printable  # noqa: PLC0415  (start-up: --help needs none)
+    from syncer.secrets import redacted  # noqa: PLC0415
+
+    return printable(redacted(message))
 
 
 def _tune_garbage_collection() -> None:

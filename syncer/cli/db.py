@@ -73,7 +73,7 @@ async def status(output: str | None) -> int:
         async with server.reading(name="syncer db status") as connection:
             async with reading_transaction(connection):
                 installed = await installed_revision(connection)
-            version = ".".join(map(str, connection.get_server_version()[:2]))
+            version, *_ = connection.get_settings().server_version.split()
         needed = revisions()[-1]
         if installed == needed:
             state = "up to date"
@@ -134,8 +134,8 @@ async def roles(as_sql: bool) -> None:
             "Give them to login roles: grant syncer_reader to my_dashboard;"
         )
         click.echo(
-            "Whoever may connect can fill the server's lock table; a superuser prevents that:\n\n"
-            + for_superuser,
+            "Whoever may connect can fill the server's lock table, and keep pg_dump waiting; "
+            "a superuser prevents that:\n\n" + for_superuser,
             nl=False,
         )
 

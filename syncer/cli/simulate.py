@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _KEEP_CALLS = 10_000  # of a process that may run for weeks
 _MILLISECONDS = 1000
 _USAGE = 2
+_SERVICES = ("vm", "zec", "bmc")
 
 
 @click.command()
@@ -32,6 +33,13 @@ _USAGE = 2
 )
 @click.option(
     "--images", type=click.IntRange(0), default=40, show_default=True, help="Images in each zone."
+)
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    type=click.Choice(_SERVICES),
+    help="Service to offer.  [default: all]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another world.")
 @click.option(
@@ -79,6 +87,7 @@ def simulate(
     port: int,
     zones: int,
     images: int,
+    services: tuple[str, ...],
     seed: int,
     latency: float,
     access_keys: tuple[str, ...],
@@ -115,7 +124,9 @@ def simulate(
             seed=seed,
             keep_calls=_KEEP_CALLS,
         )
-        sim = Simulator(World.generate(seed=seed, zones=zones, images=images), options)
+        made = dict.fromkeys(services or _SERVICES)
+        worlds = [World.generate(seed, zones, images, service) for service in made]
+        sim = Simulator(worlds, options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     _serve(sim)
@@ -145,11 +156,16 @@ async def _until_signalled(sim: Simulator) -> None:
 
 
 def _welcome(sim: Simulator) -> str:
+    from syncer.core.normalise import printable  # noqa: PLC0415  (as above)
+
     key, secret = next(iter(sim.gate.access_keys.items()))
-    world = sim.world
-    size = f"{world.count()} images in {len(world.zones())} zones"
+    size = "; ".join(
+        f"{name}: {world.count()} images"
+        + ("" if world.unzoned else f" in {len(world.zones())} zones")
+        for name, world in sim.worlds.items()
+    )
     lines = [
-        f"The simulated API is at {sim.endpoint} with {size}. To use it:",
+        f"The simulated API is at {sim.endpoint} ({size}). To use it:",
         "",
         f"export ZENLAYER_ENDPOINT={sim.endpoint}",
         f"export ZENLAYER_ACCESS_KEY_ID={quote(key)}",
@@ -170,7 +186,7 @@ def _welcome(sim: Simulator) -> str:
         "",
         "Ctrl-C ends it.",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _key_pair(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,8 +17,12 @@ T = TypeVar("T")
 ENVIRONMENT: Final = "environment"
 _OURS: Final = "SYNCER_"
 _FILE: Final = "SYNCER_CONFIG"
-_OTHERS: Final = ("TEST_", "FUZZ_", "ORACLE_", "READER_", "SERVICE_", "PORT_")
-"""After SYNCER_: what our tests, our dashboards and Kubernetes (for a Service "syncer") set."""
+_OTHERS: Final = ("TEST_", "FUZZ_", "ORACLE_", "READER_")
+"""After SYNCER_: what our tests and our dashboards set."""
+_KUBERNETES: Final = re.compile(
+    r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+"""After SYNCER_: what Kubernetes sets for Services that are named syncer or syncer-something."""
 _LIKENESS: Final = 0.7
 """How alike two names must be, from 0 to 1, for one to be a misspelling of the other."""
 
@@ -173,7 +178,8 @@ class Layers:
         known = {name.removeprefix(_OURS): name for name in self._names}
         for name in sorted({*self._set_variables(), *self._credential_names()} - set(self._names)):
             bare = name.removeprefix(_OURS)
-            if not name.startswith(_OURS) or bare.startswith(_OTHERS):
+            others = bare.startswith(_OTHERS) or _KUBERNETES.fullmatch(bare)
+            if others or not name.startswith(_OURS):
                 continue
             nearest = _nearest(bare, known)
             yield UnknownVariable(name=name, nearest=known[nearest] if nearest else None)

@@ -13,6 +13,8 @@ from syncer.secrets import STARS, Secret, remember
 from syncer.zenlayer.sources import SOURCES
 
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
+EVERY_SERVICE: Final = "all"
+"""Stands for every known service."""
 _LAST_PORT: Final = 65535
 _DAY: Final = 86400
 _NO_DATABASE_URL: Final = (
@@ -106,13 +108,13 @@ def account(text: str) -> str:
 
 
 def services(text: str) -> tuple[str, ...]:
-    """Read a list of services."""
-    names = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", text) if part))
-    if unknown := [name for name in names if name not in SOURCES]:
-        raise ValueError(f"unknown service {unknown[0]!r}: known are {', '.join(SOURCES)}")
-    if not names:
-        raise ValueError(f"name at least one service of {', '.join(SOURCES)}")
-    return names
+    """Read a list of services; ``all`` is every known one."""
+    given = [part for part in re.split(r"[,\s]+", text) if part]
+    if unknown := [name for name in given if name not in {*SOURCES, EVERY_SERVICE}]:
+        raise ValueError(f"unknown service {unknown[0]!r}: known are {', '.join(SOURCES)}, or all")
+    if not given:
+        raise ValueError(f"name at least one service of {', '.join(SOURCES)}, or all")
+    return tuple(SOURCES) if EVERY_SERVICE in given else tuple(dict.fromkeys(given))
 
 
 def header(text: str) -> str:

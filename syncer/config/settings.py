@@ -27,7 +27,7 @@ from syncer.config.layers import (
 )
 from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError
-from syncer.secrets import Secret, mask
+from syncer.secrets import Secret, mask, mask_proxy
 from syncer.zenlayer.credentials import KeyPair, Token
 
 _LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE")
@@ -171,7 +171,7 @@ def load_with_faults(
     """Read every layer as ``load`` does; return the settings with their origins and faults."""
     env = os.environ if environment is None else environment
     parsers.remember_others(env)
-    home = Path(env.get("HOME") or Path.home())
+    home = _home(env)
     layers = Layers(flags or {}, env, home, options=options or {})
     settings = _settings(layers, env, home)
     layers.finish()
@@ -185,12 +185,19 @@ def load_with_faults(
     )
 
 
+def _home(env: Mapping[str, str]) -> Path:
+    try:
+        return Path(env.get("HOME") or Path.home())
+    except RuntimeError:  # a user without a name has none, as in a container
+        return Path("/")
+
+
 def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting]:
     """Yield the variables that are set and heeded, but not by us."""
     shown = {name: env[name] for name in ("SSL_CERT_FILE", "TMPDIR") if env.get(name)}
     for account in settings.accounts:
         if account.api.proxy is not None:
-            shown["HTTPS_PROXY"] = mask(account.api.proxy.reveal())
+            shown["HTTPS_PROXY"] = mask_proxy(account.api.proxy.reveal())
     if settings.database.libpq:
         shown |= {name: env[name] for name in (*_LIBPQ, "PGUSER", "PGSSLMODE") if env.get(name)}
     for name, value in shown.items():

@@ -246,12 +246,15 @@ class Inquiry:
     some candidates have none. Where ``zone_gone`` is set, the answers are void.
     """
 
-    def __init__(self, cleared: Cleared, *, counted: bool = True, paged: bool = True) -> None:
+    def __init__(
+        self, cleared: Cleared, *, counted: bool = True, paged: bool = True, zoned: bool = True
+    ) -> None:
         self.answers = Answers(cleared)
         self.zone_gone: Fault | None = None
         self._zone = cleared.zone
         self._counted = counted
         self._paged = paged
+        self._zoned = zoned
         self._controls = list(cleared.controls)
         self._is_approved = cleared.approved and not cleared.controls
         """An approval stands in for the control."""
@@ -299,7 +302,7 @@ class Inquiry:
         """Take a question that was asked, with what it came to: a reply, or an error."""
         self.answers.see(question)
         failure = _failure_of(question, error)
-        if isinstance(error, ZoneNotFound):
+        if isinstance(error, ZoneNotFound) and self._zoned:
             self.zone_gone = self.zone_gone or Fault(
                 code=error.code, message=error.message, request_id=error.request_id
             )

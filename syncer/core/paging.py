@@ -9,7 +9,11 @@ that was deleted. So a reading either proves that it saw everything, or it may r
   read until one is empty. The same id twice with equal content is one image.
 - **torn**: anything else. ``Torn`` says why. The zone is read again, at most ``MAX_REREADS`` times;
   after that its rows are stored as an ``Incomplete`` look: they are upserted, nothing is removed.
-- A service that is not paged lists everything on its one page.
+- A service that is not paged lists everything on its one page. Where it sends no ``totalCount``
+  either, nothing says that the page is whole. It counts if it lists every image that is stored as
+  present; otherwise the list is read again, and counts once two readings of the run list the same
+  ids (a third may decide). That proves that the list is stable, not that it is complete; what it
+  lacks is asked for by id, as everywhere.
 - A server may serve fewer rows to a page than were asked for. On page 1 that is its cap, and the
   other pages are planned by the size really served; a shorter page in the middle tears the walk,
   and the next walk asks for that size (which uses up no re-read).
@@ -29,7 +33,7 @@ images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Final, final
 
@@ -176,6 +180,22 @@ class Torn(msgspec.Struct, frozen=True):
     page_size: int | None = None
 
 
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What an uncounted list is held against: the ids stored as present, and the lists before.
+
+    ``stored`` is None where it is not known; ``lists`` are the ids of each reading of this run
+    before.
+    """
+
+    stored: Collection[str] | None
+    lists: Sequence[frozenset[str]]
+
+    def holds(self, ids: frozenset[str]) -> bool:
+        """Return whether a list of these ids counts."""
+        lists_all = self.stored is not None and ids.issuperset(self.stored)
+        return lists_all or ids in self.lists
+
+
 class Walk:
     """One reading of one zone, page by page.
 
@@ -271,8 +291,22 @@ class Walk:
         ):
             self.torn = Torn(reason, page_size)
 
-    def finish(self, looked: Looked) -> Snapshot | Unchanged | Torn:
-        """Return the whole look, or why this walk is none."""
+    @property
+    def is_uncounted_list(self) -> bool:
+        """Whether it is one page without a count, which cannot prove itself whole."""
+        return not self.paged and 1 in self.pages and self.pages[1].total is None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its pages are, byte for byte, those of the whole look before."""
+        known = tuple(KnownPage(p.digest, p.served) for _, p in sorted(self.pages.items()))
+        return self._before is not None and known == self._before.pages
+
+    def finish(self, looked: Looked, proof: Proof | None = None) -> Snapshot | Unchanged | Torn:
+        """Return the whole look, or why this walk is none.
+
+        ``proof`` is what an uncounted list is held against; without it, it is none.
+        """
         if self.torn is not None:
             return self.torn
         if missing := self.remaining():
@@ -291,6 +325,8 @@ class Walk:
             return Torn(f"{offered.rejected} rows cannot be kept (no usable id, or one id twice)")
         if total is not None and len(offered) != total:
             return Torn(f"{len(offered)} distinct images were read, totalCount is {total}")
+        if self.is_uncounted_list and not (proof and proof.holds(offered.ids)):
+            return Torn("the list has no count, lacks what is stored, and was not confirmed")
         look = Look(
             asked=self._asked,
             total=total,
@@ -309,7 +345,8 @@ class ZoneRead:
     """All the walks of one zone in one run: how often it is read, and what came of it.
 
     Do each ``next_walk()`` and hand it to ``done``, or to ``abandon`` where a call failed, until
-    ``done`` returns a whole look or no walk is left; then ``incomplete`` is the outcome.
+    ``done`` returns a whole look or no walk is left; then ``incomplete`` is the outcome. Where a
+    walk ``needs_stored``, set ``stored`` before: the ids of the images stored as present.
     """
 
     def __init__(
@@ -326,8 +363,14 @@ class ZoneRead:
         self._rejected = 0
         self._torn_walks = 0
         self._last: Torn | None = None
+        self._lists: list[frozenset[str]] = []
+        self.stored: Collection[str] | None = None
         self.walks = 0
         self.pages = 0
+
+    def needs_stored(self, walk: Walk) -> bool:
+        """Return whether what is stored decides if a finished walk is whole."""
+        return self.stored is None and walk.is_uncounted_list and not walk.is_known
 
     def next_walk(self) -> Walk | None:
         """Return the walk to do, or None where no further one may help."""
@@ -340,10 +383,12 @@ class ZoneRead:
         """Take a finished walk; return its look if it is a whole one."""
         self.pages += len(walk.pages)
         looked = msgspec.structs.replace(looked, pages=self.pages, rereads=self.walks - 1)
-        result = walk.finish(looked)
+        result = walk.finish(looked, Proof(stored=self.stored, lists=self._lists))
         if isinstance(result, Snapshot | Unchanged):
             return result
         self._last = result
+        if walk.is_uncounted_list:
+            self._lists.append(frozenset(walk.pages[1].rows.ids))
         if result.page_size is not None and result.page_size < self._page_size:  # no re-read
             self._page_size = result.page_size
         else:

@@ -25,6 +25,7 @@ from syncer.doctor.finding import (
 from syncer.store import keys as key_digests
 from syncer.store.clock import CLOCK_BEHIND
 from syncer.zenlayer.credentials import KeyPair
+from syncer.zenlayer.sources import SOURCES, Source
 
 _GONE_LATELY: Final = timedelta(days=7)
 """As long a zone that is gone is worth a warning."""
@@ -108,7 +109,10 @@ class _InventoryProbes:
         rows = await self._session.rows(
             "read/contradictions", self._account, None, None, _CONTRADICTIONS
         )
-        return [judge_listing([Contradicted(**row) for row in rows])]
+        return [
+            judge_listing([Contradicted(**row) for row in rows]),
+            *(uncounted_list(name) for name in self._services if is_uncounted_list(SOURCES[name])),
+        ]
 
     async def rate_limit(self) -> Sequence[Finding]:
         """Read what was learnt of the API's limit."""
@@ -359,6 +363,20 @@ def judge_listing(zones: Sequence[Contradicted]) -> Finding:
         "listing",
         f"the list lacks images that the API returns by id: {names}",
         "nothing is removed by it; ask Zenlayer why; SYNCER_REMOVAL_LOOKS=2 asks less often",
+    )
+
+
+def is_uncounted_list(source: Source) -> bool:
+    """Return whether all images come on one page, and nothing says how many there are."""
+    return source.total is None and not source.paged
+
+
+def uncounted_list(service: str) -> Finding:
+    """Say what is known of a list that cannot prove itself whole."""
+    return ok(
+        "listing",
+        f"{service} sends no count: a list that lacks an image is read again, which proves that it"
+        " is stable, not that it is complete; what it lacks is asked for by id",
     )
 
 

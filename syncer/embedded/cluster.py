@@ -17,12 +17,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +42,8 @@ from syncer.ownership import trusted_folder
 
 ROLE: Final = "syncer"
 _LOCKS: Final = ("turn", "users", "server")
+_WHY: Final = re.compile(r"\b(FATAL|PANIC|error)\b")
+"""In a line of the server's log, or of initdb's."""
 _LARGEST_LOG: Final = 4 * 1024 * 1024  # bytes
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -107,8 +109,11 @@ class Cluster(msgspec.Struct, kw_only=True):
     def prepare(self) -> None:
         """Make what must be there before a lock can be taken. Raises NotTrusted, OSError."""
         trusted_folder(self.state, make=True)
-        with suppress(FileNotFoundError):
+        try:
             trusted_folder(self.data, owners=[self.user.uid])
+        except FileNotFoundError:
+            if self.data.is_symlink():  # the disk that it names may not be mounted
+                raise
         for path in (*(self.state / f"{name}.lock" for name in _LOCKS), self.log_path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
@@ -155,14 +160,15 @@ class Cluster(msgspec.Struct, kw_only=True):
         host = str(self.socket_directory)
         command = [self.binaries.psql, "-Xqw", "-v", "ON_ERROR_STOP=1", "-v", f"name={name}"]
         command += ["-h", host, "-p", str(PORT), "-U", ROLE, "-d", "postgres", "-f", "-"]
-        with tempfile.TemporaryFile() as script, tempfile.TemporaryFile() as output:
+        here = self.state  # as TMPDIR may be read-only, full or missing
+        with tempfile.TemporaryFile(dir=here) as script, tempfile.TemporaryFile(dir=here) as output:
             script.write(_CREATE_DATABASE)
             script.seek(0)
             psql = start(command, log=output, stdin=script)
             code = wait_for(psql, limit=self.timing.start, timing=self.timing, abort=abort)
             if code != 0:
                 output.seek(0)
-                reason = output.read().decode(errors="replace").strip()
+                reason = " ".join(output.read().decode(errors="replace").split())
                 raise DatabaseGone(
                     f"the embedded PostgreSQL runs (pid {running.pid}), but database {name} could "
                     f"not be made: {reason}"
@@ -348,7 +354,9 @@ class Cluster(msgspec.Struct, kw_only=True):
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
-        return "".join(f"\n    {line}" for line in lines[-12:]) + f"\n  (log: {self.log_path})"
+        lines = [line.strip() for line in lines if line.strip()] or ["it said nothing"]
+        why = [line for line in lines if _WHY.search(line)] or lines  # in one line with the error
+        return f" {'; '.join(why[-3:])} (log: {self.log_path})"
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def version_of(program: Path, *, timing: Timing) -> int:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unusable(f"{program} does not run: {error}") from error
     if answer.returncode != 0:
-        raise Unusable(f"{program} does not run: {answer.stderr.strip()}")
+        raise Unusable(f"{program} does not run: {' '.join(answer.stderr.split())}")
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
     if version is None:
         raise Unusable(f"{program} gives {answer.stdout.strip()!r} as its version")

@@ -54,7 +54,9 @@ class ServerUser(msgspec.Struct, frozen=True, kw_only=True):
             tried = output_of(command, timeout=timing.probe)
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
-        return (tried.stderr.strip() or f"exit {tried.returncode}") if tried.returncode else None
+        if tried.returncode == 0:
+            return None
+        return " ".join(tried.stderr.split()) or f"exit {tried.returncode}"
 
     def own(self, path: Path) -> None:
         """Make ``path`` itself belong to this user, if we are root; links are not followed."""

@@ -1,17 +1,20 @@
 """The services the simulator offers, their actions, and how parameters are checked.
 
-A further service is one more entry of ``SERVICES`` and the functions it names.
+A further service is one more entry of ``SERVICES``, with how its images are asked for in each
+version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from syncer.simulator import listing
+from syncer.simulator import catalogue_bmc, catalogue_zec, listing
+from syncer.simulator.catalogues import NO_ZONE
 from syncer.simulator.faultbook import ArmedFault
 from syncer.simulator.faults import matches_any
 from syncer.simulator.replies import ErrorReply, usual_code
@@ -26,12 +29,16 @@ FIRST_IDS = 20
 
 _IMAGE_TYPES = frozenset({"PUBLIC_IMAGE", "CUSTOM_IMAGE"})
 _STATUSES = frozenset({"CREATING", "AVAILABLE", "UNAVAILABLE"})
+_STATUSES_2025 = _STATUSES | {"SYNCING", "FAILED", "DELETING", "PROCESSING"}
+_SOURCES = frozenset({"OFFICIAL", "MARKETING", "CUSTOM", "APP"})
 # Windows and Linux in one document, windows and linux in another: compared without case.
 _OS_TYPES = frozenset({"windows", "linux"})
+_OS_TYPES_ZEC = _OS_TYPES | {"bsd", "android", "any"}
 _CATEGORIES = frozenset(
     {"windows", "ubuntu", "centos", "debian", "arch_linux", "coreos", "fedora", "freebsd"}
     | {"kylin", "oracle_linux", "redhat", "suse", "tencentos", "others"}
 )
+_CATALOGS = frozenset({"centos", "windows", "ubuntu", "debian", "esxi"})
 
 
 class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +105,17 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
             )
         return value
 
+    def pairs(self, name: str) -> list[dict[str, str]]:
+        """Return a parameter that is a list of tags, objects of key and value."""
+        value = self._given(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(
+            isinstance(one, dict) and set(one) == {"key", "value"} for one in value
+        ):
+            raise _wrong_type(name, "an array of tags")
+        return value
+
 
 Action = Callable[[ApiRequest], bytes]
 """Answers with the members of ``response`` as JSON, or raises ``ErrorReply``."""
@@ -110,51 +128,103 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     actions: dict[str, Action]
 
 
-def vm_zones(request: ApiRequest) -> bytes:
-    """DescribeZones of vm; ``networkLineType`` came with 2026-04-01."""
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """How the images of a service are asked for, in one version.
+
+    ``choices`` are the filters of a few words, compared without case: a parameter with its allowed
+    values (None: any text). ``without`` are the fields that this version does not show.
+    """
+
+    choices: dict[str, frozenset[str] | None]
+    zoned: bool = True
+    paged: bool = True
+    tagged: bool = False
+    form: listing.Form = listing.Form()
+    without: frozenset[str] = frozenset()
+
+
+def _zones(request: ApiRequest, *, without: dict[str, frozenset[str]]) -> bytes:
+    """DescribeZones; ``without`` are the fields that a version does not show."""
     wanted = set(request.texts("zoneIds"))
     rows = request.world.zone_rows()
     if wanted:
         rows = [row for row in rows if row.get("zoneId") in wanted]
-    if request.version == _VM_2023:
-        rows = [{k: v for k, v in row.items() if k != "networkLineType"} for row in rows]
-    return listing.zone_members(rows, request.shapes)
+    hidden = without.get(request.version, frozenset())
+    return listing.zone_members([_shown(row, hidden) for row in rows], request.shapes)
 
 
-def vm_images(request: ApiRequest) -> bytes:
-    """DescribeImages of vm; ``imageName`` is matched loosely, which the documents leave open."""
-    world = request.world
-    zone = request.text("zoneId")
+def _images(request: ApiRequest, *, offers: dict[str, Offer]) -> bytes:
+    """DescribeImages; ``imageName`` is matched loosely, which the documents leave open."""
+    world, offer = request.world, offers[request.version]
+    zone = request.text("zoneId") if offer.zoned else NO_ZONE
     if zone is None:
         raise ErrorReply(400, "MISSING_PARAMETER", "The parameter zoneId is required")
     ids = request.texts("imageIds")
-    name = request.text("imageName")
-    exact = {
-        "category": request.choice("category", _CATEGORIES, fold=True),
-        "imageType": request.choice("imageType", _IMAGE_TYPES),
-        "osType": request.choice("osType", _OS_TYPES, fold=True),
-        "imageStatus": request.choice("imageStatus", _STATUSES),
-    }
-    filters = {field: value.lower() for field, value in exact.items() if value is not None}
-    number = request.integer("pageNum", 1)
-    size = request.integer("pageSize", DEFAULT_PAGE_SIZE, most=MOST_PAGE_SIZE)
-    if not world.exists(zone):
+    passes = _filter(request, offer)
+    number = request.integer("pageNum", 1) if offer.paged else 1
+    size = world.count(zone) if world.exists(zone) else 0
+    if offer.paged:
+        size = request.integer("pageSize", DEFAULT_PAGE_SIZE, most=MOST_PAGE_SIZE)
+    if offer.zoned and not world.exists(zone):
         raise ErrorReply(
             404, "INVALID_ZONE_NOT_FOUND", f"The specified zoneId `{zone}` is not found"
         )
-    if not (ids or name or filters or request.shapes):  # rendered before, unless the zone changed
+    plain = offer.paged and not offer.without
+    if plain and not (ids or passes or request.shapes):  # rendered, unless the zone changed
         return b'"dataSet":%s,"totalCount":%d' % (
             world.page(zone, number, size),
             world.count(zone),
         )
-    rows = world.rows(zone)
+    rows = world.rows(zone) if world.exists(zone) else []
     if ids:
         rows = _by_id(request, rows, ids)
-    if name or filters:
-        rows = [row for row in rows if _passes(row, (name or "").lower(), filters)]
+    if passes:
+        rows = [row for row in rows if isinstance(row, dict) and passes(row)]
     return listing.image_members(
-        zone, rows, number=number, size=size, shapes=request.shapes, rng=request.rng
+        f"{world.service}/{zone}",
+        [_shown(row, offer.without) for row in rows],
+        form=offer.form,
+        number=number,
+        size=max(size, 1),
+        shapes=request.shapes,
+        rng=request.rng,
     )
+
+
+def _shown(row: Any, without: frozenset[str]) -> Any:  # noqa: ANN401 - rows may be anything
+    """Return a row without the fields that a version does not have."""
+    if not without or not isinstance(row, dict):
+        return row
+    return {name: value for name, value in row.items() if name not in without}
+
+
+def _filter(request: ApiRequest, offer: Offer) -> Callable[[dict[str, Any]], bool] | None:
+    """Return which images are asked for by what they are; None for all."""
+    name = request.text("imageName")
+    wanted: dict[str, str] = {}
+    for parameter, allowed in offer.choices.items():
+        if allowed is None:
+            value = request.text(parameter)
+        else:
+            value = request.choice(parameter, allowed, fold=parameter not in _IN_CAPITALS)
+        if value is not None:
+            wanted[parameter] = value.lower()
+    keys = request.texts("tagKeys") if offer.tagged else []
+    pairs = request.pairs("tags") if offer.tagged else []
+    if not (name or wanted or keys or pairs):
+        return None
+
+    def passes(row: dict[str, Any]) -> bool:
+        if (name or "").lower() not in str(row.get("imageName", "")).lower():
+            return False
+        tags = (row.get("tags") or {}).get("tags") or []
+        return (
+            all(str(row.get(field)).lower() == value for field, value in wanted.items())
+            and all(any(tag["key"] == key for tag in tags) for key in keys)
+            and all(pair in tags for pair in pairs)
+        )
+
+    return passes
 
 
 def _by_id(request: ApiRequest, rows: list[Any], ids: list[str]) -> list[Any]:
@@ -176,23 +246,65 @@ def _by_id(request: ApiRequest, rows: list[Any], ids: list[str]) -> list[Any]:
     return found
 
 
-def _passes(row: object, name: str, filters: dict[str, str]) -> bool:
-    if not isinstance(row, dict) or name not in str(row.get("imageName", "")).lower():
-        return False
-    return all(str(row.get(field)).lower() == value for field, value in filters.items())
-
-
 def _wrong_type(name: str, wanted: str) -> ErrorReply:
     return ErrorReply(400, "INVALID_PARAMETER_TYPE", f"The parameter {name} must be {wanted}")
 
 
-_VM_2023 = "2023-03-13"
+_IN_CAPITALS: Final = frozenset({"imageType", "imageStatus", "imageSource"})
+"""The parameters whose words are compared with case."""
+_VM: Final = Offer(
+    choices={
+        "category": _CATEGORIES,
+        "imageType": _IMAGE_TYPES,
+        "osType": _OS_TYPES,
+        "imageStatus": _STATUSES,
+    },
+)
+_ZEC_2024: Final = Offer(
+    choices={
+        "category": None,
+        "imageType": _IMAGE_TYPES,
+        "osType": _OS_TYPES_ZEC,
+        "imageStatus": _STATUSES,
+    },
+    without=catalogue_zec.NOT_IN_2024,
+)
+_ZEC_2025: Final = Offer(
+    choices={
+        "category": None,
+        "imageType": _IMAGE_TYPES,
+        "imageSource": _SOURCES,
+        "osType": _OS_TYPES_ZEC,
+        "imageStatus": _STATUSES_2025,
+    },
+    tagged=True,
+)
+_BMC: Final = Offer(
+    choices={"catalog": _CATALOGS, "imageType": _IMAGE_TYPES, "osType": _OS_TYPES},
+    zoned=False,
+    paged=False,
+    form=listing.Form(rows="images", total=False),
+)
+
+
+def _service(offers: dict[str, Offer], old_zones: frozenset[str] | None = None) -> Service:
+    """Return a service; ``old_zones`` are fields of zones that only the newer has."""
+    without = {min(offers): old_zones or frozenset()}
+    return Service(
+        versions=tuple(offers),
+        actions={
+            "DescribeZones": partial(_zones, without=without),
+            "DescribeImages": partial(_images, offers=offers),
+        },
+    )
+
 
 SERVICES = {
-    "vm": Service(
-        versions=(_VM_2023, "2026-04-01"),
-        actions={"DescribeZones": vm_zones, "DescribeImages": vm_images},
+    "vm": _service({"2023-03-13": _VM, "2026-04-01": _VM}, frozenset({"networkLineType"})),
+    "zec": _service(
+        {"2024-04-01": _ZEC_2024, "2025-09-01": _ZEC_2025}, catalogue_zec.NOT_IN_ZONES_OF_2024
     ),
+    "bmc": _service({"2022-11-20": _BMC, "2026-02-01": _BMC}, catalogue_bmc.NOT_IN_2022),
 }
 """What stands behind ``/api/v2/{service}``, by the service's name."""
 

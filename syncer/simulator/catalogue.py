@@ -1,4 +1,7 @@
-"""What the made-up world is made of: the sample data's zones and images, and more of their kind."""
+"""What a made-up world of ``vm`` is made of: the sample data and more of its kind.
+
+Each service has a module of these names (see ``catalogues``).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ _CUSTOM_LETTERS = 8
 _MOST_CUSTOM = 5  # the API's quota of custom images for each vm zone
 _FIRST_BUILD = dt.date(2019, 1, 7)
 _LINE_TYPES = ("BGP", "CN2", "Cogent")
+
+UNZONED = False
+"""Whether the service's images belong to no zone."""
 
 
 class Template(NamedTuple):
@@ -75,6 +81,21 @@ def templates(count: int) -> list[Template]:
         _source.append(_endless())
     _pool.extend(islice(_source[0], max(0, max(count, len(_data().images)) - len(_pool))))
     return _pool
+
+
+def natural() -> list[Template]:
+    """Return the images that are on offer without end of builds."""
+    return [Template(*row) for row in _data().images]
+
+
+def custom_names() -> tuple[str, ...]:
+    """Return names that customers gave to their images."""
+    return _data().custom_names
+
+
+def cities() -> tuple[tuple[str, str], ...]:
+    """Return codes and names of cities."""
+    return _data().cities
 
 
 def letters(rng: Random, count: int) -> str:

@@ -44,6 +44,10 @@ def _state(sim: Controlled) -> dict[str, Any]:
         "seed": sim.world.seed,
         "zones": {zone: sim.world.count(zone) for zone in sim.world.zones()},
         "images": sim.world.count(),
+        "services": {
+            name: {"zones": len(world.zones()), "images": world.count()}
+            for name, world in sim.worlds.items()
+        },
         "faults": {
             str(armed.number): {"fault": str(armed.fault), "hits": armed.hits}
             for armed in sim.faults

@@ -37,11 +37,11 @@ class ArmedFault:
         self.hits += 1
         return True
 
-    def omits(self, zone: str, ids: Iterable[str]) -> frozenset[str]:
-        """Ids left out of the zone's listings; chosen at the first call and kept since."""
+    def omits(self, place: str, ids: Iterable[str]) -> frozenset[str]:
+        """Ids left out of the listings of a place; chosen at the first call and kept since."""
         if self.fault.ids is not None:
             return frozenset(one for one in ids if matches_any(self.fault.ids, one))
-        if zone not in self._omitted:
+        if place not in self._omitted:
             ordered = sorted(
                 ids, key=lambda one: hashlib.sha256(one.encode(errors="replace")).digest()
             )
@@ -49,8 +49,8 @@ class ArmedFault:
             count = int(text.removesuffix("%"))
             if text.endswith("%"):
                 count = round(len(ordered) * count / 100)
-            self._omitted[zone] = frozenset(ordered[:count])
-        return self._omitted[zone]
+            self._omitted[place] = frozenset(ordered[:count])
+        return self._omitted[place]
 
 
 class ChosenFaults(msgspec.Struct, frozen=True, kw_only=True):

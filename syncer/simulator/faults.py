@@ -17,15 +17,16 @@ class InjectedFault(msgspec.Struct, frozen=True):
     """One thing that goes wrong; ``InjectedFault("status", 503, zone="FRA-*", times=3)``.
 
     ``kind`` and ``value`` are explained by ``FAULT_KINDS``. Then comes which calls are hit:
-    ``action`` and ``zone`` are globs, several joined by ``|``; ``page`` is ``2``, ``"2-4"`` or
-    ``"3-"``; ``by_id`` true hits only calls that name ``imageIds``, false only those that do not;
-    of those calls the first ``after`` are spared, then ``times`` are hit (None: all), each with
-    ``probability``. The rest are details that some kinds understand. Making one raises
+    ``service``, ``action`` and ``zone`` are globs, several joined by ``|``; ``page`` is ``2``,
+    ``"2-4"`` or ``"3-"``; ``by_id`` true hits only calls that name ``imageIds``, false only those
+    that do not; of those calls the first ``after`` are spared, then ``times`` are hit (None: all),
+    each with ``probability``. The rest are details that some kinds understand. Making one raises
     ``ValueError``, saying what is wrong.
     """
 
     kind: str
     value: str | int | float | None = None
+    service: str = "*"
     action: str = "*"
     zone: str = "*"
     page: int | str | None = None
@@ -82,9 +83,13 @@ class InjectedFault(msgspec.Struct, frozen=True):
             return self.zone == "*"
         return matches_any(self.zone, zone)
 
-    def covers(self, *, action: str, zone: str | None, page: int | None, by_id: bool) -> bool:
+    def covers(
+        self, *, service: str, action: str, zone: str | None, page: int | None, by_id: bool
+    ) -> bool:
         """Whether such a call is among those it hits, counting and chance apart."""
         kind = self.about
+        if not matches_any(self.service, service):
+            return False
         if not matches_any(self.action, action) or kind.action not in (None, action):
             return False
         # The zones that a fault of DescribeZones names are those it hides, not the call's.

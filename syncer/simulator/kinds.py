@@ -11,8 +11,9 @@ import msgspec
 from syncer.simulator.hostile import WORDS
 
 COMMON_OPTIONS = (
-    "Any fault also takes zone=GLOB|GLOB, action=GLOB, page=2 or 2-4 or 3-, by_id=true|false,"
-    " times=N (then it is over), after=N (calls spared first), probability=0.2 or 20%"
+    "Any fault also takes service=GLOB, zone=GLOB|GLOB, action=GLOB, page=2 or 2-4 or 3-,"
+    " by_id=true|false, times=N (then it is over), after=N (calls spared first), probability=0.2"
+    " or 20%"
 )
 """The options that every kind takes."""
 

@@ -6,27 +6,40 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+import msgspec
+
 from syncer.simulator.faultbook import ArmedFault
 from syncer.simulator.faults import InjectedFault, matches_any
 from syncer.simulator.hostile import make_hostile
 from syncer.simulator.rows import render_rows
 
 
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """How a service writes a page of images: the name of the list, and whether it counts them."""
+
+    rows: str = "dataSet"
+    total: bool = True
+
+
 def image_members(
-    zone: str,
+    place: str,
     rows: list[Any],
     *,
+    form: Form,
     number: int,
     size: int,
     shapes: Sequence[ArmedFault],
     rng: Random,
 ) -> bytes:
-    """Write the members of a DescribeImages reply for one page of ``rows``."""
+    """Write the members of a DescribeImages reply for one page of ``rows``.
+
+    ``place`` names service and zone; each has images of its own that a fault leaves out.
+    """
     style = "list"
     for armed in shapes:
         fault = armed.fault
         if fault.kind == "omit":
-            gone = armed.omits(zone, (one for row in rows if (one := image_id(row)) is not None))
+            gone = armed.omits(place, (one for row in rows if (one := image_id(row)) is not None))
             rows = [row for row in rows if image_id(row) not in gone]
         elif fault.kind == "empty_listing":
             rows, style = [], fault.text
@@ -44,7 +57,8 @@ def image_members(
             page = rng.sample(page, len(page))
         elif fault.kind == "hostile":
             page = _with_hostile(page, "imageId", fault)
-    members = [_array("dataSet", page, style), _total(len(rows), shapes)]
+    total = _total(len(rows), shapes) if form.total else b""
+    members = [_array(form.rows, page, style), total]
     return b",".join(member for member in members if member)
 
 

@@ -20,12 +20,16 @@ _DAY = 86_400_000  # milliseconds
 class Controlled(Protocol):
     """The parts of a running simulator that an operation reads or changes."""
 
-    world: World
+    worlds: dict[str, World]
     faults: FaultBook
     gate: Gate
     log: CallLog
     skew: float
     latency: float
+
+    @property
+    def world(self) -> World:
+        """The world of the first service."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +45,19 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Controlled, Any], dict[str, Any] | None]
 
 
+def _world(sim: Controlled, request: Any) -> World:  # noqa: ANN401 - a request's type is made here
+    """Return the world of the service that is named, else of the first."""
+    if request.service is None:
+        return sim.world
+    if request.service not in sim.worlds:
+        raise LookupError(f"there is no service {request.service}")
+    return sim.worlds[request.service]
+
+
+def _but_service(request: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+    return {k: v for k, v in msgspec.structs.asdict(request).items() if k != "service"}
+
+
 def _set_skew(sim: Controlled, request: Any) -> None:  # noqa: ANN401 - a request's type is made here
     sim.skew = request.seconds
 
@@ -53,43 +70,47 @@ def _set_latency(sim: Controlled, request: Any) -> None:  # noqa: ANN401 - as ab
 
 OPERATIONS: Final = (
     Operation(
-        usage="add_image zone [fields]", help="Add an image; fields left out are made up.",
-        run=lambda sim, request: {"id": sim.world.add_image(request.zone, **request.fields)}),
+        usage="add_image zone [fields] [service]",
+        help="Add an image; fields left out are made up.",
+        run=lambda sim, request: {
+            "id": _world(sim, request).add_image(request.zone, **request.fields)}),
     Operation(
-        usage="add_row zone row", help="Add anything to a listing, even what is no object.",
-        run=lambda sim, request: {"id": sim.world.add_row(request.zone, request.row)}),
+        usage="add_row zone row [service]",
+        help="Add anything to a listing, even what is no object.",
+        run=lambda sim, request: {"id": _world(sim, request).add_row(request.zone, request.row)}),
     Operation(
-        usage="change_image zone id fields", help="Set fields of an image.",
-        run=lambda sim, request: sim.world.change_image(
+        usage="change_image zone id fields [service]", help="Set fields of an image.",
+        run=lambda sim, request: _world(sim, request).change_image(
             request.zone, request.id, **request.fields)),
     Operation(
-        usage="remove_image zone id", help="Remove an image.",
-        run=lambda sim, request: sim.world.remove_image(request.zone, request.id)),
+        usage="remove_image zone id [service]", help="Remove an image.",
+        run=lambda sim, request: _world(sim, request).remove_image(request.zone, request.id)),
     Operation(
-        usage="restore_image zone id", help="Bring back an image that was removed.",
-        run=lambda sim, request: sim.world.restore_image(request.zone, request.id)),
+        usage="restore_image zone id [service]", help="Bring back an image that was removed.",
+        run=lambda sim, request: _world(sim, request).restore_image(request.zone, request.id)),
     Operation(
-        usage="images zone", help="Show the images a zone really has.",
-        run=lambda sim, request: {"images": sim.world.images(request.zone)}),
+        usage="images zone [service]", help="Show the images a zone really has.",
+        run=lambda sim, request: {"images": _world(sim, request).images(request.zone)}),
     Operation(
-        usage="add_zone [zone] [images] [fields]",
+        usage="add_zone [zone] [images] [fields] [service]",
         help="Add a zone with that number of images; without an id it is the next free one.",
         run=lambda sim, request: {
-            "zone": sim.world.add_zone(request.zone, images=request.images, **request.fields)}),
+            "zone": _world(sim, request).add_zone(
+                request.zone, images=request.images, **request.fields)}),
     Operation(
-        usage="change_zone zone fields", help="Set fields of a zone.",
-        run=lambda sim, request: sim.world.change_zone(request.zone, **request.fields)),
+        usage="change_zone zone fields [service]", help="Set fields of a zone.",
+        run=lambda sim, request: _world(sim, request).change_zone(request.zone, **request.fields)),
     Operation(
-        usage="remove_zone zone", help="Remove a zone from what the API knows.",
-        run=lambda sim, request: sim.world.remove_zone(request.zone)),
+        usage="remove_zone zone [service]", help="Remove a zone from what the API knows.",
+        run=lambda sim, request: _world(sim, request).remove_zone(request.zone)),
     Operation(
-        usage="restore_zone zone", help="Bring back a zone that was removed.",
-        run=lambda sim, request: sim.world.restore_zone(request.zone)),
+        usage="restore_zone zone [service]", help="Bring back a zone that was removed.",
+        run=lambda sim, request: _world(sim, request).restore_zone(request.zone)),
     Operation(
-        usage="drift [seed] [appear] [change] [remove] [zones]",
+        usage="drift [seed] [appear] [change] [remove] [zones] [service]",
         help="Make a small random change of the world.",
         run=lambda sim, request: msgspec.structs.asdict(
-            sim.world.drift(**msgspec.structs.asdict(request)))),
+            _world(sim, request).drift(**_but_service(request)))),
     Operation(
         usage="add_fault fault",
         help="Arm a fault, written KIND[=VALUE][,NAME=VALUE]...; gives its number.",
@@ -124,7 +145,7 @@ _MEMBERS: Final[dict[str, tuple[Any, Any]]] = {
     "images": (int, 0), "seed": (int, 0), "appear": (int, 3), "change": (int, 3),
     "remove": (int, 2), "zones": (list[str], None), "fault": (str, None), "number": (int, None),
     "rate": (float | None, None), "burst": (float, None), "retry_after": (bool, False),
-    "seconds": (float, None), "milliseconds": (float, None),
+    "seconds": (float, None), "milliseconds": (float, None), "service": (str, None),
 }  # fmt: skip
 """The type of each member of a request, and its value where it may be left out and is."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from syncer.simulator import catalogue
+from syncer.simulator.catalogues import catalogue_of
 
 
 def render_rows(rows: Iterable[object]) -> bytes:
@@ -46,7 +46,7 @@ class SimulatedZone:
     def rows(self) -> dict[str, Any]:
         """Images by key, to be read only; ``touch`` gives them for changing."""
         if self._rows is None:
-            self._rows = catalogue.image_rows(*self._made, self._count or 0)
+            self._rows = catalogue_of(self._made[1]).image_rows(*self._made, self._count or 0)
         return self._rows
 
     def touch(self) -> dict[str, Any]:

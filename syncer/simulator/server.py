@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Iterable
 from email.utils import formatdate
 from random import Random
 from types import TracebackType
@@ -28,16 +29,20 @@ _SHUTDOWN = 0.05  # seconds; a call that hangs on purpose would use up any amoun
 
 
 class Simulator:
-    """An API server for one world; ``async with Simulator(world) as sim`` runs it.
+    """An API server for a world, or one of each service; ``async with Simulator(world) as sim``.
 
-    ``world``, ``skew``, ``latency``, ``on_call`` and the faults may be changed while it runs.
+    ``world`` is the first of ``worlds``, which are by service. They, ``skew``, ``latency``,
+    ``on_call`` and the faults may be changed while it runs.
     """
 
-    def __init__(self, world: World, options: SimulatorOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(
+        self, world: World | Iterable[World], options: SimulatorOptions = DEFAULT_OPTIONS
+    ) -> None:
         self.options = options
         self.host = options.host
         self.port = options.port
-        self.world = world
+        given = [world] if isinstance(world, World) else world
+        self.worlds = {one.service: one for one in given}
         self.skew = options.skew
         self.latency = options.latency
         self.on_call = options.on_call
@@ -79,6 +84,15 @@ class Simulator:
             await self._server.shutdown(_SHUTDOWN)
         if self._listener is not None:
             await self._listener.wait_closed()
+
+    @property
+    def world(self) -> World:
+        """The world of the first service; to set it makes it the only one."""
+        return next(iter(self.worlds.values()))
+
+    @world.setter
+    def world(self, world: World) -> None:
+        self.worlds = {world.service: world}
 
     @property
     def endpoint(self) -> str:
@@ -134,7 +148,7 @@ class Simulator:
                 self._request_id(),
                 404,
                 "OPERATION_FAILED_RESOURCE_NOT_FOUND",
-                f"There is nothing at {request.path}; calls go to {_PREFIX}vm",
+                f"There is nothing at {request.path}; calls go to {_PREFIX}{self.world.service}",
             )
             return delivery.respond(reply, self._date())
         body = await request.read()
@@ -172,7 +186,11 @@ class Simulator:
         if refusal is not None:
             return self._respond(call, refusal)
         chosen = self.faults.choose(
-            action=call.action, zone=call.zone, page=call.page_num, by_id=call.by_id
+            service=call.service,
+            action=call.action,
+            zone=call.zone,
+            page=call.page_num,
+            by_id=call.by_id,
         )
         call.faults = chosen.kinds
         if chosen.delay > 0:
@@ -196,7 +214,7 @@ class Simulator:
         chosen: ChosenFaults,
     ) -> HttpReply:
         api_request = ApiRequest(
-            world=self.world,
+            world=self.worlds.get(call.service, self.world),
             version=call.version,
             parameters=parameters,
             shapes=chosen.shapes,

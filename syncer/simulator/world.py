@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from syncer.simulator import catalogue
+from syncer.simulator.catalogues import NO_ZONE, catalogue_of
 from syncer.simulator.rows import SimulatedZone
 
 
@@ -42,6 +42,7 @@ class World:
     def __init__(self, *, seed: int = 0, service: str = "vm") -> None:
         self.seed = seed
         self.service = service
+        self._catalogue = catalogue_of(service)
         self._zones: dict[str, SimulatedZone] = {}
         self._rng = Random(f"{seed}/{service}/later")  # noqa: S311 - sample data, not a secret
 
@@ -58,16 +59,24 @@ class World:
         """Make a world; equal arguments make equal worlds.
 
         ``images`` is the number of images in each zone, ``sizes`` other numbers for zones by id. A
-        zone of ``sizes`` that is not among the first ``zones`` is added.
+        zone of ``sizes`` that is not among the first ``zones`` is added. A service whose images
+        belong to no zone has them all in the zone ``*``, and its zones hold none.
         """
         world = cls(seed=seed, service=service)
         sizes = sizes or {}
-        first = list(islice(catalogue.zone_names(), zones))
+        first = list(islice(world._catalogue.zone_names(), zones))
+        if world.unzoned:
+            sizes, images = {NO_ZONE: images, **sizes}, 0
         if len(first) < zones:
             raise ValueError(f"there are {len(first)} zone ids to choose from, not {zones}")
         for zone_id in dict.fromkeys([*first, *sizes]):
             world.add_zone(zone_id, images=sizes.get(zone_id, images))
         return world
+
+    @property
+    def unzoned(self) -> bool:
+        """Whether the images belong to no zone: they are all in ``*``."""
+        return self._catalogue.UNZONED
 
     def zones(self) -> list[str]:
         """Ids of the zones that exist now."""
@@ -75,7 +84,7 @@ class World:
 
     def zone_rows(self) -> list[dict[str, Any]]:
         """Return the zones that exist now as DescribeZones of the newest version shows them."""
-        return [dict(zone.row) for zone in self._zones.values() if not zone.hidden]
+        return [dict(self._zones[zone].row) for zone in self.zones() if zone != NO_ZONE]
 
     def images(self, zone: str) -> dict[str, Any]:
         """Images of a zone by key; a removed zone's images can be read too."""
@@ -109,9 +118,9 @@ class World:
 
     def add_image(self, zone: str, /, **fields: object) -> str:
         """Add an image and return its id; what ``fields`` leave out is made up."""
-        row: dict[str, Any] = catalogue.new_row(self._rng)
+        row: dict[str, Any] = self._catalogue.new_row(self._rng)
         if fields.get("imageType") == "CUSTOM_IMAGE":
-            row["imageId"] = catalogue.custom_id(self._rng)
+            row["imageId"] = self._catalogue.custom_id(self._rng)
         row = _changed(row, fields)
         key = row.get("imageId")
         return self.add_row(zone, row, key=key if isinstance(key, str) else None)
@@ -119,7 +128,7 @@ class World:
     def add_row(self, zone: str, row: object, *, key: str | None = None) -> str:
         """Add anything JSON can say to a listing, and return the key it stands under."""
         rows = self._zone(zone).touch()
-        key = catalogue.public_id(self._rng) if key is None else key
+        key = self._catalogue.public_id(self._rng) if key is None else key
         if key in rows:
             raise ValueError(f"zone {zone} already has an image {key}")
         rows[key] = copy.deepcopy(row)
@@ -153,7 +162,7 @@ class World:
 
     def add_zone(self, zone: str | None = None, /, *, images: int = 0, **fields: object) -> str:
         """Add a zone of ``images`` images and return its id; without an id the next free one."""
-        names = catalogue.zone_names()
+        names = self._catalogue.zone_names()
         if zone is None:
             zone = next((name for name in names if name not in self._zones), None)
             if zone is None:
@@ -162,7 +171,7 @@ class World:
             raise ValueError(f"zone {zone} exists already" + self._hidden_hint(zone))
         if images < 0:
             raise ValueError(f"a zone cannot have {images} images")
-        row = catalogue.zone_row(self.seed, zone, names.get(zone, zone))
+        row = self._catalogue.zone_row(self.seed, zone, names.get(zone, zone))
         made = (self.seed, self.service, zone)
         self._zones[zone] = SimulatedZone(_changed(row, fields), made, images)
         return zone
@@ -195,7 +204,8 @@ class World:
         ``ValueError`` when there are fewer images than it is to change and remove.
         """
         rng = Random(f"{seed}/drift")  # noqa: S311 - sample data, not a secret
-        where = self.zones() if zones is None else list(zones)
+        everywhere = [NO_ZONE] if self.unzoned else self.zones()
+        where = everywhere if zones is None else list(zones)
         ends = list(accumulate(self.count(zone) for zone in where))
         if not where or ends[-1] < change + remove:
             have = ends[-1] if ends else 0
@@ -209,7 +219,7 @@ class World:
         for zone, image_id in victims[:change]:
             row = self._image(zone, image_id)
             if isinstance(row, dict):
-                fields = catalogue.new_values(rng, row)
+                fields = self._catalogue.new_values(rng, row)
                 self.change_image(zone, image_id, **fields)
                 changed.append((zone, image_id, fields))
         for zone, image_id in victims[change:]:
@@ -217,7 +227,7 @@ class World:
         appeared = []
         for _ in range(appear):
             zone = rng.choice(where)
-            appeared.append((zone, self.add_image(zone, **catalogue.new_row(rng))))
+            appeared.append((zone, self.add_image(zone, **self._catalogue.new_row(rng))))
         return Drift(
             appeared=tuple(appeared), changed=tuple(changed), removed=tuple(victims[change:])
         )

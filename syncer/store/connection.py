@@ -84,6 +84,9 @@ _UNUSABLE: Final = (
     AssertionError,
 )
 """What asyncpg raises for an address that it cannot use, which it reads itself."""
+_NOT_LISTED: Final = re.compile("<built-in method values of mappingproxy object at .*?>")
+_SESSIONS: Final = "any, primary, standby, read-write, read-only, prefer-standby"
+"""What target_session_attrs may be; the driver shows its own object in the place of the list."""
 _STATEMENT_MODE: Final = "transaction blocks not allowed in statement pooling mode"
 _POOLER_WAITS: Final = re.compile(
     r"server_login_retry|server login|query_wait_timeout|client_login_timeout|shutting down|"
@@ -222,7 +225,8 @@ def _opening(where: str) -> Iterator[None]:
     except (OSError, asyncpg.InternalClientError) as error:
         raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
     except _UNUSABLE as error:
-        raise ConfigError(f"the database URL is not usable: {_line(error)}") from error
+        said = _NOT_LISTED.sub(_SESSIONS, _line(error))
+        raise ConfigError(f"the database URL is not usable: {said}") from error
 
 
 @contextlib.contextmanager

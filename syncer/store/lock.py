@@ -248,6 +248,9 @@ async def session(server: Server, account: str) -> AsyncIterator[Lock]:
     lock = Lock(server, account, await server.connect(name=me))
     try:
         yield lock
+    except anyio.get_cancelled_exc_class():
+        lock.connection.terminate()  # given up: the database is not waited for
+        raise
     finally:
         await lock.close()
 

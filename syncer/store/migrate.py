@@ -185,6 +185,7 @@ async def _migrate(server: Server) -> str | None:
         connection = await server.connect(name="syncer db upgrade")
         limit = {"lock_timeout": f"{server.timing.migrate * 1000:.0f}"}
         await connection.execute(pins(limit, connection))
+        await connection.execute(sql("schema/become_owner"))
         return connection
 
     if _alembic.get(None) is None:

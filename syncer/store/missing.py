@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,9 +18,7 @@ from syncer.core.paging import Candidates
 from syncer.store.connection import Connection, sql
 from syncer.store.planning import StoredZone
 from syncer.store.runs import Run
-
-if TYPE_CHECKING:
-    from syncer.store.zone import Transaction
+from syncer.store.transaction import Transaction
 
 
 async def record_missed(tx: Transaction, candidates: Candidates) -> tuple[Candidate, ...]:

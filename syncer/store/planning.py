@@ -111,6 +111,12 @@ async def known_zones(
     }
 
 
+async def stored_ids(connection: Connection, zone: StoredZone) -> frozenset[str]:
+    """Return the ids of a zone's images that are stored as present."""
+    rows = await connection.fetch(sql("image/ids_present"), zone.key)
+    return frozenset(row["image_id"] for row in rows)
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What a look at a zone changes, or a part of it, and what it was compared with.
 

@@ -26,7 +26,8 @@ from syncer.store.connection import Connection, Server, acquired
 from syncer.store.planning import StoredZone
 from syncer.store.results import Written
 from syncer.store.runs import Run, Step
-from syncer.store.zone import Transaction, record_look
+from syncer.store.transaction import Transaction
+from syncer.store.zone import record_look
 
 T = TypeVar("T")
 _log = structlog.get_logger()
@@ -88,6 +89,10 @@ class Writer:
     def zone(self, ref: ZoneRef) -> StoredZone:
         """Return a zone as it is stored."""
         return self._zones[ref]
+
+    async def stored_ids(self, ref: ZoneRef) -> frozenset[str]:
+        """Return the ids of a zone's images that are stored as present."""
+        return await self._do(partial(planning.stored_ids, zone=self._zones[ref]))
 
     async def describe_zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, StoredZone]:
         """Store zones that are new or described anew; return every zone that is known."""

@@ -7,38 +7,19 @@ transaction, so that what is written fits it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 
 import msgspec
 
 from syncer.core.confirm import Answers
 from syncer.core.diff import Tally
-from syncer.core.guard import Judged, Limits, judge_zone
+from syncer.core.guard import Judged, judge_zone
 from syncer.core.line import Block
 from syncer.core.model import Failed, Fault, Gone, Incomplete
 from syncer.core.paging import Candidates, Snapshot
 from syncer.store import missing, planning, results, tables
-from syncer.store.connection import Connection, sql
-from syncer.store.planning import StoredZone
+from syncer.store.connection import sql
 from syncer.store.results import Comparison, Outcome, Removed, Written
-from syncer.store.runs import Run
-
-
-class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction about one zone; without a ``run`` (a dry run) it may only read.
-
-    ``at`` is the stamp of all that it writes, ``key_digest`` of the credentials of the run.
-    ``full`` compares all that is stored, whatever its digests say.
-    """
-
-    connection: Connection
-    run: Run | None
-    account: str
-    zone: StoredZone
-    at: datetime
-    guard: Limits
-    key_digest: bytes | None
-    full: bool
+from syncer.store.transaction import Transaction
 
 
 async def record_look(tx: Transaction, outcome: Outcome) -> Written:

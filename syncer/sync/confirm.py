@@ -38,7 +38,9 @@ async def confirm(
     Raises Denied, but for a refusal of a zone that is not listed: that is the zone's.
     """
     source = SOURCES[cleared.zone.service]
-    inquiry = Inquiry(cleared, counted=source.total is not None, paged=source.paged)
+    inquiry = Inquiry(
+        cleared, counted=source.total is not None, paged=source.paged, zoned=source.zoned
+    )
     ask = partial(_ask, client, cleared.zone, inquiry, is_listed=is_listed)
     done = await stop.interruptible(partial(_ask_all, inquiry, ask))
     if inquiry.zone_gone is not None:  # its answers say nothing of the images

@@ -161,6 +161,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             at_once=self.options.api.max_concurrency,
             now=self.timeline.now,
             stop=self.stop,
+            stored_ids=self.writer.stored_ids,
         )
         await reader.read_all(targets, partial(_send, outcomes))
 

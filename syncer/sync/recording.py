@@ -14,8 +14,8 @@ from syncer.core.model import Failed, Fault, Looked, ZoneRef
 from syncer.core.paging import Unchanged
 from syncer.secrets import redacted
 from syncer.store.results import Outcome, Removed, Written
+from syncer.store.transaction import Transaction
 from syncer.store.writer import Writer
-from syncer.store.zone import Transaction
 from syncer.sync.report import Report
 
 _MOST_IN_A_ROW: Final = 3

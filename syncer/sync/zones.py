@@ -7,7 +7,7 @@ while it waits, no further zone is begun, so a slow database slows the crawl.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -56,6 +56,8 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int
     now: Callable[[], datetime]
     stop: Stop
+    stored_ids: Callable[[ZoneRef], Awaitable[Collection[str]]]
+    """Returns the ids of a zone's images that are stored as present."""
 
     async def read_all(
         self, targets: Sequence[Target], deliver: Callable[[Outcome], Awaitable[None]]
@@ -126,14 +128,17 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         while walk := reading.next_walk():
             looked = msgspec.structs.replace(looked, observed_at=self.now())
             error = await self._read_pages(source, target.ref.zone_id, walk)
-            if isinstance(error, ZoneNotFound):
+            if isinstance(error, ZoneNotFound) and source.zoned:
                 return Gone(looked=looked, fault=fault_of(error))
             if error is not None:
                 reading.abandon(walk)
                 if not self.client.may_recover(error):
                     break
-            elif snapshot := reading.done(walk, looked):
-                return snapshot
+            else:
+                if reading.needs_stored(walk):
+                    reading.stored = await self.stored_ids(target.ref)
+                if snapshot := reading.done(walk, looked):
+                    return snapshot
         if error is not None and not reading.pages:
             return Failed(looked=looked, fault=fault_of(error))
         return reading.incomplete(looked, None if error is None else fault_of(error))

@@ -80,6 +80,12 @@ BAD: dict[str, tuple[list[str], dict[str, str], int, tuple[str, ...]]] = {
     "no credentials": settings_are_wrong(ZENLAYER_ACCESS_KEY_ID="", ZENLAYER_ACCESS_KEY_SECRET=""),
     "several settings": settings_are_wrong(SYNCER_RUN_TIMEOUT="soon", SYNCER_MAX_RATE="fast"),
     "bad database url": settings_are_wrong(SYNCER_DATABASE_URL="postgresql://u:{secret}@h:port/x"),
+    "no such kind of server": (
+        ["images"],
+        {"SYNCER_DATABASE_URL": "postgresql://u:{secret}@127.0.0.1:1/x?target_session_attrs=best"},
+        2,
+        ("expected to be one of any, primary, standby, read-write, ", ", got 'best'"),
+    ),
     "a file that is not there": settings_are_wrong(SYNCER_CONFIG="/nonexistent.toml"),
     "refused credentials": (
         ["sync"],
@@ -161,7 +167,9 @@ async def test_a_database_that_was_never_migrated_or_is_newer(
     done = await syncer("db", "status", SYNCER_DATABASE_URL=empty_url)
     assert (2, "never migrated: run syncer db upgrade") == (done.code, rows(done)[0]["state"])
     assert 0 == (await syncer("db", "upgrade", SYNCER_DATABASE_URL=empty_url)).code
-    assert 0 == (await syncer("db", "status", SYNCER_DATABASE_URL=empty_url)).code
+    done = await syncer("db", "status", SYNCER_DATABASE_URL=empty_url)
+    version = (await db.fetchval("show server_version")).partition(" ")[0]  # "15.18 (Debian …)"
+    assert (0, version) == (done.code, rows(done)[0]["server_version"])
     assert "up to date" in (await syncer("db", "upgrade", SYNCER_DATABASE_URL=empty_url)).out
     assert 0 == (await syncer("db", "roles", SYNCER_DATABASE_URL=empty_url)).code
 

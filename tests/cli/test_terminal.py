@@ -192,6 +192,16 @@ def test_a_traceback_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> N
     assert set() == steering(capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("before", [[], ["images"], ["db", "move"], ["images", "-o"], ["bench"]])
+async def test_wrong_usage_steers_no_terminal(before: list[str], syncer: Any) -> None:
+    """Its error quotes what was given, which may be what the API said."""
+    done = await syncer(*before, "".join(IDS))
+    assert 2 == done.code
+    assert 4 == len(done.err.splitlines())
+    assert set() == steering(done.err)
+    assert [] == forged(done.err)
+
+
 def test_what_is_filled_in_is_printed_by_say() -> None:
     """A message with a value in it, which may be the API's, is made printable."""
     filled = {

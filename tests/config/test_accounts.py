@@ -258,12 +258,8 @@ def test_an_account_is_chosen_by_its_name(place: Place) -> None:
     assert "three" == place.load({"account": "three"}, **KEYS).account.name
 
 
-def test_a_service_that_no_account_has_is_a_fault(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_no_account_has_is_a_fault(place: Place) -> None:
     """A table that names its services is asked for those alone; without them it is left out."""
-    known = dict.fromkeys(("vm", "zec", "bmc"))
-    monkeypatch.setattr("syncer.config.parsers.SOURCES", known)
     tables(
         place,
         f'[accounts.one]\nservices = ["zec", "vm"]\n{KEY.format(1)}'

@@ -6,6 +6,7 @@ import pytest
 
 from syncer.config import parsers
 from syncer.secrets import Secret
+from syncer.zenlayer.sources import SOURCES
 from tests.config.support import KEYS, Place
 
 
@@ -20,7 +21,7 @@ from tests.config.support import KEYS, Place
         ("SYNCER_GUARD_ZONE_COUNT", ["-1", "x", "1.5"], ["0", "off", "OFF", "1000000"]),
         ("SYNCER_GUARD_ZONE_PERCENT", ["101", "-1", "25%"], ["0", "100", "off"]),
         ("SYNCER_GUARD_RUN_PERCENT", ["101"], ["0", "100", "off"]),
-        ("SYNCER_SERVICES", ["ec2", "vm,ec2", ","], ["vm", "vm,vm", " vm "]),
+        ("SYNCER_SERVICES", ["ec2", "vm,ec2", "all,ec2", ","], ["vm", "vm,zec bmc", " all "]),
         ("SYNCER_ACCOUNT", ["a b", "-a", "é", "a" * 64, "a/b"], ["a", "team-1.x_y@z", "a" * 63]),
         ("SYNCER_KEEP", ["400", "23h", "0d", "11w1d", "4000d"], ["1d", "400d", "none", "off"]),
         ("SYNCER_EVERY", ["0", "0.5", "-1", "soon"], ["1", "15m", "2d"]),
@@ -39,6 +40,15 @@ def test_a_value_out_of_range_is_named(
         assert fault.startswith(f"{name}: "), value
     for value in good:
         place.load(**{name: value})
+
+
+def test_all_is_every_known_service(place: Place) -> None:
+    """``all`` stands for whatever is known; unset it is vm alone."""
+    assert (
+        place.load(SYNCER_SERVICES="all").account.services == tuple(SOURCES) == ("vm", "zec", "bmc")
+    )
+    assert place.load(SYNCER_SERVICES="zec,vm,zec").account.services == ("zec", "vm")
+    assert place.load().account.services == ("vm",)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -70,6 +71,13 @@ def test_the_state_directory_moves(place: Place) -> None:
     settings = place.load(SYNCER_STATE_DIR="here", XDG_STATE_HOME="/x")
     assert settings.state_dir == Path.cwd() / "here"
     assert settings.database.home == Path.cwd() / "here" / "postgres"
+
+
+def test_a_user_without_a_home_has_the_root_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As container runtimes set it: what cannot be written there says which setting helps."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 61235)
+    assert load_with_faults(environment={}).settings.state_dir == Path("/.local/state/syncer")
 
 
 def test_the_proxy_of_the_environment_is_used_but_not_for_loopback(

@@ -40,9 +40,11 @@ def test_an_unknown_variable_is_named_with_the_nearest(name: str, meant: str | N
 
 
 def test_what_is_set_for_others_is_not_unknown() -> None:
-    """Nor is an empty one, nor what Kubernetes sets for a Service that is named syncer."""
-    links = {"SYNCER_PORT": "tcp://10.0.0.1:9464", "SYNCER_PORT_9464_TCP_ADDR": "10.0.0.1"}
-    assert {} == nearest(SYNCER_STATE="", SYNCER_SERVICE_HOST="10.0.0.1", **links)
+    """Nor is an empty one, nor what Kubernetes sets for Services, as of a chart's release."""
+    for service in ("SYNCER", "SYNCER_POSTGRESQL"):
+        host = {f"{service}_SERVICE_HOST": "10.0.0.1", f"{service}_SERVICE_PORT_HTTP": "80"}
+        link = {f"{service}_PORT": "tcp://10.0.0.1:80", f"{service}_PORT_80_TCP_ADDR": "10.0.0.1"}
+        assert {} == nearest(SYNCER_STATE="", **host, **link)
 
 
 def test_a_credential_is_looked_at_too(place: Place) -> None:

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from syncer.core.line import image as made
 from syncer.core.model import Fault, Image, ZoneRef
 from syncer.core.page import Offered, Page, Rows, SpooledRows
-from syncer.core.paging import MAX_WALKS, Candidates, Look, Snapshot, Torn, Walk, ZoneRead
+from syncer.core.paging import (
+    MAX_WALKS,
+    Candidates,
+    Look,
+    Proof,
+    Snapshot,
+    Torn,
+    Unchanged,
+    Walk,
+    ZoneRead,
+)
 from tests.support import looked, tracked
 
 ZONE = ZoneRef("vm", "HKG-A")
@@ -142,9 +152,55 @@ def test_an_empty_zone_is_a_whole_look() -> None:
 def test_a_service_without_pages_is_read_in_one_call() -> None:
     """Where a service has no pages, the first answer is all of it."""
     walk = Walk(2, paged=False)
-    walk.take(1, rows(images(5), None))
+    walk.take(1, rows(images(5), 5))
     assert walk.remaining() == ()
     assert isinstance(walk.finish(LOOKED), Snapshot)
+
+
+SETS = st.sets(st.sampled_from("abcd"))
+
+
+@given(SETS, st.lists(SETS, min_size=3, max_size=3), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_list_without_a_count_needs_a_proof(
+    stored: set[str], lists: list[set[str]], knows: bool
+) -> None:
+    """It is whole if it lists all that is stored, or the same ids as a reading before; else not.
+
+    Where nobody says what is stored, only a second reading proves it. There are at most three.
+    """
+    reading = ZoneRead(10, paged=False)
+    result: Any = None
+    for number, listed in enumerate(lists):
+        walk = reading.next_walk()
+        assert walk is not None
+        walk.take(1, rows([image(image_id) for image_id in sorted(listed)], None))
+        assert reading.needs_stored(walk) == (number == 0 or not knows)
+        if knows:
+            reading.stored = stored
+        result = reading.done(walk, LOOKED)
+        proven = (knows and listed >= stored) or listed in lists[:number]
+        assert isinstance(result, Snapshot) == proven
+        if result is not None:
+            assert result.offered.ids == listed
+            assert reading.walks == number + 1
+            return
+    assert reading.next_walk() is None
+    assert reading.incomplete(LOOKED).images.keys() == set().union(*lists)
+    assert reading.incomplete(LOOKED).fault.code == "INCONSISTENT"
+
+
+def test_a_list_without_a_count_that_reads_as_before_is_proven() -> None:
+    """The rows of the last whole look, in whatever order, need no second reading."""
+    first = Walk(10, paged=False)
+    first.take(1, rows(images(3), None))
+    snapshot = first.finish(LOOKED, Proof(stored=(), lists=()))
+    assert isinstance(snapshot, Snapshot)
+    for again, is_known in ((images(3), True), (images(3)[::-1], False)):
+        walk = Walk(10, paged=False, before=snapshot.look)
+        walk.take(1, rows(again, None))
+        assert walk.is_known == is_known
+        assert isinstance(walk.finish(LOOKED), Unchanged)
 
 
 def test_equal_rows_of_one_id_are_one_image() -> None:

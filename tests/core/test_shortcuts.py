@@ -146,6 +146,15 @@ def one_each(rows: Sequence[Row]) -> dict[str, Image]:
     return {image_id: images[0] for image_id, images in truth(rows).items()}
 
 
+def content(image: Image) -> tuple[bytes, bytes | None]:
+    """What makes it another image: a size of 30.0 is one of 30."""
+    return image.fingerprint, image.extra_digest
+
+
+def contents(images: dict[str, Image]) -> dict[str, tuple[bytes, bytes | None]]:
+    return {image_id: content(image) for image_id, image in images.items()}
+
+
 @pytest.fixture(params=["in memory", "spooled"])
 def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether zones of more than two images are large, and compared two images at a time."""
@@ -181,10 +190,11 @@ def test_no_digest_ever_hides_a_change(
     event(type(second).__name__)
     there = truth(after)
     whole = sum(map(len, there.values())) == len(after) and all(
-        image == images[0] for images in there.values() for image in images
+        content(image) == content(images[0]) for images in there.values() for image in images
     )
     if isinstance(second, Unchanged):
-        assert (one_each(after), second.images) == (stored, len(stored))
+        assert contents(one_each(after)) == contents(stored)
+        assert second.images == len(stored)
         assert whole
     elif isinstance(second, Snapshot):
         assert whole
@@ -193,7 +203,7 @@ def test_no_digest_ever_hides_a_change(
         blocks = list(second.offered.blocks(known))
         for block in blocks:
             laid_over |= {image.image_id: image for image in block}
-        assert one_each(after) == laid_over
+        assert contents(one_each(after)) == contents(laid_over)
         assert sum(map(len, blocks)) == len({i for block in blocks for i in block.ids()})
         assert there.keys() == second.offered.ids == second.offered.images().keys()
 

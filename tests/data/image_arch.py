@@ -136,7 +136,9 @@ def changes() -> None:
                c.changed_at, c.not_before, c.kind,
                z.account, z.service, z.zone_id, c.image_id, c.image_name,
                c.changed_fields, c.before, c.after, c.run_id,
-               c.kind = 'appeared' and c.run_id is not distinct from z.first_run_id as first_look
+               c.kind = 'appeared' and c.run_id is not distinct from z.first_run_id as first_look,
+               case c.kind when 'removed' then 'breaking'
+                    else syncer_store.severity(c.changed_fields) end as severity
         from (
             select v.zone_key, v.image_id, v.image_name, v.opened_run_id as run_id,
                    v.opened_ordinal as ordinal, v.valid_from as changed_at,

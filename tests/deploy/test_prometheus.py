@@ -23,6 +23,7 @@ from prometheus_client import generate_latest
 from syncer.cli import cli
 from syncer.serve.metrics import Metrics
 from tests.deploy.tools import DEPLOY, run, tool, yaml
+from tests.support import until
 
 PROMETHEUS = DEPLOY / "prometheus"
 RULES: list[dict[str, Any]] = yaml(PROMETHEUS / "syncer.rules.yml")[0]["groups"][0]["rules"]
@@ -130,10 +131,12 @@ async def test_a_real_prometheus_scrapes_the_daemon(
         }
         arguments = [f"--{name}={given}" for name, given in options.items()]
         async with started(program, *arguments, env=env, ready=b"Server is ready"):
-            while value("count(syncer:zone_age_seconds)") is None or "unknown" in {
-                rule["health"] for rule in rules()
-            }:
-                pass
+            await until(
+                lambda: (
+                    value("count(syncer:zone_age_seconds)") is not None
+                    and "unknown" not in {rule["health"] for rule in rules()}
+                )
+            )
             [target] = ask("targets")["activeTargets"]
             assert ("up", "") == (target["health"], target["lastError"])
             assert 1 == value('up{job="syncer"}')

@@ -57,6 +57,19 @@ async def test_a_table_that_is_locked_does_not_hang_the_rest(check: RunChecks, d
     assert "ok" == of(findings, "rate_limit").status
 
 
+async def test_a_view_that_whoever_may_connect_can_lock(check: RunChecks, db: Any) -> None:
+    """Of PostgreSQL's own, pg_settings alone: the doctor does not look there."""
+    role = f"nobody_{os.getpid()}"
+    await db.execute(f"create role {role}")
+    try:
+        async with db.transaction():
+            await db.execute(f"set local role {role}")
+            await db.execute("lock table pg_settings in access exclusive mode")
+            assert [] == problems(await check(timing=Timing(statement=1.0)))
+    finally:
+        await db.execute(f"drop role {role}")
+
+
 async def test_a_schema_that_is_not_ours(
     check: RunChecks, empty_url: str, db: Any, role: str
 ) -> None:

@@ -279,3 +279,18 @@ def test_many_zones_with_withheld_removals_are_not_a_flood() -> None:
     assert 11 == len(found)
     assert "syncer approve --account mine --service vm --max 1 Z-1" in (found[0].advice or "")
     assert "3 more zones" in found[-1].message
+
+
+async def test_it_says_what_a_list_without_a_count_proves(
+    check: RunChecks, sync: Any, simulator: Simulator
+) -> None:
+    """Where bmc is crawled: its list is known to be stable, not complete. Others are counted."""
+    for name in ("zec", "bmc"):
+        simulator.worlds[name] = World.generate(zones=2, images=8, service=name)
+    await sync(SYNCER_SERVICES="all")
+    findings = await check(SYNCER_SERVICES="all")
+    assert [] == problems(findings)
+    said = [one.message for one in findings if one.check == "listing"]
+    assert [False, True] == ["bmc sends no count" in message for message in said]
+    assert "stable, not that it is complete" in said[1]
+    assert 1 == len([one for one in await check() if one.check == "listing"])

@@ -1,6 +1,7 @@
 """Processes killed, frozen, robbed of their connections and stopped, at any moment.
 
-``SYNCER_TEST_KILLS=200 pytest tests/e2e/test_crashes.py -k killed`` kills 200 runs.
+``SYNCER_TEST_KILLS=200 pytest tests/e2e/test_crashes.py`` kills 200 runs, and stops one in each
+phase by either signal.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ from tests.proxy import Proxy
 from tests.support import assert_exact, until
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
-KILLS = int(os.environ.get("SYNCER_TEST_KILLS") or 12)
+KILLS = int(os.environ.get("SYNCER_TEST_KILLS") or 8)
+PHASES = ["beginning", "listing", "reading", "writing", "asking by id"]
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+STOPS = list(zip(PHASES, itertools.cycle(SIGNALS), strict=False))
+if "SYNCER_TEST_KILLS" in os.environ:
+    STOPS = list(itertools.product(PHASES, SIGNALS))
 BEGIN = b"Q\0\0\0\x0bBEGIN;"
 COMMIT = b"Q\0\0\0\x0cCOMMIT;"
 Start = Callable[..., Any]
@@ -107,11 +113,21 @@ APPROVE = """
     select zone_key, count(*), 'test' from syncer_store.missing group by zone_key"""
 
 
-async def kill_one(proxy: Proxy, simulator: Simulator, start: Start, random: Random) -> int | None:
-    """Kill a run at a message to PostgreSQL, before or after it is passed on, or at a call."""
+async def kill_one(  # noqa: PLR0917
+    proxy: Proxy,
+    simulator: Simulator,
+    start: Start,
+    random: Random,
+    whole: tuple[int, int],
+    share: float,
+) -> int | None:
+    """Kill a run at a message to PostgreSQL, before or after it is passed on, or at a call.
+
+    ``whole`` is how many there are in a run, ``share`` how far in it that is, from 0 to 1.
+    """
     victim = await start(**random.choice([UNGUARDED, {}]))
     in_call = random.random() < 0.2
-    due = random.randrange(1, 12 if in_call else 330)
+    due = 1 + int(share * whole[in_call])
     how = random.choice(["before", "after"])
     proxy.messages = 0
     simulator.reset_stats()
@@ -161,12 +177,20 @@ async def test_a_run_that_is_killed_at_any_moment_leaves_nothing_torn(  # noqa: 
     random = Random(KILLS)  # noqa: S311
     looks: dict[Any, Any] = {}
     moments: Counter[str] = Counter()
+    assert 0 == (await sync()).exit_code
+    drift(world, random, 0)
+    proxy.messages = 0
+    simulator.reset_stats()
+    await sync(**UNGUARDED)
+    whole = proxy.messages, len(simulator.calls)
+    parts = itertools.cycle(random.sample(range(KILLS), KILLS))  # of a run, each of them once
     while moments.total() < KILLS:
-        drift(world, random, moments.total())
+        drift(world, random, 1 + moments.total())
         before = present(await stored(db))
         runs = await db.fetchval("select count(*) from syncer.runs")
 
-        killed = await kill_one(proxy, simulator, start, random) == -signal.SIGKILL
+        share = (next(parts) + random.random()) / KILLS
+        killed = await kill_one(proxy, simulator, start, random, whole, share) == -signal.SIGKILL
 
         moments[await how_far(db, runs)] += killed
         assert not (before.keys() - present(await stored(db)).keys()) & living(world)
@@ -275,8 +299,7 @@ async def test_of_two_processes_one_works(  # noqa: PLR0917
     await assert_exact(db, world)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("phase", ["beginning", "listing", "reading", "writing", "asking by id"])
+@pytest.mark.parametrize(("phase", "number"), STOPS)
 async def test_a_run_that_is_stopped_ends_with_what_it_has(  # noqa: PLR0917
     phase: str,
     number: signal.Signals,

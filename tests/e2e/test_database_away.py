@@ -22,6 +22,7 @@ from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store import retention
 from syncer.store.connection import Server, Timing, acquired, sql
 from syncer.store.migrate import upgrade
+from tests.daemon import QUICKLY
 from tests.invariants import check
 from tests.proxy import Proxy
 from tests.support import assert_exact
@@ -30,7 +31,7 @@ from tests.support import assert_exact
 @pytest.fixture
 def timing() -> Timing:
     """What waits for a database that does not come back waits a second where it waits five."""
-    return Timing(recover=1.0, close=1.0)
+    return Timing(recover=1.0, close=0.2)
 
 
 COPY = b"Q\0\0\1"  # the first words of a COPY, by its length
@@ -93,10 +94,11 @@ async def test_a_database_that_is_silent_from_the_start_holds_no_run_for_ever(
     url: str, sync: Any, statement: str
 ) -> None:
     """It takes the connection and then says nothing more: cron's runs must not pile up."""
+    short = Timing(begin=0.3, close=0.2, retry=QUICKLY.retry)
     async with Proxy(url) as proxy:
         proxy.hook = lambda message: "hush" if statement.encode() in message else None
         with anyio.fail_after(20), pytest.raises(DatabaseGone, match="does not answer"):
-            await sync(SYNCER_DATABASE_URL=proxy.url, wait=Timing(begin=0.3, close=1.0))
+            await sync(SYNCER_DATABASE_URL=proxy.url, wait=short)
 
 
 async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_daemon(
@@ -104,7 +106,7 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
 ) -> None:
     """What is done between runs ends too: the look at the zones for the metrics, and pruning."""
     assert 0 == (await sync()).exit_code
-    short = Timing(read=0.3, prune=0.3, close=1.0)
+    short = Timing(read=0.3, prune=0.3, close=0.2)
     async with Proxy(url) as proxy:
         proxy.hook = lambda message: "hush" if b"as metrics show them" in message else None
         with anyio.fail_after(20):

@@ -14,9 +14,11 @@ import pytest
 
 from syncer.core.errors import DatabaseError
 from syncer.simulator import World
+from syncer.store.connection import Timing
+from tests.daemon import QUICKLY
 from tests.invariants import check
 from tests.proxy import Proxy
-from tests.support import assert_exact
+from tests.support import assert_exact, naming
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 EVERY = bool(os.environ.get("SYNCER_TEST_CUTS"))
@@ -24,6 +26,12 @@ COMMIT = b"Q\0\0\0\x0cCOMMIT;"
 BEGIN = b"Q\0\0\0\x0bBEGIN;"
 FIRST, SECOND = "FRA-A", "HKG-A"
 Hook = Callable[[bytes], str | None]
+
+
+@pytest.fixture
+def timing() -> Timing:
+    """What is lost here is there again at once."""
+    return QUICKLY
 
 
 @pytest.fixture
@@ -72,7 +80,7 @@ async def test_a_run_outlives_the_loss_of_its_connection_at_any_message(
 ) -> None:
     """Once the run has begun, a lost connection is made anew and nothing is lost or done twice."""
     count = await messages(proxy, sync, world)
-    for number in range(1, count + 20, 1 if EVERY else 17):
+    for number in range(1, count + 20, 1 if EVERY else 29):
         drift(world, number)
         proxy.hook = at(number, verdict)
         off = {"SYNCER_GUARD_ZONE_COUNT": "off"}  # it remembers what was removed before
@@ -97,16 +105,26 @@ async def scans(db: Any) -> int:
     return count
 
 
-@pytest.mark.parametrize("number", range(1, 12))  # from the run's begin to its end
+@pytest.mark.parametrize("first", [1, 5, 9], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("verdict", ["before", "after"])
 async def test_a_commit_without_an_answer_is_done_once(  # noqa: PLR0917
-    number: int, verdict: str, proxy: Proxy, sync: Any, world: World, db: Any
+    first: int, verdict: str, proxy: Proxy, sync: Any, world: World, db: Any
 ) -> None:
     """Whether PostgreSQL committed before the connection was lost is found out, at each commit."""
-    assert 0 == (await sync()).exit_code
-    drift(world, 1)
-    for image_id in sorted(world.images("SEL-A"))[:15]:  # more than the guard lets pass
-        world.remove_image("SEL-A", image_id)
+    withheld = sorted(world.images("SEL-A"))[:15]  # more than the guard lets pass
+    for number in range(first, min(first + 4, 12)):  # from the run's begin to its end, the 11th
+        with naming(f"commit {number}"):
+            for image_id in withheld if number > first else ():
+                world.restore_image("SEL-A", image_id)
+            assert 0 == (await sync()).exit_code
+            drift(world, number)
+            for image_id in withheld:
+                world.remove_image("SEL-A", image_id)
+            await lose_commit(number, verdict, proxy, sync, db)
+
+
+async def lose_commit(number: int, verdict: str, proxy: Proxy, sync: Any, db: Any) -> None:
+    """A run that loses its connection at that commit, and one that does not."""
     cut = at(number, verdict, COMMIT)
     cuts = list[str]()
 

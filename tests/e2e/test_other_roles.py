@@ -56,10 +56,10 @@ async def attack(connection: asyncpg.Connection[Any]) -> int:
 async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
     reader: bool, url: str, db: Any, sync: Any, world: World
 ) -> None:
-    """Names, and every advisory key there is or was: ten runs and a crashed one go on as ever."""
+    """Names, and every advisory key there is or was: five runs and a crashed one go on as ever."""
     await db.execute(sql("schema/roles"))
     async with login(db, "nobody", "syncer_reader" if reader else "") as role:
-        attackers = [await asyncpg.connect(as_role(url, role)) for _ in range(5)]
+        attackers = [await asyncpg.connect(as_role(url, role)) for _ in range(3)]
         taken = 0
 
         async def go_on(attacker: asyncpg.Connection[Any]) -> None:
@@ -70,7 +70,7 @@ async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
         async with anyio.create_task_group() as tasks:
             for attacker in attackers:
                 tasks.start_soon(go_on, attacker)
-            for number in range(10):
+            for number in range(5):
                 world.drift(number, appear=2, change=2, remove=1)
                 assert 0 == (await sync(wait=QUICK)).exit_code
             async with begin(Server(url), "default", run_timeout=900.0, selection={}):
@@ -203,10 +203,42 @@ async def test_a_transaction_of_another_login_that_hangs_is_named(
     await assert_exact(db, world)
 
 
+async def test_who_writes_changes_no_revision_and_no_approval(
+    url: str, db: Any, syncer: Any, sync: Any, world: World
+) -> None:
+    """What was approved, and by whom, stays; what came of it is written by the run."""
+    assert 0 == (await syncer("db", "roles")).code
+    async with login(db, "writer", "syncer_writer") as writer:
+        env = {"SYNCER_DATABASE_URL": as_role(url, writer)}
+        assert 0 == (await sync(**env)).exit_code
+        for image_id in sorted(world.images("FRA-A")):
+            world.remove_image("FRA-A", image_id)
+        assert 4 == (await sync(**env)).exit_code
+        assert 0 == (await syncer("approve", "FRA-A", "--max", "999", **env)).code
+        theirs = await asyncpg.connect(as_role(url, writer))
+        for statement in (
+            "update syncer_store.alembic_version set version_num = '0001'",
+            "delete from syncer_store.alembic_version",
+            "insert into syncer_store.alembic_version values ('0001')",
+            "update syncer_store.approvals set approved_by = 'somebody else'",
+            "update syncer_store.approvals set max_removals = 9999",
+            "delete from syncer_store.approvals",
+            "truncate syncer_store.approvals",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await theirs.execute(statement)
+        # db repair-clock
+        await theirs.execute("update syncer_store.approvals set approved_at = approved_at")
+        assert 0 == (await sync(**env)).exit_code
+        assert "applied" == await theirs.fetchval("select outcome from syncer.approvals")
+        await theirs.close()
+        await assert_exact(db, world)
+
+
 async def test_what_db_roles_takes_from_whoever_may_only_connect(
     url: str, db: Any, syncer: Any, world: World
 ) -> None:
-    """Temporary tables at once, advisory locks by what it prints for a superuser; all goes on."""
+    """Temporary tables at once, other locks by what it prints for a superuser; all goes on."""
     done = await syncer("db", "roles")
     assert 0 == done.code
     for_superuser = done.out[done.out.index("-- For a superuser") :]
@@ -216,11 +248,18 @@ async def test_what_db_roles_takes_from_whoever_may_only_connect(
         stranger = await asyncpg.connect(as_role(url, nobody))
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await stranger.execute("create temporary table t (a int)")
-        await stranger.execute("select pg_advisory_lock_shared(1)")
+        locks = (
+            "select pg_advisory_lock_shared(1)",
+            "begin; lock table pg_settings in access exclusive mode; rollback",
+        )
+        for lock in locks:
+            await stranger.execute(lock)
         try:
             await db.execute(for_superuser)
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await stranger.execute("select pg_advisory_lock_shared(1)")
+            for lock in locks:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await stranger.execute(lock)
+            await stranger.execute("rollback")
             await stranger.close()
             env = {"SYNCER_DATABASE_URL": as_role(url, writer)}
             for command in (["sync"], ["prune", "--keep", "1d"], ["images"]):

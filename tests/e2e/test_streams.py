@@ -1,4 +1,7 @@
-"""What cannot be shown harms nothing that is done: streams that are full, closed or not read."""
+"""What cannot be shown harms nothing that is done: streams that are full, closed or not read.
+
+``SYNCER_TEST_STREAMS=1 pytest tests/e2e/test_streams.py`` has every output with every stream.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,22 @@ import anyio
 import pytest
 
 from syncer.simulator import Simulator, World
-from tests.support import assert_exact, until
+from tests.support import assert_exact, naming, until
 
 STREAMS = ["full", "closed", "broken", "unread"]
 """A full disk; nothing is open there; a pipe whose reader went; one whose reader sleeps."""
+# Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
+EVERY = bool(os.environ.get("SYNCER_TEST_STREAMS"))
+OUTPUTS = {
+    "full": ["table", "json", "ndjson", "csv"],
+    "closed": ["table", "ndjson"],
+    "broken": ["json", "csv"],
+}
+USES = [  # what is asked, and the streams that are of no use meanwhile
+    (["--help"], [1, 2]),
+    (["images", "--nonsense"], [1, 2] if EVERY else [2]),
+    (["sync", "--zone", "["], [1, 2] if EVERY else [2]),
+]
 
 
 @contextlib.contextmanager
@@ -84,7 +99,8 @@ async def test_a_run_is_what_it_is_though_it_cannot_say_so(  # noqa: PLR0917
     """A failing zone too: what is stored, the row of the run, and the exit code."""
     simulator.add_fault("status=400,code=NOT_TODAY,zone=SEL-A")
     # Who does not read is waited for: once is enough to see.
-    ends = [(3, "partial"), (0, "succeeded")][: 1 if kind == "unread" else 2]
+    once = kind == "unread" or (number == 2 and not EVERY)
+    ends = [(3, "partial"), (0, "succeeded")][: 1 if once else 2]
     for expected, status in ends:
         with start("sync", kind=kind, number=number) as process:
             out, err = await anyio.to_thread.run_sync(process.communicate)
@@ -97,7 +113,7 @@ async def test_a_run_is_what_it_is_though_it_cannot_say_so(  # noqa: PLR0917
         elif number == 2:
             assert json.loads(out)["status"] == status
         simulator.clear_faults()
-    if kind != "unread":
+    if not once:
         await assert_exact(db, world)
 
 
@@ -114,37 +130,35 @@ async def test_the_daemon_outlives_a_log_that_nobody_takes(
     assert 0 == await db.fetchval("select count(*) from syncer.runs where error_code <> 'STOPPED'")
 
 
-@pytest.mark.parametrize("kind", ["full", "closed", "broken"])
-@pytest.mark.parametrize("output", ["table", "json", "ndjson", "csv"])
+@pytest.mark.parametrize("kind", OUTPUTS)
 async def test_results_that_cannot_be_written_are_an_error(
-    kind: str, output: str, start: Any, sync: Any
+    kind: str, start: Any, sync: Any
 ) -> None:
     """One line that says why, exit 1; where the reader wants no more, nothing, and exit 0."""
     await sync()
-    with start("images", "-o", output, kind=kind, number=1) as process:
-        _, err = await anyio.to_thread.run_sync(process.communicate)
-    said = err.decode().splitlines()
-    if kind == "broken":
-        assert (0, []) == (process.returncode, said)
-    else:
-        [line] = said
-        assert 1 == process.returncode
-        assert line.startswith("syncer: the output cannot be written: ")
+    for output in OUTPUTS["full" if EVERY else kind]:
+        with start("images", "-o", output, kind=kind, number=1) as process:
+            _, err = await anyio.to_thread.run_sync(process.communicate)
+        said = err.decode().splitlines()
+        with naming(output):
+            if kind == "broken":
+                assert (0, []) == (process.returncode, said)
+                continue
+            [line] = said
+            assert 1 == process.returncode
+            assert line.startswith("syncer: the output cannot be written: ")
 
 
-@pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("kind", STREAMS[:3])
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["images", "--nonsense"], ["sync", "--zone", "["]]
-)
-async def test_help_and_wrong_usage_need_no_stream(
-    arguments: list[str], kind: str, number: int, start: Any
-) -> None:
-    with start(*arguments, kind=kind, number=number) as process:
-        _, err = await anyio.to_thread.run_sync(process.communicate)
-    failed = arguments == ["--help"] and number == 1 and kind != "broken"
-    assert (1 if failed else 0 if arguments == ["--help"] else 2) == process.returncode
-    assert b"Traceback" not in (err or b"")
+async def test_help_and_wrong_usage_need_no_stream(kind: str, start: Any) -> None:
+    for arguments, number in ((use, n) for use, numbers in USES for n in numbers):
+        with start(*arguments, kind=kind, number=number) as process:
+            _, err = await anyio.to_thread.run_sync(process.communicate)
+        failed = arguments == ["--help"] and number == 1 and kind != "broken"
+        with naming((arguments, number)):
+            expected = 1 if failed else 0 if arguments == ["--help"] else 2
+            assert expected == process.returncode
+            assert b"Traceback" not in (err or b"")
 
 
 def test_lines_are_kept_for_a_reader_who_is_late_and_counted_if_he_is_too_late() -> None:

@@ -10,7 +10,7 @@ import pytest
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.simulator import Simulator, SimulatorOptions, World
-from tests.support import assert_exact, lose, lose_zone, served, stored
+from tests.support import assert_exact, lose, lose_zone, naming, served, stored
 
 WRITES = """
     select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint
@@ -201,23 +201,24 @@ async def test_no_total_count_is_read_to_the_end(
     await assert_exact(db, world)
 
 
-@pytest.mark.parametrize("answer", ["status=500", "status=403", "total=+1", "garbage"])
 async def test_unanswered_candidates_are_judged_again(
-    answer: str, world: World, simulator: Simulator, sync: Any, db: Any
+    world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
     """Where the question by id fails nothing is removed (exit 3); the next run asks again."""
     await sync()
     gone = sorted(world.images("FRA-A"))[0]
     world.remove_image("FRA-A", gone)
-    simulator.add_fault(f"{answer},by_id=true")
+    for answer in ("status=500", "status=403", "total=+1", "garbage"):
+        with naming(answer):
+            simulator.add_fault(f"{answer},by_id=true")
 
-    report = await sync()
+            report = await sync()
 
-    assert (3, 0) == (report.exit_code, report.counts.removed)
-    assert "unknown" == await db.fetchval(
-        "select presence from syncer.images where image_id = $1", gone
-    )
-    simulator.clear_faults()
+            assert (3, 0) == (report.exit_code, report.counts.removed)
+            assert "unknown" == await db.fetchval(
+                "select presence from syncer.images where image_id = $1", gone
+            )
+            simulator.clear_faults()
     report = await sync()
     assert (0, 1) == (report.exit_code, report.counts.removed)
     await assert_exact(db, world)
@@ -332,39 +333,45 @@ async def test_a_zone_that_is_no_longer_listed_is_asked_for_once_more(
     assert all((await listed(db)).values())
 
 
-@pytest.mark.parametrize("status", [401, 403, 500, 503])
 async def test_a_zone_that_is_not_listed_and_refuses_fails_alone(
-    status: int, world: World, simulator: Simulator, sync: Any, db: Any
+    world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
     """Its failure, exit 3, in every run; the others are read, and it is not gone."""
     await sync()
-    simulator.add_fault("hide_zone,zone=FRA-A")
-    simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
-    for _ in range(2):
-        report = await sync()
-        assert (3, 1, 0) == (
-            report.exit_code,
-            report.counts.zones_failed,
-            report.counts.zones_gone,
-        )
-        assert 5 == report.counts.zones_unchanged
-    assert 120 == await db.fetchval("select count(*) from syncer.images where presence = 'present'")
-    simulator.clear_faults()
-    simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
-    assert (1 if status == 401 else 3) == (await sync()).exit_code, "a listed one is another thing"
+    present = "select count(*) from syncer.images where presence = 'present'"
+    for status in (401, 403, 500, 503):
+        with naming(status):
+            simulator.add_fault("hide_zone,zone=FRA-A")
+            simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
+            for _ in range(2):
+                report = await sync()
+                assert (3, 1, 0) == (
+                    report.exit_code,
+                    report.counts.zones_failed,
+                    report.counts.zones_gone,
+                )
+                assert 5 == report.counts.zones_unchanged
+            assert 120 == await db.fetchval(present)
+            simulator.clear_faults()
+            simulator.add_fault(f"status={status},zone=FRA-A,action=DescribeImages")
+            expected = 1 if status == 401 else 3  # a listed one is another thing
+            assert expected == (await sync()).exit_code
+            simulator.clear_faults()
 
 
-@pytest.mark.parametrize("which", ["", ",by_id=true"])
-@pytest.mark.parametrize("fault", ["challenge", "blocked"])
 async def test_a_block_of_us_ends_the_run_in_a_zone_that_is_not_listed_too(
-    fault: str, which: str, world: World, simulator: Simulator, sync: Any
+    world: World, simulator: Simulator, sync: Any
 ) -> None:
     """Neither is about the zone."""
     await sync()
     world.remove_image("FRA-A", min(world.images("FRA-A")))
-    simulator.add_fault("hide_zone,zone=FRA-A")
-    simulator.add_fault(f"{fault},zone=FRA-A{which}")
-    assert 1 == (await sync()).exit_code
+    for fault in ("challenge", "blocked"):
+        for which in ("", ",by_id=true"):
+            with naming(fault + which):
+                simulator.add_fault("hide_zone,zone=FRA-A")
+                simulator.add_fault(f"{fault},zone=FRA-A{which}")
+                assert 1 == (await sync()).exit_code
+                simulator.clear_faults()
 
 
 async def test_an_empty_zone_that_is_no_longer_listed_is_gone(

@@ -108,7 +108,7 @@ async def test_root_becomes_nobody_where_user_namespaces_are_closed(
 async def test_root_takes_back_what_an_older_version_gave_to_nobody(home: Path) -> None:
     """Such a home is refused with the command that gives it back; then its data are there."""
     async with embedded(home) as pg:
-        await ask(pg.dsn(), "create table kept ()")
+        await ask(pg.dsn(), "create table given_back ()")
     for path in (home, *home.rglob("*")):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     with pytest.raises(HomeRefused) as refused:
@@ -118,7 +118,7 @@ async def test_root_takes_back_what_an_older_version_gave_to_nobody(home: Path) 
     assert command, refused.value
     await anyio.run_process(shlex.split(command[1]))
     async with embedded(home) as pg:
-        assert await ask(pg.dsn(), "select count(*) from kept") == 0
+        assert await ask(pg.dsn(), "select count(*) from given_back") == 0
 
 
 @needs_root

@@ -47,7 +47,8 @@ async def test_it_serves_until_a_signal_ends_it(client: Any, end: signal.Signals
     """What it prints is right and can be pasted; a signal ends it with 0 and no traceback."""
     arguments = ("--port", "0", "--zones", "2", "--images", "3", "--token", "tok-123")
     faults = ("--access-key", "my id:it's:secret", "--fault", "hang,action=DescribeImages")
-    async with started(*arguments, *faults) as process:
+    hostile = ("--fault", "status=503,zone=\x1b[2J\nREADY=1")
+    async with started(*arguments, *faults, *hostile) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         text = ""
@@ -62,6 +63,8 @@ async def test_it_serves_until_a_signal_ends_it(client: Any, end: signal.Signals
         assert "export ZENLAYER_ACCESS_KEY_SECRET='it'\"'\"'s:secret'" in lines
         assert "6 images in 2 zones" in text
         assert "Fault 1: hang,action=DescribeImages" in lines
+        assert "\x1b" not in text
+        assert "READY=1" not in lines
 
         running = SimpleNamespace(endpoint=endpoint[1])
         assert len((await client.zones(running)).response["zoneSet"]) == 2

@@ -74,7 +74,7 @@ async def test_get_explains_and_shows(client: Any, sim: Simulator) -> None:
     await client.images(sim)
     async with client.session.get(sim.endpoint + "/_control") as reply:
         shown = await reply.json()
-    assert "add_image zone [fields]" in shown["help"]["operations"]
+    assert "add_image zone [fields] [service]" in shown["help"]["operations"]
     assert len(shown["help"]["operations"]) == 19
     assert shown["state"]["zones"]["FRA-A"] == 50
     assert shown["state"]["images"] == 200

@@ -18,7 +18,7 @@ README = (FOLDER / "README.md").read_text()
 def test_every_command_is_understood() -> None:
     """Options parse, and the faults that they name exist."""
     commands = re.findall(r"^syncer simulate (.*)$", README, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         context = simulate.make_context("simulate", shlex.split(command))
         for fault in context.params["faults"]:
@@ -48,7 +48,7 @@ def test_every_option_of_a_fault_shown_is_one() -> None:
     """The table of options is written as faults are."""
     cells = re.findall(r"^\| (`\S+=.*?`) \|", README, re.MULTILINE)
     shown = [option for cell in cells for option in re.findall(r"`([^`]+)`", cell)]
-    assert len(shown) == 9
+    assert len(shown) == 10
     for option in shown:
         InjectedFault.parse("reset," + option.replace("\\|", "|"))
 

@@ -260,16 +260,18 @@ async def test_a_deadlock_is_tried_again(empty_url: str, owner: Any) -> None:
         await owner.execute("drop event trigger refuse")
 
 
+@pytest.mark.parametrize("by_the_owner", [True, False])
 async def test_roles_that_a_superuser_made_may_use_what_an_upgrade_adds(
-    empty_url: str, owner: Any, plain: str, syncer: Any
+    by_the_owner: bool, empty_url: str, owner: Any, plain: str, syncer: Any
 ) -> None:
-    """The owner upgrades: what is new is for the roles, though another made them."""
+    """What is new is for the roles, whoever made them, and whoever upgrades."""
     name = urlsplit(empty_url).path[1:]
     await owner.execute(f"grant create on database {name} to {plain}; set role {plain}")
     await owner.execute(as_sql("0008"))
     await owner.execute("reset role")
     await owner.execute(sql("schema/roles"))
-    await upgrade(Server(empty_url.replace("//syncer@", f"//{plain}@")))
+    login = plain if by_the_owner else "syncer"
+    await upgrade(Server(empty_url.replace("//syncer@", f"//{login}@")))
     assert [] == await owner.fetch("""
         select c.oid::regclass::text from pg_class as c, (values
             ('syncer_reader', 'syncer', 'select'), ('syncer_writer', 'syncer', 'select'),

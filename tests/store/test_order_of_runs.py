@@ -455,6 +455,51 @@ async def test_what_was_written_since_0009_moves_too(empty_url: str, old: Any) -
     assert retired == await old.fetchval("select syncer_store.newest_stamp('default')")
 
 
+STAYS: Final = """
+    with run as (
+        insert into syncer_store.runs (run_id, account, started_at, clock_at, finished_at,
+            deadline_at, status, syncer_version, change_base, changes)
+        overriding system value
+        select 29 + n, 'default', $1 + n * interval '1 minute', now(),
+               $1 + n * interval '1 minute' + interval '10 s', now(), 'succeeded', '', 99, 0
+        from generate_series(0, 1) as n
+    )
+    insert into syncer_store.zone_scans (zone_key, run_id, started_at, observed_at, finished_at,
+        status, listed)
+    select zone_key, 29 + n, $1 + n * interval '1 minute' + interval '1 s',
+           $1 + n * interval '1 minute' + interval '2 s',
+           $1 + n * interval '1 minute' + interval '3 s', 'guarded', true
+    from syncer_store.zones, generate_series(0, 1) as n
+    where (account, zone_id) in (('default', 'HKG-A'), ('default', 'FRA-A'))"""
+
+
+async def test_an_approval_that_stayed_is_of_before_the_look_that_it_was_for(
+    empty_url: str, old: Any
+) -> None:
+    """Since 0010 one stays for what did not count: later whole looks say not when it was given."""
+    await old.execute(as_sql("0008:0013"))
+    newest = await old.fetchval("select max(at) from syncer_store.stamps where account = 'default'")
+    tick = timedelta(microseconds=1)
+    await old.execute(f"prepare stays (timestamptz) as {STAYS}")
+    await old.execute(f"execute stays ('{newest + 2 * tick}')")
+    await old.execute(f"""
+        insert into syncer_store.approvals (zone_key, max_removals, approved_by, approved_at,
+            applied_run_id)
+        select zone_key, 5, 'test', '{newest + tick}', 30 from syncer_store.zones
+        where (account, zone_id) = ('default', 'HKG-A');
+        update syncer_store.approvals set applied_run_id = 30 where approval_id = 5""")
+    await upgrade(Server(empty_url))
+    runs = {row["run_id"]: row for row in await old.fetch("select * from syncer_store.runs")}
+    pending = await old.fetch("""
+        select a.approved_by, a.approved_at, z.zone_id
+        from syncer_store.approvals as a join syncer_store.zones as z using (zone_key)
+        where a.outcome is null""")
+    assert {"HKG-A", "FRA-A"} == {row["zone_id"] for row in pending}
+    for row in pending:
+        before = runs[27]["finished_at"]
+        assert before <= row["approved_at"] < runs[29]["started_at"], row
+
+
 async def test_a_repair_takes_the_runs_of_a_right_clock_back_to_when_they_were(
     empty_url: str, old: Any
 ) -> None:
@@ -472,19 +517,35 @@ async def test_a_repair_takes_the_runs_of_a_right_clock_back_to_when_they_were(
     assert 0 == await old.fetchval("select count(*) from syncer_store.stamps where at > now()")
 
 
+async def written(db: Any) -> dict[str, list[Any]]:
+    """By table, by which transaction each row was written, and where it stands."""
+    return {
+        table: await db.fetch(f"select xmin::text, ctid::text from {table}")
+        for table in await tables(db)
+    }
+
+
 async def test_nothing_is_written_where_the_runs_are_in_order(empty_url: str) -> None:
     """A database of 0008 whose clock never stepped back: its rows are the very same."""
     db = await asyncpg.connect(empty_url)
     await test_upgrade.load(db, test_upgrade.SAVED)
     await db.execute(as_sql("0008:0013"))
-    rows = {
-        table: await db.fetch(f"select xmin::text, ctid::text from {table}")
-        for table in await tables(db)
-    }
+    rows = await written(db)
     await upgrade(Server(empty_url))
-    for table, before in rows.items():
-        assert (table, before) == (
-            table,
-            await db.fetch(f"select xmin::text, ctid::text from {table}"),
-        )
+    assert rows == await written(db)
+    await db.close()
+
+
+async def test_nothing_is_written_where_only_a_persons_clock_stepped(empty_url: str) -> None:
+    """Since 0009 runs go by one time line; approved during a run after a step ahead, no other."""
+    db = await asyncpg.connect(empty_url)
+    await test_upgrade.load(db, test_upgrade.SAVED)
+    await db.execute(as_sql("0008:0013"))
+    await db.execute("""
+        update syncer_store.runs set clock_at = started_at where run_id = 10;
+        update syncer_store.approvals set approved_at = decided_at + interval '1 hour'
+        where run_id = 10""")
+    rows = await written(db)
+    await upgrade(Server(empty_url))
+    assert rows == await written(db)
     await db.close()

@@ -25,7 +25,7 @@ from tests import seed as seeding
 from tests.past import DAY, Past
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
-WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 10)
+WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 6)
 A_YEAR = bool(os.environ.get("SYNCER_TEST_YEAR"))
 TABLES = ["runs", "zones", "zone_scans", "images", "image_history", "approvals"]
 TABLES += ["stretches", "retention", "missing", "image_gaps"]

@@ -42,8 +42,16 @@ def reader(
     page_size: int = 1000,
     now: Callable[[], datetime] = lambda: STAMP,
 ) -> ZoneReader:
+    async def nothing(_ref: ZoneRef) -> tuple[str, ...]:
+        return ()
+
     return ZoneReader(
-        client=client, page_size=page_size, at_once=at_once, now=now, stop=stop or Stop()
+        client=client,
+        page_size=page_size,
+        at_once=at_once,
+        now=now,
+        stop=stop or Stop(),
+        stored_ids=nothing,
     )
 
 

@@ -1,8 +1,12 @@
-"""The pacer against servers that limit calls in many ways; in virtual time, so each is a fact."""
+"""The pacer against servers that limit calls in many ways; in virtual time, so each is a fact.
+
+``SYNCER_TEST_SEEDS=6 pytest tests/zenlayer/test_limiter.py`` has that number of runs for each.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
@@ -28,6 +32,8 @@ from tests.zenlayer.throttling import (
     simulate,
 )
 
+# Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
+SEEDS = int(os.environ.get("SYNCER_TEST_SEEDS") or 4)
 CALLS = 301
 LATE = 0.0012  # what event loops oversleep
 COST = 0.0003  # what the client works for each call
@@ -36,7 +42,7 @@ COST = 0.0003  # what the client works for each call
 def runs(
     limit: Callable[[int], Limit],
     *,
-    seeds: int = 6,
+    seeds: int = SEEDS,
     learnt: float | None = None,
     **world: Any,
 ) -> list[Run]:
@@ -84,7 +90,7 @@ def test_an_unknown_limit_is_found(concurrency: int, latency: float, jitter: flo
 
 def test_the_goal_g11_is_met() -> None:
     """At 100 ms and 16 calls at once: 97 % of the ideal at the least, 5 % refused at the most."""
-    seen = [run for cost in (0.0, COST) for run in runs(twenty, jitter=0, cost=cost, seeds=10)]
+    seen = [run for cost in (0.0, COST) for run in runs(twenty, jitter=0, cost=cost)]
     assert 0.97 <= min(used(run, rate=20, burst=20) for run in seen)
     assert 0.045 >= max(map(refused, seen))
 
@@ -120,7 +126,7 @@ def test_jitter_costs_nothing_either(concurrency: int, latency: float) -> None:
                 jitter=0.3,
                 seed=seed,
             ).seconds
-            for seed in range(6)
+            for seed in range(SEEDS)
         )
         for ceiling in (None, 1e9)  # the second is as good as none, and has no rounds
     )
@@ -149,7 +155,7 @@ def test_a_limit_that_changes_is_followed() -> None:
     """Halved, doubled and doubled again: nine tenths of all there was are used, 3 % refused."""
     steps = ((0.0, 20.0), (25.0, 10.0), (50.0, 20.0), (75.0, 40.0))
     offered = Bucket(*steps, burst=20)
-    seen = runs(lambda _: Bucket(*steps, burst=20), calls=2000, seeds=8)
+    seen = runs(lambda _: Bucket(*steps, burst=20), calls=2000)
     shares = [2000 / (20 + offered.gained(0, run.seconds)) for run in seen]
     assert 0.93 <= mean(shares)
     assert 0.90 <= min(shares)
@@ -239,7 +245,6 @@ def test_buckets_of_all_sizes_are_found(
     """In a long run, limits from 2 to 500 a second are used well with few refusals."""
     seen = runs(
         lambda _: Bucket((0, rate), burst=burst),
-        seeds=3,
         calls=max(1500, int(rate * 10)),
         concurrency=concurrency,
     )

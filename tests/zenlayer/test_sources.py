@@ -58,6 +58,71 @@ def test_a_row_of_the_documents_is_read() -> None:
     assert (image.extra, image.extra_digest) == (None, None)
 
 
+ZEC_REPLY = b"""{"requestId": "T1", "totalCount": 2, "dataSet": [
+    {"imageId": "ubuntu2404_20240712", "imageName": "Ubuntu Server 24.04 LTS",
+     "imageType": "PUBLIC_IMAGE", "imageSource": "OFFICIAL", "imageSize": "30", "minDiskSize": 30,
+     "imageDescription": null, "imageVersion": "Server 24.04 LTS", "imageStatus": "AVAILABLE",
+     "nicNetworkType": ["vf,virtio", "auto"], "category": "Ubuntu", "osType": "linux",
+     "tags": {"tags": []}},
+    {"imageId": "img-R7sPhNGg", "imageName": "golden", "imageType": "CUSTOM_IMAGE",
+     "imageSource": "CUSTOM", "imageSize": null, "imageStatus": "SYNCING", "osType": "linux",
+     "tags": {"tags": [{"key": "team", "value": "edge"}]}}]}"""
+BMC_REPLY = b"""{"requestId": "T1", "images": [
+    {"imageId": "bd5faa16-39d2-4bbf-a5c8-b95a193b1626", "imageName": "CentOS7.4-x86_64",
+     "catalog": "centos", "imageType": "PUBLIC_IMAGE", "osType": "linux"}]}"""
+
+
+def columns_of(image: Any) -> dict[str, str]:
+    """The columns of an image that are not null."""
+    return {k: v for k, v in zip(TRACKED, image.tracked, strict=True) if v is not None}
+
+
+def test_a_reply_of_zec_is_read() -> None:
+    """An image of zec, and one that is copied yet and has no size; the tags stay in extra."""
+    page = read_page(SOURCES["zec"], ZEC_REPLY)
+    public, custom = page.rows.images()
+    assert (page.total, public.image_id, custom.image_id) == (
+        2,
+        "ubuntu2404_20240712",
+        "img-R7sPhNGg",
+    )
+    common = {
+        "image_name": "Ubuntu Server 24.04 LTS",
+        "image_type": "PUBLIC_IMAGE",
+        "image_size": "30",
+        "image_version": "Server 24.04 LTS",
+        "image_status": "AVAILABLE",
+        "category": "Ubuntu",
+        "os_type": "linux",
+    }
+    assert common.items() <= columns_of(public).items()
+    assert columns_of(custom)["image_status"] == "SYNCING"
+    assert "image_size" not in columns_of(custom)
+    assert json.loads(custom.extra or "")["tags"] == {"tags": [{"key": "team", "value": "edge"}]}
+
+
+def test_a_reply_of_bmc_is_read() -> None:
+    """Rows are ``images``, there is no total, and the catalog is the category."""
+    page = read_page(SOURCES["bmc"], BMC_REPLY)
+    [image] = page.rows.images()
+    assert (page.total, image.extra) == (None, None)
+    assert image.image_id == "bd5faa16-39d2-4bbf-a5c8-b95a193b1626"
+    assert columns_of(image) == {
+        "image_name": "CentOS7.4-x86_64",
+        "image_type": "PUBLIC_IMAGE",
+        "category": "centos",
+        "os_type": "linux",
+    }
+
+
+def test_bmc_is_asked_in_one_language_and_without_zone_or_page() -> None:
+    """Names of zones depend on the language; images come all at once, or by id."""
+    bmc = SOURCES["bmc"]
+    assert json.loads(bmc.zones_request()) == {"acceptLanguage": "en-US"}
+    assert json.loads(bmc.images_request("*", page=1, page_size=50)) == {}
+    assert json.loads(bmc.images_request("*", image_ids=("a",))) == {"imageIds": ["a"]}
+
+
 @pytest.mark.parametrize(
     ("value", "stored"),
     [

@@ -1,6 +1,6 @@
 -- The newest changes in the order they were seen, as `syncer changes` shows them.
 select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
-       changed_fields, before, after, run_id
+       changed_fields, severity, before, after, run_id
 from (
     select *
     from syncer.image_changes

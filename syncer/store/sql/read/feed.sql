@@ -1,6 +1,6 @@
 -- The changes after a change_id, oldest first, as `syncer changes --after` shows them.
 select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
-       changed_fields, before, after, run_id
+       changed_fields, severity, before, after, run_id
 from syncer.image_changes
 where change_id > $8::bigint
   and run_id in (select run_id from syncer.runs where last_change_id > $8)

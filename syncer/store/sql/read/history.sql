@@ -8,15 +8,15 @@ with meant as (
       and ($3::text[] is null or zone_id ~ any ($3))
 )
 select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
-       changed_fields, before, after, run_id
+       changed_fields, severity, before, after, run_id
 from (
     select c.change_id, c.changed_at, c.not_before, c.kind, account, service, zone_id, image_id,
-           c.image_name, c.changed_fields, c.before, c.after, c.run_id
+           c.image_name, c.changed_fields, c.severity, c.before, c.after, c.run_id
     from syncer.image_changes as c
     join meant using (account, service, zone_id, image_id)
     union all
     select null, e.at, g.last_listed_at, e.kind, account, service, zone_id, image_id,
-           i.image_name, '{}', null, null, null
+           i.image_name, '{}', null, null, null, null
     from syncer.image_gaps as g
     join meant using (account, service, zone_id, image_id)
     join syncer.images as i using (account, service, zone_id, image_id)
@@ -27,7 +27,7 @@ from (
     where e.at is not null
     union all
     select null, z.gone_at, null, 'unknown', account, service, zone_id, m.image_id,
-           i.image_name, '{}', null, null, null
+           i.image_name, '{}', null, null, null, null
     from syncer.zones as z
     join meant as m using (account, service, zone_id)
     join syncer.images as i using (account, service, zone_id, image_id)

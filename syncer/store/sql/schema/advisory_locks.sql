@@ -13,4 +13,6 @@ begin
         execute format('grant execute on function %s to syncer_writer, %s', name,
                        (select nspowner::regrole from pg_namespace where nspname = 'syncer_store'));
     end loop;
+    -- And only who may update it can lock the view that pg_dump, and so syncer db dump, waits for.
+    revoke update on pg_catalog.pg_settings from public;
 end $$;

@@ -30,6 +30,22 @@ grant usage on all sequences in schema syncer_store to syncer_writer;
 grant select on all tables in schema syncer to syncer_writer;
 grant execute on all functions in schema syncer to syncer_writer;
 
+-- Of an approval it writes what came of it, and its time where db repair-clock moves that: what was
+-- approved, and by whom, stays.
+do $$
+declare
+    outcome text := (
+        select string_agg(quote_ident(attname), ', ') from pg_attribute
+        where attrelid = to_regclass('syncer_store.approvals') and attnum > 0 and not attisdropped
+          and attname not in ('approval_id', 'zone_key', 'max_removals', 'approved_by',
+                              'of_run_id'));
+begin
+    if outcome is not null then  -- an old schema has no approvals
+        revoke update, delete on syncer_store.approvals from syncer_writer;
+        execute format('grant update (%s) on syncer_store.approvals to syncer_writer', outcome);
+    end if;
+end $$;
+
 -- syncer_reader: the views and functions of schema syncer, nothing of syncer_store.
 grant usage on schema syncer to syncer_reader;
 grant select on all tables in schema syncer to syncer_reader;
