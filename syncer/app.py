@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import structlog
 
+from syncer.config.accounts import Account
 from syncer.config.settings import Settings
-from syncer.core.errors import Interrupted, unwrapped
+from syncer.core.errors import ConfigError, Interrupted, unwrapped
 from syncer.core.model import Fault
 from syncer.store import clock_repair, retention
+from syncer.store.connection import Server
+from syncer.store.fitness import accounts_at_once
 from syncer.store.open import open_server, open_store
+from syncer.sync.accounts import Ended, run_all
 from syncer.sync.crawl import Progress
 from syncer.sync.options import RunOptions
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.selection import Selection
 from syncer.sync.stop import STOPPED, Stop
+from syncer.zenlayer.client import Observer
 from syncer.zenlayer.sources import SOURCES
 from syncer.zenlayer.transport import greet
 
@@ -31,86 +36,139 @@ _log = structlog.get_logger()
 
 
 def run_options(
-    settings: Settings,
+    account: Account,
     *,
     zones: tuple[str, ...] = (),
     not_zones: tuple[str, ...] = (),
     full: bool = False,
     dry_run: bool = False,
+    beside: bool = False,
 ) -> RunOptions:
-    """Return what a run with these settings is to do; globs are as in ``Selection``."""
+    """Return what a run of the account is to do, as in ``RunOptions`` and ``Selection``."""
     return RunOptions(
-        account=settings.account,
-        api=settings.api,
-        selection=Selection(
-            services=settings.services, zones=zones, not_zones=not_zones, full=full
-        ),
-        page_size=settings.page_size,
-        run_timeout=settings.run_timeout,
-        guard=settings.guard,
+        account=account.name,
+        api=account.api,
+        selection=Selection(services=account.services, zones=zones, not_zones=not_zones, full=full),
+        page_size=account.page_size,
+        run_timeout=account.run_timeout,
+        guard=account.guard,
         dry_run=dry_run,
+        beside=beside,
     )
 
 
 async def sync(
-    settings: Settings, options: RunOptions, *, progress: Progress | None = None
-) -> Report:
-    """Do one run. After SIGTERM or SIGINT it makes no more calls; what was read is still written.
+    settings: Settings, runs: Sequence[RunOptions], *, progress: Progress | None = None
+) -> list[Ended]:
+    """Do a run of each account, side by side, and return how each ended.
 
-    A second signal gives up at once.
+    After SIGTERM or SIGINT they make no more calls; what was read is still written. A second
+    signal gives up at once. A single run raises what ends it.
     """
     settings.require_credentials()
 
-    async def work(stop: Stop) -> Report:
-        async with open_server(settings.database) as server:
-            run = partial(run_once, options, server, stop=stop, progress=progress)
-            if settings.metrics_file is None or options.dry_run:
-                return await run()
-            from syncer.serve import textfile  # noqa: PLC0415  (start-up: only where asked for)
+    async def work(stop: Stop) -> list[Ended]:
+        async with (
+            open_server(settings.database) as server,
+            _observers(settings, runs, server) as (observed),
+        ):
 
-            return await textfile.measured(
-                settings.metrics_file,
-                options.account,
-                server,
-                lambda metrics: run(observer=metrics),
+            def run(options: RunOptions, stop: Stop) -> Awaitable[Report]:
+                return observed(
+                    options.account,
+                    lambda observer: run_once(
+                        options, server, stop=stop, progress=progress, observer=observer
+                    ),
+                )
+
+            if len(runs) == 1:
+                report = await run(runs[0], stop)
+                return [Ended(account=report.account, report=report)]
+            wanted = min(len(runs), settings.accounts_at_once)
+            at_once = await accounts_at_once(server, wanted)
+            return await run_all(
+                {options.account: partial(run, options) for options in runs},
+                at_once=at_once,
+                stop=stop,
             )
 
     with traced(settings):
         return await _until_stopped(work)
 
 
+_Observed = Callable[[str, Callable[[Observer | None], Awaitable[Report]]], Awaitable[Report]]
+"""Does a run of an account with who observes its calls."""
+
+
+@contextlib.asynccontextmanager
+async def _observers(
+    settings: Settings, runs: Sequence[RunOptions], server: Server
+) -> AsyncIterator[_Observed]:
+    """Let runs within be observed, if there is a metrics file to be written after them."""
+    if settings.metrics_file is None or any(options.dry_run for options in runs):
+        yield lambda _, run: run(None)
+        return
+    from syncer.serve import textfile  # noqa: PLC0415  (start-up: only where asked for)
+
+    names = [options.account for options in runs]
+    async with textfile.measured(
+        settings.metrics_file, names, server, others=settings.others
+    ) as metrics:
+        yield lambda account, run: textfile.observed(metrics[account], run)
+
+
 async def serve(settings: Settings, *, jitter: float | None = None) -> None:
-    """Run every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
+    """Run every account at its interval until SIGTERM or SIGINT; SIGHUP runs at once.
 
     Raises ConfigError for what must be fixed before any run can succeed.
     """
     from syncer.serve import service  # noqa: PLC0415  (start-up: aiohttp's server, metrics)
 
     settings.require_credentials()
-    options = run_options(settings)
     with traced(settings):
-        await service.serve(settings, partial(run_once, options), jitter=jitter)
+        await service.serve(settings, _run_of, jitter=jitter)
+
+
+def _run_of(account: Account, server: Server, **how: Any) -> Awaitable[Report]:  # noqa: ANN401
+    return run_once(run_options(account), server, **how)
 
 
 async def prune(
     settings: Settings, *, all_accounts: bool, thin_after: float, dry_run: bool
 ) -> retention.Pruned:
-    """Delete history older than ``settings.keep``; SIGTERM and SIGINT end it between two sets."""
-    keep = settings.require_keep()
+    """Delete history too old to be kept; SIGTERM and SIGINT end it between two sets.
+
+    Each account keeps it as long as its settings say; one for which nothing is said is left alone.
+    """
+    todo = _to_prune(settings, all_accounts=all_accounts)
 
     async def work(stop: Stop) -> retention.Pruned:
+        total = retention.Pruned()
         async with open_store(settings.database) as server:
-            return await retention.prune(
-                server,
-                keep=keep,
-                account=None if all_accounts else settings.account,
-                thin_after=timedelta(seconds=thin_after),
-                dry_run=dry_run,
-                vacuum=settings.database.embedded,  # autovacuum has no time there
-                stopped=lambda: stop.reason is not None,
-            )
+            for account, keep in todo:
+                total += await retention.prune(
+                    server,
+                    keep=keep,
+                    account=account,
+                    thin_after=timedelta(seconds=thin_after),
+                    dry_run=dry_run,
+                    vacuum=settings.database.embedded,  # autovacuum has no time there
+                    stopped=lambda: stop.reason is not None,
+                )
+        return total
 
     return await _until_stopped(work)
+
+
+def _to_prune(settings: Settings, *, all_accounts: bool) -> list[tuple[str | None, timedelta]]:
+    """Return accounts (None: every one that is stored) and how long their history is kept."""
+    if not all_accounts:
+        kept = [account for account in settings.accounts if account.keep is not None]
+        return [(each.name, each.require_keep()) for each in kept or settings.accounts]
+    times = {account.require_keep() for account in settings.accounts}
+    if len(times) > 1:
+        raise ConfigError("the accounts keep history for different times: say --keep for all")
+    return [(None, times.pop())]
 
 
 async def repair_clock(settings: Settings, *, by: str | None) -> clock_repair.Plan:
@@ -119,8 +177,9 @@ async def repair_clock(settings: Settings, *, by: str | None) -> clock_repair.Pl
     The clock is believed where the database, this host and the API agree. Raises ClocksDisagree,
     LockHeld, ApiError, DatabaseError.
     """
+    account = settings.accounts[0]
     async with open_store(settings.database) as server:
-        reply = await greet(settings.api, SOURCES[settings.services[0]])
+        reply = await greet(account.api, SOURCES[account.services[0]])
         if by is None:
             return await clock_repair.plan(server, api_ahead=reply.clock_ahead)
         return await clock_repair.repair(server, api_ahead=reply.clock_ahead, by=by)

@@ -227,7 +227,9 @@ def sync(environment: dict[str, str], timing: Timing, dropped: None) -> Sync:
         settings: Settings = load(environment={**environment, **env})
         return await run_once(
             quick(
-                run_options(settings, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run)
+                run_options(
+                    settings.account, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run
+                )
             ),
             Server(
                 settings.database.url.reveal() if settings.database.url else None,

@@ -194,10 +194,10 @@ async def sync_run(options: MeasureOptions) -> dict[str, Any]:
     try:
         with Stopwatch() as stopwatch:
             run_options = RunOptions(
-                account=settings.account,
-                api=settings.api,
-                selection=Selection(services=settings.services),
-                page_size=settings.page_size,
+                account=settings.account.name,
+                api=settings.account.api,
+                selection=Selection(services=settings.account.services),
+                page_size=settings.account.page_size,
             )
             report = await run_once(run_options, Server(options.database), stop=Stop())
     finally:

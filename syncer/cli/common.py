@@ -25,10 +25,13 @@ _SHOWN: Final = 60
 """Letters of a glob that an error repeats."""
 
 
-def settings(**flags: object) -> Settings:
-    """Load the settings under the given flags and set the log up."""
+def settings(*, crawling: bool = False, **flags: object) -> Settings:
+    """Load the settings under the given flags and set the log up.
+
+    ``crawling``: every account must have credentials.
+    """
     loaded = load_with_faults(flags, options=option_names())
-    checked = loaded.checked()
+    checked = loaded.checked(crawling=crawling)
     log.configure(checked.log_format, checked.log_level)
     if loaded.unknown:
         from structlog import get_logger  # noqa: PLC0415  (not before ``log``, which tames it)

@@ -12,10 +12,11 @@ from syncer import app
 from syncer.cli import changes, read
 from syncer.cli.common import run, settings
 from syncer.cli.sync import summary
+from syncer.config.accounts import Account
 from syncer.config.settings import Settings
 from syncer.secrets import Secret
 from syncer.store.open import embedded_major, open_emptied
-from syncer.zenlayer.credentials import KeyPair
+from syncer.zenlayer.credentials import Access, KeyPair
 
 _KEY, _SECRET = "demo", "demo-secret"
 
@@ -40,13 +41,15 @@ async def demo(seed: int) -> int:
     ) as simulator:
         loaded = msgspec.structs.replace(
             base,
-            account="demo",
-            api=msgspec.structs.replace(
-                base.api,
-                endpoint=simulator.endpoint,
-                proxy=None,
-                credentials=KeyPair(_KEY, Secret(_SECRET)),
+            accounts=(
+                Account(
+                    name="demo",
+                    api=Access(
+                        endpoint=simulator.endpoint, credentials=KeyPair(_KEY, Secret(_SECRET))
+                    ),
+                ),
             ),
+            missing=(),
             state_dir=home,
             database=msgspec.structs.replace(
                 base.database, url=None, libpq=False, home=home / "postgres"
@@ -68,7 +71,9 @@ async def demo(seed: int) -> int:
 
 async def _sync(loaded: Settings, title: str) -> int:
     _say(f"\n{title}")
-    report = await app.sync(loaded, app.run_options(loaded))
+    [ended] = await app.sync(loaded, [app.run_options(loaded.account)])
+    assert ended.report is not None  # noqa: S101  (what ends a single run is raised)
+    report = ended.report
     _say("   " + summary(report, dry_run=False).replace("\n", "\n   "))
     return report.exit_code
 

@@ -33,7 +33,11 @@ def show(findings: Sequence[Finding]) -> None:
     console = Console(highlight=False)
     console.width = max(console.width, _NARROWEST) if console.is_terminal else _NOT_A_TERMINAL
     arrow = "->" if console.options.ascii_only else "\N{RIGHTWARDS ARROW}"
-    settings = [found for found in findings if found.check.isupper() and found.status == "ok"]
+    settings = [
+        found
+        for found in findings
+        if (found.check.isupper() or found.check.startswith("accounts.")) and found.status == "ok"
+    ]
     well = [found for found in findings if found.status == "ok" and found not in settings]
     if settings:
         _settings(console, settings)

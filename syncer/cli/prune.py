@@ -19,7 +19,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 
 @click.command()
 @click.option("--keep", metavar="AGE", help="How long to keep, e.g. 400d.  [default: SYNCER_KEEP]")
-@click.option("--account", metavar="NAME", help="Account.  [default: SYNCER_ACCOUNT]")
+@click.option("--account", metavar="NAME", help="Only this account.")
 @click.option("--all-accounts", is_flag=True, help="Every account in the database.")
 @click.option(
     "--thin-after",
@@ -50,7 +50,6 @@ async def prune(  # noqa: PLR0917  (one option each)
     if account is not None and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
     loaded = settings(account=account, keep=keep)
-    loaded.require_keep()
     pruned = await app.prune(
         loaded, all_accounts=all_accounts, thin_after=thin_after, dry_run=dry_run
     )

@@ -43,6 +43,8 @@ async def serve(
         late = None if jitter is None else duration(jitter)
     except ValueError as error:
         raise click.UsageError(f"--jitter: {error}") from None
-    loaded = settings(every=every, http=http, account=account, services=",".join(services) or None)
+    loaded = settings(
+        crawling=True, every=every, http=http, account=account, services=",".join(services) or None
+    )
     await app.serve(loaded, jitter=late)
     return 0

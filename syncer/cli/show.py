@@ -18,7 +18,7 @@ from syncer.cli.common import (
     settings,
     zone_option,
 )
-from syncer.cli.output import Json, Row, write
+from syncer.cli.output import Json, Row, default_format, write
 from syncer.config.settings import Settings
 from syncer.core.glob import regex
 from syncer.core.moment import Moment, moment
@@ -141,9 +141,14 @@ async def show(
 ) -> int:
     """Print an answer, streaming where the format allows; return how many rows there were.
 
+    A table names the account of each row where there are several.
+
     ``derive`` may add to a row, or drop it (None). ``columns`` are printed (default: those of the
     statement).
     """
+    is_table = (output or default_format()) == "table"
+    if is_table and "account" in answer.columns and "account" not in table:
+        table = {"account": "ACCOUNT", **table} if await answer.several_accounts() else table
     return await write(
         _derived(answer, derive),
         columns or answer.columns,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
@@ -19,12 +20,15 @@ from syncer.core.hints import approve_command, approve_run_command, withheld_com
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
 from syncer.store.results import Written
+from syncer.sync.accounts import Ended, exit_code, require_matches
 from syncer.sync.crawl import Progress
 from syncer.sync.report import Report
 
 
 @click.command()
-@click.option("--account", metavar="NAME", help="Account, the name of these credentials.")
+@click.option(
+    "--account", metavar="NAME", help="Only this account, or: the name of the credentials."
+)
 @click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
 @zone_option
 @click.option(
@@ -45,25 +49,36 @@ async def sync(  # noqa: PLR0917  (one option each)
 ) -> int:
     """Crawl every zone once and store what is there.
 
-    Credentials come from ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN.
-    Without SYNCER_DATABASE_URL or PG* variables an embedded PostgreSQL is used.
+    All accounts of the settings are crawled side by side, unless --account names one. Credentials
+    come from a table [accounts.NAME] of the settings file, or from ZENLAYER_ACCESS_KEY_ID and
+    ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN. Without SYNCER_DATABASE_URL or PG* variables an
+    embedded PostgreSQL is used.
     """
     check_globs(zones + not_zones)
-    loaded = settings(account=account, services=",".join(services) or None)
-    loaded.require_credentials()
-    options = app.run_options(loaded, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run)
+    loaded = settings(crawling=True, account=account, services=",".join(services) or None)
+    several = len(loaded.accounts) > 1
+    runs = [
+        app.run_options(
+            each, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run, beside=several
+        )
+        for each in loaded.accounts
+    ]
     with _progress_bar() as progress:
-        report = await app.sync(loaded, options, progress=progress)
+        ended = await app.sync(loaded, runs, progress=progress)
     with contextlib.nullcontext() if dry_run else courtesy():
-        await print_report(report, output, dry_run=dry_run)
-    return report.exit_code
+        await _print(ended, output, dry_run=dry_run)
+    if several:
+        require_matches(ended, zones + not_zones)
+    return exit_code(ended)
 
 
-async def print_report(report: Report, output: str | None, *, dry_run: bool) -> None:
-    """Print the run, or for a dry run what it would have changed."""
+async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -> None:
+    """Print the runs, or for a dry run what they would have changed."""
+    reports = [one.report for one in ended if one.report is not None]
+    output = output or default_format()
     if dry_run:
         await write(
-            each(_planned(report)),
+            each(row for report in reports for row in _planned(report)),
             [
                 "account",
                 "service",
@@ -78,6 +93,7 @@ async def print_report(report: Report, output: str | None, *, dry_run: bool) -> 
             output,
             table={
                 "kind": "WOULD BE",
+                **({"account": "ACCOUNT"} if len(ended) > 1 else {}),
                 "service": "SERVICE",
                 "zone_id": "ZONE",
                 "image_id": "IMAGE",
@@ -86,13 +102,60 @@ async def print_report(report: Report, output: str | None, *, dry_run: bool) -> 
             },
             empty="Nothing would change.",
         )
-    elif (output or default_format()) != "table":
-        record = report.wide()
-        await write(each([record]), list(record), output, table={}, empty="")
-    if (output or default_format()) == "table":
-        click.echo(summary(report, dry_run=dry_run))
-    elif report.fault is not None:
-        say(f"syncer: {report.fault.message}", err=True)
+    elif output != "table":
+        records = [_record(one) for one in ended]
+        keys = list(dict.fromkeys(key for record in records for key in record))
+        await write(
+            each({**dict.fromkeys(keys), **record} for record in records),
+            keys,
+            output,
+            table={},
+            empty="",
+        )
+    if output == "table":
+        show = partial(summary, reports[0]) if len(ended) == 1 else partial(overview, ended)
+        click.echo(show(dry_run=dry_run))
+        return
+    for one in ended:
+        whose = f"account {one.account}: " if len(ended) > 1 else ""
+        say(*(f"syncer: {whose}{message}" for message in _messages(one)), err=True)
+
+
+def _messages(one: Ended) -> tuple[str, ...]:
+    """Return why a run is not all done."""
+    if one.error is not None:
+        return one.error.lines
+    fault = one.report.fault if one.report is not None else None
+    return () if fault is None else (fault.message,)
+
+
+def _record(one: Ended) -> Row:
+    """Return a run as one flat record."""
+    if one.report is not None:
+        return one.report.wide()
+    return {
+        "account": one.account,
+        "run_id": None,
+        "status": one.status,
+        "error_code": type(one.error).__name__.upper(),
+        "error_message": str(one.error),
+    }
+
+
+def overview(ended: Sequence[Ended], *, dry_run: bool) -> str:
+    """Return the runs of several accounts for people; the last lines have one for each."""
+    details, last = list[str](), list[str]()
+    for one in ended:
+        if one.report is None:
+            last += [f"{one.account}: {one.status}: {line}" for line in _messages(one)]
+            continue
+        first, *rest = summary(one.report, dry_run=dry_run).splitlines()
+        if one.left_out:
+            first = "left out: no zone of it is selected."
+        elif rest:
+            details += [f"Account {one.account}:", *(f"  {line}" for line in rest)]
+        last.append(f"{one.account}: {first}")
+    return "\n".join(map(printable, details + last))
 
 
 def summary(report: Report, *, dry_run: bool) -> str:
@@ -197,11 +260,13 @@ class _Bar:
     def __init__(self, progress: Any) -> None:  # noqa: ANN401  (rich is imported lazily)
         self._progress = progress
         self._task = progress.add_task("listing zones", total=None, images="")
+        self._zones = 0
         self._images = 0
 
     def planned(self, zones: int) -> None:
-        """Show how many zones will be read."""
-        self._progress.update(self._task, total=zones, description="zones")
+        """Show how many zones will be read, by all runs together."""
+        self._zones += zones
+        self._progress.update(self._task, total=self._zones, description="zones")
 
     def done(self, written: Written) -> None:
         """Count a zone as done."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from syncer.config import parsers
 from syncer.secrets import STARS, Secret
 
 T = TypeVar("T")
@@ -76,12 +76,13 @@ class Layers:
     ) -> None:
         self.shown: list[ShownSetting] = []
         self.faults: list[SettingFault] = []
-        self._flags = flags
+        self._flags = dict(flags)
         self._options = options
         self._environment = environment
         directory = environment.get("CREDENTIALS_DIRECTORY")
-        self._credentials = Path(directory) if directory else None
+        self.credentials_directory = Path(directory) if directory else None
         self._names: list[str] = [_FILE]
+        self._keys = set[str]()
         self._file: dict[str, Any] = {}
         self.file: Path | None = None
         """The settings file that is used."""
@@ -98,12 +99,24 @@ class Layers:
 
         ``show`` makes its text safe to be shown; without it a Secret is starred.
         """
-        key = _key(name)
         self._names.append(name)
-        text, place, origin = self._find(name, key)
+        text, place, origin = self._find(name, _key(name))
         if text is None:
             self.shown.append(ShownSetting(name=name, value=_plain(default), origin=None))
             return default
+        return self.parsed(name, text, place, origin, parse, default, show)
+
+    def parsed(  # noqa: PLR0917  (all of one setting)
+        self,
+        name: str,
+        text: str,
+        place: str,
+        origin: str,
+        parse: Callable[[str], T],
+        default: T,
+        show: Callable[[str], str] | None,
+    ) -> T:
+        """Return the value of a text that was found, or the default where it is faulty."""
         try:
             value = parse(text)
         except ValueError as error:
@@ -114,20 +127,51 @@ class Layers:
         self.shown.append(ShownSetting(name=name, value=safe, origin=origin, secret=secret))
         return value
 
-    def limit(self, name: str, high: int | None, default: int | None) -> int | None:
-        """Return a limit of the guard (None: off)."""
-        return self.get(name, parsers.threshold(high), default)
+    def has_flag(self, key: str) -> bool:
+        """Return whether the command line gives a setting."""
+        return self._flags.get(key) is not None
+
+    def take_flag(self, key: str) -> str | None:
+        """Return what the command line gives for a setting, which has no such flag afterwards."""
+        value = self._flags.pop(key, None)
+        return None if value is None else str(value)
+
+    def is_set(self, name: str) -> bool:
+        """Return whether any layer has a setting that was looked up."""
+        return any(each.name == name and each.origin is not None for each in self.shown)
+
+    def place_of_flag(self, key: str) -> str:
+        """Return how the command line spells a setting."""
+        return self._options.get(key) or f"--{key.replace('_', '-')}"
+
+    def tables(self, key: str) -> list[Table]:
+        """Return the tables of the settings file under a key, in its order."""
+        found = self._file.get(key, {})
+        self._keys.add(key)
+        if not isinstance(found, dict):
+            message = f"{self.file}: {key}: write tables, such as [{key}.prod]"
+            self.faults.append(SettingFault(name=key, message=message))
+            return []
+        return [Table(self, key, name, values) for name, values in found.items()]
+
+    def check_exposed(self, tables: Sequence[Table]) -> None:
+        """Report secrets in tables of a file that everybody on this machine may read."""
+        names = ", ".join(table.name for table in tables if table.has_secrets)
+        if names and self.file is not None and is_exposed(self.file):
+            message = (
+                f"{self.file}: others may read it, and it holds secrets of {names}: "
+                f"chmod o-r {self.file}"
+            )
+            self.faults.append(SettingFault(name="accounts", message=message))
 
     def finish(self) -> None:
         """Report the options of the file that no setting has."""
-        known = sorted(_key(name) for name in self._names if name != _FILE)
-        self.faults += [
-            SettingFault(
-                name=key,
-                message=f"{self.file}: unknown option {key!r}; known are {', '.join(known)}",
-            )
-            for key in sorted(self._file.keys() - set(known))
-        ]
+        known = sorted({_key(name) for name in self._names if name != _FILE} | self._keys)
+        for key in sorted(self._file.keys() - set(known)):
+            nearest = _nearest(key, known)
+            message = f"{self.file}: unknown option {key!r}; known are {', '.join(known)}"
+            message += f"; is {nearest} meant?" if nearest else ""
+            self.faults.append(SettingFault(name=key, message=message))
 
     def unknown(self) -> Iterator[UnknownVariable]:
         """Yield what is set for this program, by its name, and is read by nobody."""
@@ -137,10 +181,8 @@ class Layers:
             others = bare.startswith(_OTHERS) or _KUBERNETES.fullmatch(bare)
             if others or not name.startswith(_OURS):
                 continue
-            from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
-
-            nearest = get_close_matches(bare, known, n=1, cutoff=_LIKENESS)
-            yield UnknownVariable(name=name, nearest=known[nearest[0]] if nearest else None)
+            nearest = _nearest(bare, known)
+            yield UnknownVariable(name=name, nearest=known[nearest] if nearest else None)
 
     def _set_variables(self) -> Iterator[str]:
         for name, value in self._environment.items():
@@ -149,7 +191,8 @@ class Layers:
 
     def _credential_names(self) -> Iterator[str]:
         try:
-            for path in self._credentials.iterdir() if self._credentials else ():
+            folder = self.credentials_directory
+            for path in folder.iterdir() if folder else ():
                 yield path.name.upper()
         except OSError:  # where one of them is needed, there is a fault
             return
@@ -157,12 +200,12 @@ class Layers:
     def _find(self, name: str, key: str) -> tuple[str | None, str, str]:
         """Return the text of a setting, where exactly it stands, and in which layer."""
         if (flag := self._flags.get(key)) is not None:
-            place = self._options.get(key) or f"--{key.replace('_', '-')}"
+            place = self.place_of_flag(key)
             return str(flag), place, place
         if value := self._environment.get(name):
             return value, name, ENVIRONMENT
-        if self._credentials is not None:
-            path = self._credentials / name.lower()
+        if self.credentials_directory is not None:
+            path = self.credentials_directory / name.lower()
             try:
                 if value := path.read_text().strip():
                     return value, str(path), str(path)
@@ -173,9 +216,7 @@ class Layers:
                     SettingFault(name=name, message=f"{path}: cannot be read ({error})")
                 )
         if key in self._file:
-            value = self._file[key]
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            return text or None, f"{self.file}: {key}", str(self.file)
+            return _text(self._file[key]) or None, f"{self.file}: {key}", str(self.file)
         return None, name, ""
 
     def _read_file(self, home: Path) -> None:
@@ -202,6 +243,90 @@ class Layers:
             self.faults.append(SettingFault(name=None, message=fault))
             return
         self.file = None
+
+
+class Table:
+    """A table ``[key.name]`` of the settings file; its options go before what stands outside."""
+
+    def __init__(self, layers: Layers, key: str, name: str, values: object) -> None:
+        self.name = name
+        self._layers = layers
+        self._path = f"{key}.{name}"
+        self._values: dict[str, Any] = values if isinstance(values, dict) else {}
+        self._known = set[str]()
+        if not isinstance(values, dict):
+            self.fault(f"is no table: write [{self._path}]")
+
+    @property
+    def place(self) -> str:
+        """Where it stands."""
+        return f"{self._layers.file}: {self._path}"
+
+    def place_of(self, option: str) -> str:
+        """Where one of its options stands."""
+        return f"{self.place}.{option}"
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a secret stands in it."""
+        shown = self._layers.shown
+        return any(each.secret and each.name.startswith(f"{self._path}.") for each in shown)
+
+    def has(self, option: str) -> bool:
+        """Return whether it has an option."""
+        return option in self._values
+
+    def fault(self, message: str) -> None:
+        """Note what is wrong with it."""
+        fault = SettingFault(name=self._path, message=f"{self.place}: {message}")
+        self._layers.faults.append(fault)
+
+    def get(
+        self,
+        name: str,
+        parse: Callable[[str], T],
+        default: T,
+        show: Callable[[str], str] | None = None,
+        *,
+        among_flags: bool = False,
+    ) -> T:
+        """Return a setting; its option is the variable without SYNCER_ or ZENLAYER_.
+
+        A flag goes before it, and is the ``default`` then, unless both count (``among_flags``).
+        """
+        option = _key(name).removeprefix("zenlayer_")
+        self._known.add(option)
+        text = _text(self._values[option]) if option in self._values else ""
+        if not text or (self._layers.has_flag(_key(name)) and not among_flags):
+            return default
+        path, file = f"{self._path}.{option}", str(self._layers.file)
+        return self._layers.parsed(path, text, f"{file}: {path}", file, parse, default, show)
+
+    def finish(self) -> None:
+        """Report the options that no account has."""
+        for option in sorted(self._values.keys() - self._known):
+            nearest = _nearest(option, self._known)
+            known = (
+                f"is {nearest} meant?" if nearest else f"known are {', '.join(sorted(self._known))}"
+            )
+            self.fault(f"unknown option {option!r}: {known}")
+
+
+def is_exposed(path: Path) -> bool:
+    """Return whether everybody on this machine may read a file. Raises OSError."""
+    return bool(path.stat().st_mode & stat.S_IROTH)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that may be meant, or None."""
+    from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
+
+    return next(iter(get_close_matches(name, known, n=1, cutoff=_LIKENESS)), None)
+
+
+def _text(value: object) -> str:
+    """Return a value of the settings file as it would be written in a variable."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _key(name: str) -> str:

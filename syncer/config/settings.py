@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from syncer.config import parsers
+from syncer.config.accounts import DEFAULT_SERVICES, Account, read_settings, read_table, same_keys
 from syncer.config.layers import (
     ENVIRONMENT,
     Layers,
@@ -27,9 +27,8 @@ from syncer.config.layers import (
 )
 from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError
-from syncer.core.guard import Limits
 from syncer.secrets import Secret, mask, mask_proxy
-from syncer.zenlayer.credentials import Access, KeyPair, Token
+from syncer.zenlayer.credentials import KeyPair, Token
 
 _LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE")
 CREDENTIALS: Final = (
@@ -43,8 +42,7 @@ NO_CREDENTIALS: Final = (
     "set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET (or ZENLAYER_TOKEN); keys are made "
     "in the Zenlayer console under Access Keys"
 )
-_ACCESS: Final = Access(endpoint=parsers.DEFAULT_ENDPOINT)
-_GUARD: Final = Limits()
+ACCOUNTS_AT_ONCE: Final = 8
 _HTTP: Final[tuple[str, int] | None] = ("127.0.0.1", 9464)
 
 
@@ -69,24 +67,18 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, checked."""
 
-    account: str
-    """The name of these credentials; what is stored belongs to it."""
-    services: tuple[str, ...]
-    """The services that are crawled, at least one, in this order."""
-    api: Access
-    """Where the API is, with what credentials, and how much it may be asked."""
+    accounts: tuple[Account, ...]
+    """The accounts that are asked for, at least one; without any credentials, one that has none."""
+    others: tuple[str, ...]
+    """The names of accounts that are not asked for."""
+    accounts_at_once: int
+    """Accounts that are crawled side by side."""
+    missing: tuple[str, ...]
+    """Why these accounts cannot be crawled, in lines for the user; empty: they can."""
     database: Database
     """Where PostgreSQL is."""
     state_dir: Path
     """The folder of what the program keeps for itself, such as the embedded server; absolute."""
-    page_size: int
-    """Images asked for in one call, 1 to 1000."""
-    run_timeout: float
-    """Seconds after which a run stops asking."""
-    guard: Limits
-    """How many removals pass without approval: images or per cent; None: any number."""
-    keep: float | None
-    """Seconds for which history is kept; None: for ever."""
     log_format: str
     """auto, console or json; auto: console on a terminal, else json."""
     log_level: str
@@ -95,26 +87,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The file that gets the metrics of each run, for the node exporter; None: none is written."""
     traces: bool
     """Whether OpenTelemetry's variables ask for traces."""
-    every: float
-    """Seconds from the start of one run of the daemon to the start of the next, at least one."""
     http: tuple[str, int] | None
     """Address and port where the daemon serves health and metrics; port 0: any free one; None:
     nowhere."""
 
-    def require_credentials(self) -> KeyPair | Token:
-        """Return the credentials, or say how to give them."""
-        if self.api.credentials is None:
-            raise ConfigError(f"no credentials: {NO_CREDENTIALS}")
-        return self.api.credentials
+    @property
+    def account(self) -> Account:
+        """The account; where there are several, one must be named."""
+        if len(self.accounts) > 1:
+            names = ", ".join(account.name for account in self.accounts)
+            raise ConfigError(f"name one of the accounts {names}: --account NAME")
+        return self.accounts[0]
 
-    def require_keep(self) -> timedelta:
-        """Return how long history is kept, or say how to set it."""
-        if self.keep is None:
-            raise ConfigError(
-                "say how long history is kept: --keep 400d, or SYNCER_KEEP, or keep in the "
-                "settings file"
-            )
-        return timedelta(seconds=self.keep)
+    def whose(self, account: Account) -> str | None:
+        """Return the name to call an account by, where there are several."""
+        return account.name if len(self.accounts) > 1 else None
+
+    def require_credentials(self) -> None:
+        """Raise ConfigError, with every fault, unless all accounts have credentials."""
+        if self.missing:
+            raise ConfigError(*self.missing)
 
 
 class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,10 +123,15 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
     file: Path | None
     temporary: Path
 
-    def checked(self) -> Settings:
-        """Return the settings, or raise ConfigError with every fault."""
-        if self.faults:
-            raise ConfigError(*(fault.message for fault in self.faults))
+    def checked(self, *, crawling: bool = False) -> Settings:
+        """Return the settings, or raise ConfigError with every fault.
+
+        ``crawling``: that accounts have no credentials is a fault too.
+        """
+        faults = [fault.message for fault in self.faults]
+        faults += self.settings.missing if crawling else ()
+        if faults:
+            raise ConfigError(*faults)
         return self.settings
 
     def first_faulty(self, *names: str) -> str | None:
@@ -144,7 +141,8 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
         have said what one of them is.
         """
         faulty = {fault.name for fault in self.faults}
-        if (name := next((name for name in names if name in faulty), None)) is not None:
+        tables = {name.rpartition(".")[0] for name in faulty if name and "." in name}
+        if (name := next((name for name in names if name in faulty | tables), None)) is not None:
             return name
         defaults = {setting.name for setting in self.shown if setting.origin is None}
         return "the settings file" if None in faulty and not defaults.isdisjoint(names) else None
@@ -197,8 +195,9 @@ def _home(env: Mapping[str, str]) -> Path:
 def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting]:
     """Yield the variables that are set and heeded, but not by us."""
     shown = {name: env[name] for name in ("SSL_CERT_FILE", "TMPDIR") if env.get(name)}
-    if settings.api.proxy is not None:
-        shown["HTTPS_PROXY"] = mask_proxy(settings.api.proxy.reveal())
+    for account in settings.accounts:
+        if account.api.proxy is not None:
+            shown["HTTPS_PROXY"] = mask_proxy(account.api.proxy.reveal())
     if settings.database.libpq:
         shown |= {name: env[name] for name in (*_LIBPQ, "PGUSER", "PGSSLMODE") if env.get(name)}
     for name, value in shown.items():
@@ -208,23 +207,15 @@ def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting
 def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     state_home = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
     state_dir = layers.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
-    endpoint = layers.get("ZENLAYER_ENDPOINT", parsers.endpoint, _ACCESS.endpoint)
+    accounts, others, missing = _accounts(layers, home)
     url = layers.get("SYNCER_DATABASE_URL", parsers.database_url, None, show=mask)
     return Settings(
-        account=layers.get("SYNCER_ACCOUNT", parsers.account, "default"),
-        services=layers.get("SYNCER_SERVICES", parsers.services, ("vm",)),
-        api=Access(
-            endpoint=endpoint,
-            credentials=_credentials(layers),
-            proxy=_proxy(layers, endpoint),
-            max_concurrency=layers.get(
-                "SYNCER_MAX_CONCURRENCY", parsers.whole(1, 1000), _ACCESS.max_concurrency
-            ),
-            max_rate=layers.get("SYNCER_MAX_RATE", parsers.rate, _ACCESS.max_rate),
-            request_timeout=layers.get(
-                "SYNCER_REQUEST_TIMEOUT", parsers.positive, _ACCESS.request_timeout
-            ),
+        accounts=accounts,
+        others=others,
+        accounts_at_once=layers.get(
+            "SYNCER_ACCOUNTS_AT_ONCE", parsers.whole(1, 1000), ACCOUNTS_AT_ONCE
         ),
+        missing=missing,
         database=Database(
             url=url,
             libpq=url is None and any(env.get(name) for name in _LIBPQ),
@@ -232,17 +223,6 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
             pg_bin=layers.get("SYNCER_PG_BIN", str, None),
         ),
         state_dir=state_dir,
-        page_size=layers.get("SYNCER_PAGE_SIZE", parsers.whole(1, 1000), 1000),
-        run_timeout=layers.get("SYNCER_RUN_TIMEOUT", parsers.positive, 900.0),
-        guard=Limits(
-            zone_count=layers.limit("SYNCER_GUARD_ZONE_COUNT", None, _GUARD.zone_count),
-            zone_percent=layers.limit("SYNCER_GUARD_ZONE_PERCENT", 100, _GUARD.zone_percent),
-            run_percent=layers.limit("SYNCER_GUARD_RUN_PERCENT", 100, _GUARD.run_percent),
-            removal_looks=layers.get(
-                "SYNCER_REMOVAL_LOOKS", parsers.whole(1, 1000), _GUARD.removal_looks
-            ),
-        ),
-        keep=layers.get("SYNCER_KEEP", parsers.keep, None),
         log_format=layers.get(
             "SYNCER_LOG_FORMAT", parsers.one_of("auto", "console", "json"), "auto"
         ),
@@ -251,13 +231,62 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
         ),
         metrics_file=layers.get("SYNCER_METRICS_FILE", Path, None),
         traces=parsers.traces(env),
-        every=layers.get("SYNCER_EVERY", parsers.interval, 900.0),
         http=layers.get("SYNCER_HTTP", parsers.listen, _HTTP),
     )
 
 
+def _accounts(
+    layers: Layers, home: Path
+) -> tuple[tuple[Account, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the accounts that are asked for, the names of others, and what they lack."""
+    tables = layers.tables("accounts")
+    chosen = layers.take_flag("account") if tables else None
+    name = layers.get("SYNCER_ACCOUNT", parsers.account, "default")
+    services = layers.get("SYNCER_SERVICES", parsers.services, DEFAULT_SERVICES)
+    outside = read_settings(layers, Account(name=name, services=services))
+    credentials = _credentials(layers)
+    found = [read_table(table, layers, outside, home) for table in tables]
+    layers.check_exposed(tables)
+    missing = list[str]()
+    if not tables or credentials is not None:
+        api = msgspec.structs.replace(outside.api, credentials=credentials)
+        why = () if credentials is not None else (f"no credentials: {NO_CREDENTIALS}",)
+        found.insert(0, msgspec.structs.replace(outside, api=api, faults=why))
+        for table in tables:
+            if table.name == name:
+                table.fault("credentials outside a table have this name: see SYNCER_ACCOUNT")
+    elif layers.is_set("SYNCER_ACCOUNT"):
+        missing.append(f"SYNCER_ACCOUNT: there are no credentials outside tables: {NO_CREDENTIALS}")
+    missing += same_keys(found)
+    selected = _selected(layers, found, chosen)
+    missing += [fault for account in selected for fault in account.faults]
+    others = tuple(account.name for account in found if account not in selected)
+    return tuple(_with_proxy(layers, each) for each in selected), others, tuple(missing)
+
+
+def _selected(layers: Layers, accounts: list[Account], chosen: str | None) -> list[Account]:
+    """Return the account of the chosen name (None: all) that has services to be crawled."""
+    selected = [account for account in accounts if chosen in {None, account.name}]
+    if not selected:
+        place, names = layers.place_of_flag("account"), ", ".join(a.name for a in accounts)
+        message = f"{place}: there is no account {chosen!r}; there are {names}"
+        layers.faults.append(SettingFault(name="SYNCER_ACCOUNT", message=message))
+        return accounts
+    if not (crawled := [account for account in selected if account.services]):
+        names = ", ".join(account.name for account in selected)
+        message = f"{layers.place_of_flag('services')}: it is crawled for no account of {names}"
+        layers.faults.append(SettingFault(name="SYNCER_SERVICES", message=message))
+        return selected
+    return crawled
+
+
+def _with_proxy(layers: Layers, account: Account) -> Account:
+    proxy = _proxy(layers, account.api.endpoint)
+    return msgspec.structs.replace(account, api=msgspec.structs.replace(account.api, proxy=proxy))
+
+
 def _credentials(layers: Layers) -> KeyPair | Token | None:
-    """Read a token, or a key pair; Terraform's names stand in where the CLI's are unset."""
+    """Read a token or a key pair from outside tables; Terraform's names stand in for the CLI's."""
     token_name, id_name, secret_name, other_id_name, other_secret_name = CREDENTIALS
     token = layers.get(token_name, parsers.secret, None)
     key_id = layers.get(id_name, parsers.header, None, show=parsers.brief)
@@ -294,6 +323,7 @@ def _proxy(layers: Layers, endpoint: str) -> Secret | None:
         parsers.endpoint_address(proxy)
     except ValueError:
         name = f"{parts.scheme.upper()}_PROXY"
-        message = f"{name}: is not a URL: write http://host:port"
-        layers.faults.append(SettingFault(name=name, message=message))
+        fault = SettingFault(name=name, message=f"{name}: is not a URL: write http://host:port")
+        if fault not in layers.faults:  # it is of every account
+            layers.faults.append(fault)
     return Secret(proxy)

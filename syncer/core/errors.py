@@ -18,6 +18,7 @@
     ├── DatabaseError          ends the run
     │   ├── DatabaseGone
     │   ├── TransactionFailed
+    │   │   └── ServerUnable
     │   └── StatementRefused
     ├── ConfigError            2: nothing was started
     │   └── ServerTooOld
@@ -142,7 +143,11 @@ class DatabaseGone(DatabaseError):
 
 
 class TransactionFailed(DatabaseError):
-    """PostgreSQL is there but ended a transaction: a deadlock, a timeout, no room, read-only."""
+    """PostgreSQL is there but ended a transaction: a deadlock, a timeout."""
+
+
+class ServerUnable(TransactionFailed):
+    """PostgreSQL can do no transaction that writes now: no room, read-only, an I/O error."""
 
 
 class StatementRefused(DatabaseError):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import anyio
 import msgspec
 
+from syncer.config.accounts import Account
 from syncer.config.settings import CREDENTIALS, NO_CREDENTIALS, LoadedSettings
 from syncer.core.backoff import Backoff
 from syncer.core.errors import (
@@ -39,40 +40,57 @@ _SIGNATURE_LIFE: Final = 300.0
 """Seconds that a signature's time may differ by from the API's (documented)."""
 _EXPIRES_SOON: Final = 14 * _DAY
 """Seconds before its end at which a certificate is warned of."""
+_NOT_CRAWLED: Final = "fix that: until then syncer sync ends with exit code 2"
 _TRY_AGAIN: Final = "try again, and if it stays so ask Zenlayer"
 
 
-def checks(loaded: LoadedSettings, timing: Timing) -> list[Check]:
-    """Return the checks of the API."""
-    probes = _ApiProbes(loaded)
-    return [
-        Check(
-            name="endpoint",
-            probe=probes.endpoint,
-            advice="check the network, its firewall and proxy (HTTPS_PROXY), and ZENLAYER_ENDPOINT",
-            depends_on=("ZENLAYER_ENDPOINT", "HTTPS_PROXY", "HTTP_PROXY"),
-            timeout=timing.api,
-        ),
-        Check(
-            name="credentials",
-            probe=probes.credentials,
-            advice="try again; the API may be slow",
-            depends_on=("endpoint", "tls", *CREDENTIALS, "SYNCER_SERVICES"),
-            timeout=timing.api,
-        ),
-    ]
+def topics(loaded: LoadedSettings, timing: Timing) -> list[list[Check]]:
+    """Return the checks of each API that is called, and of the accounts that call it there."""
+    endpoints: dict[str, list[Check]] = {}
+    for account in loaded.settings.accounts:
+        probes = _ApiProbes(loaded, account)
+        checks = endpoints.setdefault(account.api.endpoint, [])
+        if not checks:
+            checks.append(_endpoint(probes, timing))
+        checks.append(
+            Check(
+                name="credentials",
+                account=loaded.settings.whose(account),
+                probe=probes.credentials,
+                advice="try again; the API may be slow",
+                depends_on=(
+                    "endpoint",
+                    "tls",
+                    *CREDENTIALS,
+                    "SYNCER_SERVICES",
+                    f"accounts.{account.name}",
+                ),
+                timeout=timing.api,
+            )
+        )
+    return [*endpoints.values()]
+
+
+def _endpoint(probes: _ApiProbes, timing: Timing) -> Check:
+    return Check(
+        name="endpoint",
+        probe=probes.endpoint,
+        advice="check the network, its firewall and proxy (HTTPS_PROXY), and ZENLAYER_ENDPOINT",
+        depends_on=("ZENLAYER_ENDPOINT", "HTTPS_PROXY", "HTTP_PROXY"),
+        timeout=timing.api,
+    )
 
 
 class _ApiProbes:
-    def __init__(self, loaded: LoadedSettings) -> None:
+    def __init__(self, loaded: LoadedSettings, account: Account) -> None:
         self._loaded = loaded
-        self._settings = loaded.settings
-        self._host = urlsplit(loaded.settings.api.endpoint).netloc
+        self._account = account
+        self._host = urlsplit(account.api.endpoint).netloc
 
     async def endpoint(self) -> Sequence[Finding]:
         """Call without credentials: the reply shows endpoint, certificate and clock."""
         try:
-            reply = await greet(self._settings.api, SOURCES[self._settings.services[0]])
+            reply = await greet(self._account.api, SOURCES[self._account.services[0]])
         except ApiError as error:
             if error.code != UNTRUSTED:
                 raise
@@ -94,11 +112,11 @@ class _ApiProbes:
             end = reply.certificate.get("notAfter")
             left = ssl.cert_time_to_seconds(end) - time.time() if end else None
             findings.append(judge_certificate(self._host, left, issuer(reply.certificate)))
-        signed = isinstance(self._settings.api.credentials, KeyPair)
+        signed = isinstance(self._account.api.credentials, KeyPair)
         return [*findings, judge_clock(reply.clock_ahead, signed=signed)]
 
     def _through(self) -> str:
-        proxy = self._settings.api.proxy
+        proxy = self._account.api.proxy
         return f" through {mask(proxy.reveal())}" if proxy else ""
 
     async def _roots(self) -> str | None:
@@ -109,14 +127,16 @@ class _ApiProbes:
 
     async def credentials(self) -> Sequence[Finding]:
         """List the zones of each service that is crawled."""
-        settings = self._settings
-        if settings.api.credentials is None:
-            return [failed("credentials", "there are none", NO_CREDENTIALS)]
+        account = self._account
+        if account.api.credentials is None:
+            if account.table is None:
+                return [failed("credentials", "there are none", NO_CREDENTIALS)]
+            return [failed("credentials", fault, _NOT_CRAWLED) for fault in account.faults]
         zones: dict[str, int] = {}
         try:
-            access = msgspec.structs.replace(settings.api, timing=_ONE_ATTEMPT)
-            async with open_client(access, run_timeout=settings.run_timeout) as client:
-                for service in settings.services:
+            access = msgspec.structs.replace(account.api, timing=_ONE_ATTEMPT)
+            async with open_client(access, run_timeout=account.run_timeout) as client:
+                for service in account.services:
                     listing, _ = await client.zones(SOURCES[service])
                     zones[service] = len(listing)
         except ApiError as error:
@@ -125,6 +145,8 @@ class _ApiProbes:
 
     def _origin(self) -> str:
         """Return where the credentials that are used come from."""
+        if self._account.table is not None:
+            return self._account.table
         for setting in self._loaded.shown:
             if setting.secret and setting.origin and setting.name in CREDENTIALS:
                 return f"{setting.name}, {setting.origin}"

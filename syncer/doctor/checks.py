@@ -38,11 +38,13 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to probe, within ``timeout`` seconds.
 
     ``probe`` returns its findings, or raises a named error, which makes the check fail with
-    ``advice``, or with ``fix`` where it is a ConfigError. ``depends_on`` names checks before it and
-    settings: it is skipped where one of those failed or is faulty.
+    ``advice``, or with ``fix`` where it is a ConfigError. ``depends_on`` names checks before it, of
+    its account or of none, and settings: it is skipped where one of those failed or is faulty.
+    ``account`` is whose it is, where there are several.
     """
 
     name: str
+    account: str | None = None
     probe: Probe
     advice: str
     timeout: float
@@ -68,22 +70,31 @@ async def run_in_order(
 
     ``first_faulty`` takes names of settings and returns which of them cannot be relied on, if any.
     """
-    failed_checks: dict[str, str] = {}  # and skipped ones: to the check or setting at fault
+    # And skipped ones: by account and name, to the check or setting at fault.
+    failed_checks: dict[tuple[str | None, str], str] = {}
     for check in checks:
         left = deadline - anyio.current_time()
-        causes = (failed_checks[name] for name in check.depends_on if name in failed_checks)
-        cause = next(causes, None) or first_faulty(*check.depends_on)
+        keys = ((whose, name) for name in check.depends_on for whose in (None, check.account))
+        cause = next((failed_checks[key] for key in keys if key in failed_checks), None)
+        cause = cause or first_faulty(*check.depends_on)
         if cause is not None:
             findings: Sequence[Finding] = [skipped(check.name, f"not without {cause}")]
-            failed_checks[check.name] = cause
+            failed_checks[check.account, check.name] = cause
         elif left <= 0:
             findings = [skipped(check.name, "no time was left")]
         else:
             findings = await _run(check, results, min(left, check.timeout))
-        results.findings += findings
+        results.findings += [_named(found, check.account) for found in findings]
         for found in findings:
             if found.status in {"failed", "skipped"}:
-                failed_checks.setdefault(found.check, found.check)
+                failed_checks.setdefault((check.account, found.check), found.check)
+
+
+def _named(found: Finding, account: str | None) -> Finding:
+    """Let a finding say whose it is, where there are several accounts."""
+    if account is None:
+        return found
+    return msgspec.structs.replace(found, message=f"{account}: {found.message}")
 
 
 async def _run(check: Check, results: Results, seconds: float) -> Sequence[Finding]:

@@ -126,6 +126,7 @@ class _DatabaseProbes:
         timing: Timing,
     ) -> None:
         self._url = settings.database.url
+        self._at_once = min(len(settings.accounts), settings.accounts_at_once)
         self._session = session
         self._embedded = embedded
         self._statement = timing.statement
@@ -171,7 +172,11 @@ class _DatabaseProbes:
         limits = [
             f"{used:,} of {limit:,} of {whose}" for limit, used, whose in self._facts.limits()
         ]
-        return self._fitness("connections", f"in use: {', '.join(limits)}")
+        found = self._fitness("connections", f"in use: {', '.join(limits)}")
+        _, problem = fitness.judge_room(self._facts, self._at_once)
+        if self._at_once == 1 or problem is None or any(one.status != "ok" for one in found):
+            return found
+        return [warning("connections", problem.message, problem.advice)]
 
     async def clock(self) -> Sequence[Finding]:
         """Compare the database's clock with that of this host."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from syncer.config.settings import Settings
+from syncer.config.accounts import Account
 from syncer.core.hints import approve_command, withheld_command
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.database import Session, session_check
@@ -22,7 +22,9 @@ from syncer.doctor.finding import (
     ok,
     warning,
 )
+from syncer.store import keys as key_digests
 from syncer.store.clock import CLOCK_BEHIND
+from syncer.zenlayer.credentials import KeyPair
 from syncer.zenlayer.sources import SOURCES, Source
 
 _GONE_LATELY: Final = timedelta(days=7)
@@ -36,11 +38,16 @@ _ZONES_SHOWN: Final = 10
 _NEVER: Final = timedelta.max
 
 
-def checks(settings: Settings, session: Session, max_age: float, timing: Timing) -> list[Check]:
-    """Return the checks of what is stored; ``max_age`` is how old a whole look may be (seconds)."""
-    probes = _InventoryProbes(settings, session, max_age)
-    stored = ("schema", "SYNCER_ACCOUNT", "SYNCER_SERVICES")
-    return [
+def checks(
+    account: Account, session: Session, max_age: float, timing: Timing, *, whose: str | None
+) -> list[Check]:
+    """Return the checks of what is stored of an account, which say ``whose`` they are.
+
+    ``max_age`` is how old a whole look may be (seconds).
+    """
+    probes = _InventoryProbes(account, session, max_age)
+    stored = ("schema", "SYNCER_ACCOUNT", "SYNCER_SERVICES", f"accounts.{account.name}")
+    of_account = [
         session_check("runs", probes.runs, timing, depends_on=stored),
         session_check("time_line", probes.time_line, timing, depends_on=stored),
         session_check("lock", probes.lock, timing, depends_on=("runs",)),
@@ -49,15 +56,18 @@ def checks(settings: Settings, session: Session, max_age: float, timing: Timing)
         session_check("withheld", probes.withheld, timing, depends_on=("zones",)),
         session_check("listing", probes.listing, timing, depends_on=stored),
         session_check("rate_limit", probes.rate_limit, timing, depends_on=stored),
+        session_check("keys", probes.keys, timing, depends_on=(*stored, "privileges")),
     ]
+    return [msgspec.structs.replace(check, account=whose) for check in of_account]
 
 
 class _InventoryProbes:
     """Reads in the session; runs and zones are kept for the checks that come after theirs."""
 
-    def __init__(self, settings: Settings, session: Session, max_age: float) -> None:
-        self._account = settings.account
-        self._services = list(settings.services)
+    def __init__(self, account: Account, session: Session, max_age: float) -> None:
+        self._account = account.name
+        self._services = list(account.services)
+        self._credentials = account.api.credentials
         self._session = session
         self._max_age = max_age
         self._runs: list[RunSeen] = []
@@ -108,6 +118,19 @@ class _InventoryProbes:
         """Read what was learnt of the API's limit."""
         rows = await self._session.rows("doctor/rate_limit", self._account)
         return [judge_rate_limit(RateSeen(**rows[0]) if rows else None)]
+
+    async def keys(self) -> Sequence[Finding]:
+        """Find zones that were read under this name with another key, or under another with this.
+
+        Of a bearer token, which is changed often, nothing is kept.
+        """
+        if not isinstance(self._credentials, KeyPair):
+            return []
+        async with self._session.reading() as connection:
+            key_id = self._credentials.key_id
+            ours = await key_digests.digest(connection, key_id=key_id, write=False)
+        rows = await self._session.rows("doctor/keys", self._account, ours)
+        return judge_keys(self._account, {row["account"]: row["zones"] for row in rows})
 
 
 class RunSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -375,3 +398,28 @@ def judge_rate_limit(seen: RateSeen | None) -> Finding:
         f"the API took {seen.calls_per_second:.3g} calls a second, learnt "
         f"{age(seen.now - seen.learnt_at)} ago by run {seen.run_id}",
     )
+
+
+def judge_keys(account: str, zones: Mapping[str, int]) -> list[Finding]:
+    """Judge the ``zones`` that this account read with another key, or others with its key."""
+    findings = []
+    others = {name: count for name, count in zones.items() if name != account}
+    if count := zones.get(account):
+        findings.append(
+            warning(
+                "keys",
+                f"{number(count, 'zone')} of account {account} were last read with another key: "
+                "what this one does not list is removed after a second look only",
+                "nothing, if the key was replaced; else give each key a name of its own",
+            )
+        )
+    if others:
+        findings.append(
+            warning(
+                "keys",
+                f"the key of account {account} read zones under another name too: "
+                f"{listed(sorted(others))}",
+                "give it one name in all settings: one key is one account",
+            )
+        )
+    return findings or [ok("keys", "one key, under one name")]

@@ -46,14 +46,23 @@ async def run_checks(
             place = loaded.settings.database
             embedded = EmbeddedServer(place, tasks) if place.embedded else None
             session = database.Session(stack)
-            oldest = stale_after(loaded.settings.every) if max_age is None else max_age
             stored = (
                 *(embedded.checks(timing) if embedded else []),
                 *database.checks(loaded.settings, session, embedded, timing),
-                *inventory.checks(loaded.settings, session, oldest, timing),
+                *(
+                    check
+                    for account in loaded.settings.accounts
+                    for check in inventory.checks(
+                        account,
+                        session,
+                        stale_after(account.every) if max_age is None else max_age,
+                        timing,
+                        whose=loaded.settings.whose(account),
+                    )
+                ),
             )
             results = await _side_by_side(
-                [api.checks(loaded, timing), stored, machine.checks(loaded, timing)],
+                [*api.topics(loaded, timing), stored, machine.checks(loaded, timing)],
                 loaded,
                 timing,
             )

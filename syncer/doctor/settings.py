@@ -19,6 +19,10 @@ def check_settings(loaded: LoadedSettings, *, defaults: bool) -> Iterator[Findin
             yield ok(setting.name, f"{setting.value} ({setting.origin or 'default'})")
     for fault in loaded.faults:
         yield judge_fault(fault)
+    of_accounts = {fault for account in loaded.settings.accounts for fault in account.faults}
+    for line in loaded.settings.missing:
+        if line not in of_accounts:
+            yield failed("settings_file", line, "fix that: until then nothing is crawled")
     for unknown in loaded.unknown:
         yield warning(unknown.name, "is ignored", unknown.advice)
     yield from _check_roots(loaded)

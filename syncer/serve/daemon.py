@@ -13,7 +13,7 @@ import structlog
 
 from syncer.core.errors import ConfigError, Interrupted, LockHeld, SyncerError, leaves_of
 from syncer.core.model import Fault
-from syncer.serve.health import Health
+from syncer.serve.health import Health, Healths
 from syncer.serve.metrics import Metrics, ended_by
 from syncer.serve.schedule import Ended, Schedule
 from syncer.serve.systemd import Notifier
@@ -39,20 +39,24 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
     metrics: Metrics
     systemd: Notifier
+    account: str | None = None
+    """Whose runs they are, where there are several."""
 
     def run_ended(self, end: RunEnd, *, seconds: float) -> None:
         """Show how a run ended, and how long it took."""
+        whose = "" if self.account is None else f"{self.account}: "
         self.health.ended(end.result, succeeded=end.status == "succeeded")
         self.metrics.run_ended(
             end.status, exit_code=end.exit_code, seconds=seconds, report=end.report
         )
-        self.systemd.status(end.result)
+        self.systemd.status(whose + end.result)
 
 
 class Daemon:
     """Does runs (``once``) by a schedule, and between two of them what ``between`` does.
 
-    ``between`` is given a function that returns whether the daemon is to end. ``now`` and ``sleep``
+    ``between`` is given a function that returns whether the daemon is to end. A run waits for
+    ``gate``, which lets as many daemons of this process run as may at once. ``now`` and ``sleep``
     are the clock, in seconds.
     """
 
@@ -63,6 +67,7 @@ class Daemon:
         *,
         schedule: Schedule,
         monitor: Monitor,
+        gate: anyio.Semaphore | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
@@ -70,9 +75,11 @@ class Daemon:
         self._between = between
         self._schedule = schedule
         self._monitor = monitor
+        self._gate = anyio.Semaphore(1) if gate is None else gate
         self._now = now
         self._sleep = sleep
         self._stop: Stop | None = None
+        self._started = 0.0
         self._ending = False
         self._wake = anyio.Event()
 
@@ -105,10 +112,9 @@ class Daemon:
     async def _run(self) -> RunEnd:
         self._wake = anyio.Event()
         self._stop = stop = Stop()
-        started = self._now()
+        self._started = self._now()
         try:
-            with self._monitor.health.running():
-                end = _of_report(await self._once(stop))
+            end = await self._in_turn(stop)
         except SyncerError as error:
             if isinstance(error, ConfigError) and not self._monitor.health.has_succeeded:
                 raise
@@ -117,8 +123,19 @@ class Daemon:
             end = _of_error(_unforeseen(error))
         finally:
             self._stop = None
-        self._monitor.run_ended(end, seconds=self._now() - started)
+        self._monitor.run_ended(end, seconds=self._now() - self._started)
         return end
+
+    async def _in_turn(self, stop: Stop) -> RunEnd:
+        """Do a run as soon as there is room for it beside those of other accounts."""
+        if not await stop.interruptible(self._gate.acquire):
+            raise Interrupted("asked to stop before the run began; nothing was done")
+        try:
+            self._started = self._now()
+            with self._monitor.health.running():
+                return _of_report(await self._once(stop))
+        finally:
+            self._gate.release()
 
     async def _do_between(self) -> None:
         """Do what is done between runs; what fails there is logged, and done after the next run."""
@@ -194,7 +211,7 @@ def _summary(report: Report) -> str:
 
 async def keep_alive(
     systemd: Notifier,
-    health: Health,
+    health: Health | Healths,
     interval: float | None,
     *,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from syncer.store.clock import elapsed_microseconds
@@ -73,4 +73,30 @@ class Health:
         age = self._aging() - self._last_success
         if age > self._fresh:
             return f"the last success was {age:.0f} s ago; {self.last_result}"
+        return None
+
+
+class Healths:
+    """The health of a daemon that crawls several accounts: as good as the worst of them."""
+
+    def __init__(self, accounts: Mapping[str, Health]) -> None:
+        self.accounts = accounts
+
+    @property
+    def alive(self) -> bool:
+        """Whether no account has a run under way that should have ended."""
+        return all(health.alive for health in self.accounts.values())
+
+    @property
+    def last_result(self) -> str:
+        """How the last run of each account ended."""
+        if len(self.accounts) == 1:
+            return next(iter(self.accounts.values())).last_result
+        return "; ".join(f"{name}: {each.last_result}" for name, each in self.accounts.items())
+
+    def not_ready(self) -> str | None:
+        """Return why what is stored of some account cannot be relied on to be fresh, or None."""
+        for name, health in self.accounts.items():
+            if (why := health.not_ready()) is not None:
+                return why if len(self.accounts) == 1 else f"account {name}: {why}"
         return None

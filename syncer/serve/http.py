@@ -17,8 +17,8 @@ from prometheus_client.exposition import choose_encoder
 from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError, SyncerError
 from syncer.serve.connections import Connections
-from syncer.serve.health import Health
-from syncer.serve.metrics import Metrics
+from syncer.serve.health import Health, Healths
+from syncer.serve.metrics import Metrics, Together
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server, reading_transaction
 from syncer.store.schema import check_schema
@@ -28,8 +28,8 @@ from syncer.store.schema import check_schema
 async def listening(
     address: tuple[str, int],
     server: Server,
-    health: Health,
-    metrics: Metrics,
+    health: Health | Healths,
+    metrics: Metrics | Together,
     *,
     timing: Timing = Timing(),  # noqa: B008  (frozen)
 ) -> AsyncIterator[str]:
@@ -44,7 +44,8 @@ async def listening(
 
     async def readyz(_: web.Request) -> web.Response:
         why = await database.fault() or health.not_ready()
-        return _reply({"ready": why is None, "why": why, "last": health.last_result}, ok=not why)
+        body = {"ready": why is None, "why": why, "last": health.last_result}
+        return _reply(body | _by_account(health), ok=not why)
 
     async def scrape(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -115,6 +116,14 @@ async def _database_fault(server: Server) -> str | None:
     except SyncerError as error:
         return str(error)
     return None
+
+
+def _by_account(health: Health | Healths) -> dict[str, Any]:
+    """Return which accounts are ready, where there are several."""
+    if isinstance(health, Health) or len(health.accounts) == 1:
+        return {}
+    stale = {name: each.not_ready() for name, each in health.accounts.items()}
+    return {"accounts": {name: {"ready": why is None, "why": why} for name, why in stale.items()}}
 
 
 def _reply(body: dict[str, Any], *, ok: bool) -> web.Response:

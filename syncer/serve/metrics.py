@@ -174,6 +174,25 @@ class Metrics:
         return frozenset(names)
 
 
+class Together(Collector):
+    """The metrics of several accounts, each with its own: families of a name are one."""
+
+    def __init__(self, metrics: Sequence[Metrics]) -> None:
+        self.metrics = metrics
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield each family with the samples of all accounts."""
+        families: dict[str, Metric] = {}
+        for metrics in self.metrics:
+            for family in metrics.registry.collect():
+                known = families.setdefault(family.name, family)
+                if known is not family:
+                    known.samples += [s for s in family.samples if "account" in s.labels]
+        yield from families.values()
+
+
 class _Zones(Collector):
     """What is stored of each zone, as of the last run (None: it is not known)."""
 

@@ -5,24 +5,28 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 import anyio
+import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from syncer.config.accounts import Account
 from syncer.config.machine import supervisor
 from syncer.config.settings import Settings
-from syncer.core.errors import SyncerError, unwrapped
+from syncer.core.errors import DatabaseError, SyncerError, unwrapped
 from syncer.serve.daemon import Daemon, Monitor, keep_alive
-from syncer.serve.health import Health
+from syncer.serve.health import Health, Healths
 from syncer.serve.http import is_exposed, listening
-from syncer.serve.metrics import Metrics, stored_zones
+from syncer.serve.metrics import Metrics, Together, stored_zones
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
 from syncer.serve.timing import Timing
 from syncer.store import retention
 from syncer.store.connection import Server
+from syncer.store.fitness import accounts_at_once
 from syncer.store.open import open_server
 from syncer.sync.report import Report
 from syncer.sync.stop import Stop
@@ -37,42 +41,95 @@ async def serve(
     jitter: float | None = None,
     timing: Timing = Timing(),  # noqa: B008  (frozen)
 ) -> None:
-    """Do a ``run`` every ``settings.every`` seconds until SIGTERM or SIGINT; SIGHUP runs at once.
+    """Do runs of each account at its interval until SIGTERM or SIGINT; SIGHUP runs all at once.
 
-    ``run`` takes a server, and ``stop`` and ``observer`` by name (see ``run_once``). Raises
-    ConfigError for what must be fixed before any run can succeed.
+    ``run`` takes an account and a server, and ``stop`` and ``observer`` by name. Raises ConfigError
+    for what must be fixed before any run can succeed.
     """
-    every, systemd = settings.every, supervisor()
-    if jitter is None:
-        jitter = min(timing.jitter, every / 10)
-    schedule = Schedule(every=every, jitter=jitter, start=time.monotonic(), timing=timing)
-    with unwrapped(), bound_contextvars(account=settings.account):
+    systemd = supervisor()
+    notifier = Notifier(systemd.socket)
+    alone = {"account": settings.accounts[0].name} if len(settings.accounts) == 1 else {}
+    with unwrapped(), bound_contextvars(**alone):
         async with open_server(settings.database) as server:
-            limit = settings.run_timeout + 3 * server.timing.grace(settings.run_timeout)
-            monitor = Monitor(
-                health=Health(every=every, limit=limit),
-                metrics=Metrics(settings.account, live=True),
-                systemd=Notifier(systemd.socket),
-            )
-            account = _Account(settings, server, run, monitor.metrics, timing)
-            daemon = Daemon(account.run, account.between_runs, schedule=schedule, monitor=monitor)
+            gate = anyio.Semaphore(await _at_once(settings, server))
+            works = [
+                _work(settings, account, server, run, notifier, timing)
+                for account in settings.accounts
+            ]
+            start = time.monotonic()
+            daemons = [
+                work.daemon(gate, start=start, share=number / len(works), jitter=jitter)
+                for number, work in enumerate(works)
+            ]
+            health = Healths({work.account.name: work.monitor.health for work in works})
+            metrics = Together([work.monitor.metrics for work in works])
             watchdog = systemd.watchdog and systemd.watchdog / 2
-            async with _http(settings, server, monitor), anyio.create_task_group() as tasks:
-                tasks.start_soon(_handle_signals, daemon, tasks.cancel_scope)
-                tasks.start_soon(keep_alive, monitor.systemd, monitor.health, watchdog)
-                await account.update_metrics()
-                monitor.systemd.ready()
-                await daemon.work()
-                monitor.systemd.stopping()
+            async with (
+                _http(settings, server, health, metrics),
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(_handle_signals, daemons, tasks.cancel_scope)
+                tasks.start_soon(keep_alive, notifier, health, watchdog)
+                for work in works:
+                    await work.update_metrics()
+                notifier.ready()
+                async with anyio.create_task_group() as running:
+                    for work, daemon in zip(works, daemons, strict=True):
+                        running.start_soon(_work_for, work.account, daemon)
+                notifier.stopping()
                 tasks.cancel_scope.cancel()
 
 
+async def _work_for(account: Account, daemon: Daemon) -> None:
+    """Do the runs of an account; each line of the log names it."""
+    with bound_contextvars(account=account.name):
+        await daemon.work()
+
+
+async def _at_once(settings: Settings, server: Server) -> int:
+    """Return how many accounts may be crawled side by side; a database that is away is no fault."""
+    wanted = min(len(settings.accounts), settings.accounts_at_once)
+    if wanted == 1:
+        return 1
+    try:
+        return await accounts_at_once(server, wanted)
+    except DatabaseError:  # each run says so, and goes on when it is back
+        return wanted
+
+
+def _work(  # noqa: PLR0917  (all that it is made of)
+    settings: Settings,
+    account: Account,
+    server: Server,
+    run: Callable[..., Awaitable[Report]],
+    notifier: Notifier,
+    timing: Timing,
+) -> _Work:
+    limit = account.run_timeout + 3 * server.timing.grace(account.run_timeout)
+    monitor = Monitor(
+        health=Health(every=account.every, limit=limit),
+        metrics=Metrics(account.name, live=True),
+        systemd=notifier,
+        account=account.name if len(settings.accounts) > 1 else None,
+    )
+    return _Work(
+        account=account,
+        embedded=settings.database.embedded,
+        server=server,
+        run=partial(run, account),
+        monitor=monitor,
+        timing=timing,
+    )
+
+
 @contextlib.asynccontextmanager
-async def _http(settings: Settings, server: Server, monitor: Monitor) -> AsyncIterator[None]:
+async def _http(
+    settings: Settings, server: Server, health: Healths, metrics: Together
+) -> AsyncIterator[None]:
     if settings.http is None:
         yield
         return
-    async with listening(settings.http, server, monitor.health, monitor.metrics) as url:
+    async with listening(settings.http, server, health, metrics) as url:
         _log.info("http.listening", address=url)
         if is_exposed(url):
             _log.warning(
@@ -84,64 +141,79 @@ async def _http(settings: Settings, server: Server, monitor: Monitor) -> AsyncIt
         yield
 
 
-async def _handle_signals(daemon: Daemon, scope: anyio.CancelScope) -> None:
+async def _handle_signals(daemons: Sequence[Daemon], scope: anyio.CancelScope) -> None:
     """SIGHUP: run now. SIGTERM, SIGINT: end when what was read is stored; twice: at once."""
     ending = False
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             if number == signal.SIGHUP:
-                daemon.run_now()
+                for daemon in daemons:
+                    daemon.run_now()
             elif ending:
                 scope.cancel()
             else:
                 ending = True
-                daemon.end(signal.Signals(number).name)
+                for daemon in daemons:
+                    daemon.end(signal.Signals(number).name)
 
 
-class _Account:
-    """What the daemon does for its account: runs, and what is due between two of them."""
+class _Work(msgspec.Struct, kw_only=True):
+    """What the daemon does for an account: runs, and what is due between two of them."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        server: Server,
-        run: Callable[..., Awaitable[Report]],
-        metrics: Metrics,
-        timing: Timing,
-    ) -> None:
-        self._settings = settings
-        self._server = server
-        self._run = run
-        self._metrics = metrics
-        self._timing = timing
-        self._prune_due = time.monotonic()
+    account: Account
+    embedded: bool
+    """Whether the server is ours to look after."""
+    server: Server
+    run: Callable[..., Awaitable[Report]]
+    monitor: Monitor
+    timing: Timing
+    prune_due: float = 0.0
+    """When history is deleted next, by the monotonic clock."""
 
-    async def run(self, stop: Stop) -> Report:
+    def daemon(
+        self, gate: anyio.Semaphore, *, start: float, share: float, jitter: float | None
+    ) -> Daemon:
+        """Return what does its runs: the first at ``start``, the others a share of the interval on.
+
+        So accounts of one interval take turns. ``jitter`` is in seconds (None: the usual one).
+        """
+        every = self.account.every
+        schedule = Schedule(
+            every=every,
+            jitter=min(self.timing.jitter, every / 10) if jitter is None else jitter,
+            start=start + share * every,
+            timing=self.timing,
+        )
+        return Daemon(
+            self.once, self.between_runs, schedule=schedule, monitor=self.monitor, gate=gate
+        )
+
+    async def once(self, stop: Stop) -> Report:
         """Do a run; a server of ours that is gone is started again first."""
-        await self._server.revive()
-        return await self._run(self._server, stop=stop, observer=self._metrics)
+        await self.server.revive()
+        return await self.run(self.server, stop=stop, observer=self.monitor.metrics)
 
     async def between_runs(self, stopped: Callable[[], bool]) -> None:
         """Update what metrics show of the zones; once a day, delete what is too old to be kept."""
         await self.update_metrics()
-        if self._settings.keep is not None and time.monotonic() >= self._prune_due:
+        if self.account.keep is not None and time.monotonic() >= self.prune_due:
             await self._prune(stopped)
 
     async def update_metrics(self) -> None:
         """Take what is stored of the zones into the metrics."""
-        self._metrics.set_zones(await stored_zones(self._server, self._settings.account))
+        self.monitor.metrics.set_zones(await stored_zones(self.server, self.account.name))
 
     async def _prune(self, stopped: Callable[[], bool]) -> None:
         """Delete history that is too old; what fails is tried again after the next run."""
         try:
             await retention.prune(
-                self._server,
-                keep=self._settings.require_keep(),
-                account=self._settings.account,
-                vacuum=self._settings.database.embedded,  # autovacuum has no time there
+                self.server,
+                keep=self.account.require_keep(),
+                account=self.account.name,
+                vacuum=self.embedded,  # autovacuum has no time there
                 stopped=stopped,
             )
         except SyncerError as error:
             _log.warning("history.not_pruned", error_message=str(error))
         else:
-            self._prune_due = time.monotonic() + self._timing.prune
+            self.prune_due = time.monotonic() + self.timing.prune

@@ -7,8 +7,17 @@ what is stored of the zones) stays as it was in the file.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +30,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from syncer import files
-from syncer.serve.metrics import Metrics, ended_by, stored_zones
+from syncer.serve.metrics import Metrics, Together, ended_by, stored_zones
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server
 from syncer.sync.report import Report
@@ -31,15 +40,16 @@ _log = structlog.get_logger()
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
-def write(metrics: Metrics, path: Path) -> None:
-    """Write the metrics over the file, atomically. Raises OSError.
+def write(metrics: Sequence[Metrics], path: Path, *, others: Collection[str] = ()) -> None:
+    """Write the metrics of accounts over the file, atomically. Raises OSError.
 
-    A file that cannot be read as metrics is replaced: its counters begin anew. What is not a file
-    is left alone: a device or a pipe could be read for ever, and root would replace it by a file.
+    What the file holds of ``others``, accounts that were not crawled, stays. A file that cannot be
+    read as metrics is replaced: its counters begin anew. What is not a file is left alone: a device
+    or a pipe could be read for ever, and root would replace it by a file.
     """
     with files.replacing(path) as file:
         registry = CollectorRegistry()
-        registry.register(_Continued(metrics, _read(path)))
+        registry.register(_Continued(metrics, _read(path), others))
         file.write(generate_latest(registry))
 
 
@@ -60,20 +70,28 @@ def _read(path: Path) -> dict[_Key, Sample]:
 class _Continued(Collector):
     """Metrics whose counters go on from earlier samples; a gauge that is unknown keeps its own."""
 
-    def __init__(self, metrics: Metrics, before: dict[_Key, Sample]) -> None:
-        self._metrics = metrics
+    def __init__(
+        self, metrics: Sequence[Metrics], before: dict[_Key, Sample], others: Collection[str]
+    ) -> None:
+        self._metrics = Together(metrics)
         self._before = before
+        self._others = others
 
     def collect(self) -> Iterable[Metric]:
-        for family in self._metrics.registry.collect():
+        for family in self._metrics.collect():
             if family.type in _SUMMED:
                 self._add_earlier(family)
-            elif family.name in self._metrics.unknown:
+            else:
+                unknown = {m.account for m in self._metrics.metrics if family.name in m.unknown}
+                kept = unknown.union(self._others)
                 family.samples = [
                     sample
+                    for sample in family.samples
+                    if sample.labels.get("account") not in unknown
+                ] + [
+                    sample
                     for sample in self._before.values()
-                    if sample.name == family.name
-                    and sample.labels.get("account") == self._metrics.account
+                    if sample.name == family.name and sample.labels.get("account") in kept
                 ]
             yield family
 
@@ -94,16 +112,8 @@ def _key(sample: Sample) -> _Key:
     return sample.name, tuple(sorted(sample.labels.items()))
 
 
-async def measured(
-    path: Path,
-    account: str,
-    server: Server,
-    run: Callable[[Metrics], Awaitable[Report]],
-    *,
-    timing: Timing = Timing(),  # noqa: B008  (frozen)
-) -> Report:
-    """Do a run and write its metrics to a file, however it ends."""
-    metrics = Metrics(account, live=False)
+async def observed(metrics: Metrics, run: Callable[[Metrics], Awaitable[Report]]) -> Report:
+    """Do a run and count how it ended, whatever ended it."""
     started = anyio.current_time()
     report: Report | None = None
     status, code = "failed", 1
@@ -116,10 +126,31 @@ async def measured(
     finally:
         seconds = anyio.current_time() - started
         metrics.run_ended(status, exit_code=code, seconds=seconds, report=report)
+    return report
+
+
+@contextlib.asynccontextmanager
+async def measured(
+    path: Path,
+    accounts: Sequence[str],
+    server: Server,
+    *,
+    others: Collection[str] = (),
+    timing: Timing = Timing(),  # noqa: B008  (frozen)
+) -> AsyncIterator[Mapping[str, Metrics]]:
+    """Do runs of accounts within, and write their metrics to a file, however they end.
+
+    What the file holds of ``others``, accounts that are not crawled now, stays.
+    """
+    metrics = {account: Metrics(account, live=False) for account in accounts}
+    try:
+        yield metrics
+    finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(timing.zones):
-            metrics.set_zones(await stored_zones(server, account))
+            for account, own in metrics.items():
+                own.set_zones(await stored_zones(server, account))
         try:
-            write(metrics, path)
+            write([*metrics.values()], path, others=others)
         except OSError as error:
             _log.warning(
                 "metrics.not_written",
@@ -127,4 +158,3 @@ async def measured(
                 error_message=error.strerror,
                 advice="let syncer write in that folder, or unset SYNCER_METRICS_FILE",
             )
-    return report

@@ -29,6 +29,7 @@ from syncer.core.errors import (
     ConfigError,
     DatabaseGone,
     ServerTooOld,
+    ServerUnable,
     StatementRefused,
     SyncerError,
     TransactionFailed,
@@ -61,6 +62,11 @@ _FAILED: Final = (  # as far as it is none of those above
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
+)
+_UNABLE: Final = (  # of these, whatever is written
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
 )
 _MISCONFIGURED: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -195,8 +201,10 @@ def _named(error: asyncpg.PostgresError, where: str) -> SyncerError:
         return ConfigError(f"the database at {where} refused: {said}")
     if isinstance(error, _GONE):
         return DatabaseGone(f"the database at {where} is not available: {said}")
-    kind = TransactionFailed if isinstance(error, _FAILED) else StatementRefused
-    return kind(f"the database at {where} refused: {said}")
+    message = f"the database at {where} refused: {said}"
+    if isinstance(error, _UNABLE):
+        return ServerUnable(message)
+    return TransactionFailed(message) if isinstance(error, _FAILED) else StatementRefused(message)
 
 
 @contextlib.contextmanager

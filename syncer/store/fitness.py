@@ -30,10 +30,13 @@ import structlog
 from syncer.core.errors import ConfigError
 from syncer.store.clock import surely_ahead
 from syncer.store.connection import SHARED, Connection, Server, limit_lock_waits, sql
+from syncer.store.schema import check_schema
 
 _ENCODING: Final = "UTF8"
 CONNECTIONS: Final = 3
 """What a run uses: one for its lock, and those of its writers (``Tuning.writers`` in ``sync``)."""
+SPARE_CONNECTIONS: Final = 5
+"""For all that is done beside the runs of several accounts: readers, readiness, metrics."""
 _LEAST: Final = 2
 """With these a run does its work, if slowly: one for its lock, one to write."""
 _CLOCKS_APART: Final = 5.0
@@ -244,6 +247,45 @@ def judge_sequences(sequences: Iterable[IdSequence]) -> list[Problem]:
         for each in sequences
         if each.behind and each.last_given is not None
     ]
+
+
+async def accounts_at_once(server: Server, wanted: int) -> int:
+    """Return how many accounts, of those ``wanted``, can be crawled side by side, at least one.
+
+    Where there are too few connections for all of them, it is logged. Raises ConfigError for a
+    database that none can use.
+    """
+    async with server.session(name="syncer connections", within=server.timing.begin) as connection:
+        await check_schema(connection, server.where)
+        earliest = time.time()
+        row = await connection.fetchrow(sql("fitness/server"))
+    assert row is not None  # noqa: S101  (there is always a database)
+    possible, problem = judge_room(server_of(dict(row), earliest, time.time()), wanted)
+    if problem is not None:
+        _log.warning(
+            "accounts.fewer_at_once",
+            at_once=possible,
+            wanted=wanted,
+            error_message=problem.message,
+            advice=problem.advice,
+        )
+    return possible
+
+
+def judge_room(facts: ServerFacts, wanted: int) -> tuple[int, Problem | None]:
+    """Return how many of the accounts wanted can be crawled at once, and why not all."""
+    left, whose = min((limit - used + 1, whose) for limit, used, whose in facts.limits())
+    possible = max(1, (left - SPARE_CONNECTIONS) // CONNECTIONS)
+    if possible >= wanted:
+        return wanted, None
+    problem = Problem(
+        check="connections",
+        fatal=False,
+        message=f"{whose} has {left} connections left: {wanted} accounts at once use "
+        f"{wanted * CONNECTIONS + SPARE_CONNECTIONS}",
+        advice="allow more connections, or set SYNCER_ACCOUNTS_AT_ONCE",
+    )
+    return possible, problem
 
 
 async def check(server: Server, connection: Connection) -> None:

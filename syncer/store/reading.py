@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,14 +17,22 @@ _BATCH: Final = 1000
 
 
 class Answer:
-    """The rows of one statement: ``columns`` in order, ``jsonb`` those that hold JSON text."""
+    """The rows of one statement: ``columns`` in order, ``jsonb`` those that hold JSON text.
+
+    ``several_accounts`` asks whether there are more than one.
+    """
 
     def __init__(
-        self, columns: list[str], jsonb: set[str], rows: AsyncIterator[dict[str, Any]]
+        self,
+        columns: list[str],
+        jsonb: set[str],
+        rows: AsyncIterator[dict[str, Any]],
+        several_accounts: Callable[[], Awaitable[bool]],
     ) -> None:
         self.columns = columns
         self.jsonb = jsonb
         self.rows = rows
+        self.several_accounts = several_accounts
 
 
 class Reader:
@@ -42,7 +50,12 @@ class Reader:
             [attribute.name for attribute in attributes],
             {a.name for a in attributes if a.type.name == "jsonb"},
             self._rows(cursor),
+            self.several_accounts,
         )
+
+    async def several_accounts(self) -> bool:
+        """Return whether runs of more than one account are stored."""
+        return bool(await self._connection.fetchval(sql("read/several_accounts")))
 
     async def _rows(self, cursor: Any) -> AsyncIterator[dict[str, Any]]:  # noqa: ANN401
         while True:

@@ -45,6 +45,16 @@ class Pruned(msgspec.Struct, kw_only=True):
     runs: int = 0
     stopped: bool = False
 
+    def __add__(self, other: Pruned) -> Pruned:
+        """Return both together."""
+        return Pruned(
+            versions=self.versions + other.versions,
+            scans=self.scans + other.scans,
+            thinned=self.thinned + other.thinned,
+            runs=self.runs + other.runs,
+            stopped=self.stopped or other.stopped,
+        )
+
 
 async def prune(
     server: Server,

@@ -17,7 +17,6 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from syncer.core.confirm import named
-from syncer.core.errors import ConfigError
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
 from syncer.core.hints import approve_command, withheld_command
 from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, Looked, ZoneRef
@@ -29,8 +28,9 @@ from syncer.store.zone import mark_gone, settle
 from syncer.sync.confirm import confirm
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
+from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
-from syncer.sync.selection import plan
+from syncer.sync.selection import no_zone, plan
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
@@ -59,6 +59,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     client: Client
     listings: Listings
     writer: Writer
+    recorder: Recorder
     timeline: Timeline
     report: Report
     stop: Stop
@@ -112,8 +113,9 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                 )
         if not unreliable:
             unmatched = selection.unmatched({zone.ref for zone in listed} | before.keys())
-            if unmatched:
-                raise _no_zone(unmatched)
+            self.report.unmatched = unmatched
+            if unmatched and not self.options.beside:
+                raise no_zone(unmatched)
         listed = [zone for zone in listed if selection.holds(zone.ref)]
         known = await self.writer.describe_zones(listed)
         targets = plan({zone.ref for zone in listed}, known, selection, unreliable)
@@ -123,8 +125,9 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             for ref, zone in known.items()
             if selection.holds(ref) and zone.gone and ref not in read
         )
-        if selection.globs and not targets and not unreliable:
-            raise _no_zone(selection.zones or selection.not_zones)
+        nothing = selection.globs and not targets and not unreliable
+        if nothing and not self.options.beside:
+            raise no_zone(selection.zones or selection.not_zones)
         return targets
 
     async def _crawl(self, targets: Sequence[Target]) -> list[Judged]:
@@ -176,7 +179,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                     continue
                 attributes = zone_attributes(outcome.looked.zone) | POSTGRESQL
                 with span("zone.write", attributes, remote=True) as zone_span:
-                    written = await self.writer.record(outcome)
+                    written = await self.recorder.record(outcome)
                     fields = zone_fields(written)
                     zone_span.set_attributes({f"syncer.{name}": fields[name] for name in fields})
                 done(outcome.looked, written)
@@ -195,7 +198,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                             break
                 zones = {"syncer.zones": len(outcomes)}
                 with span("zones.record", zones | POSTGRESQL, remote=True):
-                    recorded = await self.writer.record_unchanged(outcomes)
+                    recorded = await self.recorder.record_unchanged(outcomes)
                 for outcome, written in zip(outcomes, recorded, strict=True):
                     done(outcome.looked, written)
 
@@ -273,7 +276,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             write = partial(settle, answers=answer.answers, fault=answer.fault)
             if answer.zone_gone:
                 write = partial(mark_gone, fault=answer.fault)
-            settled = await self.writer.commit(zone, write, amends=True)
+            settled = await self.recorder.settle(zone, write, len(cleared.image_ids))
         self.report.settle(settled)
         if returned := tuple(answer.answers.returned):
             _log.warning(
@@ -296,10 +299,6 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             unanswered=settled.unanswered,
             **fault_fields(settled.fault),
         )
-
-
-def _no_zone(globs: Sequence[str]) -> ConfigError:
-    return ConfigError(f"no zone matches {' '.join(globs)}: see the ids with 'syncer zones'")
 
 
 async def _send(stream: MemoryObjectSendStream[T], item: T) -> None:

@@ -29,7 +29,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is to do, for which account, and within which limits.
 
     ``run_timeout`` is in seconds: after it nothing more is asked for, and what was read is stored.
-    With ``dry_run`` nothing is written, and no lock is taken.
+    With ``dry_run`` nothing is written, and no lock is taken. ``beside``: the selection is of other
+    accounts too, so that here it may match nothing.
     """
 
     account: str
@@ -39,4 +40,5 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     run_timeout: float = 900.0
     guard: Limits = Limits()
     dry_run: bool = False
+    beside: bool = False
     tuning: Tuning = Tuning()

@@ -33,6 +33,10 @@ class Report(msgspec.Struct, kw_only=True):
     zones: list[Written] = msgspec.field(default_factory=list)
     known: set[ZoneRef] = msgspec.field(default_factory=set)
     """Zones that were known before the run and not gone."""
+    refused_write: Fault | None = None
+    """Why a transaction about a zone failed: what was read of that zone is not stored."""
+    unmatched: tuple[str, ...] | None = None
+    """Globs of the selection that match no zone (None: not known, as not all zones were listed)."""
     unlisted: int = 0
     """Zones that are not listed and answered with images."""
     lost: list[ZoneRef] = msgspec.field(default_factory=list)
@@ -100,7 +104,9 @@ class Report(msgspec.Struct, kw_only=True):
             name = f"zones_{status}"
             setattr(self.counts, name, getattr(self.counts, name) + 1)
         if self.status == "running":
-            self.fault = self.fault or self._first_fault() or stopped or self.lost_many
+            self.fault = (
+                self.refused_write or self.fault or self._first_fault() or stopped or self.lost_many
+            )
             self.status = self._status(stopped)
 
     def _count_zones(self) -> dict[ZoneRef, str]:
@@ -147,6 +153,8 @@ class Report(msgspec.Struct, kw_only=True):
     def _status(self, stopped: Fault | None) -> str:
         if self.fault is None:
             return "succeeded"
+        if self.refused_write is not None:
+            return "failed"
         counts = self.counts
         read = counts.zones_unchanged + counts.zones_changed + counts.zones_guarded
         nothing = not read and not counts.images

@@ -27,6 +27,7 @@ from syncer.store.writer import Writer
 from syncer.sync.crawl import Crawl, Progress
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
+from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_of
 from syncer.sync.stop import STOPPED, Stop
 from syncer.tracing import Span, span
@@ -79,6 +80,7 @@ async def run_once(
                         client=client,
                         listings=listings,
                         writer=writer,
+                        recorder=Recorder(writer, report),
                         timeline=basis.timeline,
                         report=report,
                         stop=stop,

@@ -351,3 +351,15 @@ async def test_a_role_without_rights_gets_one_line(syncer: Any, db: Any, url: st
             assert "permission denied" in (await reply.json())["why"]
     finally:
         await db.execute(f"drop role {login}")
+
+
+async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sync: Any) -> None:
+    """Of one account nothing is said of it; lines of JSON always have it."""
+    await sync()
+    for command in ("images", "zones"):
+        assert "ACCOUNT" not in (await syncer(command, "-o", "table")).out
+    await sync(SYNCER_ACCOUNT="other")
+    for command in ("images", "zones", "runs", "changes --initial", "asof 0s", "diff 1h"):
+        head, *lines = (await syncer(*command.split(), "-o", "table")).out.splitlines()
+        assert "ACCOUNT" in head, command
+        assert any("other" in line for line in lines), command

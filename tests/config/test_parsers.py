@@ -44,9 +44,11 @@ def test_a_value_out_of_range_is_named(
 
 def test_all_is_every_known_service(place: Place) -> None:
     """``all`` stands for whatever is known; unset it is vm alone."""
-    assert place.load(SYNCER_SERVICES="all").services == tuple(SOURCES) == ("vm", "zec", "bmc")
-    assert place.load(SYNCER_SERVICES="zec,vm,zec").services == ("zec", "vm")
-    assert place.load().services == ("vm",)
+    assert (
+        place.load(SYNCER_SERVICES="all").account.services == tuple(SOURCES) == ("vm", "zec", "bmc")
+    )
+    assert place.load(SYNCER_SERVICES="zec,vm,zec").account.services == ("zec", "vm")
+    assert place.load().account.services == ("vm",)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_all_is_every_known_service(place: Place) -> None:
 )
 def test_an_endpoint_is_https_or_this_machine(place: Place, text: str, endpoint: str) -> None:
     """Https anywhere, plain http to loopback."""
-    assert place.load(ZENLAYER_ENDPOINT=text).api.endpoint == endpoint
+    assert place.load(ZENLAYER_ENDPOINT=text).account.api.endpoint == endpoint
 
 
 @pytest.mark.parametrize(

@@ -19,16 +19,20 @@ from tests.config.support import KEYS, SECRET, Place
 def test_the_defaults_are_the_documented_ones(place: Place) -> None:
     """With nothing set at all, every setting has the value that the design promises."""
     settings = place.load()
-    assert (settings.account, settings.services) == ("default", ("vm",))
-    assert settings.api.endpoint == "https://console.zenlayer.com"
-    assert settings.api.credentials is None
-    assert (settings.api.max_concurrency, settings.api.max_rate, settings.page_size) == (
+    assert (settings.account.name, settings.account.services) == ("default", ("vm",))
+    assert settings.account.api.endpoint == "https://console.zenlayer.com"
+    assert settings.account.api.credentials is None
+    assert (
+        settings.account.api.max_concurrency,
+        settings.account.api.max_rate,
+        settings.account.page_size,
+    ) == (
         16,
         None,
         1000,
     )
-    assert (settings.api.request_timeout, settings.run_timeout) == (30.0, 900.0)
-    assert settings.guard == Limits(zone_count=10, zone_percent=25, run_percent=20)
+    assert (settings.account.api.request_timeout, settings.account.run_timeout) == (30.0, 900.0)
+    assert settings.account.guard == Limits(zone_count=10, zone_percent=25, run_percent=20)
     assert (settings.log_format, settings.log_level) == ("auto", "auto")
     assert settings.metrics_file is None
     assert settings.state_dir == place.home / ".local/state/syncer"
@@ -40,7 +44,7 @@ def test_a_faulty_value_is_in_doubt_and_a_lost_file_puts_defaults_in_doubt(place
     """Whoever goes on in spite of faults knows which settings are not what was meant."""
     env = {"HOME": str(place.home), "SYNCER_RUN_TIMEOUT": "soon", "SYNCER_PAGE_SIZE": "5"}
     loaded = load_with_faults({}, env)
-    assert loaded.settings.run_timeout == 900.0
+    assert loaded.settings.account.run_timeout == 900.0
     assert loaded.first_faulty("SYNCER_ACCOUNT", "SYNCER_RUN_TIMEOUT") == "SYNCER_RUN_TIMEOUT"
     assert loaded.first_faulty("SYNCER_ACCOUNT", "SYNCER_PAGE_SIZE") is None
     loaded = load_with_faults({}, env | {"SYNCER_CONFIG": str(place.home / "none.toml")})
@@ -84,17 +88,19 @@ def test_the_proxy_of_the_environment_is_used_but_not_for_loopback(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", f"http://u:{SECRET}@proxy:3128")
     settings = place.load()
-    assert settings.api.proxy is not None
-    assert settings.api.proxy.reveal() == f"http://u:{SECRET}@proxy:3128"
+    assert settings.account.api.proxy is not None
+    assert settings.account.api.proxy.reveal() == f"http://u:{SECRET}@proxy:3128"
     assert SECRET not in repr(settings)
-    assert place.load(ZENLAYER_ENDPOINT="https://localhost:1").api.proxy is None
+    assert place.load(ZENLAYER_ENDPOINT="https://localhost:1").account.api.proxy is None
     monkeypatch.setenv("NO_PROXY", "console.zenlayer.com")
-    assert place.load().api.proxy is None
+    assert place.load().account.api.proxy is None
 
 
 def test_a_key_pair_is_read_by_the_names_of_the_command_line_tool(place: Place) -> None:
     """The CLI's names make a key pair, trimmed as the SDK trims them."""
-    pair = place.load(**{name: f" {value}\n" for name, value in KEYS.items()}).api.credentials
+    pair = place.load(
+        **{name: f" {value}\n" for name, value in KEYS.items()}
+    ).account.api.credentials
     assert isinstance(pair, KeyPair)
     assert (pair.key_id, pair.secret.reveal()) == ("AKID1", SECRET)
 
@@ -105,10 +111,10 @@ def test_the_names_of_terraform_are_read_too(place: Place) -> None:
         "ZENLAYERCLOUD_ACCESS_KEY_ID": "TF",
         "ZENLAYERCLOUD_ACCESS_KEY_PASSWORD": "tf-secret",
     }
-    pair = place.load(**terraform).api.credentials
+    pair = place.load(**terraform).account.api.credentials
     assert isinstance(pair, KeyPair)
     assert (pair.key_id, pair.secret.reveal()) == ("TF", "tf-secret")
-    pair = place.load(**terraform, **KEYS).api.credentials
+    pair = place.load(**terraform, **KEYS).account.api.credentials
     assert isinstance(pair, KeyPair)
     assert (pair.key_id, pair.secret.reveal()) == ("AKID1", SECRET)
 
@@ -126,7 +132,7 @@ def test_half_a_pair_is_never_completed_from_another(place: Place) -> None:
 def test_a_token_wins_over_a_key_pair(place: Place) -> None:
     """As in the CLI, a token is used where both are set, from whatever layer each comes."""
     place.credential("zenlayer_token", "tok\n")
-    token = place.load(**KEYS).api.credentials
+    token = place.load(**KEYS).account.api.credentials
     assert isinstance(token, Token)
     assert token.token.reveal() == "tok"
 
@@ -137,8 +143,11 @@ def test_credentials_may_all_come_from_the_credentials_directory(place: Place) -
     place.credential("zenlayer_access_key_secret", f"{SECRET}\n")
     place.credential("syncer_database_url", "postgresql://u:p@h/d\n")
     settings = place.load()
-    assert isinstance(settings.api.credentials, KeyPair)
-    assert (settings.api.credentials.key_id, settings.api.credentials.secret.reveal()) == (
+    assert isinstance(settings.account.api.credentials, KeyPair)
+    assert (
+        settings.account.api.credentials.key_id,
+        settings.account.api.credentials.secret.reveal(),
+    ) == (
         "AKID2",
         SECRET,
     )
@@ -151,7 +160,7 @@ def test_missing_credentials_are_a_fault_only_where_they_are_needed(place: Place
     settings = place.load()
     with pytest.raises(ConfigError, match="ZENLAYER_ACCESS_KEY_SECRET"):
         settings.require_credentials()
-    assert isinstance(place.load(**KEYS).require_credentials(), KeyPair)
+    place.load(**KEYS).require_credentials()
 
 
 def test_a_secret_never_shows(place: Place) -> None:
@@ -160,7 +169,7 @@ def test_a_secret_never_shows(place: Place) -> None:
     settings = place.load(
         ZENLAYER_ACCESS_KEY_ID="AKID1", SYNCER_DATABASE_URL=f"postgresql://u:{SECRET}@h/d"
     )
-    secret = settings.require_credentials()
+    secret = settings.account.api.credentials
     assert isinstance(secret, KeyPair)
     for shown in (settings, secret, secret.secret, settings.database, [settings], {"k": secret}):
         assert SECRET not in repr(shown)

@@ -75,7 +75,7 @@ def test_the_times_in_the_units_fit_the_program() -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(SYSTEMD / "syncer-sync.service")
     assert "20min" == unit["Service"]["TimeoutStartSec"]
-    assert load(environment={}).run_timeout + 60 < 20 * 60
+    assert load(environment={}).account.run_timeout + 60 < 20 * 60
     assert float(unit["Service"]["TimeoutStopSec"]) > 60 + Timing().stop
     analyze = tool("systemd-analyze", "systemd")
     timer = (SYSTEMD / "syncer-sync.timer").read_text()

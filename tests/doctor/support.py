@@ -21,6 +21,7 @@ STORED = {
     "listing",
     "withheld",
     "rate_limit",
+    "keys",
     "history",
 }
 OF_THE_SERVER = {"encoding", "session", "connections", "database_clock"}

@@ -369,3 +369,50 @@ async def test_what_is_no_file_is_not_replaced_by_metrics(
     assert (0, True) == (done.code, "SYNCER_METRICS_FILE" in done.err)
     assert pipe.is_fifo()
     assert behind_a_link == named.is_symlink()
+
+
+async def test_each_account_has_a_schedule_of_its_own(
+    serve: Serve, systemd: Systemd, tmp_path: Path, simulator: Simulator, db: Any
+) -> None:
+    """All run at start and on SIGHUP, then in turns; health and metrics have each of them."""
+    simulator.gate.access_keys["K-two"] = "s3cr3t-two"
+    file = tmp_path / "accounts.toml"
+    file.write_text(
+        '[accounts.two]\naccess_key_id = "K-two"\naccess_key_secret = "s3cr3t-two"\n'
+        '[accounts.three]\naccess_key_id = "K-three"\naccess_key_secret = "s3cr3t-three"\n'
+    )
+    file.chmod(0o600)
+    env = {"SYNCER_CONFIG": str(file), "SYNCER_ACCOUNT": "one"}
+    async with serve("--every", "1h", "--jitter", "0s", **env) as process:
+        ended = [f"STATUS={name}: run " for name in ("one", "two", "three")]
+
+        def scheduled() -> list[dict[str, Any]]:
+            return [line for line in log(tmp_path) if line["event"] == "run.scheduled"]
+
+        await until(lambda: 3 == len(scheduled()))
+        code, body = await get(tmp_path, "/readyz")
+        ready = json.loads(body)
+        assert (503, {"one": True, "two": True, "three": False}) == (
+            code,
+            {name: each["ready"] for name, each in ready["accounts"].items()},
+        )
+        assert "account three: no run has succeeded yet" in ready["why"]
+        found = samples((await get(tmp_path, "/metrics"))[1])
+        codes = {name: found["syncer_last_run_exit_code", name] for name in ("one", "two", "three")}
+        assert {"one": 0, "two": 0, "three": 1} == codes
+        assert 20 == found["syncer_images_present", "two", "vm", "FRA-A"]
+        seconds = {line["account"]: line["seconds"] for line in scheduled()}
+        assert 3600 == pytest.approx(seconds["one"], abs=30)
+        assert 1200 == pytest.approx(seconds["two"], abs=30)
+        assert seconds["three"] > 2000  # refused: later, in its own turn
+
+        simulator.gate.access_keys["K-three"] = "s3cr3t-three"
+        process.send_signal(signal.SIGHUP)
+        await until(lambda: 6 == len(scheduled()))
+        assert 200 == (await get(tmp_path, "/readyz"))[0]
+        process.send_signal(signal.SIGTERM)
+        assert 0 == await process.wait()
+    messages = await anyio.to_thread.run_sync(systemd.until, "STOPPING=1")
+    assert all(any(m.startswith(text) for m in messages) for text in ended), messages
+    runs = await db.fetch("select account, count(*) from syncer.runs group by 1 order by 1")
+    assert {"one": 2, "two": 2, "three": 2} == dict(runs)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from syncer.core.errors import StatementRefused
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.approvals import approve
 from tests.conftest import KEY, SECRET
-from tests.daemon import ThreeRuns
+from tests.daemon import QUICKLY, ThreeRuns
 from tests.invariants import check
-from tests.support import assert_exact, naming
+from tests.support import assert_exact, naming, served, stored
 
 FRA, SEL = "vm/FRA-A: ", "vm/SEL-A: "
 STEPS = {
@@ -67,8 +68,8 @@ SOME = 5
 """Cases one after the other in one database."""
 
 
-async def refuse(db: Any, step: str, code: str, times: int) -> None:
-    """Let a step fail for its first ``times`` rows."""
+async def refuse(db: Any, step: str, code: str, times: int, rows: str = "") -> None:
+    """Let a step fail for its first ``times`` rows, or those of some ``rows``."""
     table, operation = step.split()
     await db.execute(f"""
         create sequence public.refusals;
@@ -80,7 +81,7 @@ async def refuse(db: Any, step: str, code: str, times: int) -> None:
             return coalesce(new, old);
         end $$;
         create trigger refuse before {operation} on syncer_store.{table}
-            for each row execute function public.refuse()""")
+            for each row {rows} execute function public.refuse()""")
 
 
 async def drift(world: World, db: Any, number: int) -> None:
@@ -132,10 +133,75 @@ async def one_error(number: int, environment: dict[str, str], world: World, db: 
         assert "succeeded" in third, third
     else:
         where = STEPS[step].replace("4 more", f"{4 + number % SOME} more")  # zones of cases before
-        serving.assert_one_line(rf"\A{where}\S.* made up.*\(SQLSTATE {code}\)")
+        why = rf"\A{where}\S.* made up.*\(SQLSTATE {code}\)"
+        serving.assert_one_line(why, of_a_zone=bool(STEPS[step]))
         assert "database.lost" not in serving.said
     await assert_exact(db, world)
     await check(db, {})
+
+
+@pytest.mark.parametrize(
+    ("code", "where", "scanned"),
+    [
+        ("P0001", "images insert", True),  # cannot be stored: that it failed, can
+        ("40001", "images insert", False),  # tried again, until it is given up
+        ("P0001", "images update", True),  # what is removed, after the last zone
+        ("P0001", "zone_scans insert", False),  # together with others that read the same
+    ],
+)
+async def test_a_zone_whose_transaction_failed_harms_no_other(  # noqa: PLR0917
+    code: str, where: str, scanned: bool, sync: Any, world: World, db: Any
+) -> None:
+    """It is failed, the others are stored, the run exits 1; the next run is exact."""
+    await sync()
+    lost = min(world.images("FRA-A"))
+    same = {"HKG-A", "LAX-A"} | ({"FRA-A"} if where == "zone_scans insert" else set())
+    for zone in world.zones():
+        if zone not in same:
+            world.remove_image(zone, min(world.images(zone)))
+            world.add_image(zone, imageName="new")
+    key = await db.fetchval("select zone_key from syncer_store.zones where zone_id = 'FRA-A'")
+    await refuse(db, where, code, 1_000_000, f"when (new.zone_key = {key})")
+
+    report = await sync(wait=QUICKLY)
+
+    assert (1, "failed", "TRANSACTION_FAILED") == (
+        report.exit_code,
+        report.status,
+        report.fault.code,
+    )
+    assert f"(SQLSTATE {code})" in report.fault.message
+    assert report.fault.message.startswith("vm/FRA-A: ")
+    present = await stored(db)
+    there = served(world)
+    del there["FRA-A"], present["FRA-A"]
+    assert there == present
+    presence = await db.fetchval("select presence from syncer.images where image_id = $1", lost)
+    assert ("unknown" if where == "images update" else "present") == presence
+    last = await db.fetchrow(
+        "select status, error_code from syncer.zone_scans where run_id = $1 and zone_id = 'FRA-A'",
+        report.run_id,
+    )
+    if where != "images update":  # by then its look is recorded
+        assert (("failed", "TRANSACTION_FAILED") if scanned else None) == (last and tuple(last))
+    await db.execute("drop function public.refuse() cascade")
+    assert 0 == (await sync()).exit_code
+    await assert_exact(db, world)
+    await check(db, {})
+
+
+async def test_what_fails_in_every_zone_ends_the_run(sync: Any, world: World, db: Any) -> None:
+    """As many failures in a row are not of these zones: nobody waits for all the others."""
+    for _ in range(20):
+        world.add_zone(f"Z{_}-A")
+        world.add_image(f"Z{_}-A")
+    await refuse(db, "images insert", "P0001", 1_000_000)
+    with pytest.raises(StatementRefused, match=r"vm/\S+: .* made up"):
+        await sync()
+    assert await db.fetchval("select count(*) < 10 from syncer_store.zone_scans")
+    await db.execute("drop function public.refuse() cascade")
+    assert 0 == (await sync()).exit_code
+    await assert_exact(db, world)
 
 
 def test_every_class_and_every_step_is_tried() -> None:

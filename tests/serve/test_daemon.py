@@ -19,7 +19,7 @@ from syncer.app import run_options
 from syncer.config.settings import load
 from syncer.core.errors import Interrupted, LockHeld, SyncerError
 from syncer.serve.daemon import Daemon, Monitor, keep_alive
-from syncer.serve.health import Health
+from syncer.serve.health import Health, Healths
 from syncer.serve.metrics import Metrics
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
@@ -118,7 +118,7 @@ async def test_a_clock_that_is_set_does_not_make_old_data_look_fresh(
     watched = monitor(clock, metrics=Metrics("default", live=True, now=wall.now))
 
     async def once(stop: Stop) -> Report:
-        return await run_once(run_options(settings), Server(url), stop=stop)
+        return await run_once(run_options(settings.account), Server(url), stop=stop)
 
     async def between(_: object) -> None:
         daemon.end("one is enough")
@@ -144,7 +144,7 @@ async def test_what_worked_once_is_tried_again(
     async def once(stop: Stop) -> Report:
         version = "0001" if len(results) == 1 else revisions()[-1]
         await db.execute("update syncer_store.alembic_version set version_num = $1", version)
-        options = run_options(settings)
+        options = run_options(settings.account)
         return await run_once(options, Server(url), stop=stop, observer=watched.metrics)
 
     async def between(_: object) -> None:
@@ -228,7 +228,7 @@ async def test_hours_of_serving_with_faults_leaks_nothing(
         world.change_image("FRA-A", sorted(world.images("FRA-A"))[0], imageVersion=str(number))
         clock.seconds += 5.0
         return await run_once(
-            quick(run_options(settings)), server, stop=stop, observer=watched.metrics,
+            quick(run_options(settings.account)), server, stop=stop, observer=watched.metrics,
         )  # fmt: skip
 
     async def between(_: object) -> None:
@@ -309,3 +309,62 @@ async def test_what_nobody_foresaw_ends_its_run_and_not_the_daemon(
     assert all("made up" in line and "please report it" in line for line in lines)
     assert "made up" in watched.health.last_result
     assert 3 == samples_of(watched.metrics)["syncer_runs_total", "default", "failed"]
+
+
+async def test_daemons_of_several_accounts_take_turns_at_the_gate(clock: Clock) -> None:
+    """As many run at once as may; one that waits for its turn ends at once when it is asked to."""
+    gate, at_work, most = anyio.Semaphore(1), list[str](), 0
+
+    def daemon(name: str, *, ends: bool) -> Daemon:
+        async def once(_: Stop) -> Report:
+            nonlocal most
+            at_work.append(name)
+            most = max(most, len(at_work))
+            await anyio.lowlevel.checkpoint()
+            if ends:
+                for each in daemons:
+                    each.end("enough")
+            await anyio.lowlevel.checkpoint()
+            at_work.remove(name)
+            return Report(account=name, run_id=1, status="succeeded")
+
+        async def between(_: object) -> None:
+            return
+
+        watched[name] = monitor(clock)
+        schedule = Schedule(every=900, jitter=0, start=0)
+        return Daemon(
+            once,
+            between,
+            schedule=schedule,
+            monitor=watched[name],
+            gate=gate,
+            now=clock.now,
+            sleep=clock.sleep,
+        )
+
+    watched: dict[str, Monitor] = {}
+    daemons = [daemon("a", ends=True), daemon("b", ends=False)]
+    async with anyio.create_task_group() as tasks:
+        for each in daemons:
+            tasks.start_soon(each.work)
+    assert (1, []) == (most, at_work)
+    assert watched["a"].health.has_succeeded
+    assert "asked to stop before the run began" in watched["b"].health.last_result
+    assert 1 == gate.value
+
+
+def test_health_is_that_of_the_worst_account(clock: Clock) -> None:
+    """And says which it is, where there are several."""
+    fresh, stale = (
+        Health(every=900, limit=LIMIT, now=clock.now, aging=clock.now) for _ in range(2)
+    )
+    fresh.ended("run 1 succeeded", succeeded=True)
+    alone, both = Healths({"a": fresh}), Healths({"a": fresh, "b": stale})
+    assert (None, "run 1 succeeded") == (alone.not_ready(), alone.last_result)
+    assert "account b: no run has succeeded yet; no run has ended yet" == both.not_ready()
+    assert "a: run 1 succeeded; b: no run has ended yet" == both.last_result
+    with stale.running():
+        assert both.alive
+        clock.seconds += LIMIT
+        assert (True, False) == (alone.alive, both.alive)

@@ -20,7 +20,7 @@ from tests.support import assert_exact
 
 async def crawl(environment: dict[str, str], tuning: Tuning) -> Report:
     settings = load(environment=environment)
-    options = msgspec.structs.replace(run_options(settings), tuning=tuning)
+    options = msgspec.structs.replace(run_options(settings.account), tuning=tuning)
     return await run_once(options, Server(environment["SYNCER_DATABASE_URL"]), stop=Stop())
 
 

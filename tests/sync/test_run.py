@@ -53,7 +53,7 @@ class Pair:
                 }
             )
             server = Server(self._environment["SYNCER_DATABASE_URL"])
-            reports[account] = await run_once(run_options(settings), server, stop=Stop())
+            reports[account] = await run_once(run_options(settings.account), server, stop=Stop())
 
         async with anyio.create_task_group() as tasks:
             for account in simulators:

@@ -22,7 +22,7 @@ from tests.support import STAMP
 @pytest.fixture
 async def client(environment: dict[str, str]) -> AsyncIterator[Client]:
     settings = load(environment=environment)
-    async with open_client(settings.api, run_timeout=60.0) as opened:
+    async with open_client(settings.account.api, run_timeout=60.0) as opened:
         yield opened
 
 

@@ -1,0 +1,267 @@
+"""Several accounts in one process: each exact, none mixed with another, none harmed by another."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncer.simulator import Simulator, SimulatorOptions, World
+from syncer.simulator.calls import CallRecord
+from syncer.store.connection import Server, sql
+from syncer.store.runs import begin
+from tests.support import Done, rows, served, stored
+
+SECRETS = {"K-north": "s3cr3t-n0rth", "K-south": "s3cr3t-s0uth", "K-east": "s3cr3t-e4st"}
+NAMES = [key.removeprefix("K-") for key in SECRETS]
+Sync = Callable[..., Awaitable[Done]]
+
+
+class Clouds:
+    """One server for three accounts: each sees a world of its own, by its key.
+
+    Zone ids and image ids occur in all three; each has one zone that is its alone.
+    """
+
+    def __init__(self) -> None:
+        self.worlds = {key: World.generate(seed=1, zones=4, images=10) for key in SECRETS}
+        for key, world in self.worlds.items():
+            zone = f"{key[2:].upper()}-A"
+            world.add_zone(zone)
+            world.add_image(zone, imageName=f"of {key}")
+            world.change_image("FRA-A", min(world.images("FRA-A")), imageVersion=key)
+        self.simulator = Simulator(
+            self.worlds["K-north"],
+            SimulatorOptions(access_keys=SECRETS, latency=0.005, on_call=self._choose),
+        )
+
+    def _choose(self, call: CallRecord) -> None:
+        if call.who is not None:
+            self.simulator.world = self.worlds[call.who]
+
+    def drift(self) -> None:
+        for number, world in enumerate(self.worlds.values()):
+            world.drift(number, appear=1 + number, change=2, remove=number)
+
+
+@pytest.fixture
+async def clouds() -> AsyncIterator[Clouds]:
+    clouds = Clouds()
+    async with clouds.simulator:
+        yield clouds
+
+
+@pytest.fixture
+def tables(clouds: Clouds, tmp_path: Path) -> Callable[..., None]:
+    """Write the settings file: a table for each account."""
+
+    def write(**more: str) -> None:
+        file = tmp_path / "accounts.toml"
+        file.write_text(
+            "".join(
+                f'[accounts.{name}]\naccess_key_id = "K-{name}"\n'
+                f'access_key_secret = "{SECRETS[f"K-{name}"]}"\n{more.get(name, "")}\n'
+                for name in NAMES
+            )
+        )
+        file.chmod(0o600)
+
+    write()
+    return write
+
+
+@pytest.fixture
+def sync(syncer: Any, clouds: Clouds, tables: Any, tmp_path: Path) -> Sync:
+    """``syncer sync`` with these accounts and no credentials outside their tables."""
+
+    async def run(*arguments: str, command: str = "sync", **env: str) -> Done:
+        given = {
+            "SYNCER_CONFIG": str(tmp_path / "accounts.toml"),
+            "ZENLAYER_ENDPOINT": clouds.simulator.endpoint,
+            "ZENLAYER_ACCESS_KEY_ID": "",
+            "ZENLAYER_ACCESS_KEY_SECRET": "",
+        }
+        done: Done = await syncer(command, *arguments, **(given | env))
+        return done
+
+    return run
+
+
+async def assert_each_has_its_own(db: Any, clouds: Clouds, *names: str) -> None:
+    """What is stored as present of each account is what its key sees."""
+    for name in names or NAMES:
+        present = await stored(db, f"presence = 'present' and account = '{name}'")
+        assert served(clouds.worlds[f"K-{name}"]) == present, name
+
+
+def most_at_once(calls: list[CallRecord]) -> int:
+    """The most calls under way at one time."""
+    events = [(call.started, 1) for call in calls]
+    events += [(call.finished, -1) for call in calls if call.finished is not None]
+    most = now = 0
+    for _, step in sorted(events):
+        now += step
+        most = max(most, now)
+    return most
+
+
+async def test_accounts_side_by_side_are_exact_and_never_mixed(
+    clouds: Clouds, sync: Sync, tables: Any, db: Any
+) -> None:
+    """Every call bears the key of its account and asks for that one's zones; every row is its own.
+
+    Each has its own cap on calls; each log line, run and report is of one account.
+    """
+    tables(north="max_concurrency = 1", south="page_size = 3")
+    assert 0 == (await sync()).code
+    clouds.drift()
+    clouds.simulator.reset_stats()
+
+    done = await sync("-o", "ndjson")
+
+    assert 0 == done.code, done
+    reports = {row["account"]: row for row in rows(done)}
+    assert NAMES == list(reports)
+    calls = clouds.simulator.calls
+    for name, report in reports.items():
+        own = [call for call in calls if call.who == f"K-{name}"]
+        assert {200} == {call.status for call in own}
+        assert report["calls"] == len(own)
+        zones = {*clouds.worlds[f"K-{name}"].zones()}
+        assert zones == {call.zone for call in own if call.zone is not None}
+        sizes = {call.page_size for call in own if call.page_size and not call.by_id}
+        assert ({3} if name == "south" else {1000}) == sizes
+    assert len(calls) == sum(report["calls"] for report in reports.values())
+    assert 1 == most_at_once([call for call in calls if call.who == "K-north"])
+    assert 1 < most_at_once(calls)
+    await assert_each_has_its_own(db, clouds)
+    mixed = await db.fetch("""
+        select s.run_id from syncer_store.zone_scans as s
+            join syncer_store.zones as z using (zone_key) join syncer_store.runs as r using (run_id)
+        where z.account <> r.account
+        union all
+        select i.opened_run_id from syncer_store.images as i
+            join syncer_store.zones as z using (zone_key)
+            join syncer_store.runs as r on r.run_id = i.opened_run_id
+        where z.account <> r.account""")
+    assert [] == mixed
+    keys = await db.fetch("select distinct account, key_digest from syncer_store.zones")
+    assert (3, 3) == (len(keys), len({row["key_digest"] for row in keys}))
+    times = await db.fetch("select started_at, finished_at from syncer.runs order by run_id desc")
+    assert max(row[0] for row in times[:3]) < min(row[1] for row in times[:3])
+
+
+async def test_one_that_is_refused_hangs_or_is_held_harms_no_other(
+    clouds: Clouds, sync: Sync, tables: Any, db: Any, url: str
+) -> None:
+    """The others are done as if they were alone; the last lines say it account by account."""
+    tables(
+        north='[accounts.stranger]\naccess_key_id = "K-none"\naccess_key_secret = "s3cr3t-none"\n',
+        south='run_timeout = "1s"',
+    )
+    clouds.simulator.add_fault("hang,zone=SOUTH-A")
+    async with begin(Server(url), "east", run_timeout=900.0, selection={}):
+        done = await sync("-o", "table")
+        assert 3 == done.code
+        last = done.out.splitlines()[-4:]
+        assert re.match(r"north: Run \d succeeded: 5 zones, 41 images", last[0]), last
+        assert re.match(r"stranger: Run \d failed: 0 zones", last[1]), last
+        assert re.match(r"south: Run \d partial: 5 zones, 40 images", last[2]), last
+        assert re.match(r"east: held: .*\brun 1 of\b", last[3]), last
+        assert "Account south:\n  Not all done: " in done.out
+        await assert_each_has_its_own(db, clouds, "north")
+
+        clouds.simulator.clear_faults()
+        for key in ("K-north", "K-south"):
+            del clouds.simulator.gate.access_keys[key]
+        assert 5 == (await sync("-o", "table")).code
+    assert 1 == (await sync("--account", "stranger")).code
+
+
+async def test_a_selection_must_match_in_one_account(clouds: Clouds, sync: Sync, db: Any) -> None:
+    """Where it matches nothing an account is left out; nowhere at all is exit 2."""
+    done = await sync("--zone", "NORTH-A", "--zone", "SOUTH-*", "-o", "table")
+    assert 0 == done.code, done
+    assert "east: left out: no zone of it is selected." in done.out.splitlines()
+    zones = {(row["account"], row["zone_id"]) for row in await db.fetch("table syncer.zones")}
+    assert {("north", "NORTH-A"), ("south", "SOUTH-A")} == zones
+
+    done = await sync("--zone", "NORTH-A", "--zone", "NOPE-*")
+    assert (2, "syncer: no zone matches NOPE-*: see the ids with 'syncer zones'") == (
+        done.code,
+        done.err.splitlines()[-1],
+    )
+    done = await sync("--account", "east", "--not-zone", "NORTH-A")
+    assert (2, True) == (done.code, "no zone matches NORTH-A" in done.err)
+    done = await sync("--account", "west")
+    assert (2, True) == (done.code, "there are north, south, east" in done.err)
+
+
+async def test_a_dry_run_of_all_and_as_many_at_once_as_are_wanted(
+    clouds: Clouds, sync: Sync, db: Any
+) -> None:
+    """Nothing is written; one at a time is one after the other."""
+    done = await sync("--dry-run", "-o", "ndjson")
+    assert 0 == done.code
+    assert {*NAMES} == {row["account"] for row in rows(done)}
+    assert 0 == await db.fetchval("select count(*) from syncer.runs")
+    assert 0 == (await sync(SYNCER_ACCOUNTS_AT_ONCE="1")).code
+    times = await db.fetch("select started_at, finished_at from syncer.runs order by run_id")
+    assert all(one[1] <= next_one[0] for one, next_one in pairwise(times))
+    await assert_each_has_its_own(db, clouds)
+
+
+async def test_too_few_connections_are_said_and_fewer_run_at_once(
+    clouds: Clouds, sync: Sync, db: Any, url: str
+) -> None:
+    """Three for each account at once and five beside them; the runs are done all the same."""
+    await db.execute(sql("schema/roles"))
+    await db.execute("create role few login connection limit 11 in role syncer_writer")
+    try:
+        limited = url.replace("//syncer@", "//few@")
+        done = await sync(SYNCER_DATABASE_URL=limited, SYNCER_LOG_LEVEL="warning")
+        assert 0 == done.code, done
+        said = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+        (line,) = [one for one in said if one["event"] == "accounts.fewer_at_once"]
+        assert (2, 3) == (line["at_once"], line["wanted"])
+        assert (
+            "role few has 11 connections left: 3 accounts at once use 14" in line["error_message"]
+        )
+    finally:
+        await db.execute("drop owned by few; drop role few")
+    await assert_each_has_its_own(db, clouds)
+
+
+def exit_codes(path: Path) -> Mapping[str, float]:
+    """The exit code of each account's last run, as a metrics file has it."""
+    found = {}
+    for line in path.read_text().splitlines():
+        if line.startswith('syncer_last_run_exit_code{account="'):
+            name, _, value = line.partition('"} ')
+            found[name.rpartition('"')[2]] = float(value)
+    return found
+
+
+async def test_the_metrics_file_has_every_account(
+    clouds: Clouds, sync: Sync, tmp_path: Path
+) -> None:
+    """Of one that is not crawled this time it keeps what it held."""
+    path = tmp_path / "syncer.prom"
+    assert 0 == (await sync(SYNCER_METRICS_FILE=str(path))).code
+    assert dict.fromkeys(NAMES, 0.0) == exit_codes(path)
+    del clouds.simulator.gate.access_keys["K-north"]
+    before = path.read_text()
+    assert 1 == (await sync("--account", "north", SYNCER_METRICS_FILE=str(path))).code
+    assert {"north": 1.0, "south": 0.0, "east": 0.0} == exit_codes(path)
+
+    def of_south(text: str) -> set[str]:
+        return {line for line in text.splitlines() if 'account="south"' in line}
+
+    assert of_south(before) == of_south(path.read_text())
+    assert 'syncer_runs_total{account="north",status="failed"} 1.0' in path.read_text()
+    assert 'syncer_runs_total{account="north",status="succeeded"} 1.0' in path.read_text()
