@@ -150,11 +150,14 @@ async def prune(
                     server,
                     keep=keep,
                     account=account,
+                    must_be_stored=len(todo) == 1,
                     thin_after=timedelta(seconds=thin_after),
                     dry_run=dry_run,
                     vacuum=settings.database.embedded,  # autovacuum has no time there
                     stopped=lambda: stop.reason is not None,
                 )
+                if total.stopped:
+                    break
         return total
 
     return await _until_stopped(work)

@@ -61,6 +61,7 @@ async def prune(
     *,
     keep: timedelta,
     account: str | None = None,
+    must_be_stored: bool = True,
     thin_after: timedelta = THIN_AFTER,
     dry_run: bool = False,
     vacuum: bool = False,
@@ -69,6 +70,7 @@ async def prune(
 ) -> Pruned:
     """Delete what is older than ``keep``, of one account or (None) of all.
 
+    That nothing is stored of the account is an error if it ``must_be_stored``.
     Stretches of scans that found nothing new are thinned where they are older than ``thin_after``.
     ``dry_run`` counts and writes nothing. ``vacuum`` is for a database without autovacuum (only
     its owner may). ``stopped`` is asked between transactions of at most ``batch`` rows. Raises
@@ -86,7 +88,7 @@ async def prune(
             pruned=pruned,
         )
         with in_time(server.where, server.timing.prune):
-            names = await _accounts(connection, account)
+            names = await _accounts(connection, account, must_be_stored=must_be_stored)
         for name in names:
             await task(account=name).work(keep, thin_after)
             if pruned.stopped:
@@ -97,12 +99,16 @@ async def prune(
     return pruned
 
 
-async def _accounts(connection: asyncpg.Connection[Any], account: str | None) -> list[str]:
+async def _accounts(
+    connection: asyncpg.Connection[Any], account: str | None, *, must_be_stored: bool
+) -> list[str]:
     known = [row["account"] for row in await connection.fetch(sql("prune/accounts"))]
     if account is None or not known:
         return known
     if account in known:
         return [account]
+    if not must_be_stored:
+        return []
     raise ConfigError(f"nothing is stored of account {account!r}: known are {', '.join(known)}")
 
 

@@ -15,6 +15,7 @@ from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.simulator.calls import CallRecord
 from syncer.store.connection import Server, sql
 from syncer.store.runs import begin
+from tests.e2e.test_prune import age
 from tests.support import Done, rows, served, stored
 
 SECRETS = {"K-north": "s3cr3t-n0rth", "K-south": "s3cr3t-s0uth", "K-east": "s3cr3t-e4st"}
@@ -29,24 +30,34 @@ class Clouds:
     """
 
     def __init__(self) -> None:
-        self.worlds = {key: World.generate(seed=1, zones=4, images=10) for key in SECRETS}
-        for key, world in self.worlds.items():
+        self.worlds = {
+            key: {
+                name: World.generate(seed=1, zones=4, images=10, service=name)
+                for name in ("vm", "zec", "bmc")
+            }
+            for key in SECRETS
+        }
+        for key, world in self.vm.items():
             zone = f"{key[2:].upper()}-A"
             world.add_zone(zone)
             world.add_image(zone, imageName=f"of {key}")
             world.change_image("FRA-A", min(world.images("FRA-A")), imageVersion=key)
         self.simulator = Simulator(
-            self.worlds["K-north"],
+            self.vm["K-north"],
             SimulatorOptions(access_keys=SECRETS, latency=0.005, on_call=self._choose),
         )
 
     def _choose(self, call: CallRecord) -> None:
         if call.who is not None:
-            self.simulator.world = self.worlds[call.who]
+            self.simulator.worlds = self.worlds[call.who]
 
-    def drift(self) -> None:
-        for number, world in enumerate(self.worlds.values()):
-            world.drift(number, appear=1 + number, change=2, remove=number)
+    @property
+    def vm(self) -> dict[str, World]:
+        return {key: worlds["vm"] for key, worlds in self.worlds.items()}
+
+    def drift(self, seed: int = 0) -> None:
+        for number, world in enumerate(self.vm.values()):
+            world.drift(seed + number, appear=1 + number, change=2, remove=number)
 
 
 @pytest.fixture
@@ -96,7 +107,7 @@ async def assert_each_has_its_own(db: Any, clouds: Clouds, *names: str) -> None:
     """What is stored as present of each account is what its key sees."""
     for name in names or NAMES:
         present = await stored(db, f"presence = 'present' and account = '{name}'")
-        assert served(clouds.worlds[f"K-{name}"]) == present, name
+        assert served(clouds.vm[f"K-{name}"]) == present, name
 
 
 def most_at_once(calls: list[CallRecord]) -> int:
@@ -132,7 +143,7 @@ async def test_accounts_side_by_side_are_exact_and_never_mixed(
         own = [call for call in calls if call.who == f"K-{name}"]
         assert {200} == {call.status for call in own}
         assert report["calls"] == len(own)
-        zones = {*clouds.worlds[f"K-{name}"].zones()}
+        zones = {*clouds.vm[f"K-{name}"].zones()}
         assert zones == {call.zone for call in own if call.zone is not None}
         sizes = {call.page_size for call in own if call.page_size and not call.by_id}
         assert ({3} if name == "south" else {1000}) == sizes
@@ -235,6 +246,63 @@ async def test_too_few_connections_are_said_and_fewer_run_at_once(
     finally:
         await db.execute("drop owned by few; drop role few")
     await assert_each_has_its_own(db, clouds)
+
+
+async def test_each_account_keeps_history_as_long_as_its_settings_say(
+    clouds: Clouds, sync: Sync, tables: Any, db: Any
+) -> None:
+    """One for which nothing is said is left alone; --keep is for all."""
+    for number in range(3):
+        assert 0 == (await sync()).code
+        clouds.drift(10 * number)
+        await age(db, days=20)
+    count = """select z.account, count(*) from syncer_store.zone_scans join syncer_store.zones as z
+        using (zone_key) group by 1"""
+    before = dict(await db.fetch(count))
+    tables(
+        north='keep = "10d"',
+        east='keep = "900d"\n[accounts.new]\ntoken = "tok-new"\nkeep = "10d"',
+    )
+    done = await sync(command="prune")
+    assert 0 == done.code, done
+    after = dict(await db.fetch(count))
+    assert after["north"] < before["north"]
+    assert (before["south"], before["east"]) == (after["south"], after["east"])
+
+    done = await sync("--all-accounts", command="prune")
+    assert (2, True) == (done.code, "say how long history is kept" in done.err)
+    assert 0 == (await sync("--all-accounts", "--keep", "10d", command="prune")).code
+    assert all(left < before[name] for name, left in await db.fetch(count))
+
+
+async def test_all_services_of_all_accounts_in_one_run(
+    clouds: Clouds, sync: Sync, tables: Any, db: Any
+) -> None:
+    """Everything is stored under its own account and service; each key is asked for its own."""
+    for key, worlds in clouds.worlds.items():
+        worlds["zec"].add_zone("FRA-A", images=5)
+        worlds["bmc"].add_image("*", imageName=f"of {key}")
+    tables(north='services = "all"', south='services = ["zec", "vm"]')
+
+    done = await sync("-o", "ndjson", SYNCER_SERVICES="bmc")
+
+    assert 0 == done.code, done
+    asked = {"north": {"vm", "zec", "bmc"}, "south": {"zec", "vm"}, "east": {"bmc"}}
+    reports = {row["account"]: row for row in rows(done)}
+    for name, services in asked.items():
+        own = [call for call in clouds.simulator.calls if call.who == f"K-{name}"]
+        assert services == {call.service for call in own}
+        assert reports[name]["calls"] == len(own)
+        for service in ("vm", "zec", "bmc"):
+            where = f"presence = 'present' and account = '{name}'"
+            there = served(clouds.worlds[f"K-{name}"][service]) if service in services else {}
+            assert there == await stored(db, where, service=service), (name, service)
+
+    clouds.simulator.reset_stats()
+    assert 0 == (await sync("--service", "zec", "--zone", "FRA-*")).code
+    assert {("K-north", "zec"), ("K-south", "zec"), ("K-east", "zec")} == {
+        (call.who, call.service) for call in clouds.simulator.calls
+    }
 
 
 def exit_codes(path: Path) -> Mapping[str, float]:
