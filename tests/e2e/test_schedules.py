@@ -72,6 +72,8 @@ PRUNED: Final = "a scan and its changes differ"
 class Worlds:
     """The worlds of the accounts as one, to be compared with what is stored."""
 
+    service = "vm"
+
     def __init__(self, served: Mapping[str, tuple[World, str]]) -> None:
         self._zones = {zone: world for world, _ in served.values() for zone in world.zones()}
 

@@ -43,7 +43,7 @@ async def test_a_version_opens_after_the_one_before_whatever_it_is_stamped(db: A
     for ordinal, at in enumerate((START, START - timedelta(hours=1)), start=2):
         rows = [["a"], [None], [b"x"], [None], ["changed"], [ordinal], ["image_name"]]
         tracked = [[f"name {ordinal}"] for _ in TRACKED]
-        await db.execute(sql("image/change"), key, ordinal, None, at, *rows, *tracked)
+        await db.execute(sql("image/change"), key, ordinal, None, at, *rows, [None], *tracked)
     versions = await db.fetch("""
         select valid_from, valid_to from syncer.image_versions order by valid_from""")
     ends = [START + number * MICROSECOND for number in range(3)]
