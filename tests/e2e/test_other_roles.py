@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -56,7 +57,7 @@ async def attack(connection: asyncpg.Connection[Any]) -> int:
 async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
     reader: bool, url: str, db: Any, sync: Any, world: World
 ) -> None:
-    """Names, and every advisory key there is or was: five runs and a crashed one go on as ever."""
+    """Names, and every advisory key there is or was: runs and a crashed one go on as ever."""
     await db.execute(sql("schema/roles"))
     async with login(db, "nobody", "syncer_reader" if reader else "") as role:
         attackers = [await asyncpg.connect(as_role(url, role)) for _ in range(3)]
@@ -70,16 +71,17 @@ async def test_a_role_without_a_right_ends_no_run_and_makes_none_wait(
         async with anyio.create_task_group() as tasks:
             for attacker in attackers:
                 tasks.start_soon(go_on, attacker)
-            for number in range(5):
-                world.drift(number, appear=2, change=2, remove=1)
+            for number in itertools.count():
+                world.drift(number, appear=2, change=2, remove=number < 5)
                 assert 0 == (await sync(wait=QUICK)).exit_code
+                if number >= 4 and taken:  # a quick run may end before they come to its key
+                    break
             async with begin(Server(url), "default", run_timeout=900.0, selection={}):
                 pass  # its process goes without ending it
             assert 0 == (await sync(wait=QUICK)).exit_code
             tasks.cancel_scope.cancel()
         for attacker in attackers:
             attacker.terminate()
-        assert taken, "keys were seen and taken, though they mean nothing then"
         await assert_exact(db, world)
 
 
