@@ -70,7 +70,7 @@ async def sync(
     async def work(stop: Stop) -> list[Ended]:
         async with (
             open_server(settings.database) as server,
-            _observers(settings, runs, server) as (observed),
+            _observers(settings, runs, server) as observed,
         ):
 
             def run(options: RunOptions, stop: Stop) -> Awaitable[Report]:

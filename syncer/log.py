@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from syncer import streams
-from syncer.core.normalise import printable
+from syncer.core.normalise import printable, printable_lines
 from syncer.secrets import STARS, redacted
 
 
@@ -119,8 +119,7 @@ def _printable(
     """Make each text of an event one line (a traceback: as it has) that steers no terminal."""
     for name, value in event.items():
         if isinstance(value, str):
-            lines = value.split("\n") if name in _OF_LINES else [value]
-            event[name] = "\n".join(map(printable, lines))
+            event[name] = printable_lines(value) if name in _OF_LINES else printable(value)
     return event
 
 

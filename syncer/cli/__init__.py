@@ -118,8 +118,8 @@ def _print_redacted_traceback(
     """Print the traceback of a bug, without what the error may quote: secrets, escapes."""
     import traceback  # noqa: PLC0415  (start-up: --help needs none of them)
 
-    from syncer.core.normalise import printable  # noqa: PLC0415
+    from syncer.core.normalise import printable_lines  # noqa: PLC0415
     from syncer.secrets import redacted  # noqa: PLC0415
 
-    text = redacted("".join(traceback.format_exception(kind, error, trace)))
-    sys.stderr.write("\n".join(map(printable, text.split("\n"))))
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(printable_lines(redacted(text)))

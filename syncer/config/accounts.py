@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.layers import Layers, Table, is_exposed
+from syncer.config.layers import Layers, Table, others_may_read
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.zenlayer.credentials import Access, KeyPair, Token
@@ -217,7 +217,7 @@ class _Credentials:
         path, place = self._home / ".zenlayer" / "credentials.json", self._table.place_of("profile")
         try:
             profiles = json.loads(path.read_bytes())
-            exposed = is_exposed(path)
+            exposed = others_may_read(path)
         except FileNotFoundError:
             self._faults.append(f"{place}: there is no file {path}: 'zenlayer' would have made it")
             return None

@@ -157,7 +157,7 @@ class Layers:
     def check_exposed(self, tables: Sequence[Table]) -> None:
         """Report secrets in tables of a file that everybody on this machine may read."""
         names = ", ".join(table.name for table in tables if table.has_secrets)
-        if names and self.file is not None and is_exposed(self.file):
+        if names and self.file is not None and others_may_read(self.file):
             message = (
                 f"{self.file}: others may read it, and it holds secrets of {names}: "
                 f"chmod o-r {self.file}"
@@ -312,7 +312,7 @@ class Table:
             self.fault(f"unknown option {option!r}: {known}")
 
 
-def is_exposed(path: Path) -> bool:
+def others_may_read(path: Path) -> bool:
     """Return whether everybody on this machine may read a file. Raises OSError."""
     return bool(path.stat().st_mode & stat.S_IROTH)
 

@@ -49,6 +49,11 @@ def printable(value: str) -> str:
     return "".join([char if char.isprintable() else REPLACEMENT for char in value])
 
 
+def printable_lines(value: str) -> str:
+    """Return a text of our own making, of several lines, with each of them printable."""
+    return "\n".join(map(printable, value.split("\n")))
+
+
 def text(value: Any) -> str | None:
     """Return a JSON value as the text that is stored where the API documents text."""
     if value is None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from syncer.config.layers import SettingFault
+from syncer.config.layers import SettingFault, others_may_read
 from syncer.config.settings import LoadedSettings
 from syncer.doctor.finding import Finding, failed, number, ok, warning
 from syncer.ownership import NotTrusted, check_file
@@ -60,10 +59,10 @@ def _check_file(loaded: LoadedSettings) -> Iterator[Finding]:
         return
     secrets = [s.name for s in loaded.shown if s.secret and s.origin == str(loaded.file)]
     try:
-        mode = loaded.file.stat().st_mode
+        exposed = others_may_read(loaded.file)
     except OSError:  # a fault already
         return
-    if secrets and mode & stat.S_IROTH:
+    if secrets and exposed:
         yield judge_exposed(str(loaded.file), secrets)
 
 

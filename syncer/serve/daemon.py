@@ -211,7 +211,7 @@ def _summary(report: Report) -> str:
 
 async def keep_alive(
     systemd: Notifier,
-    health: Health | Healths,
+    health: Healths,
     interval: float | None,
     *,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,

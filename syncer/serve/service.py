@@ -110,7 +110,7 @@ def _work(  # noqa: PLR0917  (all that it is made of)
         health=Health(every=account.every, limit=limit),
         metrics=Metrics(account.name, live=True),
         systemd=notifier,
-        account=account.name if len(settings.accounts) > 1 else None,
+        account=settings.whose(account),
     )
     return _Work(
         account=account,

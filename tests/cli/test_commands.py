@@ -20,9 +20,9 @@ import pytest
 from click.testing import CliRunner
 
 from syncer.cli import cli
-from syncer.serve.health import Health
+from syncer.serve.health import Health, Healths
 from syncer.serve.http import listening
-from syncer.serve.metrics import Metrics
+from syncer.serve.metrics import Metrics, Together
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
 from tests.support import rows, until
@@ -341,7 +341,8 @@ async def test_a_role_without_rights_gets_one_line(syncer: Any, db: Any, url: st
             done = await syncer(*command, SYNCER_DATABASE_URL=theirs)
             assert (2, 1) == (done.code, done.err.count("\n")), done.err
             assert "permission denied" in done.err
-        health, metrics = Health(every=900, limit=1000), Metrics("default", live=True)
+        health = Healths({"default": Health(every=900, limit=1000)})
+        metrics = Together([Metrics("default", live=True)])
         async with (
             listening(("127.0.0.1", 0), Server(theirs), health, metrics) as address,
             aiohttp.ClientSession() as client,

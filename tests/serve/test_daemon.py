@@ -88,9 +88,10 @@ async def test_a_run_past_all_its_time_is_no_progress(
         if naps == 6:
             raise TimeoutError
 
+    notifier = Notifier(str(tmp_path / "notify"))
     with health.running():
         with pytest.raises(TimeoutError):
-            await keep_alive(Notifier(str(tmp_path / "notify")), health, 1.0, sleep=nap)
+            await keep_alive(notifier, Healths({"default": health}), 1.0, sleep=nap)
         assert not health.alive
     assert [b"WATCHDOG=1"] * 3 == [notified.recv(99) for _ in range(3)]
     with pytest.raises(BlockingIOError):

@@ -13,9 +13,9 @@ import pytest
 from anyio.abc import SocketStream
 
 from syncer.serve.connections import MOST
-from syncer.serve.health import Health
+from syncer.serve.health import Health, Healths
 from syncer.serve.http import is_exposed, listening
-from syncer.serve.metrics import Metrics
+from syncer.serve.metrics import Metrics, Together
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server
 from tests.proxy import Proxy
@@ -50,8 +50,8 @@ async def site(url: str, **timing: float) -> AsyncIterator[Site]:
         listens = listening(
             ("127.0.0.1", 0),
             Server(url),
-            health,
-            Metrics("default", live=True),
+            Healths({"default": health}),
+            Together([Metrics("default", live=True)]),
             timing=Timing(**timing),
         )
         yield Site(await stack.enter_async_context(listens), stack)
