@@ -561,7 +561,7 @@ async def test_the_contract_names_every_function(db: Any) -> None:
 
 # What an engineer reads of the rooms is what is checked.
 
-BASE = {"core", "files", "log", "ownership", "secrets", "streams", "tracing"}
+BASE = {"core", "files", "log", "secrets", "streams", "tracing"}
 CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
 
 

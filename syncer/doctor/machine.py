@@ -17,7 +17,7 @@ from syncer import __version__, files
 from syncer.config.settings import LoadedSettings
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.finding import Finding, failed, ok, size, warning
-from syncer.ownership import NotTrusted
+from syncer.files.ownership import NotTrusted
 
 LITTLE_ROOM: Final = 1024**3
 """Bytes: below this much free room there is a warning."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from syncer.config.layers import SettingFault, others_may_read
 from syncer.config.settings import LoadedSettings
 from syncer.doctor.finding import Finding, failed, number, ok, warning
-from syncer.ownership import NotTrusted, check_file
+from syncer.files.ownership import NotTrusted, check_file
 
 
 def check_settings(loaded: LoadedSettings, *, defaults: bool) -> Iterator[Finding]:

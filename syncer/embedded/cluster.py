@@ -38,7 +38,7 @@ from syncer.embedded.sockets import PORT, SocketDirectory
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import ServerUser
 from syncer.embedded.waiting import poll, try_lock
-from syncer.ownership import trusted_folder
+from syncer.files.ownership import trusted_folder
 
 ROLE: Final = "syncer"
 _LOCKS: Final = ("turn", "users", "server")

@@ -13,7 +13,7 @@ import shlex
 from pathlib import Path
 
 from syncer.core.errors import ConfigError
-from syncer.ownership import NotTrusted, trusted_folder
+from syncer.files.ownership import NotTrusted, trusted_folder
 
 
 class HomeRefused(ConfigError):

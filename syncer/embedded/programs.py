@@ -36,7 +36,7 @@ from syncer.embedded.binaries import Binaries
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import ServerUser
 from syncer.embedded.waiting import poll, try_lock
-from syncer.ownership import trusted_folder
+from syncer.files.ownership import trusted_folder
 
 COPIES: Final = Path("/var/cache/syncer-postgresql")
 """Where copies are kept; it can be removed whenever no server runs."""

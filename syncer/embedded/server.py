@@ -39,7 +39,7 @@ from syncer.embedded.sockets import PORT
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import choose_user
 from syncer.embedded.waiting import WaitCancelled, move, poll, try_lock
-from syncer.ownership import NotTrusted
+from syncer.files.ownership import NotTrusted
 
 _LONGEST_NAME: Final = 63  # bytes; PostgreSQL cuts longer names
 

@@ -21,7 +21,7 @@ import msgspec
 
 from syncer.core.errors import ConfigError
 from syncer.embedded.user import ServerUser
-from syncer.ownership import NotTrusted, trusted_folder
+from syncer.files.ownership import NotTrusted, trusted_folder
 
 PORT: Final = 5432
 """No TCP port: with a unix socket it is only the last part of the socket's name."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from syncer import ownership
+from syncer.files import ownership
 
 _LONGEST: Final = 200
 """Letters of the name that its draft's has: together they are no longer than a name may be."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from syncer import ownership
-from syncer.ownership import NotTrusted, check_file, trusted_folder
+from syncer.files import ownership
+from syncer.files.ownership import NotTrusted, check_file, trusted_folder
 from tests.support import STRANGER, as_user, folder_for_data, needs_root, open_files
 
 pytestmark = needs_root
@@ -204,7 +204,7 @@ def test_in_a_namespace_without_root_its_files_are_those_of_nobody() -> None:
     inside = ["unshare", "--user", "--map-user=7", "--"]
     if subprocess.run([*inside, "true"], check=False, capture_output=True).returncode:
         pytest.skip("user namespaces are closed here")
-    look = "from syncer import ownership; print(ownership._trusted_users())"
+    look = "from syncer.files import ownership; print(ownership._trusted_users())"
     said = subprocess.check_output([*inside, sys.executable, "-c", look], cwd=ROOT, text=True)
     assert "{65534, 7}" == said.strip()
     assert {0} == ownership._trusted_users()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncer import files
-from syncer.ownership import NotTrusted
+from syncer.files.ownership import NotTrusted
 from tests.support import STRANGER, needs_root
 
 
