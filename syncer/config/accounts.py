@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -229,7 +230,8 @@ class _Credentials:
             return None
         if exposed:
             self._faults.append(
-                f"{path}: others may read it, and it holds secrets: chmod 600 {path}"
+                f"{path}: others may read it, and it holds secrets: "
+                f"chmod 600 {shlex.quote(str(path))}"
             )
         if not isinstance(profiles, dict) or not isinstance(profiles.get(name), dict):
             known = ", ".join(sorted(profiles)) if isinstance(profiles, dict) else ""

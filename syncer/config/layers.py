@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -160,7 +161,7 @@ class Layers:
         if names and self.file is not None and others_may_read(self.file):
             message = (
                 f"{self.file}: others may read it, and it holds secrets of {names}: "
-                f"chmod o-r {self.file}"
+                f"chmod o-r {shlex.quote(str(self.file))}"
             )
             self.faults.append(SettingFault(name="accounts", message=message))
 

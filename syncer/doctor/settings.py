@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -82,5 +83,5 @@ def judge_exposed(path: str, secrets: Sequence[str]) -> Finding:
     return warning(
         "settings_file",
         f"everybody on this machine may read {path}, which holds {count}",
-        f"chmod o-r {path}",
+        f"chmod o-r {shlex.quote(path)}",
     )

@@ -175,6 +175,22 @@ token = "tok-of-ab"
 """
 
 
+def test_a_command_that_closes_a_file_is_quoted_for_the_shell(tmp_path: Path) -> None:
+    """A home may have any name."""
+    place = Place(tmp_path / "my $(home)")
+    place.home.mkdir()
+    place.file.write_text('[accounts.a]\ntoken = "t"\n[accounts.b]\nprofile = "p"\n')
+    place.file.chmod(0o644)
+    profiles(place, mode=0o644, p={"token": "u"})
+    with pytest.raises(ConfigError) as caught:
+        load_with_faults(
+            environment={"HOME": str(place.home), "SYNCER_CONFIG": str(place.file)}
+        ).checked(crawling=True)
+    first, second = caught.value.faults
+    assert first.endswith(f": chmod o-r '{place.file}'")
+    assert second.endswith(f": chmod 600 '{place.home}/.zenlayer/credentials.json'")
+
+
 def test_every_fault_of_the_file_is_reported_at_once_with_its_place(place: Place) -> None:
     """Those of reading too, which need no secret, are all that are refused for themselves."""
     place.file.write_text(BAD)

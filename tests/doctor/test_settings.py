@@ -82,14 +82,14 @@ async def test_a_settings_file_that_cannot_be_read_leaves_doubt(check: RunChecks
 
 async def test_a_settings_file_that_everybody_may_read(check: RunChecks, tmp_path: Path) -> None:
     """A file with secrets is nobody else's business."""
-    file = tmp_path / "s.toml"
+    file = tmp_path / "my settings.toml"
     file.write_text(f"zenlayer_access_key_secret = {SECRET!r}\n")
     findings: list[Finding] = []
     for mode, count in ((0o640, 0), (0o644, 1)):
         file.chmod(mode)
         findings = await check(SYNCER_CONFIG=str(file), ZENLAYER_ACCESS_KEY_SECRET="")
         assert count == len(problems(findings))
-    only(findings, "settings_file", "warning", "everybody", f"chmod o-r {file}")
+    only(findings, "settings_file", "warning", "everybody", f"chmod o-r '{file}'")
 
 
 async def test_a_settings_file_that_somebody_else_can_change(
