@@ -16,10 +16,11 @@ from syncer.config.accounts import Account
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, Interrupted, unwrapped
 from syncer.core.model import Fault
-from syncer.store import clock_repair, retention
+from syncer.store import clock_repair, retention, schedule
 from syncer.store.connection import Server
 from syncer.store.fitness import accounts_at_once
 from syncer.store.open import open_server, open_store
+from syncer.store.queue import INSTALL, Queue
 from syncer.sync.accounts import Ended, run_all
 from syncer.sync.crawl import Progress
 from syncer.sync.options import RunOptions
@@ -127,6 +128,31 @@ async def serve(settings: Settings, *, jitter: float | None = None) -> None:
     settings.require_credentials()
     with traced(settings):
         await service.serve(settings, _run_of, jitter=jitter)
+
+
+async def work(settings: Settings) -> None:
+    """Crawl accounts whose turn it is, beside other workers, until SIGTERM or SIGINT.
+
+    Raises ConfigError for what must be put right before any account can be taken.
+    """
+    try:
+        from syncer.serve import worker  # noqa: PLC0415  (start-up: an extra)
+    except ImportError as error:
+        raise ConfigError(f"a worker needs procrastinate ({error}): {INSTALL}") from error
+
+    settings.require_credentials()
+    with traced(settings):
+        await worker.work(settings, _run_of)
+
+
+async def forget(settings: Settings, account: str) -> bool:
+    """Have an account crawled by no worker any more; False: it is not, or is at work."""
+    async with (
+        open_store(settings.database) as server,
+        Queue(server) as queue,
+        queue.transaction() as connection,
+    ):
+        return await schedule.forget(connection, account)
 
 
 def _run_of(account: Account, server: Server, **how: Any) -> Awaitable[Report]:  # noqa: ANN401

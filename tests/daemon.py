@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from syncer.app import run_options
 from syncer.config.settings import load
 from syncer.core.backoff import Backoff
-from syncer.serve.daemon import Daemon, Monitor
+from syncer.serve.daemon import Daemon
 from syncer.serve.health import Health
 from syncer.serve.metrics import Metrics
+from syncer.serve.outcome import Monitor
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
 from syncer.simulator import World

@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "demo": ("demo", "Simulator, embedded PostgreSQL, two syncs with drift between: see it work."),
     "sync": ("sync", "Crawl every zone once and store what is there (for cron)."),
     "serve": ("serve", "The daemon: runs at fixed intervals, health and metrics over HTTP."),
+    "worker": ("worker", "Crawl accounts whose turn it is, beside workers on other machines."),
     "images": ("read", "Images: current or last known state."),
     "zones": ("read", "Zones: freshness, images, withheld removals."),
     "runs": ("read", "Runs, newest first."),

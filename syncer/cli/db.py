@@ -124,11 +124,13 @@ async def roles(as_sql: bool) -> None:
     for_superuser = sql("schema/advisory_locks")
     if as_sql:
         click.echo(sql("schema/roles"))
+        click.echo(sql("schema/queue_roles"))
         click.echo("".join(f"-- {line}\n" for line in for_superuser.splitlines()), nl=False)
         return
     async with open_store(settings().database) as server:
         async with server.session(name="syncer db roles") as connection, connection.transaction():
             await connection.execute(sql("schema/roles"))
+            await connection.execute(sql("schema/queue_roles"))
         say(
             f"Roles syncer_writer and syncer_reader are ready at {server.where}. "
             "Give them to login roles: grant syncer_reader to my_dashboard;"

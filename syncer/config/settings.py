@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Why these accounts cannot be crawled, in lines for the user; empty: they can."""
     database: Database
     """Where PostgreSQL is."""
+    queue: Secret | None
+    """The URL of the same database by which workers reach their queue; None: as everything."""
     state_dir: Path
     """The folder of what the program keeps for itself, such as the embedded server; absolute."""
     log_format: str
@@ -222,6 +224,7 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
             home=state_dir / "postgres",
             pg_bin=layers.get("SYNCER_PG_BIN", str, None),
         ),
+        queue=layers.get("SYNCER_QUEUE_URL", parsers.database_url, None, show=mask),
         state_dir=state_dir,
         log_format=layers.get(
             "SYNCER_LOG_FORMAT", parsers.one_of("auto", "console", "json"), "auto"

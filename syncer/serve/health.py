@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from syncer.store.clock import elapsed_microseconds
 
@@ -76,11 +76,39 @@ class Health:
         return None
 
 
+class Condition(Protocol):
+    """How a program is that serves for long, as HTTP and systemd's watchdog are shown it."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it makes progress."""
+        ...
+
+    @property
+    def last_result(self) -> str:
+        """How the last runs ended."""
+        ...
+
+    @property
+    def accounts(self) -> Mapping[str, Health]:
+        """The health of each account, where it is known here."""
+        ...
+
+    def not_ready(self) -> str | None:
+        """Return why what it does cannot be relied on, or None."""
+        ...
+
+
 class Healths:
     """The health of a daemon that crawls several accounts: as good as the worst of them."""
 
     def __init__(self, accounts: Mapping[str, Health]) -> None:
-        self.accounts = accounts
+        self._accounts = accounts
+
+    @property
+    def accounts(self) -> Mapping[str, Health]:
+        """The health of each."""
+        return self._accounts
 
     @property
     def alive(self) -> bool:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from syncer.config.parsers import is_loopback
 from syncer.core.errors import ConfigError, SyncerError
 from syncer.serve.connections import Connections
-from syncer.serve.health import Healths
+from syncer.serve.health import Condition
 from syncer.serve.metrics import Together
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server, reading_transaction
@@ -28,7 +28,7 @@ from syncer.store.schema import check_schema
 async def listening(
     address: tuple[str, int],
     server: Server,
-    health: Healths,
+    health: Condition,
     metrics: Together,
     *,
     timing: Timing = Timing(),  # noqa: B008  (frozen)
@@ -118,9 +118,9 @@ async def _database_fault(server: Server) -> str | None:
     return None
 
 
-def _by_account(health: Healths) -> dict[str, Any]:
+def _by_account(health: Condition) -> dict[str, Any]:
     """Return which accounts are ready, where there are several."""
-    if len(health.accounts) == 1:
+    if len(health.accounts) <= 1:
         return {}
     stale = {name: each.not_ready() for name, each in health.accounts.items()}
     return {"accounts": {name: {"ready": why is None, "why": why} for name, why in stale.items()}}

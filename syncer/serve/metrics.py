@@ -175,10 +175,16 @@ class Metrics:
 
 
 class Together(Collector):
-    """The metrics of several accounts, each with its own: families of a name are one."""
+    """The metrics of several accounts, each with its own: families of a name are one.
 
-    def __init__(self, metrics: Sequence[Metrics]) -> None:
+    ``shown`` says of which accounts they are shown now.
+    """
+
+    def __init__(
+        self, metrics: Sequence[Metrics], *, shown: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self.metrics = metrics
+        self._shown = shown
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -186,6 +192,8 @@ class Together(Collector):
         """Yield each family with the samples of all accounts."""
         families: dict[str, Metric] = {}
         for metrics in self.metrics:
+            if not self._shown(metrics.account):
+                continue
             for family in metrics.registry.collect():
                 known = families.setdefault(family.name, family)
                 if known is not family:

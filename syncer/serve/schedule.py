@@ -16,7 +16,7 @@ class Schedule:
 
     Runs are due every ``every`` seconds from ``start`` on, however long they take: moments that a
     slow run missed are skipped. To each moment up to ``jitter`` seconds (at most half the interval)
-    are added, so that many daemons do not call at once.
+    are added, so that many daemons do not call at once. ``failures`` are those in a row until now.
     """
 
     def __init__(
@@ -25,21 +25,22 @@ class Schedule:
         every: float,
         jitter: float,
         start: float,
+        failures: int = 0,
         timing: Timing = Timing(),  # noqa: B008  (frozen)
     ) -> None:
         self._every = every
         self._jitter = min(jitter, every / 2)
         self._start = start
         self._timing = timing
-        self._failures = 0
+        self.failures = failures
 
     def after(self, now: float, ended: Ended, *, random: float) -> float:
         """Return when the next run is due after one that ended ``now``.
 
         ``random`` (0 to 1) places it within the jitter.
         """
-        self._failures = 0 if ended == "done" else self._failures + 1
-        doubled = 2.0 ** min(self._failures - 1, 60)
+        self.failures = 0 if ended == "done" else self.failures + 1
+        doubled = 2.0 ** min(self.failures - 1, 60)
         due = self._tick_after(now) + self._jitter * random
         if ended == "failed":
             return min(due, now + self._timing.first_retry * doubled * (1 + random) / 2)

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
 
 import anyio
 import msgspec
@@ -16,20 +15,19 @@ from structlog.contextvars import bound_contextvars
 from syncer.config.accounts import Account
 from syncer.config.machine import supervisor
 from syncer.config.settings import Settings
-from syncer.core.errors import DatabaseError, SyncerError, unwrapped
-from syncer.serve.daemon import Daemon, Monitor, keep_alive
-from syncer.serve.health import Health, Healths
+from syncer.core.errors import DatabaseError, unwrapped
+from syncer.serve.daemon import Daemon, keep_alive
+from syncer.serve.health import Condition, Healths
 from syncer.serve.http import is_exposed, listening
-from syncer.serve.metrics import Metrics, Together, stored_zones
+from syncer.serve.metrics import Together
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
 from syncer.serve.timing import Timing
-from syncer.store import retention
+from syncer.serve.work import Work, work_of
 from syncer.store.connection import Server
 from syncer.store.fitness import accounts_at_once
 from syncer.store.open import open_server
 from syncer.sync.report import Report
-from syncer.sync.stop import Stop
 
 _log = structlog.get_logger()
 
@@ -51,21 +49,22 @@ async def serve(
     alone = {"account": settings.accounts[0].name} if len(settings.accounts) == 1 else {}
     with unwrapped(), bound_contextvars(**alone):
         async with open_server(settings.database) as server:
-            gate = anyio.Semaphore(await _at_once(settings, server))
+            gate = anyio.Semaphore(await most_at_once(settings, server))
             works = [
-                _work(settings, account, server, run, notifier, timing)
-                for account in settings.accounts
+                work_of(settings, account, server, run, notifier) for account in settings.accounts
             ]
             start = time.monotonic()
             daemons = [
-                work.daemon(gate, start=start, share=number / len(works), jitter=jitter)
+                _Daily(work=work, timing=timing).daemon(
+                    gate, start=start, share=number / len(works), jitter=jitter
+                )
                 for number, work in enumerate(works)
             ]
             health = Healths({work.account.name: work.monitor.health for work in works})
             metrics = Together([work.monitor.metrics for work in works])
             watchdog = systemd.watchdog and systemd.watchdog / 2
             async with (
-                _http(settings, server, health, metrics),
+                serving_http(settings, server, health, metrics),
                 anyio.create_task_group() as tasks,
             ):
                 tasks.start_soon(_handle_signals, daemons, tasks.cancel_scope)
@@ -86,7 +85,7 @@ async def _work_for(account: Account, daemon: Daemon) -> None:
         await daemon.work()
 
 
-async def _at_once(settings: Settings, server: Server) -> int:
+async def most_at_once(settings: Settings, server: Server) -> int:
     """Return how many accounts may be crawled side by side; a database that is away is no fault."""
     wanted = min(len(settings.accounts), settings.accounts_at_once)
     if wanted == 1:
@@ -97,35 +96,11 @@ async def _at_once(settings: Settings, server: Server) -> int:
         return wanted
 
 
-def _work(  # noqa: PLR0917  (all that it is made of)
-    settings: Settings,
-    account: Account,
-    server: Server,
-    run: Callable[..., Awaitable[Report]],
-    notifier: Notifier,
-    timing: Timing,
-) -> _Work:
-    limit = account.run_timeout + 3 * server.timing.grace(account.run_timeout)
-    monitor = Monitor(
-        health=Health(every=account.every, limit=limit),
-        metrics=Metrics(account.name, live=True),
-        systemd=notifier,
-        account=settings.whose(account),
-    )
-    return _Work(
-        account=account,
-        embedded=settings.database.embedded,
-        server=server,
-        run=partial(run, account),
-        monitor=monitor,
-        timing=timing,
-    )
-
-
 @contextlib.asynccontextmanager
-async def _http(
-    settings: Settings, server: Server, health: Healths, metrics: Together
+async def serving_http(
+    settings: Settings, server: Server, health: Condition, metrics: Together
 ) -> AsyncIterator[None]:
+    """Serve health and metrics over HTTP within, where the settings ask for it."""
     if settings.http is None:
         yield
         return
@@ -157,15 +132,10 @@ async def _handle_signals(daemons: Sequence[Daemon], scope: anyio.CancelScope) -
                     daemon.end(signal.Signals(number).name)
 
 
-class _Work(msgspec.Struct, kw_only=True):
-    """What the daemon does for an account: runs, and what is due between two of them."""
+class _Daily(msgspec.Struct, kw_only=True):
+    """What the daemon does for an account: its runs, and once a day what is due between two."""
 
-    account: Account
-    embedded: bool
-    """Whether the server is ours to look after."""
-    server: Server
-    run: Callable[..., Awaitable[Report]]
-    monitor: Monitor
+    work: Work
     timing: Timing
     prune_due: float = 0.0
     """When history is deleted next, by the monotonic clock."""
@@ -177,7 +147,7 @@ class _Work(msgspec.Struct, kw_only=True):
 
         So accounts of one interval take turns. ``jitter`` is in seconds (None: the usual one).
         """
-        every = self.account.every
+        every, monitor = self.work.account.every, self.work.monitor
         schedule = Schedule(
             every=every,
             jitter=min(self.timing.jitter, every / 10) if jitter is None else jitter,
@@ -185,35 +155,11 @@ class _Work(msgspec.Struct, kw_only=True):
             timing=self.timing,
         )
         return Daemon(
-            self.once, self.between_runs, schedule=schedule, monitor=self.monitor, gate=gate
+            self.work.once, self.between_runs, schedule=schedule, monitor=monitor, gate=gate
         )
-
-    async def once(self, stop: Stop) -> Report:
-        """Do a run; a server of ours that is gone is started again first."""
-        await self.server.revive()
-        return await self.run(self.server, stop=stop, observer=self.monitor.metrics)
 
     async def between_runs(self, stopped: Callable[[], bool]) -> None:
         """Update what metrics show of the zones; once a day, delete what is too old to be kept."""
-        await self.update_metrics()
-        if self.account.keep is not None and time.monotonic() >= self.prune_due:
-            await self._prune(stopped)
-
-    async def update_metrics(self) -> None:
-        """Take what is stored of the zones into the metrics."""
-        self.monitor.metrics.set_zones(await stored_zones(self.server, self.account.name))
-
-    async def _prune(self, stopped: Callable[[], bool]) -> None:
-        """Delete history that is too old; what fails is tried again after the next run."""
-        try:
-            await retention.prune(
-                self.server,
-                keep=self.account.require_keep(),
-                account=self.account.name,
-                vacuum=self.embedded,  # autovacuum has no time there
-                stopped=stopped,
-            )
-        except SyncerError as error:
-            _log.warning("history.not_pruned", error_message=str(error))
-        else:
+        await self.work.update_metrics()
+        if time.monotonic() >= self.prune_due and await self.work.prune(stopped):
             self.prune_due = time.monotonic() + self.timing.prune

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from syncer.core.backoff import Backoff
+
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """How long the daemon, metrics and traces wait, in seconds."""
@@ -26,3 +28,12 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """As long holds what was found of the database, for all who ask."""
     last_spans: float = 2.0
     """For a collector to take the last spans, at the end of the program."""
+    tick: float = 10.0
+    """Between two moments at which a worker says that it is there, and one of all hands out what is
+    due."""
+    poll: float = 5.0
+    """Between two looks of an idle worker into the queue."""
+    unseen: float = 60.0
+    """After which a worker that was not heard of has lost what it took, unless its run goes on."""
+    queue: Backoff = Backoff(first=1.0, last=30.0)
+    """Between tries of what the database of the queue does not take."""

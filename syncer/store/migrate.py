@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from syncer.core.errors import ConfigError, DatabaseError
-from syncer.store import fitness
+from syncer.store import fitness, queue
 from syncer.store.connection import Server, named_errors, pins, sql
 from syncer.store.schema import installed_revision, migrations_root, revisions
 
@@ -96,6 +96,7 @@ async def upgrade(server: Server) -> tuple[str | None, str]:
                 if before != target:
                     raise
         await fitness.move_sequences(server, connection)
+    await queue.install(server)
     return before, target
 
 

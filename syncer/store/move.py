@@ -108,6 +108,7 @@ async def copy(source: Server, target: Server, *, roles: bool) -> Copied:
                 await _copy_all(old, new, shapes, source, target)
                 if roles and await old.fetchval(sql("move/has_roles")):
                     await new.execute(sql("schema/roles"))
+                    await new.execute(sql("schema/queue_roles"))
             after = await _digests(new, shapes)
             await _compare(old, new, before, after, target, anew=anew)
             for shape in shapes:

@@ -18,9 +18,10 @@ import pytest
 from syncer.app import run_options
 from syncer.config.settings import load
 from syncer.core.errors import Interrupted, LockHeld, SyncerError
-from syncer.serve.daemon import Daemon, Monitor, keep_alive
+from syncer.serve.daemon import Daemon, keep_alive
 from syncer.serve.health import Health, Healths
 from syncer.serve.metrics import Metrics
+from syncer.serve.outcome import Monitor
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
 from syncer.simulator import Simulator, World

@@ -1,0 +1,146 @@
+"""The queue that hands accounts to workers: the schema of procrastinate, and the way into it.
+
+Its tables lie in a schema of their own, ``syncer_queue``, and its statements name none: each
+transaction sets the search path for itself, so that any pooler will do. What stands in the queue is
+a matter of seconds and can be lost: whose turn it is stands in ``syncer_store.account_schedule``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import asyncpg
+
+from syncer.core.errors import ConfigError
+from syncer.store.connection import (
+    PINNED,
+    Connection,
+    Server,
+    in_time,
+    is_lost,
+    named_errors,
+    pins,
+    sql,
+)
+
+SCHEMA: Final = "syncer_queue"
+INSTALL: Final = "pip install 'syncer[distributed]'"
+_PATH: Final = {"search_path": SCHEMA}
+
+
+class Queue:
+    """One connection for short transactions, through whatever pooler; opened anew where it is lost.
+
+    One transaction at a time. Use as a context, which closes it.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.where = server.where
+        self._server = server
+        self._one_at_a_time = anyio.Lock()
+        self._opened = contextlib.AsyncExitStack()
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def __aenter__(self) -> Queue:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._opened.aclose()
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Do a transaction, in which names without a schema are the queue's.
+
+        Raises ConfigError or DatabaseError: then it was not done, or only its answer was lost.
+        """
+        async with self._one_at_a_time:
+            with in_time(self.where, self._server.timing.read):
+                connection = await self._connected()
+                try:
+                    with named_errors(self.where, connection):
+                        async with connection.transaction():
+                            await connection.execute(pins(PINNED | _PATH, connection, local=True))
+                            yield connection
+                finally:
+                    if not is_lost(connection) and connection.is_in_transaction():
+                        connection.terminate()  # it was given up
+
+    async def _connected(self) -> asyncpg.Connection[Any]:
+        if self._connection is None or self._connection.is_closed():
+            await self._opened.aclose()
+            reading = self._server.reading(name="syncer worker queue")
+            connection = await self._opened.enter_async_context(reading)
+            async with connection.transaction():  # it is asked for the type
+                await connection.set_type_codec(
+                    "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+                )
+            self._connection = connection
+        return self._connection
+
+
+async def install(server: Server) -> bool:
+    """Bring the queue's schema up to date; return False where procrastinate is not installed.
+
+    Raises ConfigError or DatabaseError.
+    """
+    known = _migrations()
+    if not known:
+        return False
+    async with server.session(name="syncer db upgrade") as connection:
+        if known.keys() <= await _applied(connection):
+            return True
+        async with connection.transaction():
+            limit = {"lock_timeout": f"{server.timing.migrate * 1000:.0f}"}
+            await connection.execute(pins(limit, connection, local=True))
+            await connection.execute(sql("schema/become_owner"))
+            await connection.execute(sql("schema/one_migrator"))
+            applied = await _applied(connection)
+            await connection.execute(sql("schema/queue_make"))
+            await connection.execute(pins(_PATH, connection, local=True))
+            later = [known[name] for name in sorted(known.keys() - applied)]
+            whole = [later[0].parents[1] / "schema.sql"] if later else []
+            for file in later if applied else whole:
+                await connection.execute(file.read_text(encoding="utf-8"))
+            await connection.execute(sql("schema/queue_applied"), list(known))
+            await connection.execute(sql("schema/queue_roles"))
+    return True
+
+
+async def check(connection: Connection, where: str) -> None:
+    """Raise ConfigError unless the queue's schema is there, and not older than this procrastinate.
+
+    ``connection`` is one of ``Queue.transaction`` or of ``Server.session``.
+    """
+    known = _migrations()
+    if not known:
+        raise ConfigError(f"a worker needs procrastinate: {INSTALL}")
+    applied = await _applied(connection)
+    if not known.keys() <= applied:
+        state = "has no queue" if not applied else "has the queue of an older procrastinate"
+        raise ConfigError(
+            f"the database at {where} {state}; run, where syncer[distributed] is installed: "
+            "syncer db upgrade"
+        )
+
+
+async def _applied(connection: Connection) -> set[str]:
+    if not await connection.fetchval(sql("schema/queue_there")):
+        return set()
+    return {row["name"] for row in await connection.fetch(sql("schema/queue_installed"))}
+
+
+def _migrations() -> dict[str, Path]:
+    """Return the migrations of the installed procrastinate by name; none where it is not there.
+
+    It is not imported for that.
+    """
+    spec = find_spec("procrastinate")
+    folder = Path(spec.origin).parent if spec and spec.origin else Path()
+    return {path.name: path for path in folder.glob("sql/migrations/*.sql")}

@@ -1,0 +1,2 @@
+-- Whether there is a schema of the queue.
+select to_regclass('syncer_queue.applied') is not null

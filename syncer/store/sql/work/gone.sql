@@ -1,0 +1,2 @@
+-- A worker ended.
+delete from syncer_store.workers where worker = $1
