@@ -274,7 +274,7 @@ class _Worker:
         )
 
     async def _note(
-        self, statement: Callable[..., Awaitable[None]], *what: Any, **how: Any
+        self, statement: Callable[..., Awaitable[None]], *what: object, **how: object
     ) -> None:
         """Write into the schedule; where that cannot be done the account is crawled again."""
         retry = self._timing.queue

@@ -8,7 +8,6 @@ a matter of seconds and can be lost: whose turn it is stands in ``syncer_store.a
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import anyio
 import asyncpg
+import msgspec
 
 from syncer.core.errors import ConfigError
 from syncer.store.connection import (
@@ -31,6 +31,8 @@ from syncer.store.connection import (
 
 SCHEMA: Final = "syncer_queue"
 INSTALL: Final = "pip install 'syncer[distributed]'"
+_JSONB: Final = b"\x01"
+"""How jsonb begins on the wire: its version."""
 _PATH: Final = {"search_path": SCHEMA}
 
 
@@ -78,8 +80,12 @@ class Queue:
             reading = self._server.reading(name="syncer worker queue")
             connection = await self._opened.enter_async_context(reading)
             async with connection.transaction():  # it is asked for the type
-                await connection.set_type_codec(
-                    "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+                await connection.set_type_codec(  # in text it may stand in no composite type
+                    "jsonb",
+                    schema="pg_catalog",
+                    format="binary",
+                    encoder=lambda value: _JSONB + msgspec.json.encode(value),
+                    decoder=lambda octets: msgspec.json.decode(octets[len(_JSONB) :]),
                 )
             self._connection = connection
         return self._connection
