@@ -79,14 +79,15 @@ class Queue:
             await self._opened.aclose()
             reading = self._server.reading(name="syncer worker queue")
             connection = await self._opened.enter_async_context(reading)
-            async with connection.transaction():  # it is asked for the type
-                await connection.set_type_codec(  # in text it may stand in no composite type
-                    "jsonb",
-                    schema="pg_catalog",
-                    format="binary",
-                    encoder=lambda value: _JSONB + msgspec.json.encode(value),
-                    decoder=lambda octets: msgspec.json.decode(octets[len(_JSONB) :]),
-                )
+            with named_errors(self.where, connection):
+                async with connection.transaction():  # it is asked for the type
+                    await connection.set_type_codec(  # in text it may stand in no composite type
+                        "jsonb",
+                        schema="pg_catalog",
+                        format="binary",
+                        encoder=lambda value: _JSONB + msgspec.json.encode(value),
+                        decoder=lambda octets: msgspec.json.decode(octets[len(_JSONB) :]),
+                    )
             self._connection = connection
         return self._connection
 
