@@ -64,7 +64,7 @@ install-systemd: ## Program, units and settings on this server (DESTDIR, PREFIX,
 lock: $(READY) ## Renew requirements.lock and its parts in deploy/ (needs uv)
 	printf 'hatchling\neditables\n' > $(VENV)/build.in
 	$(COMPILE) --extra embedded --extra fast --extra dev pyproject.toml $(VENV)/build.in -o requirements.lock
-	$(COMPILE) --extra embedded --extra fast -c requirements.lock pyproject.toml -o deploy/run.lock
+	$(COMPILE) --extra embedded --extra fast --extra distributed -c requirements.lock pyproject.toml -o deploy/run.lock
 	echo hatchling | $(COMPILE) -c requirements.lock - -o deploy/build.lock
 
 .PHONY: clean

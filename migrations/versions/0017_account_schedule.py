@@ -66,8 +66,9 @@ def turns() -> None:
             select from syncer_store.accounts as a
             join syncer.runs as r using (run_id)
             where a.account = of_account and r.pid is not null)""")
-    # A worker that died had taken its account: it is whose turn it was that goes on, after a while
-    # in which a run that was just taken begins.
+    # A worker that died had taken its account: it is due again, after a while in which a run that
+    # was just taken begins. Where its run was done and only its end not noted, the next is due in
+    # its time.
     op.execute("""
         create function syncer_store.is_due(
             s syncer_store.account_schedule, grace double precision) returns boolean
@@ -75,7 +76,13 @@ def turns() -> None:
         return case
             when s.taken = s.ended then
                 s.due_at <= now() or s.due_at > now() + 2 * greatest(s.every, interval '1 hour')
-            else s.started_at <= now() - make_interval(secs => grace) or s.started_at > now()
+            else coalesce((
+                select coalesce(r.clock_at, r.started_at) + s.every <= now()
+                from syncer_store.accounts as a
+                join syncer_store.runs as r using (run_id)
+                where a.account = s.account and r.status in ('succeeded', 'partial')
+                  and coalesce(r.clock_at, r.started_at) >= s.started_at
+            ), s.started_at <= now() - make_interval(secs => grace) or s.started_at > now())
             end and not syncer_store.at_work(s.account)""")
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from syncer.config.settings import LoadedSettings
-from syncer.doctor import api, database, inventory, machine
+from syncer.doctor import api, database, inventory, machine, workers
 from syncer.doctor.checks import Check, Results, Timing, run_in_order
 from syncer.doctor.embedded import EmbeddedServer
 from syncer.doctor.settings import check_settings
@@ -49,6 +49,7 @@ async def run_checks(
             stored = (
                 *(embedded.checks(timing) if embedded else []),
                 *database.checks(loaded.settings, session, embedded, timing),
+                *workers.checks(loaded.settings, session, timing),
                 *(
                     check
                     for account in loaded.settings.accounts

@@ -75,7 +75,7 @@ async def work(
                 for account in settings.accounts
             }
             async with Queue(place) as queue:
-                worker = _Worker(queue, works, at_once=at_once, timing=timing)
+                worker = _Worker(server, queue, works, at_once=at_once, timing=timing)
                 metrics = Together(
                     [each.monitor.metrics for each in works.values()], shown=worker.shows
                 )
@@ -105,7 +105,13 @@ class _Worker:
     """The worker of this process, from its first tick to its end."""
 
     def __init__(
-        self, queue: Queue, works: Mapping[str, Work], *, at_once: int, timing: Timing
+        self,
+        server: Server,
+        queue: Queue,
+        works: Mapping[str, Work],
+        *,
+        at_once: int,
+        timing: Timing,
     ) -> None:
         host = socket.gethostname()
         self._me = schedule.Worker(
@@ -116,6 +122,7 @@ class _Worker:
             accounts=tuple(works),
             at_once=at_once,
         )
+        self._server = server
         self._queue = queue
         self._works = works
         self._timing = timing
@@ -182,6 +189,11 @@ class _Worker:
             every = {name: work.account.every for name, work in self._works.items()}
             await schedule.add(connection, every)
         await self._tick()
+        if not await schedule.is_seen(self._server, self._me.name):
+            raise ConfigError(
+                f"the queue at {self._queue.where} is in another database than the inventory at "
+                f"{self._server.where}: correct SYNCER_QUEUE_URL"
+            )
 
     async def _leave(self) -> None:
         with anyio.move_on_after(self._timing.poll):

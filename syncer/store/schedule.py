@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from syncer.store.connection import Connection, sql
+from syncer.store.connection import Connection, Server, reading_transaction, sql
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +77,13 @@ async def say_seen(connection: Connection, worker: Worker, *, draining: bool) ->
         worker.at_once,
         draining,
     )
+
+
+async def is_seen(server: Server, worker: str) -> bool:
+    """Return whether a worker that said that it is there is seen at a server."""
+    reading = server.reading(name="syncer worker", within=server.timing.read)
+    async with reading as connection, reading_transaction(connection):
+        return bool(await connection.fetchval(sql("work/is_seen"), worker))
 
 
 async def say_gone(connection: Connection, worker: str) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Fleet:
             )
 
         with anyio.fail_after(20 + 3 * EVERY):
-            while not await done():
+            while not await done():  # noqa: ASYNC110
                 await anyio.sleep(0.05)
 
 
