@@ -554,6 +554,17 @@ CREATE FUNCTION syncer_store.all_equal(texts text[]) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (texts = array_fill((texts)[1], ARRAY[cardinality(texts)]));
 
+-- function syncer_store.at_work(text)
+
+CREATE FUNCTION syncer_store.at_work(of_account text) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+        select exists (
+            select from syncer_store.accounts as a
+            join syncer.runs as r using (run_id)
+            where a.account = of_account and r.pid is not null)
+        $$;
+
 -- function syncer_store.check_history_is_past()
 
 CREATE FUNCTION syncer_store.check_history_is_past() RETURNS trigger
@@ -625,11 +636,25 @@ CREATE FUNCTION syncer_store.check_zones_exist() RETURNS trigger
             return null;
         end $$;
 
--- function syncer_store.last_seen(integer, text, bigint, timestamp with time zone)
+-- table syncer_store.account_schedule
 
-CREATE FUNCTION syncer_store.last_seen(of_zone integer, of_image text, opened_by bigint, whole_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    RETURN GREATEST(whole_at, (SELECT s.observed_at FROM syncer_store.zone_scans s WHERE ((s.zone_key = last_seen.of_zone) AND (s.run_id = last_seen.opened_by))), (SELECT max(g.seen_at) AS max FROM syncer_store.image_gaps g WHERE ((g.zone_key = last_seen.of_zone) AND (g.image_id = last_seen.of_image))));
+CREATE TABLE syncer_store.account_schedule (
+    account text NOT NULL COLLATE pg_catalog."C",
+    every interval NOT NULL,
+    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    taken bigint DEFAULT 0 NOT NULL,
+    ended bigint DEFAULT 0 NOT NULL,
+    worker text,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    pruned_at timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    result text,
+    CONSTRAINT account_schedule_every_check CHECK ((every > '00:00:00'::interval))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE syncer_store.account_schedule IS 'What workers crawl, and when it is due; taken and ended count, so that a job that lost its turn changes nothing';
 
 -- table syncer_store.accounts
 
@@ -641,6 +666,18 @@ CREATE TABLE syncer_store.accounts (
 );
 
 COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid';
+
+-- function syncer_store.is_due(syncer_store.account_schedule, double precision)
+
+CREATE FUNCTION syncer_store.is_due(s syncer_store.account_schedule, grace double precision) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (CASE WHEN ((s).taken = (s).ended) THEN (((s).due_at <= now()) OR ((s).due_at > (now() + ((2)::double precision * GREATEST((s).every, '01:00:00'::interval))))) ELSE COALESCE((SELECT ((COALESCE(r.clock_at, r.started_at) + (is_due.s).every) <= now()) FROM (syncer_store.accounts a JOIN syncer_store.runs r USING (run_id)) WHERE ((a.account = (is_due.s).account) AND (r.status = ANY (ARRAY['succeeded'::text, 'partial'::text])) AND (COALESCE(r.clock_at, r.started_at) >= (is_due.s).started_at))), (((s).started_at <= (now() - make_interval(secs => grace))) OR ((s).started_at > now()))) END AND (NOT syncer_store.at_work((s).account)));
+
+-- function syncer_store.last_seen(integer, text, bigint, timestamp with time zone)
+
+CREATE FUNCTION syncer_store.last_seen(of_zone integer, of_image text, opened_by bigint, whole_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN GREATEST(whole_at, (SELECT s.observed_at FROM syncer_store.zone_scans s WHERE ((s.zone_key = last_seen.of_zone) AND (s.run_id = last_seen.opened_by))), (SELECT max(g.seen_at) AS max FROM syncer_store.image_gaps g WHERE ((g.zone_key = last_seen.of_zone) AND (g.image_id = last_seen.of_image))));
 
 -- function syncer_store.may_write(oid)
 
@@ -693,6 +730,71 @@ CREATE FUNCTION syncer_store.severity(fields text[]) RETURNS text
 CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN jsonb_build_object('image_name', image_name, 'image_type', image_type, 'image_size', image_size, 'image_description', image_description, 'image_version', image_version, 'image_status', image_status, 'category', category, 'os_type', os_type);
+
+-- table syncer_store.workers
+
+CREATE TABLE syncer_store.workers (
+    worker text NOT NULL COLLATE pg_catalog."C",
+    host text NOT NULL,
+    pid integer NOT NULL,
+    syncer_version text NOT NULL,
+    accounts text[] NOT NULL,
+    at_once integer NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    draining boolean DEFAULT false NOT NULL
+)
+WITH (fillfactor='50');
+
+-- view syncer.account_schedule
+
+CREATE VIEW syncer.account_schedule AS
+ WITH served AS (
+         SELECT a.account,
+            count(*) AS workers
+           FROM (syncer_store.workers w
+             CROSS JOIN LATERAL unnest(w.accounts) a(account))
+          WHERE ((abs(EXTRACT(epoch FROM (now() - w.seen_at))) < (60)::numeric) AND (NOT w.draining))
+          GROUP BY a.account
+        )
+ SELECT s.account,
+    s.every,
+    s.due_at,
+    s.worker,
+    s.started_at,
+    s.ended_at,
+    s.failures,
+    s.result,
+    COALESCE(v.workers, (0)::bigint) AS workers,
+        CASE
+            WHEN ((s.taken <> s.ended) AND syncer_store.at_work(s.account)) THEN 'running'::text
+            WHEN (s.taken <> s.ended) THEN 'taken'::text
+            WHEN (s.due_at > now()) THEN 'waiting'::text
+            WHEN (s.due_at > (now() - s.every)) THEN 'due'::text
+            ELSE 'late'::text
+        END AS state
+   FROM (syncer_store.account_schedule s
+     LEFT JOIN served v USING (account));
+
+COMMENT ON VIEW syncer.account_schedule IS 'The accounts that workers crawl: whose turn it is, and who crawls them; accounts of syncer serve and of cron are not in it';
+
+COMMENT ON COLUMN syncer.account_schedule.every IS 'From the start of one run to that of the next';
+
+COMMENT ON COLUMN syncer.account_schedule.due_at IS 'When the next run is due';
+
+COMMENT ON COLUMN syncer.account_schedule.worker IS 'Which worker took it last';
+
+COMMENT ON COLUMN syncer.account_schedule.started_at IS 'When a worker took it last';
+
+COMMENT ON COLUMN syncer.account_schedule.ended_at IS 'When the last run by a worker ended';
+
+COMMENT ON COLUMN syncer.account_schedule.failures IS 'Runs in a row that failed or were refused';
+
+COMMENT ON COLUMN syncer.account_schedule.result IS 'How the last run by a worker ended';
+
+COMMENT ON COLUMN syncer.account_schedule.workers IS 'Workers that are there and have its credentials';
+
+COMMENT ON COLUMN syncer.account_schedule.state IS 'running; taken (by a worker, or by one that died and whose turn is given away soon); waiting (for its time); due; late (for longer than its interval)';
 
 -- table syncer_store.approvals
 
@@ -1290,6 +1392,38 @@ CREATE VIEW syncer.schema_version AS
  SELECT version_num AS revision
    FROM syncer_store.alembic_version;
 
+-- view syncer.workers
+
+CREATE VIEW syncer.workers AS
+ SELECT worker,
+    host,
+    pid,
+    syncer_version,
+    started_at,
+    seen_at,
+    (abs(EXTRACT(epoch FROM (now() - seen_at))) < (60)::numeric) AS alive,
+    draining,
+    cardinality(accounts) AS accounts,
+    at_once,
+    ( SELECT count(*) AS count
+           FROM syncer_store.account_schedule s
+          WHERE ((s.worker = w.worker) AND (s.taken <> s.ended))) AS running
+   FROM syncer_store.workers w;
+
+COMMENT ON VIEW syncer.workers IS 'The processes of syncer worker that are there, or were lately';
+
+COMMENT ON COLUMN syncer.workers.worker IS 'Its name: host, process and a random part';
+
+COMMENT ON COLUMN syncer.workers.alive IS 'Whether it was seen within the last minute';
+
+COMMENT ON COLUMN syncer.workers.draining IS 'It was asked to end: it takes no more accounts';
+
+COMMENT ON COLUMN syncer.workers.accounts IS 'How many accounts it has the credentials of';
+
+COMMENT ON COLUMN syncer.workers.at_once IS 'How many accounts it crawls side by side, at most';
+
+COMMENT ON COLUMN syncer.workers.running IS 'How many accounts it crawls now';
+
 -- view syncer.zones
 
 CREATE VIEW syncer.zones AS
@@ -1494,6 +1628,17 @@ UNION ALL
 
 COMMENT ON VIEW syncer_store.stamps IS 'Every instant on the time line of an account, as often as it is stored';
 
+-- table syncer_store.ticks
+
+CREATE TABLE syncer_store.ticks (
+    one boolean DEFAULT true NOT NULL,
+    ticked_at timestamp with time zone NOT NULL,
+    CONSTRAINT ticks_one_check CHECK (one)
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE syncer_store.ticks IS 'Who claims its row hands out the accounts that are due';
+
 -- table syncer_store.zone_digests
 
 CREATE TABLE syncer_store.zone_digests (
@@ -1518,6 +1663,11 @@ ALTER TABLE syncer_store.zones ALTER COLUMN zone_key ADD GENERATED ALWAYS AS IDE
     NO MAXVALUE
     CACHE 1
 );
+
+-- constraint syncer_store.account_schedule account_schedule_pkey
+
+ALTER TABLE ONLY syncer_store.account_schedule
+    ADD CONSTRAINT account_schedule_pkey PRIMARY KEY (account);
 
 -- constraint syncer_store.accounts accounts_pkey
 
@@ -1618,6 +1768,16 @@ ALTER TABLE ONLY syncer_store.salt
 
 ALTER TABLE ONLY syncer_store.stretches
     ADD CONSTRAINT stretches_pkey PRIMARY KEY (zone_key, run_id);
+
+-- constraint syncer_store.ticks ticks_pkey
+
+ALTER TABLE ONLY syncer_store.ticks
+    ADD CONSTRAINT ticks_pkey PRIMARY KEY (one);
+
+-- constraint syncer_store.workers workers_pkey
+
+ALTER TABLE ONLY syncer_store.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (worker);
 
 -- constraint syncer_store.zone_digests zone_digests_pkey
 

@@ -59,13 +59,15 @@ def tables() -> None:
 
 
 def turns() -> None:
+    # As text, so that the view may be made anew without it.
     op.execute("""
         create function syncer_store.at_work(of_account text) returns boolean
-        language sql stable
-        return exists (
+        language sql stable as $$
+        select exists (
             select from syncer_store.accounts as a
             join syncer.runs as r using (run_id)
-            where a.account = of_account and r.pid is not null)""")
+            where a.account = of_account and r.pid is not null)
+        $$""")
     # A worker that died had taken its account: it is due again, after a while in which a run that
     # was just taken begins. Where its run was done and only its end not noted, the next is due in
     # its time.

@@ -87,11 +87,12 @@ class Fleet:
         last = await self.db.fetchval("select coalesce(max(run_id), 0) from syncer.runs")
 
         async def done() -> bool:
-            return ACCOUNTS == await self.db.fetchval(
+            crawled: int = await self.db.fetchval(
                 "select count(distinct account) from syncer.runs "
                 "where run_id > $1 and status = 'succeeded'",
                 last,
             )
+            return crawled == ACCOUNTS
 
         with anyio.fail_after(20 + 3 * EVERY):
             while not await done():  # noqa: ASYNC110

@@ -43,7 +43,7 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(url: str, **timing: float) -> AsyncIterator[Site]:
+async def site(url: str, **timing: Any) -> AsyncIterator[Site]:
     health = Health(every=900, limit=900)
     health.ended("run 1 succeeded", succeeded=True)
     async with contextlib.AsyncExitStack() as stack:
