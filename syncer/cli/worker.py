@@ -13,7 +13,7 @@ from syncer.cli.common import run, say, settings
 @click.option(
     "--at-once",
     metavar="N",
-    help="Crawl so many accounts side by side.  [default: SYNCER_ACCOUNTS_AT_ONCE, 8]",
+    help="Accounts that are crawled side by side.  [default: SYNCER_ACCOUNTS_AT_ONCE, 8]",
 )
 @click.option(
     "--http",

@@ -177,7 +177,7 @@ class Metrics:
 class Together(Collector):
     """The metrics of several accounts, each with its own: families of a name are one.
 
-    ``shown`` says of which accounts they are shown now.
+    An account is left out while ``shown`` says no.
     """
 
     def __init__(

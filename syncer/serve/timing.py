@@ -34,6 +34,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     poll: float = 5.0
     """Between two looks of an idle worker into the queue."""
     unseen: float = 60.0
-    """After which a worker that was not heard of has lost what it took, unless its run goes on."""
+    """After which a worker that was not seen has lost what it took, unless its run goes on."""
     queue: Backoff = Backoff(first=1.0, last=30.0)
     """Between tries of what the database of the queue does not take."""

@@ -92,7 +92,7 @@ async def say_gone(connection: Connection, worker: str) -> None:
 
 
 async def add(connection: Connection, every: Mapping[str, float]) -> None:
-    """Let accounts be crawled, each every so many seconds."""
+    """Let accounts be crawled, at intervals, in seconds."""
     await connection.execute(sql("work/tick_add"))
     await connection.execute(sql("work/add"), list(every), list(every.values()))
 
@@ -143,7 +143,7 @@ async def say_pruned(connection: Connection, account: str) -> None:
 async def clear(connection: Connection, grace: float) -> None:
     """Delete jobs that nobody does any more, and forget workers that are long gone.
 
-    A job is lost where its worker was not heard of for ``grace`` seconds, and no run of its account
+    A job is lost where its worker was not seen for ``grace`` seconds, and no run of its account
     is at work.
     """
     await connection.execute(sql("work/jobs_lost"), grace)
