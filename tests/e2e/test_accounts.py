@@ -16,7 +16,8 @@ from syncer.simulator.calls import CallRecord
 from syncer.store.connection import Server, sql
 from syncer.store.runs import begin
 from tests.e2e.test_prune import age
-from tests.support import Done, lose, rows, served, stored
+from tests.support import Done, lose, naming, rows, served, stored
+from tests.support import tables as tables_of_store
 
 SECRETS = {"K-north": "s3cr3t-n0rth", "K-south": "s3cr3t-s0uth", "K-east": "s3cr3t-e4st"}
 SERVICES = ("vm", "zec", "bmc")
@@ -272,6 +273,82 @@ async def test_a_selection_must_match_in_one_account(clouds: Clouds, sync: Sync,
     assert (2, True) == (done.code, "no zone matches NORTH-A" in done.err)
     done = await sync("--account", "west")
     assert (2, True) == (done.code, "there are north, south, east" in done.err)
+
+
+async def stored_rows(db: Any) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Every row of the store: its values, by its table, its place in it and who wrote it.
+
+    A row that is written, be it with the values that it had, has another place and writer.
+    """
+    found = dict[tuple[str, ...], dict[str, Any]]()
+    zones = {row["zone_key"]: row for row in await db.fetch("table syncer_store.zones")}
+    for table in await tables_of_store(db):
+        for row in await db.fetch(f"select ctid::text, xmin::text, t.* from {table} as t"):
+            place, writer, *_ = row
+            found[table, place, writer] = {**row, **zones.get(row.get("zone_key"), {})}
+    return found
+
+
+async def test_a_selected_run_writes_no_row_outside(
+    clouds: Clouds, sync: Sync, tables: Any, db: Any
+) -> None:
+    """PostgreSQL says it of every row of every table: no row outside has another place or writer.
+
+    Outside there is all that a run would write: images that change, come and go, zones with another
+    name, new ones and ones that are not listed, removals that are withheld or approved.
+    """
+    tables(**dict.fromkeys(NAMES, "guard_zone_count = 0"))
+    every = {"SYNCER_SERVICES": "all"}
+    for worlds in clouds.worlds.values():
+        worlds["zec"].add_zone("FRA-B", images=3)
+    assert 0 == (await sync(**every)).code
+    for worlds in clouds.worlds.values():
+        lose(worlds["vm"], "FRA-A", 2)
+        lose(worlds["zec"], "FRA-A", 1)
+    assert 4 == (await sync(**every)).code
+    for service in ("vm", "zec"):
+        approve = "--account", "north", "--service", service, "FRA-A", "--max", "1"
+        assert 0 == (await sync(*approve, command="approve")).code
+
+    def is_fra(row: Mapping[str, Any]) -> bool:
+        return (row["service"], row["zone_id"][:4]) == ("zec", "FRA-")
+
+    selections: list[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], bool]]] = [
+        (("--service", "zec", "--zone", "FRA-*"), is_fra),
+        (
+            ("--service", "zec", "--zone", "FRA-*", "--not-zone", "*-B"),
+            lambda row: is_fra(row) and row["zone_id"] == "FRA-A",
+        ),
+        (
+            ("--account", "north", "--service", "zec", "--zone", "FRA-*"),
+            lambda row: is_fra(row) and row["account"] == "north",
+        ),
+        (("--not-zone", "*-A"), lambda row: not row["zone_id"].endswith("-A")),
+    ]
+    for number, (arguments, selected) in enumerate(selections):
+        with naming(arguments):
+            for worlds in clouds.worlds.values():
+                for world in worlds.values():
+                    world.drift(number, appear=3, change=8, remove=2)
+                    zone = "*" if world.unzoned else "FRA-A"
+                    world.change_image(zone, min(world.images(zone)), **{f"new{number}": "x"})
+                    if not world.unzoned:
+                        world.change_zone(world.zones()[number % 4], zoneName=f"named {number}")
+                        world.add_zone(f"NEW-{number}A", images=1)
+                        if number:
+                            world.remove_zone(f"NEW-{number - 1}A")
+            before = await stored_rows(db)
+            assert (await sync(*arguments, **every)).code in {0, 4}
+            after = await stored_rows(db)
+
+            written = [row for key, row in after.items() if key not in before]
+            written += [row for key, row in before.items() if key not in after]
+            zones = [row for row in written if "zone_id" in row]
+            assert zones
+            assert [] == [row for row in zones if not selected(row)]
+            for name in ("account", "service"):  # of runs and locks; of new names of fields
+                assert {row[name] for row in written if name in row} == {row[name] for row in zones}
+            assert not {key for key in before if key[0] == "syncer_store.runs"} - after.keys()
 
 
 async def test_a_dry_run_of_all_and_as_many_at_once_as_are_wanted(
