@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from syncer.cli import cli
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.simulator.calls import CallRecord
 from syncer.store.connection import Server, sql
@@ -271,8 +273,6 @@ async def test_a_selection_must_match_in_one_account(clouds: Clouds, sync: Sync,
     )
     done = await sync("--account", "east", "--not-zone", "NORTH-A")
     assert (2, True) == (done.code, "no zone matches NORTH-A" in done.err)
-    done = await sync("--account", "west")
-    assert (2, True) == (done.code, "there are north, south, east" in done.err)
 
 
 async def stored_rows(db: Any) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -349,6 +349,62 @@ async def test_a_selected_run_writes_no_row_outside(
             for name in ("account", "service"):  # of runs and locks; of new names of fields
                 assert {row[name] for row in written if name in row} == {row[name] for row in zones}
             assert not {key for key in before if key[0] == "syncer_store.runs"} - after.keys()
+
+
+async def test_one_or_more_accounts_are_chosen_wherever_there_may_be_several(
+    clouds: Clouds, sync: Sync, tables: Any, db: Any
+) -> None:
+    """By the exact name: another than those of the settings and of the store is exit 2.
+
+    Every command that takes several is asked. One that was never crawled is no mistake.
+    """
+    two = "--account", "north", "--account", "east"
+    tables(north='[accounts.old]\ntoken = "tok-old"\n')
+    done = await sync(*two, "--account", "old", "-o", "ndjson")
+    assert (3, {"north", "east", "old"}) == (done.code, {row["account"] for row in rows(done)})
+    assert {"K-north", "K-east", None} == {call.who for call in clouds.simulator.calls}
+    tables(north='[accounts.new]\ntoken = "tok-new"\n')
+    arguments: dict[str, list[str]] = {
+        "baseline": ["save", "b", "--replace"],
+        "images": [],
+        "zones": [],
+        "runs": [],
+        "changes": ["--initial"],
+        "history": [min(clouds.vm["K-north"].images("FRA-A"))],
+        "asof": ["now"],
+        "diff": ["1d"],
+        "spread": [],
+        "check": ["b"],
+        "sync": ["--dry-run"],
+        "prune": ["--keep", "400d"],
+    }
+    assert {*arguments} | {"serve", "doctor"} == {*taking_accounts(cli)}, "all go by one option"
+    for command, more in arguments.items():
+        with naming(command):
+            wrong = await sync(*more, *two, "--account", "nroth", command=command)
+            assert (2, "") == (wrong.code, wrong.out)
+            assert "syncer: --account: there is no account 'nroth'; there are " in wrong.err
+            assert wrong.err.endswith("; is north meant?\n")
+            if command not in {"sync", "prune"}:
+                done = await sync(*more, *two, command=command)
+                assert 0 == done.code, done
+            if command not in {"sync", "prune", "baseline"}:
+                assert {"north", "east"} == {row["account"] for row in rows(done)}
+    done = await sync("--account", "new", command="images")
+    assert (0, "") == (done.code, done.out), "it was not crawled yet"
+    done = await sync("--account", "old", command="runs")
+    assert ["old"] == [row["account"] for row in rows(done)], "it is in the settings no more"
+    filters = await db.fetchval("select filters::text from syncer_store.baselines")
+    assert {"account": ["north", "east"]} == json.loads(filters)
+
+
+def taking_accounts(group: click.Group) -> Iterator[str]:
+    """The commands that take more than one account."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        inner = list(taking_accounts(command)) if isinstance(command, click.Group) else []
+        if inner or (command and any(one.name == "accounts" for one in command.params)):
+            yield name
 
 
 async def test_a_dry_run_of_all_and_as_many_at_once_as_are_wanted(
