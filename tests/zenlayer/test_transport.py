@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,14 @@ from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.zenlayer import transport as transports
 from syncer.zenlayer.credentials import Access, KeyPair, Timing, Token
 from syncer.zenlayer.sources import SOURCES
-from syncer.zenlayer.transport import MAX_BODY, UNTRUSTED, Transport, greet, open_transport
+from syncer.zenlayer.transport import (
+    MAX_BODY,
+    TLS_BUFFER,
+    UNTRUSTED,
+    Transport,
+    greet,
+    open_transport,
+)
 
 VM = SOURCES["vm"]
 KEYS = KeyPair("id", Secret("key secret"))
@@ -256,3 +264,23 @@ async def test_roots_that_were_replaced_are_read_again(
         (tmp_path / "new.pem").replace(roots)
         assert (await post_to(new.url))[0] == 200
         assert (await failure(old.url)).code == UNTRUSTED
+
+
+async def test_a_connection_over_tls_holds_little_memory(authority: trustme.CA) -> None:
+    """Fifty accounts keep sixteen connections each: what one holds is bounded, at both its ends."""
+    connections = 8
+    async with serving(OK, authority=authority) as server, AsyncExitStack() as stack:
+        access = Access(endpoint=server.url)
+        opened = [
+            await stack.enter_async_context(open_transport(access)) for _ in range(connections)
+        ]
+        await post(opened[0])
+        tracemalloc.start()
+        try:
+            for each in opened[1:]:
+                await post(each)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert server.connections == connections
+    assert held / (connections - 1) < 2 * (TLS_BUFFER + 64 * 1024)
