@@ -22,6 +22,7 @@ from syncer.core.errors import SyncerError
 NEEDS: Final = "trustme"
 """What makes certificates: of syncer's extra `peers`."""
 _HOST: Final = "127.0.0.1"
+_START_TIMEOUT: Final = 60.0  # seconds: a process, on a machine at work
 _LONGEST_LINE: Final = 10_000  # bytes
 
 
@@ -76,10 +77,11 @@ class FarLink:
         """The API's address beyond it."""
         self._answers = BufferedByteReceiveStream(process.stdout)
         self._timeout = answer_timeout
+        self._turn = anyio.Lock()
 
     async def open(self, options: LinkOptions) -> None:
         """Let it begin to listen. Raises LinkLost."""
-        port = await self._ask(msgspec.json.encode(options))
+        port = await self._ask(msgspec.json.encode(options), _START_TIMEOUT)
         self.endpoint = f"https://{_HOST}:{int(port)}"
 
     async def counts(self) -> LinkCounts:
@@ -88,7 +90,7 @@ class FarLink:
 
     async def change(self, change: LinkChange) -> LinkCounts:
         """Change it; return its counts. Raises LinkLost."""
-        answer = await self._ask(msgspec.json.encode(change))
+        answer = await self._ask(msgspec.json.encode(change), self._timeout)
         return msgspec.json.decode(answer, type=LinkCounts)
 
     async def watch(self) -> None:
@@ -96,14 +98,18 @@ class FarLink:
         code = await self.process.wait()
         raise LinkLost(f"the link to the API ended (exit {code})")
 
-    async def _ask(self, line: bytes) -> bytes:
+    async def _answer(self, line: bytes) -> bytes:
         assert self.process.stdin is not None  # noqa: S101  (a pipe)
+        await self.process.stdin.send(line + b"\n")
+        return await self._answers.receive_until(b"\n", _LONGEST_LINE)
+
+    async def _ask(self, line: bytes, timeout: float) -> bytes:
         try:
-            with anyio.fail_after(self._timeout):
-                await self.process.stdin.send(line + b"\n")
-                return await self._answers.receive_until(b"\n", _LONGEST_LINE)
+            with anyio.fail_after(timeout):
+                async with self._turn:
+                    return await self._answer(line)
         except TimeoutError:
-            raise LinkLost(f"the link to the API did not answer in {self._timeout:g} s") from None
+            raise LinkLost(f"the link to the API did not answer in {timeout:g} s") from None
         except (
             anyio.BrokenResourceError,
             anyio.ClosedResourceError,
@@ -116,7 +122,7 @@ class FarLink:
 
 @contextlib.asynccontextmanager
 async def open_link(
-    port: int, *, round_trip: float, answer_timeout: float = 10.0
+    port: int, *, round_trip: float, answer_timeout: float = 30.0
 ) -> AsyncIterator[FarLink]:
     """Start a link to a port of this machine, so many seconds there and back; end it afterwards.
 
@@ -131,4 +137,4 @@ async def open_link(
             yield link
         finally:
             if process.returncode is None:
-                process.terminate()  # it has nothing to finish
+                process.kill()  # it has nothing to finish, and may be stopped

@@ -147,16 +147,16 @@ class Fixture:
         """What leads to the server, where it is far away."""
         self._run = run
         self._timeout = timeout
-        self._secure = secure
+        self.secure = secure
         self._databases = 0
 
     @contextlib.asynccontextmanager
     async def far_away(self, round_trip: float) -> AsyncIterator[far.FarLink]:
         """Within, the server is so many seconds away, there and back, and behind TLS."""
-        if self._secure is None:
+        if self.secure is None:
             raise ConfigError(f"no certificate can be made: install {far.NEEDS} (syncer[peers])")
         with unwrapped():
-            async with far.open_link(self._secure.port, round_trip=round_trip) as link:
+            async with far.open_link(self.secure.port, round_trip=round_trip) as link:
                 self.link = link
                 try:
                     yield link
@@ -180,7 +180,7 @@ class Fixture:
     @property
     def _authorities(self) -> str:
         """The file of the authorities that clients must trust; "": they need not."""
-        return str(self._secure.authorities) if self._secure and self.link else ""
+        return str(self.secure.authorities) if self.secure and self.link else ""
 
     @property
     def _trust(self) -> dict[str, str]:
