@@ -103,13 +103,13 @@ class FarLink:
         await self.process.stdin.send(line + b"\n")
         return await self._answers.receive_until(b"\n", _LONGEST_LINE)
 
-    async def _ask(self, line: bytes, timeout: float) -> bytes:
+    async def _ask(self, line: bytes, within: float) -> bytes:
         try:
-            with anyio.fail_after(timeout):
+            with anyio.fail_after(within):
                 async with self._turn:
                     return await self._answer(line)
         except TimeoutError:
-            raise LinkLost(f"the link to the API did not answer in {timeout:g} s") from None
+            raise LinkLost(f"the link to the API did not answer in {within:g} s") from None
         except (
             anyio.BrokenResourceError,
             anyio.ClosedResourceError,

@@ -98,6 +98,11 @@ def _each(measurements: Measurements, name: str, of: Callable[[Measurement], flo
     return [of(one) for one in measurements.get(name, ())]
 
 
+def _busy(measurements: Measurements, name: str) -> float:
+    """Return how busy the machine was meanwhile, as a rule."""
+    return median(_each(measurements, name, lambda one: one.busy) or [0.0])
+
+
 def _beside_typed_floor(measurements: Measurements) -> Iterator[Goal]:
     for goal, name, at_most in (
         ("G1", "no change", 0.75),
@@ -276,6 +281,7 @@ def _far_away(
         beside="latency alone",
         figures=[one.wall / bound for one in runs],
         at_most=1.2,
+        busy=_busy(measurements, name),
         missing=not far.installed(),
     )
     yield Goal(
@@ -291,6 +297,7 @@ def _far_away(
             beside=program.name,
             figures=_ratios(measurements, name_of(program, name), name_of(SYNCER, name)),
             at_least=at_least,
+            busy=_busy(measurements, name_of(SYNCER, name)),
             missing=program not in installed,
         )
     for program in (SYNCER, SDK_THREADS, SDK_LOOP):
@@ -309,7 +316,6 @@ def _many_accounts(measurements: Measurements, workload: Workload) -> Iterator[G
     for run in workload.accounts_runs:
         name = name_of(run.program, "far away")
         ratios = _ratios(measurements, name, lonely)
-        busy = _each(measurements, name, lambda one: one.busy)
         turns = f"{run.turns} times an account" if run.turns > 1 else "an account"
         yield Goal(
             goal="G15",
@@ -317,7 +323,7 @@ def _many_accounts(measurements: Measurements, workload: Workload) -> Iterator[G
             beside=f"{turns} alone",
             figures=[ratio / run.turns for ratio in ratios],
             at_most=1.3,
-            busy=median(busy) if busy else 0.0,
+            busy=_busy(measurements, name),
             missing=not far.installed(),
         )
         yield Goal(

@@ -193,9 +193,9 @@ async def test_what_has_arrived_is_counted() -> None:
             assert (counts.connections, counts.to_server, counts.to_client) == (1, 5, 7)
 
 
-async def failure(link: far.FarLink, timeout: float = 30.0) -> str:
+async def failure(link: far.FarLink, within: float = 30.0) -> str:
     """Return how a call through the link fails."""
-    async with open_transport(Access(endpoint=link.endpoint, request_timeout=timeout)) as transport:
+    async with open_transport(Access(endpoint=link.endpoint, request_timeout=within)) as transport:
         with pytest.raises(Unreachable) as caught:
             await transport.post(VM, "DescribeZones", VM.zones_request())
     return caught.value.code
@@ -207,7 +207,7 @@ async def test_a_link_that_is_silent_or_has_ended_is_a_named_error() -> None:
         port = server.getsockname()[1]
         async with far.open_link(port, round_trip=0.0, answer_timeout=0.3) as link:
             await link.change(LinkChange(silent=True))
-            assert await failure(link, timeout=0.3) == "TIMED_OUT"
+            assert await failure(link, within=0.3) == "TIMED_OUT"
             link.process.send_signal(signal.SIGSTOP)
             with pytest.raises(far.LinkLost, match=r"did not answer in 0.3 s"):
                 await link.counts()
