@@ -124,7 +124,7 @@ class FarLink:
 async def open_link(
     port: int, *, round_trip: float, answer_timeout: float = 30.0
 ) -> AsyncIterator[FarLink]:
-    """Start a link to a port of this machine, so many seconds there and back; end it afterwards.
+    """Start a link to a port of this machine, ``round_trip`` seconds long; end it afterwards.
 
     Raises LinkLost, which says how it failed.
     """

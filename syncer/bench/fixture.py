@@ -152,7 +152,7 @@ class Fixture:
 
     @contextlib.asynccontextmanager
     async def far_away(self, round_trip: float) -> AsyncIterator[far.FarLink]:
-        """Within, the server is so many seconds away, there and back, and behind TLS."""
+        """Within, the server is ``round_trip`` seconds away and behind TLS."""
         if self.secure is None:
             raise ConfigError(f"no certificate can be made: install {far.NEEDS} (syncer[peers])")
         with unwrapped():
@@ -164,7 +164,7 @@ class Fixture:
                     self.link = None
 
     def give_accounts(self, number: int) -> None:
-        """Make so many accounts, which all see what is served."""
+        """Make a number of accounts, which all see what is served."""
         self.accounts = tuple(f"account-{n:02}" for n in range(number))
         tables = [
             f'[accounts.{name}]\naccess_key_id = "{name}"\naccess_key_secret = "bench"\n'
@@ -309,7 +309,7 @@ class Fixture:
     ) -> None:
         """Compare what was read and stored with what is served. Raises WrongAnswer.
 
-        ``stored`` is a key of ``STORED``; so many accounts were read.
+        ``stored`` is a key of ``STORED``; ``accounts`` is how many were read.
         """
         zones, images = self.size
         pages = accounts * zones * -(-images // MAX_PAGE)

@@ -58,7 +58,7 @@ def alone(account: str) -> Program:
 
 
 def side_by_side(accounts: int, at_once: int) -> AccountsRun:
-    """Return ``syncer sync`` of all accounts, in one process, so many at once."""
+    """Return ``syncer sync`` of all accounts, in one process, a number of them at once."""
     program = Program(
         name=f"{accounts} accounts, {at_once} at once",
         command=SYNCER.command,

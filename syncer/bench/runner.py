@@ -103,7 +103,7 @@ class Runner:
     async def measure_program(
         self, program: Program, work: str, *, accounts: int = 1
     ) -> Measurement:
-        """Measure a program from its start to its exit, which reads so many accounts."""
+        """Measure a program from its start to its exit; ``accounts`` is how many it reads."""
         measurement = await self.fixture.measure_program(program)
         await self.fixture.check(measurement, program.stores, accounts=accounts)
         return self._keep(name_of(program, work), measurement)

@@ -208,6 +208,7 @@ async def test_a_link_that_is_silent_or_has_ended_is_a_named_error() -> None:
         async with far.open_link(port, round_trip=0.0, answer_timeout=0.3) as link:
             await link.change(LinkChange(silent=True))
             assert await failure(link, within=0.3) == "TIMED_OUT"
+            assert (await link.counts()).to_server == 0
             link.process.send_signal(signal.SIGSTOP)
             with pytest.raises(far.LinkLost, match=r"did not answer in 0.3 s"):
                 await link.counts()
@@ -260,7 +261,7 @@ async def test_without_what_makes_certificates_it_is_not_measured(opened: Fixtur
 
 
 def test_the_busy_share_is_of_all_processors() -> None:
-    """Of ten ticks, of which two were idle, eight were work."""
+    """Of ten ticks, two of them idle, eight tenths are work."""
     earlier, now = Processors(total=100, idle=50), Processors(total=110, idle=52)
     assert now.busy_since(earlier) == pytest.approx(0.8)
     assert now.busy_since(now) == 0
