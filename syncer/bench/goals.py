@@ -12,7 +12,16 @@ import msgspec
 from syncer.bench import far
 from syncer.bench.fixture import Measurement
 from syncer.bench.measure import MeasureOptions
-from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER, Program, alone
+from syncer.bench.programs import (
+    DLT,
+    DLT_TUNED,
+    SDK_LOOP,
+    SDK_THREADS,
+    SYNCER,
+    Program,
+    alone,
+    workers,
+)
 from syncer.bench.runner import Measurements, Workload, name_of
 
 _MIB: Final = 1 << 20
@@ -82,6 +91,7 @@ def evaluate(
         *_growth(measurements, workload),
         *_far_away(measurements, workload, installed),
         *_many_accounts(measurements, workload),
+        *_workers(measurements, workload),
     )
     return [goal for goal in every if goal.goal in chosen and (goal.figures or goal.missing)]
 
@@ -308,6 +318,21 @@ def _far_away(
         ):
             work = f"{name}: {unit} of {program.name}"
             yield Goal(goal="G13", work=work, figures=list(map(float, figures)), unit=unit)
+
+
+def _workers(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
+    """Yield how much faster workers that share the accounts are than one."""
+    many = workers(workload.workers)
+    one, several = (name_of(each, "far away") for each in (workers(1), many))
+    yield Goal(
+        goal="G15",
+        work=f"{workload.accounts} accounts by {many.name}: start to exit",
+        beside="1 worker, one account at a time each",
+        figures=_ratios(measurements, one, several),
+        at_least=3.4,
+        busy=_busy(measurements, several),
+        missing=not (far.installed() and many.installed),
+    )
 
 
 def _many_accounts(measurements: Measurements, workload: Workload) -> Iterator[Goal]:

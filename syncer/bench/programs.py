@@ -35,6 +35,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 ACCOUNTS: Final = "accounts"
 """Where programs store the images of many accounts."""
 _SDK: Final = {"zenlayercloud-sdk-python": "zenlayercloud", "psycopg": "psycopg"}
+_QUEUE: Final = {"procrastinate": "procrastinate"}
 _DLT: Final = {"dlt": "dlt", "psycopg2-binary": "psycopg2"}
 _SIXTEEN_WORKERS: Final = {"EXTRACT__WORKERS": "16", "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
@@ -66,6 +67,13 @@ def side_by_side(accounts: int, at_once: int) -> AccountsRun:
         environment={"SYNCER_ACCOUNTS_AT_ONCE": str(at_once)},
     )
     return AccountsRun(program=program, turns=-(-accounts // at_once))
+
+
+def workers(number: int) -> Program:
+    """Return a number of workers that share the accounts, one account at a time each."""
+    name = "1 worker" if number == 1 else f"{number} workers"
+    command = ("syncer.bench.fleet", str(number))
+    return Program(name=name, command=command, stores=ACCOUNTS, needs=_QUEUE)
 
 
 SDK_LOOP: Final = Program(

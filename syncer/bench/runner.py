@@ -45,6 +45,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Zones of each of them."""
     at_once: tuple[int, ...] = (50, 8)
     """How many of them are read at once by one process."""
+    workers: int = 4
+    """Workers that share these accounts, beside one."""
     rate_limit: int = 20
     """Calls a second that the server accepts, and the calls that it accepts at once."""
     rate_limit_latency: float = 0.1

@@ -11,7 +11,15 @@ from typing import Final
 import msgspec
 
 from syncer.bench import far
-from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER, alone
+from syncer.bench.programs import (
+    DLT,
+    DLT_TUNED,
+    SDK_LOOP,
+    SDK_THREADS,
+    SYNCER,
+    alone,
+    workers,
+)
 from syncer.bench.runner import Runner
 from syncer.core.errors import ConfigError
 
@@ -171,11 +179,12 @@ async def far_away(runner: Runner) -> None:
 
 
 async def many_accounts(runner: Runner) -> None:
-    """Many accounts, far away: all of them in one process, beside one of them alone."""
+    """Many accounts, far away: all in one process, beside one alone; by workers, beside one."""
     if not far.installed():
         return
     size, fixture = runner.workload, runner.fixture
     runs = size.accounts_runs
+    fleets = [program for program in map(workers, (1, size.workers)) if program.installed]
     needed, there = 3 * max(size.at_once) + 5, await fixture.connections()
     if there < needed:
         raise ConfigError(f"G15 needs {needed} connections of PostgreSQL, which allows {there}")
@@ -187,8 +196,8 @@ async def many_accounts(runner: Runner) -> None:
         for number in range(size.rounds):
             name = fixture.accounts[number % size.accounts]
             await runner.measure_program(alone(name), "far away")
-            for run in runs:
-                await runner.measure_program(run.program, "far away", accounts=size.accounts)
+            for program in (*(run.program for run in runs), *fleets):
+                await runner.measure_program(program, "far away", accounts=size.accounts)
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,8 +97,13 @@ async def add(connection: Connection, every: Mapping[str, float]) -> None:
     await connection.execute(sql("schedule/add"), list(every), list(every.values()))
 
 
-async def claim(connection: Connection, period: float) -> bool:
-    """Return whether this worker is to hand out what is due: one of all does, once a period (s)."""
+async def claim(connection: Connection, period: float, *, wait: bool = False) -> bool:
+    """Return whether this worker is to hand out what is due: one of all does, once a period (s).
+
+    ``wait``: where another does right now, until that is done.
+    """
+    if wait:
+        await connection.execute(sql("schedule/tick_wait"))
     return await connection.fetchval(sql("schedule/claim"), period) is not None
 
 

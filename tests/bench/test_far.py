@@ -32,6 +32,7 @@ TINY = Workload(
     accounts=3,
     account_zones=2,
     at_once=(2,),
+    workers=2,
 )
 HOST = "127.0.0.1"
 HOURS = 10_000.0
@@ -136,11 +137,14 @@ async def test_many_accounts_far_away(opened: Fixture) -> None:
     assert calls == {
         "an account alone: far away": 3,
         "3 accounts, 2 at once: far away": 9,
+        "1 worker: far away": 9,
+        "2 workers: far away": 9,
     }
     goals = evaluate(runner.measurements, TINY, {"G15"}, ())
     assert [(goal.beside, goal.at_most, len(goal.figures)) for goal in goals] == [
         ("2 times an account alone", 1.3, 1),
         ("", 200, 1),
+        ("1 worker, one account at a time each", None, 1),
     ]
     together = runner.measurements["3 accounts, 2 at once: far away"][0]
     await opened.check(together, "accounts", accounts=3)
