@@ -137,7 +137,7 @@ DEFAULT_PORT: Final = 5432
 _LAST_PORT: Final = 65535
 NO_URL: Final = (
     "is not a PostgreSQL URL: write postgresql://user:password@host:5432/name, with characters "
-    "such as / @ ? # in the password percent-encoded"
+    "such as / @ % in the password percent-encoded"
 )
 """Quotes nothing: what is broken may be the password."""
 
@@ -337,8 +337,10 @@ def read_service(text: str, service: str) -> dict[str, str] | None:
                 raise ValueError(f"line {number}: write name=value, without blanks")
             if key == "service":
                 raise ValueError(f"line {number}: a service cannot name another")
+            if key != key.strip():
+                raise ValueError(f"line {number}: write name=value, without blanks")
             if key not in _KNOWN:
-                raise ValueError(f"line {number}: {unknown(key.strip())}")
+                raise ValueError(f"line {number}: {unknown(key)}")
             found.setdefault(key, value)
     return found
 

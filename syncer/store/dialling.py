@@ -39,7 +39,16 @@ _CANNOT: Final = (
     EOFError,
 )
 """What the driver raises where the other side does not speak as a server does."""
-_NO_ROUTE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
+_NO_ROUTE: Final = frozenset(
+    {
+        errno.EAFNOSUPPORT,
+        errno.EADDRNOTAVAIL,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINVAL,
+        errno.ENETUNREACH,
+    }
+)
 _CLOSED: Final = (
     "it took the connection, and closed it without a word: is it PostgreSQL, or a proxy before one "
     "that is away? Its log may say more"
@@ -47,8 +56,11 @@ _CLOSED: Final = (
 _NO_POSTGRES: Final = "what answers there is not PostgreSQL: correct host and port"
 _NO_TLS: Final = (
     "it does not offer TLS, which sslmode {mode} demands: switch ssl on there, or use sslmode "
-    "prefer where the way to it is safe"
+    "prefer where the way to it is safe; or it is not PostgreSQL"
 )
+_LOG_IN: Final = "let this role log in by scram-sha-256 (pg_hba.conf there)"
+_LONGEST_SOCKET: Final = 107
+"""Bytes of a socket's path that the system takes."""
 _REFUSED: Final = "nothing listens there: is the server running, and are host and port right?"
 
 
@@ -112,15 +124,16 @@ async def _dial_host(
         connection: asyncpg.Connection[Any] = await asyncpg.connect(**arguments)
     except asyncpg.TargetServerAttributeNotMatched:
         raise _Unreached(f"it is not {sessions}, as target_session_attrs demands") from None
+    except asyncpg.ConnectionDoesNotExistError as error:
+        raise _Unreached(_closed(address, host)) from error
     except TimeoutError as error:
         raise _Unreached(f"it does not answer within {seconds:g} s") from error
     except OSError as error:
         raise _of_the_network(error, address, host) from error
+    except UnicodeError as error:
+        raise ConfigError(f"the database cannot be at {host.name}: that is no name") from error
     except _CANNOT as error:
-        raise ConfigError(
-            f"the database at {host.shown} cannot be used: {words(error)}; {_NO_POSTGRES}, or ask "
-            "for another way to log in there"
-        ) from error
+        raise ConfigError(_of_the_driver(error, host)) from error
     return connection
 
 
@@ -146,6 +159,28 @@ def _encryption(address: Address, host: Host) -> dict[str, Any]:
     return {"dsn": f"postgresql://?{urlencode(given)}", "direct_tls": False}
 
 
+def _of_the_driver(error: BaseException, host: Host) -> str:
+    """Return what it means that the driver does not understand the other side."""
+    said, wrong = words(error), f"the database at {host.shown} cannot be used: "
+    if "gssapi" in said:
+        return f"{wrong}it asks for a login by GSSAPI: install asyncpg[gssauth], or {_LOG_IN}"
+    if "authentication method" in said:
+        return f"{wrong}{said}: {_LOG_IN}"
+    if "authentication" in said:
+        return f"{wrong}it does not log us in as PostgreSQL does: correct host and port"
+    return f"{wrong}{said}; is it PostgreSQL? Else correct host and port"
+
+
+def _closed(address: Address, host: Host) -> str:
+    if host.is_socket or address.tls.mode == "disable":
+        return _CLOSED
+    if address.tls.direct:
+        return f"{_CLOSED}; sslnegotiation=direct needs PostgreSQL 17 or newer"
+    if tls.Files(address.tls).cert:
+        return f"{_CLOSED}; or it does not accept our certificate (sslcert)"
+    return _CLOSED
+
+
 def _of_the_network(error: OSError, address: Address, host: Host) -> Exception:
     """Return what it means that a host cannot be reached: a ConfigError, or that it is away."""
     mode = address.tls.mode
@@ -157,17 +192,21 @@ def _of_the_network(error: OSError, address: Address, host: Host) -> Exception:
     if "rejected SSL upgrade" in str(error):
         no_tls = _NO_TLS.format(mode=mode)
         return ConfigError(wrong + (_NO_POSTGRES if mode in _PLAIN_WILL_DO else no_tls))
-    if host.is_socket and (isinstance(error, PermissionError) or error.errno is None):
-        return ConfigError(f"{wrong}{error.strerror or error}; connect as another user, or by TCP")
-    return _Unreached(_why_away(error, host))
+    if "error response during SSL exchange" in str(error):
+        return _Unreached("it refused before anything was encrypted: its log says why")
+    if host.is_socket and isinstance(error, PermissionError):
+        return ConfigError(f"{wrong}this user may not connect to it: as another user, or by TCP")
+    if host.is_socket and len(f"{host.name}/.s.PGSQL.{host.port}".encode()) > _LONGEST_SOCKET:
+        return ConfigError(f"{wrong}its path is longer than {_LONGEST_SOCKET} bytes")
+    return _Unreached(_why_away(error, address, host))
 
 
-def _why_away(error: OSError, host: Host) -> str:
+def _why_away(error: OSError, address: Address, host: Host) -> str:
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
             return f"the name {host.name} cannot be looked up now: {error.strerror}"
         return f"there is no host {host.name}: is the name right? ({error.strerror})"
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "there is no such socket: is the server running, and does it listen there?"
     # Where a name has several addresses, asyncio puts all errors into one text.
     numbers = {error.errno} if error.errno else set(map(int, _NUMBER.findall(str(error))))
@@ -176,7 +215,7 @@ def _why_away(error: OSError, host: Host) -> str:
     if numbers and numbers <= _NO_ROUTE:
         return "no way leads there: is the address right, and the network up?"
     closed = isinstance(error, ConnectionError) and numbers <= {errno.ECONNRESET, errno.EPIPE}
-    return _CLOSED if closed else words(error)
+    return _closed(address, host) if closed else words(error)
 
 
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
@@ -252,7 +291,6 @@ _ADVICE: Final = (
     _Advice("42704", "", "correct options (PGOPTIONS)"),
     _Advice("22023", "", "correct options (PGOPTIONS)"),
     _Advice("08P01", "parameter", "leave options (PGOPTIONS) out, which a pooler refuses"),
-    _Advice("08003", "", _CLOSED),
 )
 
 

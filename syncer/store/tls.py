@@ -43,7 +43,7 @@ class Files:
     def __init__(self, tls: Tls) -> None:
         self.root = "" if tls.root_cert == SYSTEM else _named(tls, "root_cert", "root.crt")
         self.cert = _named(tls, "cert", "postgresql.crt")
-        self.key = _named(tls, "key", "postgresql.key") or self.cert if self.cert else ""
+        self.key = _named(tls, "key", "postgresql.key") if self.cert else ""
         self.crl = tls.crl or ("" if tls.crl_dir else _named(tls, "crl", "root.crl"))
         for parameter, path in (
             ("sslrootcert", self.root),
@@ -53,6 +53,10 @@ class Files:
         ):
             if path:
                 _check_readable(parameter, path)
+        if self.cert and not self.key:
+            if b"PRIVATE KEY-----" not in Path(self.cert).read_bytes():
+                raise ConfigError(f"sslkey: name the key of the certificate {self.cert}")
+            self.key = self.cert  # it holds both
         if self.key:
             _check_private(self.key)
 
@@ -189,7 +193,7 @@ def fault_of_server(error: ssl.SSLCertVerificationError, host: Host) -> str:
 
 
 _NOT_OURS: Final = re.compile("CERTIFICATE|UNKNOWN_CA|DECRYPT_ERROR|ACCESS_DENIED")
-_OTHER_VERSION: Final = re.compile("PROTOCOL|VERSION")
+_OTHER_VERSION: Final = re.compile("PROTOCOL|VERSION|CIPHER")
 
 
 def fault_of_handshake(error: ssl.SSLError) -> str:
