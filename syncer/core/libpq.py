@@ -498,16 +498,16 @@ def find_password(text: str, host: Host, *, database: str, user: str) -> str | N
     name = "localhost" if host.name in DEFAULT_SOCKETS else host.name or host.address
     wanted = (name, str(host.port), database, user)
     for line in text.split("\n"):
-        if line.startswith("#"):
+        match = None if line.startswith("#") else _PASSWORD_LINE.match(line.rstrip("\r"))
+        if match is None:
             continue
-        fields = re.findall(r"((?:[^:\\]|\\.|\\$)*)(?::|$)", line.rstrip("\r"))[:4]
-        if len(fields) == len(wanted) and all(
-            field == "*" or _plain(field) == value
-            for field, value in zip(fields, wanted, strict=True)
-        ):
-            rest = line.rstrip("\r")[sum(len(field) + 1 for field in fields) :]
-            return _plain(rest)
+        *fields, password = match.groups()
+        if all(f == "*" or _plain(f) == value for f, value in zip(fields, wanted, strict=True)):
+            return _plain(password)
     return None
+
+
+_PASSWORD_LINE: Final = re.compile(":".join([r"((?:[^:\\]|\\.|\\$)*)"] * 5))
 
 
 def _plain(field: str) -> str:
