@@ -1,10 +1,10 @@
-"""Who cannot get to PostgreSQL is shown in one line why, and what to do: no traceback, no secret."""
+"""Who cannot get to PostgreSQL sees in one line why, and what to do: no traceback, no secret."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from syncer.config.settings import load
-from syncer.core.errors import SyncerError
+from syncer.core.errors import ConfigError, SyncerError
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import Server, Timing, acquired
 from syncer.store.open import given_server
@@ -26,7 +26,7 @@ from tests.strangers import (
     silent,
     tls_to,
 )
-from tests.support import STRANGER, as_user, naming, needs_root
+from tests.support import STRANGER, as_user, needs_root
 
 QUICK = Timing(connect=0.3, close=0.2)
 PASSWORD = "s3cr3t-0f-r0le"
@@ -58,20 +58,37 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@contextlib.contextmanager
+def begun_with(file: Path, text: str) -> Iterator[None]:
+    """Let a file begin with a text meanwhile."""
+    before = file.read_text()
+    file.write_text(text + before)
+    yield
+    file.write_text(before)
+
+
+@pytest.fixture(scope="module")
+async def roles(postgres: EmbeddedPostgres, administrator: Any) -> AsyncIterator[None]:
+    """Who may not log in, each for another reason."""
+    shown = await administrator.fetchval("show hba_file")  # in a folder that the server has open
+    with begun_with(Path(shown.replace("/self/", f"/{postgres.running_pid}/")), HBA):
+        for statement in ROLES.split(";"):
+            await administrator.execute(statement)
+        await administrator.execute("select pg_reload_conf()")
+        yield
+    for statement in reversed(ROLES.split(";")[:-1]):
+        _, what, name, *_ = statement.split()
+        await administrator.execute(f"drop {what} {name}")
+    await administrator.execute("select pg_reload_conf()")
+
+
 @pytest.fixture(scope="module")
 async def place(
     postgres: EmbeddedPostgres,
-    administrator: Any,
+    roles: None,
     certificates: Certificates,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Place]:
-    shown = await administrator.fetchval("show hba_file")
-    file = Path(shown.replace("/self/", f"/{postgres.running_pid}/"))  # a folder that it has open
-    before = file.read_text()
-    file.write_text(HBA + before)
-    for statement in ROLES.split(";"):
-        await administrator.execute(statement)
-    await administrator.execute("select pg_reload_conf()")
     folder = parse_qs(urlsplit(postgres.dsn()).query)["host"][0]
     port = parse_qs(urlsplit(postgres.dsn()).query)["port"][0]
     socket = f"{folder}/.s.PGSQL.{port}"
@@ -99,11 +116,6 @@ async def place(
             name: await stack.enter_async_context(listening(talk)) for name, talk in talks.items()
         }
         yield Place(folder=folder, port=port, home=home, certs=certificates.folder, **ports)
-    file.write_text(before)
-    for statement in reversed(ROLES.split(";")[:-1]):
-        _, what, name, *_ = statement.split()
-        await administrator.execute(f"drop {what} {name}")
-    await administrator.execute("select pg_reload_conf()")
 
 
 async def attempt(place: Place, url: str, **environment: str) -> tuple[int, str]:
@@ -312,3 +324,79 @@ async def test_a_mistake_is_shown_with_what_to_do(place: Place, name: str) -> No
     found, line = await attempt(place, url)
     assert found == code, line
     assert re.search(words, line), line
+
+
+async def test_a_password_file_is_used_as_libpq_uses_it(place: Place, tmp_path: Path) -> None:
+    """Named, or in the home; of the first line that fits; not where others may read it."""
+    url = HERE.replace("syncer@", "mistaken_pw@")
+    file = tmp_path / ".pgpass"
+    file.write_text(f"*:*:*:another:no\n{place.folder}:{place.port}:*:mistaken_pw:{PASSWORD}\n")
+    file.chmod(0o600)
+    assert (0, "") == await attempt(place, url, PGPASSFILE=str(file))
+    assert (0, "") == await attempt(place, url, HOME=str(tmp_path))
+    file.chmod(0o640)
+    code, line = await attempt(place, url, HOME=str(tmp_path))
+    assert (2, True) == (code, f"is not used: others may read {file}: chmod 600 {file}" in line)
+    code, line = await attempt(place, url, PGPASSFILE=str(tmp_path))
+    assert (2, True) == (code, f"is not used: {tmp_path} is no plain file" in line)
+
+
+async def test_a_service_and_variables_lead_there(place: Place, tmp_path: Path) -> None:
+    """Without a URL; the service goes before the environment; certificates in the home count."""
+    (tmp_path / ".pg_service.conf").write_text(
+        f"[ours]\nhost=localhost\nport={place.asks}\ndbname=postgres\nuser=syncer\n"
+    )
+    folder = tmp_path / ".postgresql"
+    folder.mkdir()
+    for name, to in (("client.crt", "postgresql.crt"), ("client.key", "postgresql.key")):
+        (folder / to).write_bytes((place.certs / name).read_bytes())
+        (folder / to).chmod(0o600)
+    given = {"HOME": str(tmp_path), "PGSERVICE": "ours", "PGSSLMODE": "require"}
+    assert (0, "") == await attempt(place, "", **given, PGHOST="/nowhere", PGPORT="1")
+    (folder / "postgresql.key").unlink()
+    code, line = await attempt(place, "", **given)
+    assert (2, True) == (code, "sslkey: name the key" in line)
+
+
+@needs_root
+async def test_what_another_user_may_not_read_or_use(place: Place, tmp_path: Path) -> None:
+    """A certificate, a folder of sockets: it is named, exit 2."""
+    for url, words in (
+        (ASKS + CERT, "/client.crt cannot be read by this user: Permission denied"),
+        (f"postgresql://u@/d?host={tmp_path}", "this user may not connect to it"),
+    ):
+        with as_user(STRANGER):
+            code, line = await attempt(place, url, HOME="/")
+        assert (2, True) == (code, words in line), line
+
+
+async def test_a_pool_goes_the_same_way(place: Place) -> None:
+    """Its connections too go to the first host that answers."""
+    hosts = f"localhost:1,localhost:{place.silent},localhost:{place.tls}"
+    server = Server(f"postgresql://syncer@{hosts}/postgres?sslmode=require", timing=QUICK)
+    async with server.pool(size=2, name="pool") as pool, acquired(pool, server) as connection:
+        assert 1 == await connection.fetchval("select 1")
+    server = Server(f"postgresql://nobody_here@localhost:{place.tls}/postgres", timing=QUICK)
+    async with server.pool(size=2, name="pool") as pool:
+        with pytest.raises(ConfigError, match="create role"):
+            async with acquired(pool, server):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("command", "url", "code"),
+    [
+        ("db upgrade", "postgresql://u@localhost:1,localhost:{closes}/d", 1),
+        ("db upgrade", "postgresql://u@localhost:{http}/d", 2),
+        ("db status", "postgresql://u@localhost:{tls}/d?sslmode=verify-full&sslrootcert=/x", 2),
+        ("sync", "postgresql://u:s3cr3t-0f-r0le@localhost:{scram}/d", 2),
+        ("images", "postgresql://u@localhost/d?connect_timeout=x", 2),
+    ],
+)
+async def test_every_command_shows_one_line(
+    place: Place, syncer: Any, command: str, url: str, code: int
+) -> None:
+    """Migrating, reading and writing commands alike."""
+    done = await syncer(*command.split(), SYNCER_DATABASE_URL=url.format(**vars(place)))
+    assert (code, "", 1) == (done.code, done.out, len(done.err.splitlines())), done.err
+    assert "s3cr3t" not in done.err
