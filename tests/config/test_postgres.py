@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from syncer.config.settings import load_with_faults
@@ -56,11 +59,12 @@ def test_a_user_without_a_name_must_be_named() -> None:
     """As in a container, without a home as well: who is named somewhere needs no name here."""
     with as_user(STRANGER):
         for given in ({"PGHOST": "h"}, {"SYNCER_DATABASE_URL": "postgresql://h/d"}):
-            (fault,) = load_with_faults({}, given).faults
+            (fault,) = load_with_faults({}, {"HOME": "/", **given}).faults
             assert "name the user, in the URL or as PGUSER: this user id has no name" in (
                 fault.message
             )
-        named = load_with_faults({}, {"SYNCER_DATABASE_URL": "postgresql://u@h/d"})
+        url = "postgresql://u@h/d"
+        named = load_with_faults({}, {"HOME": "/", "SYNCER_DATABASE_URL": url})
         assert () == named.faults
 
 
@@ -84,6 +88,13 @@ def test_what_is_set_for_nothing_is_said(place: Place) -> None:
     assert [("PGHSOT", "PGHOST")] == [(each.name, each.nearest) for each in loaded.unknown]
     assert ["PGAPPNAME"] == [each.name for each in loaded.unread]
     assert "changes nothing here" in loaded.unread[0].advice
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    """With the parameter that it is, in the table for operators."""
+    text = (Path(__file__).parents[2] / "deploy/README.md").read_text()
+    for name in (*libpq.VARIABLES, *libpq.VARIABLES.values(), *libpq.OTHERS):
+        assert re.search(rf"`{name}\b", text), name
 
 
 def test_every_variable_of_libpq_is_known() -> None:
