@@ -96,7 +96,7 @@ _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "gssencmode": ("prefer", "disable"),  # what is there is not encrypted by GSSAPI
     "sslcertmode": ("allow",),
 }
-"""Parameters of which some values can be had."""
+"""Parameters with values that cannot be had; these can."""
 _IMPOSSIBLE: Final = frozenset(
     {
         "oauth_client_id",
