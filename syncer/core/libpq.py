@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -269,6 +268,8 @@ def read_url(text: str) -> dict[str, str]:
 
 def unknown(name: str) -> str:
     """Say that there is no such parameter, and what may be meant."""
+    from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
+
     near = get_close_matches(name, _KNOWN - _IMPOSSIBLE, n=1, cutoff=0.6)
     return f"there is no parameter {name!r} of libpq: " + (
         f"is {near[0]} meant?"
