@@ -54,7 +54,7 @@ def checks(
         connect = Check(
             name="database",
             probe=probes.connect,
-            advice=f"is it running, and reached from here? Else correct {address}",
+            advice=f"if that is not where it is, correct {address}",
             fix=f"correct {address}: user, password, name of the database",
             depends_on=ADDRESS,
             timeout=timing.connect,

@@ -74,8 +74,8 @@ async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) ->
         pass
 
 
-def tls_to(socket: str, context: ssl.SSLContext) -> Talk:
-    """Be PostgreSQL with TLS, before a server's socket."""
+def tls_to(socket: str, context: ssl.SSLContext, *, plain: bool = True) -> Talk:
+    """Be PostgreSQL with TLS, before a server's socket; ``plain``: also without."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = await reader.readexactly(8)
@@ -84,8 +84,10 @@ def tls_to(socket: str, context: ssl.SSLContext) -> Talk:
             if first[4:] == SSL_REQUEST:
                 writer.write(b"S")
                 await writer.start_tls(context)
-            else:
+            elif plain:
                 server.write(first)
+            else:
+                return
             both = (_pass(reader, server), _pass(server_reader, writer))
             await asyncio.wait(map(asyncio.ensure_future, both), return_when="FIRST_COMPLETED")
         finally:
