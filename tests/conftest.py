@@ -32,6 +32,7 @@ from syncer.embedded import EmbeddedPostgres
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server, Timing
 from syncer.store.migrate import upgrade
+from syncer.store.open import given_server
 from syncer.sync.options import RunOptions
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
@@ -225,16 +226,15 @@ def sync(environment: dict[str, str], timing: Timing, dropped: None) -> Sync:
         **env: str,
     ) -> Report:
         settings: Settings = load(environment={**environment, **env})
+        server = given_server(settings.database)
+        server.timing = wait or timing
         return await run_once(
             quick(
                 run_options(
                     settings.account, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run
                 )
             ),
-            Server(
-                settings.database.url.reveal() if settings.database.url else None,
-                timing=wait or timing,
-            ),
+            server,
             stop=stop or Stop(),
         )
 

@@ -16,6 +16,7 @@ from syncer.cli.common import output_option, run, say, settings
 from syncer.cli.output import each, replacing, write
 from syncer.config.machine import operator
 from syncer.config.parsers import database_url
+from syncer.config.settings import address_of
 from syncer.secrets import mask
 from syncer.store import queue
 from syncer.store.connection import reading_transaction, sql
@@ -201,7 +202,8 @@ async def move(to: str | None, programs: str | None) -> None:
     database = settings().database
     if to is not None:
         try:
-            database = msgspec.structs.replace(database, url=database_url(to))
+            url = database_url(to)
+            database = msgspec.structs.replace(database, url=url, address=address_of(url))
         except ValueError as error:
             raise click.UsageError(f"--to: {error}") from None
     if database.embedded:
@@ -213,8 +215,7 @@ async def move(to: str | None, programs: str | None) -> None:
             )
             return
     else:
-        url = database.url.reveal() if database.url else None
-        moved = await move_to_server(database, url, programs)
+        moved = await move_to_server(database, programs)
     for line in _summary(moved, to_server=not database.embedded):
         say(line)
 

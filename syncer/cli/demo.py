@@ -52,7 +52,7 @@ async def demo(seed: int) -> int:
             missing=(),
             state_dir=home,
             database=msgspec.structs.replace(
-                base.database, url=None, libpq=False, home=home / "postgres"
+                base.database, url=None, libpq=False, address=None, home=home / "postgres"
             ),
         )
         _say("1. A simulated Zenlayer Cloud and an embedded PostgreSQL are started.")

@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.layers import Layers, Table, nearest, others_may_read
+from syncer.config.layers import Layers, Table, nearest_name, others_may_read
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.zenlayer.credentials import Access, KeyPair, Token
@@ -290,7 +290,7 @@ def unknown_accounts(chosen: Iterable[str], known: Sequence[str], place: str) ->
     """
     faults = []
     for name in sorted({*chosen} - {*known}):
-        near = nearest(name, known)
+        near = nearest_name(name, known)
         names = ", ".join(known[:_NAMED]) + (", ..." if known[_NAMED:] else "")
         faults.append(
             f"{place}: there is no account {name!r}; there are {names or 'none'}"

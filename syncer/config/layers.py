@@ -48,14 +48,20 @@ class SettingFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnknownVariable(msgspec.Struct, frozen=True, kw_only=True):
-    """A variable, or a credential, that no setting has; ``nearest`` is one that may be meant."""
+    """A variable, or a credential, that no setting has; ``nearest`` is one that may be meant.
+
+    ``why`` says why it counts for nothing although others know it.
+    """
 
     name: str
     nearest: str | None
+    why: str | None = None
 
     @property
     def advice(self) -> str:
         """What to do about it."""
+        if self.why is not None:
+            return f"{self.why}: unset it, if you like"
         known = f"is {self.nearest} meant? " if self.nearest else ""
         return f"{known}There is no setting {self.name}: correct it, or unset it"
 
@@ -169,7 +175,7 @@ class Layers:
         """Report the options of the file that no setting has."""
         known = sorted({_key(name) for name in self._names if name != _FILE} | self._keys)
         for key in sorted(self._file.keys() - set(known)):
-            near = nearest(key, known)
+            near = nearest_name(key, known)
             message = f"{self.file}: unknown option {key!r}; known are {', '.join(known)}"
             message += f"; is {near} meant?" if near else ""
             self.faults.append(SettingFault(name=key, message=message))
@@ -182,7 +188,7 @@ class Layers:
             others = bare.startswith(_OTHERS) or _KUBERNETES.fullmatch(bare)
             if others or not name.startswith(_OURS):
                 continue
-            near = nearest(bare, known)
+            near = nearest_name(bare, known)
             yield UnknownVariable(name=name, nearest=known[near] if near else None)
 
     def _set_variables(self) -> Iterator[str]:
@@ -306,7 +312,7 @@ class Table:
     def finish(self) -> None:
         """Report the options that no account has."""
         for option in sorted(self._values.keys() - self._known):
-            near = nearest(option, self._known)
+            near = nearest_name(option, self._known)
             known = f"is {near} meant?" if near else f"known are {', '.join(sorted(self._known))}"
             self.fault(f"unknown option {option!r}: {known}")
 
@@ -316,7 +322,7 @@ def others_may_read(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that may be meant, or None."""
     from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 import socket
 
 import msgspec
@@ -36,6 +37,14 @@ def operator() -> str:
     except (KeyError, OSError):  # a user id without a name, as in many containers
         name = f"uid {os.getuid()}"
     return f"{name}@{socket.gethostname()}"
+
+
+def user_name() -> str | None:
+    """Return the name of the user id at work, as libpq asks for it; None: it has none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # as in many containers
+        return None
 
 
 def libpq_environment() -> dict[str, str]:

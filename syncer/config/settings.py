@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from syncer.config import parsers
+from syncer.config import parsers, postgres
 from syncer.config.accounts import (
     DEFAULT_SERVICES,
     Account,
@@ -33,11 +33,12 @@ from syncer.config.layers import (
     UnknownVariable,
 )
 from syncer.config.parsers import is_loopback
+from syncer.config.postgres import DatabaseFault
 from syncer.core.errors import ConfigError
-from syncer.secrets import Secret, mask, mask_proxy
+from syncer.core.libpq import Address
+from syncer.secrets import STARS, Secret, mask, mask_proxy
 from syncer.zenlayer.credentials import KeyPair, Token
 
-_LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE")
 CREDENTIALS: Final = (
     "ZENLAYER_TOKEN",
     "ZENLAYER_ACCESS_KEY_ID",
@@ -60,6 +61,8 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
     """The URL, if one is given: it goes before all else."""
     libpq: bool
     """Whether libpq's variables say where it is."""
+    address: Address | None
+    """All that is known of how it is reached; None: the embedded one, or a setting is faulty."""
     home: Path
     """The folder of the embedded server."""
     pg_bin: str | None
@@ -84,8 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Why these accounts cannot be crawled, in lines for the user; empty: they can."""
     database: Database
     """Where PostgreSQL is."""
-    queue: Secret | None
-    """The URL of the same database by which workers reach their queue; None: as everything."""
+    queue: Address | None
+    """How workers reach their queue, in the same database; None: as everything else is reached."""
     state_dir: Path
     """The folder of what the program keeps for itself, such as the embedded server; absolute."""
     log_format: str
@@ -126,14 +129,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings, how each may be shown, and what is wrong with them: a faulty one has its default.
 
-    ``unknown`` counts for nothing. ``file`` is the settings file that was used, ``temporary`` the
-    folder for temporary files.
+    ``unknown`` counts for nothing; no more does ``unread``, which others know. ``file`` is the
+    settings file that was used, ``temporary`` the folder for temporary files.
     """
 
     settings: Settings
     shown: tuple[ShownSetting, ...]
     faults: tuple[SettingFault, ...]
     unknown: tuple[UnknownVariable, ...]
+    unread: tuple[UnknownVariable, ...]
     file: Path | None
     temporary: Path
 
@@ -189,11 +193,13 @@ def load_with_faults(
     layers = Layers(flags or {}, env, home, options=options or {})
     settings = _settings(layers, env, home)
     layers.finish()
+    others = () if settings.database.embedded else tuple(postgres.unread(env))
     return LoadedSettings(
         settings=settings,
         shown=(*layers.shown, *_others(settings, env)),
         faults=tuple(layers.faults),
-        unknown=tuple(layers.unknown()),
+        unknown=(*layers.unknown(), *(each for each in others if each.why is None)),
+        unread=tuple(each for each in others if each.why is not None),
         file=layers.file,
         temporary=Path(env.get("TMPDIR") or "/tmp"),  # noqa: S108  (where tempfile looks)
     )
@@ -212,17 +218,18 @@ def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting
     for account in settings.accounts:
         if account.api.proxy is not None:
             shown["HTTPS_PROXY"] = mask_proxy(account.api.proxy.reveal())
-    if settings.database.libpq:
-        shown |= {name: env[name] for name in (*_LIBPQ, "PGUSER", "PGSSLMODE") if env.get(name)}
+    if not settings.database.embedded:
+        shown |= {name: env[name] for name in postgres.HONOURED if env.get(name)}
     for name, value in shown.items():
-        yield ShownSetting(name=name, value=value, origin=ENVIRONMENT)
+        secret = name == "PGPASSWORD"
+        text = STARS if secret else value
+        yield ShownSetting(name=name, value=text, origin=ENVIRONMENT, secret=secret)
 
 
 def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     state_home = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
     state_dir = layers.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
     accounts, others, missing = _accounts(layers, home)
-    url = layers.get("SYNCER_DATABASE_URL", parsers.database_url, None, show=mask)
     return Settings(
         accounts=accounts,
         others=others,
@@ -230,13 +237,8 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
             "SYNCER_ACCOUNTS_AT_ONCE", parsers.whole(1, 1000), ACCOUNTS_AT_ONCE
         ),
         missing=missing,
-        database=Database(
-            url=url,
-            libpq=url is None and any(env.get(name) for name in _LIBPQ),
-            home=state_dir / "postgres",
-            pg_bin=layers.get("SYNCER_PG_BIN", str, None),
-        ),
-        queue=layers.get("SYNCER_QUEUE_URL", parsers.database_url, None, show=mask),
+        database=_database(layers, env, home, state_dir),
+        queue=_queue(layers, env, home),
         state_dir=state_dir,
         log_format=layers.get(
             "SYNCER_LOG_FORMAT", parsers.one_of("auto", "console", "json"), "auto"
@@ -248,6 +250,47 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
         traces=parsers.traces(env),
         http=layers.get("SYNCER_HTTP", parsers.listen, _HTTP),
     )
+
+
+def _database(layers: Layers, env: Mapping[str, str], home: Path, state_dir: Path) -> Database:
+    url = layers.get(postgres.URL, parsers.database_url, None, show=mask)
+    libpq = url is None and any(env.get(name) for name in postgres.PLACE)
+    address = None
+    if url is not None or libpq:
+        try:
+            address = postgres.find_address(url.reveal() if url else None, env, str(home))
+        except DatabaseFault as error:
+            layers.faults.append(error.fault)
+    return Database(
+        url=url,
+        libpq=libpq,
+        address=address,
+        home=state_dir / "postgres",
+        pg_bin=layers.get("SYNCER_PG_BIN", str, None),
+    )
+
+
+def _queue(layers: Layers, env: Mapping[str, str], home: Path) -> Address | None:
+    url = layers.get(postgres.QUEUE_URL, parsers.database_url, None, show=mask)
+    if url is None:
+        return None
+    try:
+        return postgres.find_address(url.reveal(), env, str(home), name=postgres.QUEUE_URL)
+    except DatabaseFault as error:
+        layers.faults.append(error.fault)
+        return None
+
+
+def address_of(url: Secret | None) -> Address:
+    """Return where the database of a URL is, with all that libpq reads beside.
+
+    Raises ConfigError.
+    """
+    try:
+        given = url.reveal() if url else None
+        return postgres.find_address(given, os.environ, str(_home(os.environ)))
+    except DatabaseFault as error:
+        raise ConfigError(error.fault.message) from None
 
 
 def _accounts(

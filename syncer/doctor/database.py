@@ -24,6 +24,7 @@ from syncer.doctor.finding import Finding, failed, number, ok, size, skipped, wa
 from syncer.store import fitness
 from syncer.store.connection import Server, named_errors, reading_transaction, sql
 from syncer.store.fitness import Problem
+from syncer.store.open import given_server
 from syncer.store.schema import installed_revision, revisions
 
 _UPGRADE: Final = "as the schema's owner, run: syncer db upgrade"
@@ -53,7 +54,7 @@ def checks(
         connect = Check(
             name="database",
             probe=probes.connect,
-            advice=f"is it running, and reached from here? Else correct {address}",
+            advice=f"if that is not where it is, correct {address}",
             fix=f"correct {address}: user, password, name of the database",
             depends_on=ADDRESS,
             timeout=timing.connect,
@@ -125,7 +126,7 @@ class _DatabaseProbes:
         embedded: EmbeddedServer | None,
         timing: Timing,
     ) -> None:
-        self._url = settings.database.url
+        self._place = settings.database
         self._at_once = min(len(settings.accounts), settings.accounts_at_once)
         self._session = session
         self._embedded = embedded
@@ -136,10 +137,11 @@ class _DatabaseProbes:
 
     async def connect(self) -> Sequence[Finding]:
         """Open the session."""
-        server = Server(self._url.reveal() if self._url else None)
-        if self._embedded is not None:
-            if (not_made := await self._embedded.start()) is not None:
-                return [not_made]
+        if self._embedded is None:
+            server = given_server(self._place)
+        elif (not_made := await self._embedded.start()) is not None:
+            return [not_made]
+        else:
             server = Server(self._embedded.dsn)
         began = time.monotonic()
         try:

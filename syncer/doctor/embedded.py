@@ -10,6 +10,7 @@ import anyio.to_thread
 import msgspec
 from anyio.abc import TaskGroup
 
+from syncer.config.postgres import HONOURED
 from syncer.config.settings import Database
 from syncer.core.errors import SyncerError
 from syncer.doctor.checks import Check, Timing
@@ -17,7 +18,7 @@ from syncer.doctor.finding import Finding, failed, ok, size, skipped, warning
 from syncer.doctor.machine import LITTLE_ROOM, Folder, look_at_folder
 from syncer.embedded import EmbeddedPostgres, HomeRefused, inspect
 
-ADDRESS: Final = ("SYNCER_DATABASE_URL", "SYNCER_STATE_DIR", "SYNCER_PG_BIN")
+ADDRESS: Final = ("SYNCER_DATABASE_URL", "SYNCER_STATE_DIR", "SYNCER_PG_BIN", *HONOURED)
 """The settings that say where the database is."""
 _NO_ROOM: Final = 128 * 1024**2
 """Bytes: below this much free room PostgreSQL is about to stop."""

@@ -23,7 +23,7 @@ def check_settings(loaded: LoadedSettings, *, defaults: bool) -> Iterator[Findin
     for line in loaded.settings.missing:
         if line not in of_accounts:
             yield failed("settings_file", line, "fix that: until then nothing is crawled")
-    for unknown in loaded.unknown:
+    for unknown in (*loaded.unknown, *loaded.unread):
         yield warning(unknown.name, "is ignored", unknown.advice)
     yield from _check_roots(loaded)
     yield from _check_file(loaded)

@@ -53,7 +53,7 @@ class _WorkerProbes:
     async def queue(self) -> Sequence[Finding]:
         """Reach the queue as a worker does."""
         assert self._settings.queue is not None  # noqa: S101  (else there is no such check)
-        server = Server(self._settings.queue.reveal())
+        server = Server(self._settings.queue)
         reading = server.reading(name="syncer doctor")
         async with reading as connection, reading_transaction(connection):
             await queue.check(connection, server.where)

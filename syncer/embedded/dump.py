@@ -14,12 +14,12 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import anyio
 import anyio.to_thread
 
 from syncer.core.errors import BackupFailed, ConfigError
+from syncer.core.libpq import read_url, to_url
 from syncer.embedded.binaries import SYSTEM, candidates
 from syncer.embedded.process import ENVIRONMENT, Unusable, version_of
 from syncer.embedded.timing import Timing
@@ -99,20 +99,11 @@ def _without_password(url: str) -> tuple[str, str | None]:
 
     Raises ConfigError for the other secret that a URL may hold, which no variable can hold.
     """
-    parts = urlsplit(url)
-    login, at, place = parts.netloc.rpartition("@")
-    user, colon, password = login.partition(":")
-    found = unquote(password) if colon else None
-    kept = []
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name == "sslpassword":
-            raise ConfigError(
-                "sslpassword would stand on pg_dump's command line, which every user may read: "
-                "for a backup give a URL without it, and a key (sslkey) that needs none"
-            )
-        if name == "password":
-            found = value
-        else:
-            kept.append((name, value))
-    query = urlencode(kept, quote_via=quote)
-    return f"{parts.scheme}://{user}{at}{place}{parts.path}{query and '?'}{query}", found
+    parameters = read_url(url)
+    if "sslpassword" in parameters:
+        raise ConfigError(
+            "sslpassword would stand on pg_dump's command line, which every user may read: "
+            "for a backup give a URL without it, and a key (sslkey) that needs none"
+        )
+    password = parameters.pop("password", None)
+    return to_url(parameters), password

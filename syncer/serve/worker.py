@@ -69,7 +69,7 @@ async def work(
     with unwrapped():
         async with open_server(settings.database) as server:
             at_once = await most_at_once(settings, server)
-            place = Server(settings.queue.reveal()) if settings.queue is not None else server
+            place = Server(settings.queue) if settings.queue is not None else server
             works = {
                 account.name: work_of(settings, account, server, run, notifier)
                 for account in settings.accounts

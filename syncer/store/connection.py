@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import urlsplit
 
 import anyio
 import asyncpg
@@ -34,9 +33,11 @@ from syncer.core.errors import (
     SyncerError,
     TransactionFailed,
 )
+from syncer.core.libpq import Address, of_url
 from syncer.core.model import ADDED, TRACKED
 from syncer.core.postgres import OLDEST_SERVER
 from syncer.secrets import redacted
+from syncer.store.dialling import advice_on, dial, longest, words
 
 if TYPE_CHECKING:  # generic in the stubs only
     Connection = asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]
@@ -75,18 +76,6 @@ _MISCONFIGURED: Final = (
 )
 _OF_ANOTHER: Final = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 """A statement that we prepared is not there, or one that we did not is: the session is not ours."""
-_UNUSABLE: Final = (
-    asyncpg.InterfaceError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-)
-"""What asyncpg raises for an address that it cannot use, which it reads itself."""
-_NOT_LISTED: Final = re.compile("<built-in method values of mappingproxy object at .*?>")
-_SESSIONS: Final = "any, primary, standby, read-write, read-only, prefer-standby"
-"""What target_session_attrs may be; the driver shows its own object in the place of the list."""
 _STATEMENT_MODE: Final = "transaction blocks not allowed in statement pooling mode"
 _POOLER_WAITS: Final = re.compile(
     r"server_login_retry|server login|query_wait_timeout|client_login_timeout|shutting down|"
@@ -184,16 +173,21 @@ def named_errors(where: str, connection: Closable | None = None) -> Iterator[Non
     except OSError as error:
         if connection is not None and not is_lost(connection):
             raise
-        raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
+        raise DatabaseGone(f"the database at {where} is not available: {words(error)}") from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if connection is None or not is_lost(connection, error):
             raise  # our own mistake in using the driver
         raise DatabaseGone(f"the connection to {where} was lost") from error
 
 
-def _named(error: asyncpg.PostgresError, where: str) -> SyncerError:
+def _said(error: asyncpg.PostgresError, advice: str = "") -> str:
+    """Return the server's words and its SQLSTATE, and what to do about it."""
+    return f"{words(error)} (SQLSTATE {error.sqlstate}){advice and '; ' + advice}"
+
+
+def _named(error: asyncpg.PostgresError, where: str, advice: str = "") -> SyncerError:
     """Return the named error for one of the server's, with its words and its SQLSTATE."""
-    said = f"{_line(error)} (SQLSTATE {error.sqlstate})"
+    said = _said(error, advice)
     if isinstance(error, _OF_ANOTHER) or _STATEMENT_MODE in str(error):
         said = f"{error.args[0]} (SQLSTATE {error.sqlstate})"  # without the driver's own hint
         return ConfigError(f"{SHARED}; the database at {where} refused: {redacted(said)}")
@@ -208,27 +202,23 @@ def _named(error: asyncpg.PostgresError, where: str) -> SyncerError:
 
 
 @contextlib.contextmanager
-def _opening(where: str) -> Iterator[None]:
+def _opening(server: Server) -> Iterator[None]:
     """Name what ends the opening of a connection: a server that is away, else the configuration.
 
     Whatever a server refuses before anything was asked of it, it refuses again.
     """
+    where = server.where
     try:
         yield
     except asyncpg.PostgresError as error:
-        named = _named(error, where)
+        advice = advice_on(error, server.address)
+        named = _named(error, where, advice)
         pooler = isinstance(error, asyncpg.ProtocolViolationError)
-        if pooler and not _POOLER_WAITS.search(str(error)):
-            said = f"{_line(error)} (SQLSTATE {error.sqlstate})"
-            raise ConfigError(f"the database at {where} refused: {said}") from error
-        if isinstance(named, StatementRefused):
-            raise ConfigError(str(named)) from error
+        if isinstance(named, StatementRefused) or (pooler and not _POOLER_WAITS.search(str(error))):
+            raise ConfigError(f"the database at {where} refused: {_said(error, advice)}") from error
         raise named from error
-    except (OSError, asyncpg.InternalClientError) as error:
-        raise DatabaseGone(f"the database at {where} is not available: {_line(error)}") from error
-    except _UNUSABLE as error:
-        said = _NOT_LISTED.sub(_SESSIONS, _line(error))
-        raise ConfigError(f"the database URL is not usable: {said}") from error
+    except OSError as error:
+        raise DatabaseGone(f"the database at {where} is not available: {words(error)}") from error
 
 
 @contextlib.contextmanager
@@ -268,8 +258,8 @@ def _contexts(error: BaseException | None) -> Iterator[BaseException]:
 async def acquired(pool: asyncpg.Pool[Any], server: Server) -> AsyncIterator[Connection]:
     """Take a connection of the pool, with named errors. Raises ConfigError or DatabaseGone."""
     where, timing = server.where, server.timing
-    with _opening(where):
-        connection = await pool.acquire(timeout=timing.connect)
+    with _opening(server):
+        connection = await pool.acquire(timeout=server.opening)
     try:
         with named_errors(where, connection):
             yield connection
@@ -297,33 +287,40 @@ class Closable(Protocol):
         ...
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(redacted(str(error)).split()) or type(error).__name__
-
-
 class Server:
     """Where PostgreSQL is, how to connect, and how long to wait for it.
 
-    ``where`` is safe to show; ``url`` (None: libpq's PG* variables) may hold a password.
+    ``place`` may be a URL that says everything. ``where`` is safe to show; ``url`` may hold a
+    password, and is None where there is none.
     ``revive`` starts a server of ours again if it is gone; it returns its URL.
     """
 
     def __init__(
         self,
-        url: str | None,
+        place: Address | str,
         *,
+        url: str | None = None,
         revive: Callable[[], Awaitable[str]] | None = None,
         timing: Timing = Timing(),  # noqa: B008  (frozen)
     ) -> None:
-        self.url = url
-        self.where = _where(url)
         self.timing = timing
         self._revive = revive
+        self._settle(place, url)
+
+    def _settle(self, place: Address | str, url: str | None = None) -> None:
+        self.address = of_url(place) if isinstance(place, str) else place
+        self.url = place if isinstance(place, str) else url
+        self.where = self.address.where
+
+    @property
+    def opening(self) -> float:
+        """Seconds in which a connection is open, or no host can be reached."""
+        return longest(self.address, self.timing.connect)
 
     async def revive(self) -> None:
         """Start the server again if it is gone, where it is ours to start. Raises DatabaseGone."""
         if self._revive is not None:
-            self.url = await self._revive()
+            self._settle(await self._revive())
 
     async def connect(self, *, name: str = "syncer") -> asyncpg.Connection[Any]:
         """Open a connection in which all is set that we lean on. Raises ConfigError, DatabaseGone.
@@ -332,7 +329,7 @@ class Server:
         """
         connection = await self._open()
         try:
-            with _opening(self.where):
+            with _opening(self):
                 await self._pin(connection, name)
         except BaseException:
             connection.terminate()
@@ -340,10 +337,8 @@ class Server:
         return connection
 
     async def _open(self, **how: Any) -> asyncpg.Connection[Any]:  # noqa: ANN401  (asyncpg's)
-        with _opening(self.where):
-            connection: asyncpg.Connection[Any] = await asyncpg.connect(
-                self.url, timeout=self.timing.connect, **how
-            )
+        with _opening(self):
+            connection = await self._dial(**how)
         major = connection.get_server_version().major
         if major < OLDEST_SERVER:
             await connection.close()
@@ -351,6 +346,9 @@ class Server:
                 f"PostgreSQL {major} at {self.where} is too old: syncer needs {OLDEST_SERVER}"
             )
         return connection
+
+    async def _dial(self, **how: Any) -> asyncpg.Connection[Any]:  # noqa: ANN401  (asyncpg's)
+        return await dial(self.address, within=self.timing.connect, **how)
 
     async def _pin(self, connection: Connection, name: str) -> None:
         """Set what we lean on for the rest of the session, in one round trip."""
@@ -412,12 +410,14 @@ class Server:
         async def pin(connection: Connection) -> None:
             await self._pin(connection, name)
 
-        with _opening(self.where):
+        async def connect(*_url: Any, **how: Any) -> Any:  # noqa: ANN401  (asyncpg's)
+            return await self._dial(**how)
+
+        with _opening(self):
             pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
-                self.url,
                 min_size=0,
                 max_size=size,
-                timeout=self.timing.connect,
+                connect=connect,
                 # A transaction of ours leaves nothing behind; a reset costs one more round trip.
                 reset=_leave_as_it_is,
                 init=pin,
@@ -535,11 +535,3 @@ def _quoted(value: str) -> str:
 
 async def _leave_as_it_is(_connection: object) -> None:
     """Do nothing."""
-
-
-def _where(url: str | None) -> str:
-    if url is None:
-        return "the address in the PG* variables"
-    parts = urlsplit(url)
-    host = parts.hostname or "the local socket"
-    return f"{host}:{parts.port}" if parts.port else host

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from syncer.core.errors import ConfigError, DatabaseError
+from syncer.core.errors import ConfigError, DatabaseError, TransactionFailed
 from syncer.store import fitness, queue
 from syncer.store.connection import Server, named_errors, pins, sql
 from syncer.store.schema import installed_revision, migrations_root, revisions
@@ -38,10 +38,6 @@ _ADVICE: Final[tuple[tuple[tuple[type[asyncpg.PostgresError], ...], str], ...]] 
             "run it as the owner of database and schema (grant create on database lets a role "
             f"make the schema), {_FOR_A_DBA}"
         ),
-    ),
-    (
-        (asyncpg.LockNotAvailableError,),
-        "another 'syncer db upgrade', a run or a backup is at work; try again when it ended",
     ),
     (
         (asyncpg.ReadOnlySQLTransactionError,),
@@ -114,9 +110,14 @@ async def _apply(server: Server) -> str | None:
                 raise
             if isinstance(cause, asyncpg.DependentObjectsStillExistError):
                 raise ConfigError(await _in_the_way(server, cause)) from cause
+            said = f"{' '.join(str(cause).split())} (SQLSTATE {getattr(cause, 'sqlstate', None)})"
+            if isinstance(cause, asyncpg.LockNotAvailableError):
+                raise TransactionFailed(
+                    f"nothing was done to the database at {server.where}: {said}; "
+                    f"{await _who_is_in_the_way(server)}"
+                ) from cause
             for kinds, advice in _ADVICE:
                 if isinstance(cause, kinds):
-                    said = f"{' '.join(str(cause).split())} (SQLSTATE {cause.sqlstate})"
                     raise ConfigError(
                         f"the database at {server.where} refused: {said}; {advice}"
                     ) from cause
@@ -157,6 +158,19 @@ async def _in_the_way(server: Server, error: asyncpg.PostgresError) -> str:
         "'syncer db dependents', drop them with what 'syncer db dependents --drop' prints, "
         "upgrade, and make them again"
     )
+
+
+async def _who_is_in_the_way(server: Server) -> str:
+    """Return who holds a lock on what is to be migrated, and the statements that end them."""
+    async with server.session(name="syncer db upgrade") as connection:
+        found = await connection.fetch(sql("schema/in_the_way"))
+    named = [
+        f"process {row['pid']} of role {row['role']} ({row['application_name'] or 'without a name'}"
+        + (f", since {row['xact_start']:%Y-%m-%d %H:%M:%SZ}" if row["xact_start"] else "")
+        + f") is in the way: wait for it, or end it: select pg_terminate_backend({row['pid']})"
+        for row in found[:_NAMED]
+    ]
+    return "; ".join(named) or "who was in the way is gone: try again"
 
 
 def _of_the_driver(error: BaseException | None) -> BaseException | None:

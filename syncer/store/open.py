@@ -37,7 +37,7 @@ async def open_server(database: Database, *, as_it_is: bool = False) -> AsyncIte
     ``syncer db upgrade`` changes its schema.
     """
     if not database.embedded:
-        yield Server(database.url.reveal() if database.url else None)
+        yield given_server(database)
         return
     from syncer.embedded import EmbeddedPostgres, moving  # noqa: PLC0415  (start-up: where used)
 
@@ -62,6 +62,12 @@ async def open_server(database: Database, *, as_it_is: bool = False) -> AsyncIte
         if not as_it_is:
             await _migrate(server)
         yield server
+
+
+def given_server(database: Database) -> Server:
+    """Return the server that the settings name."""
+    assert database.address is not None  # noqa: S101  (or the settings are faulty)
+    return Server(database.address, url=database.url.reveal() if database.url else None)
 
 
 def _reviving(postgres: EmbeddedPostgres) -> Server:
@@ -176,8 +182,8 @@ async def _copied(old: EmbeddedPostgres, new: EmbeddedPostgres) -> Copied:
     return await move.copy(_reviving(old), Server(new.dsn()), roles=True)
 
 
-async def move_to_server(database: Database, url: str | None, programs: str | None) -> Moved:
-    """Take the embedded inventory to the server at a URL (None: where libpq's variables say).
+async def move_to_server(database: Database, programs: str | None) -> Moved:
+    """Take the embedded inventory to the server that the settings name.
 
     Raises ConfigError, LockHeld, DatabaseError.
     """
@@ -189,7 +195,7 @@ async def move_to_server(database: Database, url: str | None, programs: str | No
     )
     async with _alone(database.home, source.directory) as old:
         await _refuse_older(old, source.directory)
-        target = Server(url)
+        target = given_server(database)
         copied = await move.copy(_reviving(old), target, roles=False)
         return Moved(
             source=f"PostgreSQL {source.major}",

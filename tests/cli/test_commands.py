@@ -84,7 +84,7 @@ BAD: dict[str, tuple[list[str], dict[str, str], int, tuple[str, ...]]] = {
         ["images"],
         {"SYNCER_DATABASE_URL": "postgresql://u:{secret}@127.0.0.1:1/x?target_session_attrs=best"},
         2,
-        ("expected to be one of any, primary, standby, read-write, ", ", got 'best'"),
+        ("target_session_attrs can be any, read-write, read-only, ", ", and not 'best'"),
     ),
     "a file that is not there": settings_are_wrong(SYNCER_CONFIG="/nonexistent.toml"),
     "refused credentials": (

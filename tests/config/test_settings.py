@@ -59,6 +59,7 @@ def test_the_database_is_a_url_or_libpq_or_embedded(place: Place) -> None:
     assert given_url.url is not None
     assert given_url.url.reveal() == url
     assert (given_url.libpq, given_url.embedded) == (False, False)
+    (place.home / ".pg_service.conf").write_text("[1]\nhost=h\n")
     for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE"):
         libpq = place.load(**{name: "1"}).database
         assert (libpq.url, libpq.libpq, libpq.embedded) == (None, True, False)
@@ -209,7 +210,6 @@ def test_a_fault_never_repeats_a_secret(place: Place, environment: dict[str, str
 
 BROKEN = [
     {"SYNCER_DATABASE_URL": f"postgresql://u:{SECRET}/x@h/d"},
-    {"SYNCER_DATABASE_URL": f"postgresql://u:{SECRET}#x@h/d"},
     {"ZENLAYER_ENDPOINT": f"https://u:{SECRET}@"},
     {"ZENLAYER_ENDPOINT": f"https://u:{SECRET}@example.com:port"},
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,8 +11,8 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 
-from syncer.core.errors import ConfigError, DatabaseGone
-from syncer.store.connection import Server, sql
+from syncer.core.errors import ConfigError, DatabaseGone, TransactionFailed
+from syncer.store.connection import Server, Timing, sql
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import revisions
 from tests.proxy import Proxy
@@ -242,6 +243,31 @@ async def test_who_reads_meanwhile_meets_no_deadlock(empty_url: str, owner: Any)
             await anyio.lowlevel.checkpoint()
         await reader.execute("lock table syncer_store.runs in access share mode nowait")
     assert revisions()[-1] == await owner.fetchval("select revision from syncer.schema_version")
+
+
+async def test_who_holds_an_upgrade_up_is_named(empty_url: str, owner: Any, plain: str) -> None:
+    """Process, role, since when, and the statement that ends it; exit 1, for it may end by itself.
+
+    Where a role may not see since when, the rest is named all the same.
+    """
+    await owner.execute(f"grant create on database {urlsplit(empty_url).path[1:]} to {plain}")
+    await owner.execute(f"set role {plain}")
+    await owner.execute(as_sql("0008"))
+    await owner.execute("reset role")
+    waits = Timing(migrate=0.1)
+    async with Server(empty_url).session(name="a report") as reader, reader.transaction():
+        await reader.fetch("select * from syncer.zones")
+        pid = reader.get_server_pid()
+        ending = f" is in the way: wait for it, or end it: select pg_terminate_backend({pid})"
+        with pytest.raises(TransactionFailed, match=r"lock timeout \(SQLSTATE 55P03\)") as caught:
+            await upgrade(Server(empty_url, timing=waits))
+        _, _, rest = str(caught.value).partition(f"{pid} of role syncer (a report, since ")
+        assert re.fullmatch(r"20[0-9: -]+Z\)" + re.escape(ending), rest), caught.value
+        as_plain = Server(empty_url.replace("//syncer@", f"//{plain}@"), timing=waits)
+        with pytest.raises(TransactionFailed, match=f"process {pid} of role syncer") as caught:
+            await upgrade(as_plain)
+        assert str(caught.value).endswith(ending)
+    assert "0008" == await owner.fetchval("select revision from syncer.schema_version")
 
 
 async def test_a_deadlock_is_tried_again(empty_url: str, owner: Any) -> None:
