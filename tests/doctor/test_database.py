@@ -33,7 +33,13 @@ async def test_a_database_that_is_not_there(check: RunChecks) -> None:
     """Nobody listens; or no such database: other advice."""
     url = f"postgresql://u:{PLANTED}@127.0.0.1:1/x"
     findings = await check(SYNCER_DATABASE_URL=url)
-    only(findings, "database", "failed", "127.0.0.1:1 is not available", "correct SYNCER_D")
+    only(
+        findings,
+        "database",
+        "failed",
+        "127.0.0.1:1 is not available",
+        "correct SYNCER_DATABASE_URL",
+    )
     assert OF_THE_DATABASE - {"database"} == skipped_checks(findings)
 
 

@@ -274,7 +274,8 @@ async def assert_each_once_a_round(db: Any) -> None:
     runs = await db.fetch(
         "select account, clock_at, started_at, finished_at, status from syncer.runs order by run_id"
     )
-    assert {"succeeded", "crashed"} >= {run["status"] for run in runs}
+    # Some may have met PostgreSQL while it was away.
+    assert {"succeeded", "crashed", "failed"} >= {run["status"] for run in runs}
     assert sum(run["status"] == "crashed" for run in runs) <= 3  # of the one that was killed
     rounds: Counter[tuple[str, int]] = Counter()
     ended: dict[str, Any] = {}

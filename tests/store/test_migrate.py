@@ -183,7 +183,7 @@ LIKE_BEFORE = """
         from pg_proc where pronamespace = 'theirs'::regnamespace
         union all
         select 'pg_trigger'::regclass, oid, 0, null, null, pg_get_triggerdef(oid)
-        from pg_trigger where not tgisinternal
+        from pg_trigger where not tgisinternal and pg_get_triggerdef(oid) not like '%syncer_queue%'
         union all
         select 'pg_rewrite'::regclass, oid, 0, null, null, pg_get_ruledef(oid)
         from pg_rewrite where rulename = 'nothing'
