@@ -202,7 +202,7 @@ def test_workers_take_accounts_and_end_with_what_is_under_way(box: Box, database
         metrics = box.run("curl", "--silent", f"http://127.0.0.1:{port}/metrics")
         assert 'syncer_scheduled_accounts{state="late"} 0.0' in metrics
 
-    control(box, op="add_fault", fault="latency=3")
+    control(box, op="add_fault", fault="latency=1")
     box.run("systemctl", "reload", units[0])
     under_way = ask(box, database, "select run_id from syncer.runs where status = 'running'")
     box.run("systemctl", "stop", *units)
