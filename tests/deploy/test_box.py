@@ -175,7 +175,7 @@ def accounts(box: Box, api: None, database: str) -> Iterator[None]:
         box.write(f"{credentials}/zenlayer_access_key_{name}", "")
     box.write(f"{credentials}/syncer_database_url", database)
     box.write(settings, before + "".join(f'[accounts.{a}]\ncredential = "{a}"\n' for a in KEYS))
-    box.run("mkdir", f"{credentials}/accounts/lab")
+    box.run("mkdir", "--parents", f"{credentials}/accounts/lab")
     for account, form in {"prod": "prod_access_key_{}", "lab": "lab/access_key_{}"}.items():
         for name, value in zip(("id", "secret"), KEYS[account].split(":"), strict=True):
             box.write(f"{credentials}/accounts/{form.format(name)}", value)
