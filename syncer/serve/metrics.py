@@ -189,7 +189,7 @@ class Metrics:
 class Together(Collector):
     """The metrics of several accounts, each with its own: families of a name are one.
 
-    While ``shown`` says no, only what was counted is shown of an account, of which sums are made:
+    While ``shown`` says no, only what was counted is shown of an account, for sums over processes:
     how it stands is shown elsewhere.
     """
 

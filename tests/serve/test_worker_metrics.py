@@ -12,7 +12,7 @@ from syncer.store.schedule import AccountState, WorkerState
 
 def lines(collector: Collector) -> dict[str, float]:
     """Each series that is shown, and its value."""
-    text = generate_latest(collector).decode()  # type: ignore[arg-type]
+    text = generate_latest(collector).decode()
     shown = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in shown}
 
