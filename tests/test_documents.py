@@ -24,6 +24,7 @@ from syncer.cli.demo import _LOOK_FURTHER
 from syncer.core import errors
 from syncer.core.model import TRACKED
 from syncer.serve.metrics import Metrics
+from syncer.serve.worker_metrics import Distribution
 from syncer.simulator import World
 from syncer.store.connection import sql
 from tests.deploy.tools import DEPLOY, check_command
@@ -267,6 +268,15 @@ HOW: dict[str, Run | Check] = {
     "systemctl reload syncer": IN_A_BOX,
     "journalctl -u syncer": IN_A_BOX,
     "curl 127.0.0.1:9464/metrics": left("tests/e2e/test_serve.py asks the daemon for them"),
+    "/opt/syncer/venv/bin/pip install 'syncer[distributed]'": left("it downloads"),
+    "sudoedit /etc/syncer/syncer.toml": IN_A_BOX,
+    "sudoedit /etc/syncer/credentials/accounts/prod_access_key_id": IN_A_BOX,
+    "sudoedit /etc/syncer/credentials/accounts/prod_access_key_secret": IN_A_BOX,
+    "sudoedit /etc/syncer/credentials/syncer_queue_url": IN_A_BOX,
+    "sudo systemctl enable --now syncer-worker@1": IN_A_BOX,
+    "sudo systemctl stop syncer-worker@1": IN_A_BOX,
+    "sudo systemctl kill --kill-whom=main syncer-worker@1": IN_A_BOX,
+    "syncer worker --forget lab": runs(2),  # no worker crawls it here, and it is said so
     "git pull": left("it changes the clone"),
     "psql -f deploy/sql/logins.sql": left("tests/deploy/test_sql.py runs it as a superuser"),
     "docker build -f deploy/Dockerfile -t registry.example/syncer:0.1.0 .": DOCKER,
@@ -277,6 +287,7 @@ HOW: dict[str, Run | Check] = {
     "kubectl -n syncer apply -k deploy/kubernetes/upgrade": KUBECTL,
     "kubectl -n syncer wait --for=condition=complete job/syncer-upgrade": KUBECTL,
     "kubectl -n syncer apply -k deploy/kubernetes/serve": KUBECTL,
+    "kubectl -n syncer apply -k deploy/kubernetes/worker": KUBECTL,
     "promtool test rules deploy/prometheus/syncer.rules.test.yml": left(
         "tests/deploy/test_prometheus.py runs it where promtool is installed"
     ),
@@ -506,7 +517,9 @@ def test_every_exit_code_is_named() -> None:
 
 def test_every_metric_is_named() -> None:
     """In the table of deploy/README.md, with its labels; nothing else is."""
-    families = list(Metrics("a", live=True).registry.collect())
+    workers = Distribution("worker", holds=60)
+    workers.take([], [])
+    families = [*Metrics("a", live=True).registry.collect(), *workers.collect()]
     names = {f"{f.name}_total" if f.type == "counter" else f.name for f in families}
     section = (DEPLOY / "README.md").read_text().partition("## Metrics")[2].partition("\n## ")[0]
     table = "\n".join(line for line in section.splitlines() if line.startswith("|"))

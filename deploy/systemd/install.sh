@@ -49,14 +49,16 @@ put() { # MODE SOURCE TARGET
   install -m "$1" "$scratch/file" "$DESTDIR$3"
 }
 [ "${1:-}" = units ] || program
-for unit in syncer.service syncer-sync.service syncer-sync.timer; do
+for unit in syncer.service syncer-sync.service syncer-sync.timer syncer-worker@.service; do
   put 644 "deploy/systemd/$unit" "/etc/systemd/system/$unit"
 done
 put 755 deploy/systemd/syncer.sh /usr/local/bin/syncer
 [ -e "$DESTDIR/etc/syncer/syncer.toml" ] || put 644 deploy/systemd/syncer.toml /etc/syncer/syncer.toml
 credentials="$DESTDIR/etc/syncer/credentials"
-[ -d "$credentials" ] || install -d -m 700 "$credentials"
-for name in zenlayer_access_key_id zenlayer_access_key_secret zenlayer_token syncer_database_url; do
+for folder in "$credentials" "$credentials/accounts"; do
+  [ -d "$folder" ] || install -d -m 700 "$folder"
+done
+for name in zenlayer_access_key_id zenlayer_access_key_secret zenlayer_token syncer_database_url syncer_queue_url; do
   [ -e "$credentials/$name" ] || install -m 600 /dev/null "$credentials/$name"
 done
 

@@ -10,5 +10,7 @@ exec systemd-run --quiet --collect --wait "$how" --property="WorkingDirectory=-$
   --property=LoadCredential=zenlayer_access_key_secret:/etc/syncer/credentials/zenlayer_access_key_secret \
   --property=LoadCredential=zenlayer_token:/etc/syncer/credentials/zenlayer_token \
   --property=LoadCredential=syncer_database_url:/etc/syncer/credentials/syncer_database_url \
+  --property=LoadCredential=syncer_queue_url:/etc/syncer/credentials/syncer_queue_url \
+  --property=LoadCredential=accounts:/etc/syncer/credentials/accounts \
   --property=EnvironmentFile=-/etc/syncer/environment \
   /opt/syncer/venv/bin/syncer "$@"

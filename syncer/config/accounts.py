@@ -33,6 +33,8 @@ _VALUES: Final = ("token", "access_key_id", "access_key_secret")
 """What makes credentials, as a table, a file of them and a profile spell it."""
 _NAMED: Final = 20
 """Accounts that an error names."""
+_FOLDER: Final = "accounts"
+"""The folder of the credentials directory in which those of accounts may stand."""
 _HOW: Final = "credential, profile, token, or access_key_id and access_key_secret"
 
 
@@ -187,17 +189,22 @@ class _Credentials:
         return None
 
     def _of_file(self, name: str) -> Mapping[str, Any] | None:
-        """Read the credentials directory: a folder of this name, or files that begin with it."""
+        """Read the credentials directory: a folder of this name, or files that begin with it.
+
+        They may stand in a folder ``accounts``, which systemd hands out as files with long names.
+        """
         place = self._table.place_of("credential")
         if self._directory is None:
             self._faults.append(
                 f"{place}: there is no credentials directory (CREDENTIALS_DIRECTORY): systemd sets "
-                f"it, with LoadCredential={name}_access_key_id:..."
+                f"it, with LoadCredential={_FOLDER}:... of a folder with {name}_access_key_id"
             )
             return None
         texts = dict[str, tuple[str, str]]()
         for value in _VALUES:
-            for path in (self._directory / name / value, self._directory / f"{name}_{value}"):
+            paths = (f"{name}/{value}", f"{name}_{value}")
+            in_folder = (*(f"{_FOLDER}/{path}" for path in paths), f"{_FOLDER}_{name}_{value}")
+            for path in (self._directory / path for path in (*paths, *in_folder)):
                 try:
                     text = path.read_text().strip()
                 except (FileNotFoundError, NotADirectoryError):

@@ -157,6 +157,18 @@ class Metrics:
             self._rejected.labels(self.account, service).inc(written.rejected)
             self._rereads.labels(self.account, service).inc(written.rereads)
 
+    def begin_anew(self) -> None:
+        """Show nothing of an earlier run: another process did the last one."""
+        for gauge in (
+            self._last_run,
+            self._last_seconds,
+            self._last_code,
+            self._last_success,
+            *self._of_run.values(),
+        ):
+            gauge.clear()
+        self._zones.rows = None
+
     def set_zones(self, zones: Sequence[Mapping[str, Any]] | None) -> None:
         """Take what is stored of zones that are not gone: rows of ``metrics_zones``.
 
@@ -177,7 +189,8 @@ class Metrics:
 class Together(Collector):
     """The metrics of several accounts, each with its own: families of a name are one.
 
-    An account is left out while ``shown`` says no.
+    While ``shown`` says no, only what was counted is shown of an account, for sums over processes:
+    how it stands is shown elsewhere.
     """
 
     def __init__(
@@ -192,9 +205,10 @@ class Together(Collector):
         """Yield each family with the samples of all accounts."""
         families: dict[str, Metric] = {}
         for metrics in self.metrics:
-            if not self._shown(metrics.account):
-                continue
+            shown = self._shown(metrics.account)
             for family in metrics.registry.collect():
+                if not shown and family.type != "counter":
+                    family.samples = [s for s in family.samples if "account" not in s.labels]
                 known = families.setdefault(family.name, family)
                 if known is not family:
                     known.samples += [s for s in family.samples if "account" in s.labels]

@@ -134,12 +134,11 @@ class _Worker:
         self._wake = anyio.Event()
         self._runs: dict[Stop, anyio.CancelScope] = {}
         self.health = _Health(works, timing)
-        self.distribution = Distribution(self._me.name)
+        self.distribution = Distribution(self._me.name, holds=timing.unseen)
 
     def shows(self, account: str) -> bool:
-        """Return whether metrics of an account are shown here: where it was crawled last."""
-        last = self.distribution.last_worker(account)
-        return last in {None, self._me.name}
+        """Return whether it is shown here how an account stands: where it was crawled last."""
+        return self.distribution.was_here(account)
 
     def end(self, why: str) -> None:
         """Take no more accounts; asked again, stop the runs under way; once more, give them up."""
@@ -261,6 +260,9 @@ class _Worker:
             return None
 
     async def _crawl(self, work: Work, turn: Turn, stop: Stop) -> None:
+        if not self.distribution.was_here(turn.account):
+            work.monitor.metrics.begin_anew()
+            await work.update_metrics()
         started = time.monotonic()
         self.distribution.took(turn.account)
         with work.monitor.health.running():

@@ -1,10 +1,13 @@
 """What workers show of all workers: who is there, and which accounts wait for their turn.
 
-Every worker shows the same, since it is read from the database: alerts take the largest.
+Every worker shows the same, since it is read from the database: alerts take the largest. So one
+that does not reach the database shows nothing, rather than what was so.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -18,10 +21,12 @@ _STATES: Final = ("running", "taken", "waiting", "due", "late")
 
 
 class Distribution(Collector):
-    """How the accounts stand, as of the last tick of this worker."""
+    """How the accounts stand, as of the last tick of this worker; it ``holds`` for seconds."""
 
-    def __init__(self, worker: str) -> None:
+    def __init__(self, worker: str, *, holds: float) -> None:
         self._me = worker
+        self._holds = holds
+        self._taken = -math.inf
         self._accounts: dict[str, AccountState] = {}
         self._last: dict[str, str | None] = {}
         self._workers: Sequence[WorkerState] = ()
@@ -31,17 +36,20 @@ class Distribution(Collector):
         self._accounts = {each.account: each for each in accounts}
         self._last = {each.account: each.worker for each in accounts}
         self._workers = workers
+        self._taken = time.monotonic()
 
     def took(self, account: str) -> None:
         """Note that this worker took an account."""
         self._last[account] = self._me
 
-    def last_worker(self, account: str) -> str | None:
-        """Return which worker took an account last."""
-        return self._last.get(account)
+    def was_here(self, account: str) -> bool:
+        """Return whether this worker took an account last, or none did."""
+        return self._last.get(account) in {None, self._me}
 
     def collect(self) -> Iterable[Metric]:
         """Yield how many workers and accounts there are of each kind."""
+        if time.monotonic() - self._taken >= self._holds:
+            return
         states = Counter(each.state for each in self._accounts.values())
         accounts = GaugeMetricFamily(
             "syncer_scheduled_accounts",

@@ -113,6 +113,8 @@ def test_credentials_stand_in_the_table_a_file_a_folder_or_a_profile(place: Plac
         '[accounts.token]\ntoken = "tok-2"\n'
         '[accounts.files]\ncredential = "prod"\n'
         '[accounts.folder]\ncredential = "work"\n'
+        '[accounts.inner]\ncredential = "in"\n'
+        '[accounts.handed]\ncredential = "given"\n'
         '[accounts.profile]\nprofile = "ours"\n'
         '[accounts.bearer]\nprofile = "theirs"\n',
     )
@@ -120,6 +122,9 @@ def test_credentials_stand_in_the_table_a_file_a_folder_or_a_profile(place: Plac
     place.credential("prod_access_key_secret", "s3cr3t-3\n")
     (place.credentials / "work").mkdir()
     (place.credentials / "work" / "token").write_text("tok-4\n")
+    (place.credentials / "accounts" / "in").mkdir(parents=True)
+    (place.credentials / "accounts" / "in" / "token").write_text("tok-7\n")
+    place.credential("accounts_given_token", "tok-8\n")  # as systemd names those of a folder
     ours = {"access_key_id": "K-5", "access_key_secret": "s3cr3t-5"}
     profiles(place, ours=ours, theirs={"token": "tok-6"}, default={"token": "unread"})
     settings = place.load()
@@ -129,10 +134,12 @@ def test_credentials_stand_in_the_table_a_file_a_folder_or_a_profile(place: Plac
         "token": ("token", "tok-2"),
         "files": ("K-3", "s3cr3t-3"),
         "folder": ("token", "tok-4"),
+        "inner": ("token", "tok-7"),
+        "handed": ("token", "tok-8"),
         "profile": ("K-5", "s3cr3t-5"),
         "bearer": ("token", "tok-6"),
     } == {account.name: key_of(account) for account in settings.accounts}
-    for secret in ("s3cr3t-1", "tok-2", "s3cr3t-3", "tok-4", "s3cr3t-5", "tok-6"):
+    for secret in ("s3cr3t-1", "tok-2", "s3cr3t-3", "tok-4", "s3cr3t-5", "tok-6", "tok-7", "tok-8"):
         assert secret not in repr(settings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from tests.deploy.tools import DEPLOY, Box
 pytestmark = pytest.mark.timeout(300)  # it installs and boots: seconds here, more on a busy machine
 API = "http://127.0.0.1:8989"
 SYNCER = "/opt/syncer/venv/bin/syncer"
+KEYS = {"prod": "K-1:s3cr3t-1", "lab": "K-2:s3cr3t-2"}
+"""Of the accounts that have a table."""
 
 
 def journal(box: Box, unit: str) -> list[dict[str, Any]]:
@@ -24,12 +27,14 @@ def journal(box: Box, unit: str) -> list[dict[str, Any]]:
 
 
 def ask(box: Box, url: str, question: str) -> list[str]:
-    """What a database in the box answers, the first column as text."""
+    """What a database in the box answers, the first column as text, once there are rows."""
     code = (
         "import asyncio, asyncpg, sys\n"
         "async def ask():\n"
-        "    for row in await (await asyncpg.connect(sys.argv[1])).fetch(sys.argv[2]):\n"
-        "        print(row[0])\n"
+        "    connection = await asyncpg.connect(sys.argv[1])\n"
+        "    while not (rows := await connection.fetch(sys.argv[2])):\n"
+        "        await asyncio.sleep(0.05)\n"
+        "    print(*(row[0] for row in rows), sep='\\n')\n"
         "asyncio.run(ask())"
     )
     return box.run("/opt/syncer/venv/bin/python", "-c", code, url, question).splitlines()
@@ -61,7 +66,8 @@ def sync(box: Box, *, status: str, code: int = 0) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def api(box: Box) -> None:
     """The simulated API in the box, and the settings of who uses it."""
-    box.start("api", SYNCER, "simulate", "--zones=3", "--images=30")
+    keys = [f"--access-key={key}" for key in ("simulator:simulator-secret", *KEYS.values())]
+    box.start("api", SYNCER, "simulate", "--zones=3", "--images=30", *keys)
     box.write("/etc/syncer/syncer.toml", f'zenlayer_endpoint = "{API}"\n')
     box.write("/etc/syncer/credentials/zenlayer_access_key_id", "simulator\n")
     box.write("/etc/syncer/credentials/zenlayer_access_key_secret", "simulator-secret\n")
@@ -157,3 +163,53 @@ def test_the_timers_metrics_reach_node_exporter(box: Box, database: str) -> None
     (copy,) = re.findall(r"^ExecStopPost=-\+/bin/sh -c '(.*)'$", text, re.MULTILINE)
     box.run("ln", "--symbolic", "--force", "/etc/shadow", "/var/lib/syncer/syncer.prom")
     assert "symbolic links" in box.run("sh", "-c", copy, code=1)
+
+
+@pytest.fixture
+def accounts(box: Box, api: None, database: str) -> Iterator[None]:
+    """Two accounts, whose credentials are files of /etc/syncer/credentials/accounts."""
+    del api
+    credentials, settings = "/etc/syncer/credentials", "/etc/syncer/syncer.toml"
+    before = box.run("cat", settings)
+    for name in ("id", "secret"):
+        box.write(f"{credentials}/zenlayer_access_key_{name}", "")
+    box.write(f"{credentials}/syncer_database_url", database)
+    box.write(settings, before + "".join(f'[accounts.{a}]\ncredential = "{a}"\n' for a in KEYS))
+    box.run("mkdir", "--parents", f"{credentials}/accounts/lab")
+    for account, form in {"prod": "prod_access_key_{}", "lab": "lab/access_key_{}"}.items():
+        for name, value in zip(("id", "secret"), KEYS[account].split(":"), strict=True):
+            box.write(f"{credentials}/accounts/{form.format(name)}", value)
+    yield
+    box.write(settings, before)
+    box.write(f"{credentials}/zenlayer_access_key_id", "simulator\n")
+    box.write(f"{credentials}/zenlayer_access_key_secret", "simulator-secret\n")
+
+
+@pytest.mark.usefixtures("accounts")
+def test_workers_take_accounts_and_end_with_what_is_under_way(box: Box, database: str) -> None:
+    """Units and people are given the folder of accounts; two workers share it, and drain."""
+    sync(box, status="succeeded")
+    box.run("syncer", "doctor", "--account=lab")
+
+    units = ("syncer-worker@1.service", "syncer-worker@2.service")
+    box.run("systemctl", "start", *units)
+    wait_for_runs(box, "syncer-worker@*", 2)
+    assert ["lab", "prod"] == ask(
+        box, database, "select account from syncer.account_schedule order by account"
+    )
+    for port in (9471, 9472):
+        box.run("curl", "--fail", "--silent", f"http://127.0.0.1:{port}/readyz")
+        metrics = box.run("curl", "--silent", f"http://127.0.0.1:{port}/metrics")
+        assert 'syncer_scheduled_accounts{state="late"} 0.0' in metrics
+
+    control(box, op="add_fault", fault="latency=1")
+    box.run("systemctl", "reload", units[0])
+    under_way = ask(box, database, "select run_id from syncer.runs where status = 'running'")
+    box.run("systemctl", "stop", *units)
+    control(box, op="clear_faults")
+    shown = box.run("systemctl", "show", *units, "--property=Result,ExecMainStatus,NRestarts")
+    assert {"Result=success", "ExecMainStatus=0", "NRestarts=0"} == set(shown.split())
+    chosen = f"select status from syncer.runs where run_id in ({','.join(under_way)})"
+    assert {"succeeded"} == set(ask(box, database, chosen))
+    assert ["0"] == ask(box, database, "select count(*) from syncer.workers")
+    assert ["waiting"] == ask(box, database, "select distinct state from syncer.account_schedule")

@@ -45,6 +45,13 @@ RUNS: Final = {"running", "succeeded", "partial", "failed", "crashed"}
 """What series are named by: kinds of changes, and how runs ended."""
 BIG: Final = {"image_history", "zone_scans"}
 """Tables that grow with time: no panel may read one from end to end."""
+_WORKERS: Final = """
+    insert into syncer_store.workers (worker, host, pid, syncer_version, accounts, at_once, seen_at)
+    select 'host.' || n, 'host', n, '0.1.0', '{default}', 8, now() - make_interval(mins => n - 1)
+    from generate_series(1, 2) as n;
+    insert into syncer_store.account_schedule (account, every, due_at, taken, worker, started_at)
+    values ('default', '15m', now(), 1, 'host.1', now()), ('lost', '15m', now(), 0, null, null)"""
+"""A worker that is there and has taken an account, one that is lost; an account that nobody has."""
 every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 slow_with_a_year = pytest.mark.timeout(900 if A_YEAR else 60)
 
@@ -57,6 +64,7 @@ async def history(postgres: EmbeddedPostgres, template: str) -> str:
     await maintenance.close()
     connection = await asyncpg.connect(postgres.dsn("history"))
     await seed.seed(connection, seed.YEAR if A_YEAR else seed.WEEKS)
+    await connection.execute(_WORKERS)
     await connection.execute(sql("schema/roles"))
     await connection.close()
     return postgres.dsn("history")

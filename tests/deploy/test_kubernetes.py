@@ -14,10 +14,11 @@ import msgspec
 import pytest
 
 from syncer import __version__
+from syncer.config.settings import load
 from tests.deploy.tools import DEPLOY, check_command, documents, run, tool, yaml
 
 KUBERNETES = DEPLOY / "kubernetes"
-KUSTOMIZATIONS = ("serve", "cronjob", "upgrade")
+KUSTOMIZATIONS = ("serve", "worker", "cronjob", "upgrade")
 MANIFESTS = sorted(path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml")
 
 
@@ -31,13 +32,13 @@ def _models() -> None:
 
 
 def pods() -> Iterator[tuple[str, Any]]:
-    """The specification of everything that runs a pod."""
+    """The specification of everything that runs a pod, by its folder."""
     for path in MANIFESTS:
         for document in yaml(path):
             spec = document.get("spec", {})
             spec = spec.get("jobTemplate", {}).get("spec", spec)
             if "template" in spec:
-                yield document["kind"], spec["template"]["spec"]
+                yield path.parent.name, spec["template"]["spec"]
 
 
 PODS = dict(pods())
@@ -63,10 +64,10 @@ def _without_nothing(value: Any) -> Any:
     return [_without_nothing(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("kind", ["CronJob", "Deployment", "Job"])
-def test_a_pod_passes_the_restricted_standard(kind: str) -> None:
+@pytest.mark.parametrize("name", KUSTOMIZATIONS)
+def test_a_pod_passes_the_restricted_standard(name: str) -> None:
     """Kubernetes' Pod Security Standard `restricted`, and no token, no environment of strangers."""
-    pod = PODS[kind]
+    pod = PODS[name]
     assert not pod["automountServiceAccountToken"]
     assert not pod["enableServiceLinks"]  # a Service named syncer would set SYNCER_PORT and more
     assert pod["securityContext"]["runAsNonRoot"]
@@ -82,10 +83,10 @@ def test_a_pod_passes_the_restricted_standard(kind: str) -> None:
         assert "memory" in container["resources"]["limits"]
 
 
-@pytest.mark.parametrize("kind", ["CronJob", "Deployment", "Job"])
-def test_a_container_finds_what_its_variables_name(kind: str) -> None:
+@pytest.mark.parametrize("name", KUSTOMIZATIONS)
+def test_a_container_finds_what_its_variables_name(name: str) -> None:
     """Mounts name volumes, probes name ports, credentials are where the program looks."""
-    pod = PODS[kind]
+    pod = PODS[name]
     volumes = {volume["name"] for volume in pod["volumes"]}
     for container in containers(pod):
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
@@ -94,15 +95,29 @@ def test_a_container_finds_what_its_variables_name(kind: str) -> None:
         environment = {variable["name"]: variable["value"] for variable in container["env"]}
         assert "credentials" == mounts[environment["CREDENTIALS_DIRECTORY"]]
         ports = {port["name"] for port in container.get("ports", [])}
-        probes = [container[name] for name in container if name.endswith("Probe")]
+        probes = [container[probe] for probe in container if probe.endswith("Probe")]
         assert {probe["httpGet"]["port"] for probe in probes} <= ports
         check_command(*container["args"])
-    if kind == "Deployment":
+    if name in {"serve", "worker"}:
         assert ("/livez", "/readyz") == tuple(
             pod["containers"][0][f"{probe}Probe"]["httpGet"]["path"]
             for probe in ("liveness", "readiness")
         )
-        assert pod["terminationGracePeriodSeconds"] > 60
+        run_timeout = load(environment={}).account.run_timeout if name == "worker" else 0
+        assert pod["terminationGracePeriodSeconds"] > run_timeout + 60
+
+
+@pytest.mark.parametrize("name", ["serve", "worker"])
+def test_what_selects_pods_selects_those_of_its_own_deployment(name: str) -> None:
+    """Services and budgets: neither none, nor the workers with the daemon."""
+    files = [yaml(path)[0] for path in (KUBERNETES / name).glob("*.yaml")]
+    selectors = {d["kind"]: d["spec"]["selector"] for d in files if "selector" in d.get("spec", {})}
+    assert {"Deployment", "Service"} <= set(selectors)
+    (deployment,) = (d["spec"] for d in files if d["kind"] == "Deployment")
+    labels = deployment["template"]["metadata"]["labels"]
+    assert name == labels["app.kubernetes.io/component"]
+    for selector in selectors.values():
+        assert labels == selector.get("matchLabels", selector)
 
 
 def test_the_secrets_are_named_as_the_pods_name_them() -> None:

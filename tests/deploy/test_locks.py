@@ -35,7 +35,8 @@ def wanted(requirement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("lock", "what"), [("run.lock", "syncer[embedded,fast]"), ("build.lock", "hatchling")]
+    ("lock", "what"),
+    [("run.lock", "syncer[embedded,fast,distributed]"), ("build.lock", "hatchling")],
 )
 def test_a_lock_is_whole_and_the_very_pins_of_the_tests(lock: str, what: str) -> None:
     """`make lock` writes all three: nothing is missing here, nothing differs."""

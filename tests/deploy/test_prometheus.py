@@ -22,6 +22,7 @@ from prometheus_client import generate_latest
 
 from syncer.cli import cli
 from syncer.serve.metrics import Metrics
+from syncer.serve.worker_metrics import Distribution
 from tests.deploy.tools import DEPLOY, run, tool, yaml
 from tests.support import until
 
@@ -39,7 +40,10 @@ def test_an_alert_says_how_bad_what_and_what_to_do(name: str) -> None:
 
 def test_the_rules_ask_for_metrics_that_are_there() -> None:
     """Each name in an expression is one that the program exports, or recorded here."""
+    workers = Distribution("worker", holds=60)
+    workers.take([], [])
     text = generate_latest(Metrics("default", live=True).registry).decode()
+    text += generate_latest(workers).decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", text, re.MULTILINE))
     known = {
         name + suffix

@@ -15,24 +15,29 @@ from syncer.embedded import Timing
 from tests.deploy.tools import DEPLOY, check_command, run, tool
 
 SYSTEMD = DEPLOY / "systemd"
-SERVICES = ("syncer.service", "syncer-sync.service")
+WORKER = "syncer-worker@.service"
+SERVICES = ("syncer.service", "syncer-sync.service", WORKER)
 UNITS = (*SERVICES, "syncer-sync.timer")
 CREDENTIALS = {
     "zenlayer_access_key_id",
     "zenlayer_access_key_secret",
     "zenlayer_token",
     "syncer_database_url",
+    "syncer_queue_url",
 }
+NAMES = CREDENTIALS | {"accounts"}
+"""What the units hand out: files, and a folder of them."""
 
 
 def test_systemd_finds_nothing_to_say(tmp_path: Path) -> None:
     """`systemd-analyze verify` prints nothing (it exits with 0 for unknown keys as well)."""
     analyze = tool("systemd-analyze", "systemd")
     program = str(Path(sys.executable).parent / "syncer")
-    for unit in UNITS:
+    units = {unit: tmp_path / unit.replace("@", "@1") for unit in UNITS}
+    for unit, path in units.items():
         text = (SYSTEMD / unit).read_text().replace("/opt/syncer/venv/bin/syncer", program)
-        (tmp_path / unit).write_text(text)
-    assert "" == run(analyze, "verify", *(tmp_path / unit for unit in UNITS))
+        path.write_text(text)
+    assert "" == run(analyze, "verify", *units.values())
 
 
 @pytest.mark.parametrize("unit", SERVICES)
@@ -42,16 +47,23 @@ def test_a_unit_leaves_little_to_attack(unit: str) -> None:
     run(analyze, "security", "--offline=true", "--threshold=15", "--no-pager", SYSTEMD / unit)
 
 
-def test_both_services_are_restricted_alike() -> None:
-    first, second = ((SYSTEMD / unit).read_text() for unit in SERVICES)
-    mark = "# --- The rest is the same"
-    assert first.partition(mark)[2].partition("\n[Install]")[0] == second.partition(mark)[2]
-    assert CREDENTIALS == set(
-        re.findall(r"LoadCredential=(\w+):/etc/syncer/credentials/\1\n", first)
+def unit_text(unit: str) -> str:
+    return (SYSTEMD / unit).read_text()
+
+
+def test_all_services_are_restricted_alike() -> None:
+    """And are given the same secrets, as is the command for people."""
+    first, *others = (
+        unit_text(unit).partition("\n# --- The rest is the same")[2].partition("\n[Install]")[0]
+        for unit in SERVICES
     )
-    for line in re.findall("LoadCredential=.*", first):
-        assert line in second
-        assert line in (SYSTEMD / "syncer.sh").read_text()
+    for other in others:
+        assert first.rstrip() == other.rstrip()
+    given = re.findall("LoadCredential=.*", unit_text(WORKER))
+    assert {f"LoadCredential={name}:/etc/syncer/credentials/{name}" for name in NAMES} == set(given)
+    for line in given:
+        for text in (*map(unit_text, SERVICES), unit_text("syncer.sh")):
+            assert line in text
 
 
 @pytest.mark.parametrize("unit", SERVICES)
@@ -69,14 +81,33 @@ def test_the_settings_that_are_shown_are_settings(path: str, tmp_path: Path) -> 
     load(environment={"SYNCER_CONFIG": str(tmp_path / "syncer.toml")})
 
 
+def service(unit: str) -> configparser.SectionProxy:
+    """The section [Service] of a unit; of an option given twice, the last."""
+    parser = configparser.RawConfigParser(strict=False, delimiters="=")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(SYSTEMD / unit)
+    return parser["Service"]
+
+
+def test_each_worker_of_a_machine_has_a_port_of_its_own() -> None:
+    """Its instance is the last digit; none of them is the daemon's."""
+    (line,) = re.findall(r"^Environment=SYNCER_HTTP=(\S+%i)$", unit_text(WORKER), re.MULTILINE)
+    ports = [
+        load(environment=given).http
+        for given in ({}, *({"SYNCER_HTTP": line.replace("%i", digit)} for digit in "123456789"))
+    ]
+    assert 10 == len(set(ports))
+
+
 def test_the_times_in_the_units_fit_the_program() -> None:
     """A run that takes as long as it may is not cut off, and the timer's times exist."""
-    unit = configparser.RawConfigParser(strict=False, delimiters="=")
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(SYSTEMD / "syncer-sync.service")
-    assert "20min" == unit["Service"]["TimeoutStartSec"]
-    assert load(environment={}).account.run_timeout + 60 < 20 * 60
-    assert float(unit["Service"]["TimeoutStopSec"]) > 60 + Timing().stop
+    sync, worker = service("syncer-sync.service"), service(WORKER)
+    longest = load(environment={}).account.run_timeout + 60
+    assert "20min" == sync["TimeoutStartSec"]
+    assert longest < 20 * 60
+    assert float(sync["TimeoutStopSec"]) > 60 + Timing().stop
+    assert "18min" == worker["TimeoutStopSec"]
+    assert longest + Timing().stop < 18 * 60
     analyze = tool("systemd-analyze", "systemd")
     timer = (SYSTEMD / "syncer-sync.timer").read_text()
     for kind, setting in {"calendar": "OnCalendar", "timespan": "RandomizedDelaySec"}.items():
@@ -100,8 +131,8 @@ def test_the_installation_is_whole_and_names_its_own_place(installed: Path) -> N
     assert (packages / "syncer/_migrations/versions").is_dir()
     secrets = installed / "etc/syncer/credentials"
     assert 0o700 == secrets.stat().st_mode & 0o777
-    assert CREDENTIALS == {path.name for path in secrets.iterdir()}
-    assert {0o600} == {path.stat().st_mode & 0o777 for path in secrets.iterdir()}
+    modes = {path.name: path.stat().st_mode & 0o777 for path in secrets.iterdir()}
+    assert {**dict.fromkeys(CREDENTIALS, 0o600), "accounts": 0o700} == modes
     assert 0o755 == (installed / "usr/local/bin/syncer").stat().st_mode & 0o777
 
 
