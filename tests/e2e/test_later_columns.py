@@ -56,9 +56,7 @@ async def versions(db: Any) -> int:
     return number
 
 
-async def known(
-    db: Any, image_id: str, view: str = "syncer.images", zone: str = ZONE
-) -> list[Any]:
+async def known(db: Any, image_id: str, view: str = "syncer.images", zone: str = ZONE) -> list[Any]:
     """What is known of the later columns of an image in a zone, in each row of a view."""
     query = f"select added from {view} where zone_id = $1 and image_id = $2 order by added is null"
     return [json.loads(row[0] or "{}") for row in await db.fetch(query, zone, image_id)]

@@ -24,9 +24,7 @@ from tests.support import rows
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 A_YEAR = bool(os.environ.get("SYNCER_TEST_YEAR"))
-SIZE: Final = (
-    seeding.YEAR if A_YEAR else seeding.Size(zones=12, images=300, changes=1_500, days=7)
-)
+SIZE: Final = seeding.YEAR if A_YEAR else seeding.Size(zones=12, images=300, changes=1_500, days=7)
 BEFORE: Final = "0013"
 VIEWS: Final = (
     *("images", "image_versions", "image_changes", "image_field_changes", "image_spread"),
@@ -53,7 +51,9 @@ async def columns_of(db: Any) -> dict[str, list[str]]:
         VIEWS,
         FUNCTIONS,
     )
-    named = {of: [name for _, name in each] for of, each in itertools.groupby(found, lambda r: r[0])}
+    named = {
+        of: [name for _, name in each] for of, each in itertools.groupby(found, lambda r: r[0])
+    }
     return {of: [comparable(of, name) for name in names] for of, names in named.items()}
 
 

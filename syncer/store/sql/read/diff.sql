@@ -36,9 +36,15 @@ with first_look as materialized (
 ), ended as (
     select v.* from syncer.image_versions as v
     where v.valid_to > $5 and v.valid_to <= $6 and v.valid_from <= $5
+      and ($1::text is null or v.account = $1)
+      and ($2::text[] is null or v.service = any ($2))
+      and ($3::text[] is null or v.zone_id ~ any ($3))
 ), begun as (
     select v.* from syncer.image_versions as v
     where v.valid_from > $5 and v.valid_from <= $6 and (v.valid_to is null or v.valid_to > $6)
+      and ($1::text is null or v.account = $1)
+      and ($2::text[] is null or v.service = any ($2))
+      and ($3::text[] is null or v.zone_id ~ any ($3))
 )
 select case when e.image_id is null then 'appeared'
             when b.image_id is null then 'removed' else 'changed' end as kind,
