@@ -1,8 +1,8 @@
 """Columns that are tracked since later: first values, true changes, and databases of before.
 
 ``tests/data/at_0015_zec.copy`` holds the tables of a database of 0015, as the program of that day
-wrote them in three runs a year ago: two zones of zec, of which one changed (a version, and a disk
-size that was no column yet) and the other never did; its last image had no ``minDiskSize``.
+wrote them in three runs a year ago. Of its two zones of zec one changed (a version, and a disk size
+that was no column yet), the other never did; the last image there had no ``minDiskSize``.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 from syncer.simulator import World
 from syncer.store.connection import sql
 from tests.support import assert_exact
+from tests.support import rows as rows_of
 
 IMAGES = 3_000
 READ = """
@@ -125,10 +126,10 @@ async def pages(db: Any, statement: str, *arguments: Any) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-async def test_what_is_asked_of_many_accounts_reads_what_it_answers(db: Any) -> None:
+async def test_what_is_asked_of_many_accounts_reads_what_it_answers(db: Any, syncer: Any) -> None:
     """Each question that is asked by every run, command or page touches few pages.
 
-    However many accounts and runs there are.
+    However many accounts and runs there are; and the answer is that of reading everything.
     """
     await db.execute(MANY_ACCOUNTS)
     await db.execute("vacuum analyze")
@@ -158,3 +159,14 @@ async def test_what_is_asked_of_many_accounts_reads_what_it_answers(db: Any) -> 
     expected = "select count(*) from syncer.image_changes where changed_at >= $1 and run_id > 20"
     later = await db.fetch(sql("read/changes"), *NOTHING, since, True, None, bound)
     assert await db.fetchval(expected, since) == len(later) > 0
+    for filters, limit in (("true", 5), ("account = 'a9'", 5), ("account = 'a9'", 800)):
+        every = await db.fetch(
+            f"select change_id from syncer.image_changes where {filters} and run_id > 20"
+            " order by change_id desc limit $1",
+            limit,
+        )
+        place = () if filters == "true" else ("--account", "a9")
+        done = await syncer("changes", *place, "--limit", str(limit))
+        assert [row["change_id"] for row in reversed(every)] == [
+            row["change_id"] for row in rows_of(done)
+        ]
