@@ -60,7 +60,8 @@ CREATE TABLE syncer_store.runs (
     CONSTRAINT runs_finished_when_ended CHECK (((status = 'running'::text) = (finished_at IS NULL))),
     CONSTRAINT runs_numbered_when_ended CHECK (((status = 'running'::text) = (change_base IS NULL))),
     CONSTRAINT runs_status CHECK ((status = ANY (ARRAY['running'::text, 'succeeded'::text, 'partial'::text, 'failed'::text, 'crashed'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
 COMMENT ON COLUMN syncer_store.runs.clock_at IS 'The clock when the run began: as far as started_at is ahead of it, all its stamps are (null: by as much as nothing)';
 
@@ -89,7 +90,8 @@ CREATE TABLE syncer_store.zone_scans (
     request_id text,
     amended boolean DEFAULT false NOT NULL,
     CONSTRAINT zone_scans_status CHECK ((status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'incomplete'::text, 'failed'::text, 'guarded'::text, 'gone'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
 -- table syncer_store.zones
 
@@ -171,7 +173,8 @@ CREATE TABLE syncer_store.image_history (
     added jsonb,
     CONSTRAINT image_history_is_an_interval CHECK ((valid_from < valid_to)),
     CONSTRAINT image_history_removed_by_a_run CHECK (((removed_run_id IS NULL) = (removed_ordinal IS NULL)))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
 -- table syncer_store.images
 
@@ -263,7 +266,8 @@ CREATE TABLE syncer_store.stretches (
     observed timestamp with time zone[] NOT NULL,
     finished timestamp with time zone[] NOT NULL,
     CONSTRAINT stretches_are_of_looks CHECK (((cardinality(run_ids) > 0) AND (cardinality(run_ids) = cardinality(observed)) AND (cardinality(run_ids) = cardinality(finished))))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
 COMMENT ON TABLE syncer_store.stretches IS 'The times of scans that came to the same as the row of run_id, and the row after them';
 
@@ -719,6 +723,13 @@ CREATE FUNCTION syncer_store.repaired_stamp(of_account text, of_repair timestamp
     LANGUAGE sql STABLE
     RETURN COALESCE((SELECT r.new_at FROM syncer_store.clock_repairs r WHERE ((r.account = repaired_stamp.of_account) AND (r.repaired_at = repaired_stamp.of_repair) AND (r.old_at = repaired_stamp.at))), at);
 
+-- function syncer_store.running_pid(text, bigint)
+
+CREATE FUNCTION syncer_store.running_pid(of_account text, of_run bigint) RETURNS integer
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    RETURN (SELECT l.pid FROM ((syncer_store.accounts a JOIN pg_locks l ON ((l.pid = a.pid))) JOIN pg_stat_activity s ON ((s.pid = l.pid))) WHERE ((a.account = running_pid.of_account) AND (a.run_id = running_pid.of_run) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid)) LIMIT 1);
+
 -- function syncer_store.severity(text[])
 
 CREATE FUNCTION syncer_store.severity(fields text[]) RETURNS text
@@ -765,18 +776,12 @@ CREATE VIEW syncer.runs AS
     (change_base + changes) AS last_change_id,
     COALESCE(clock_at, started_at) AS clock_at,
         CASE
-            WHEN (status = 'running'::text) THEN ( SELECT l.pid
-               FROM ((syncer_store.accounts a
-                 JOIN pg_locks l ON ((l.pid = a.pid)))
-                 JOIN pg_stat_activity s ON ((s.pid = l.pid)))
-              WHERE ((a.account = r.account) AND (a.run_id = r.run_id) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = ( SELECT pg_database.oid
-                       FROM pg_database
-                      WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid))
-             LIMIT 1)
+            WHEN (status = 'running'::text) THEN syncer_store.running_pid(account, run_id)
             ELSE NULL::integer
         END AS pid,
     zones_unlisted,
-    zones_lost
+    zones_lost,
+    changes
    FROM syncer_store.runs r;
 
 COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
@@ -786,6 +791,8 @@ COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at wo
 COMMENT ON COLUMN syncer.runs.zones_unlisted IS 'Zones that DescribeZones no longer lists and that answered with images';
 
 COMMENT ON COLUMN syncer.runs.zones_lost IS 'Zones that were listed and read before, and are gone or not listed since this run';
+
+COMMENT ON COLUMN syncer.runs.changes IS 'How many changes of the feed it holds, the last of them last_change_id';
 
 -- table syncer_store.workers
 
@@ -1832,7 +1839,7 @@ CREATE INDEX image_history_removed ON syncer_store.image_history USING btree (re
 
 -- index syncer_store.images_opened
 
-CREATE INDEX images_opened ON syncer_store.images USING btree (opened_run_id) WHERE (opened_not_before IS NOT NULL);
+CREATE INDEX images_opened ON syncer_store.images USING btree (opened_run_id);
 
 -- index syncer_store.images_removed
 
@@ -1842,6 +1849,10 @@ CREATE INDEX images_removed ON syncer_store.images USING btree (removed_run_id) 
 
 CREATE INDEX runs_by_time ON syncer_store.runs USING btree (started_at);
 
+-- index syncer_store.runs_changing
+
+CREATE INDEX runs_changing ON syncer_store.runs USING btree (((change_base + changes))) WHERE (changes > 0);
+
 -- index syncer_store.runs_feed
 
 CREATE INDEX runs_feed ON syncer_store.runs USING btree (change_base, changes);
@@ -1850,6 +1861,10 @@ CREATE INDEX runs_feed ON syncer_store.runs USING btree (change_base, changes);
 
 CREATE INDEX runs_newest ON syncer_store.runs USING btree (account, run_id DESC);
 
+-- index syncer_store.runs_running
+
+CREATE INDEX runs_running ON syncer_store.runs USING btree (account) WHERE (status = 'running'::text);
+
 -- index syncer_store.runs_started
 
 CREATE INDEX runs_started ON syncer_store.runs USING btree (account, started_at DESC);
@@ -1857,6 +1872,10 @@ CREATE INDEX runs_started ON syncer_store.runs USING btree (account, started_at 
 -- statistics syncer_store.image_history_of_an_image
 
 CREATE STATISTICS syncer_store.image_history_of_an_image (dependencies) ON zone_key, image_id FROM syncer_store.image_history;
+
+-- statistics syncer_store.runs_end
+
+CREATE STATISTICS syncer_store.runs_end ON (change_base + changes) FROM syncer_store.runs;
 
 -- trigger syncer_store.image_history image_history_is_past
 

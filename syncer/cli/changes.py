@@ -20,6 +20,8 @@ from syncer.store.reading import Reader
 
 _POLL: Final = 2.0
 """Seconds from one question for new changes to the next, under ``--follow``."""
+_FIRST_LOOKED_AT: Final = 1_000
+"""The changes at the end of the feed among which the newest are looked for first."""
 _TABLE: Final = {
     "changed_at": "SEEN",
     "kind": "KIND",
@@ -125,9 +127,10 @@ class _Feed:
                     f"there is no change {after}: the newest is {head}; is this the right database?"
                 )
             return await self._print(reader, after, head, since, chosen.limit)
-        answer = await reader.ask(
-            "read/changes", *chosen.place, chosen.image, since, self._initial, chosen.limit
-        )
+        newest = (*chosen.place, chosen.image, since, self._initial, chosen.limit)
+        lowest = 0 if since is None else await _older_than(reader, since, head)
+        after = await _start(reader, newest, chosen.limit, lowest, head)
+        answer = await reader.ask("read/changes", *newest, after)
         await show(
             answer,
             self._output,
@@ -168,6 +171,28 @@ class _Feed:
         self._header = False
         # Where the limit cut the answer, there may be more before the head.
         return last if limit is not None and count == limit else head
+
+
+async def _older_than(reader: Reader, instant: object, head: int) -> int:
+    """Return a change_id up to which all changes are older than an instant."""
+    (row,) = await reader.all("read/changes_before", instant)
+    return head if row["change_id"] is None else int(row["change_id"])
+
+
+async def _start(
+    reader: Reader, newest: tuple[object, ...], limit: int | None, lowest: int, head: int
+) -> int | None:
+    """Return a change_id that all changes come after that are asked for; None: any may be.
+
+    The newest are looked for in ever longer ends of the feed, down to ``lowest``: without a bound
+    all history would be read.
+    """
+    width = _FIRST_LOOKED_AT
+    while limit is not None and (after := head - width) > lowest:
+        if len(await reader.all("read/changes", *newest, after)) >= limit:
+            return after
+        width *= 10
+    return lowest or None
 
 
 async def _head(reader: Reader) -> tuple[int, int]:

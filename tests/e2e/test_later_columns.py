@@ -1,10 +1,16 @@
-"""Columns that are tracked since later: first values, true changes, and databases of before."""
+"""Columns that are tracked since later: first values, true changes, and databases of before.
+
+``tests/data/at_0015_zec.copy`` holds the tables of a database of 0015, as the program of that day
+wrote them in three runs a year ago. Of its two zones of zec one changed (a version, and a disk size
+that was no column yet), the other never did; the last image there had no ``minDiskSize``.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import asyncpg
 import pytest
@@ -13,9 +19,13 @@ from syncer.simulator import ABSENT, World
 from syncer.store.connection import Server
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import revisions
+from tests.store.test_upgrade import load
 from tests.support import Done, assert_exact, rows
 
+SAVED: Final = (Path(__file__).parents[1] / "data" / "at_0015_zec.copy").read_bytes()
 ZONE = "asia-east-1a"
+STILL = "asia-southwest-1a"
+"""The zone that never changed in what was saved."""
 ENV = {"SYNCER_SERVICES": "zec"}
 LATER = ("nicNetworkType", "imageSource", "minDiskSize")
 Syncer = Callable[..., Awaitable[Done]]
@@ -46,10 +56,10 @@ async def versions(db: Any) -> int:
     return number
 
 
-async def known(db: Any, image_id: str, view: str = "syncer.images") -> list[Any]:
-    """What is known of the later columns of an image in the zone, in each row of a view."""
+async def known(db: Any, image_id: str, view: str = "syncer.images", zone: str = ZONE) -> list[Any]:
+    """What is known of the later columns of an image in a zone, in each row of a view."""
     query = f"select added from {view} where zone_id = $1 and image_id = $2 order by added is null"
-    return [json.loads(row[0] or "{}") for row in await db.fetch(query, ZONE, image_id)]
+    return [json.loads(row[0] or "{}") for row in await db.fetch(query, zone, image_id)]
 
 
 async def test_a_first_value_opens_no_version_and_a_change_does(
@@ -209,6 +219,46 @@ async def test_what_stood_in_extra_is_known(
     assert [("nic_network_type", '["something else"]')] == [
         tuple(row) for row in await old.fetch(fields)
     ]
+
+
+def as_saved(world: World) -> None:
+    """Let the world offer what it did when the database of 0015 was saved."""
+    image_id = min(world.images(ZONE))
+    size = world.images(ZONE)[image_id]["minDiskSize"]
+    world.change_image(ZONE, image_id, imageVersion="2", minDiskSize=size + 10)
+    world.change_image(STILL, max(world.images(STILL)), minDiskSize=ABSENT)
+
+
+async def test_a_year_later_a_change_is_a_version_and_a_first_value_is_none(
+    world: World, empty_url: str, sync: Any
+) -> None:
+    """A database of 0015 is upgraded a year after its last run, and the next look finds a change.
+
+    The zone never changed meanwhile: what an image had a year ago stands in its extra alone.
+    """
+    db = await asyncpg.connect(empty_url)
+    await load(db, SAVED, "0015")
+    there, env = await versions(db), {**ENV, "SYNCER_DATABASE_URL": empty_url}
+    assert ("0015", revisions()[-1]) == await upgrade(Server(empty_url))
+    as_saved(world)
+    first, *_, last = sorted(world.images(STILL))
+    (was,) = await known(db, first, zone=STILL)
+    types = [*json.loads(was["nic_network_type"]), "vf-new"]
+    world.change_image(STILL, last, minDiskSize=70)  # a first value
+    world.change_image(STILL, first, nicNetworkType=types)
+    counts = (await sync(**env)).counts
+    assert (1, 1) == (counts.changed, counts.zones_unchanged)
+    assert 2 == (await sync(**env)).counts.zones_unchanged
+    assert there + 1 == await versions(db)
+    await assert_exact(db, world)
+    assert "70" == (await known(db, last, zone=STILL))[0]["min_disk_size"]
+    (change,) = await db.fetch(
+        "select field, old_value, new_value from syncer.image_field_changes where image_id = $1",
+        first,
+    )
+    assert ("nic_network_type", was["nic_network_type"]) == tuple(change)[:2]
+    assert sorted(types) == json.loads(change["new_value"])
+    await db.close()
 
 
 COLUMNS = (

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from syncer.simulator import World
+from syncer.store.connection import sql
 from tests.support import assert_exact
+from tests.support import rows as rows_of
 
 IMAGES = 3_000
 READ = """
@@ -75,3 +79,94 @@ async def test_an_image_is_looked_up_in_the_primary_key(db: Any, *, analysed: bo
         plan = "\n".join(row[0] for row in await db.fetch(f"explain (costs off) {statement}"))
         assert "image_history_pkey" in plan, plan
         assert "image_history_never_overlaps" not in plan, plan
+
+
+MANY_ACCOUNTS = """
+    insert into syncer_store.accounts (account) select 'a' || n from generate_series(1, 20) as n;
+    insert into syncer_store.zones (account, service, zone_id, first_run_id, key_digest)
+    select 'a' || n, 'vm', 'Z-' || z, n, sha256(('a' || n)::bytea)
+    from generate_series(1, 20) as n, generate_series(1, 5) as z order by n, z;
+    insert into syncer_store.runs (account, started_at, finished_at, deadline_at, status,
+        syncer_version, change_base, changes)
+    select 'a' || n, at, at + interval '1 s', at + interval '1 min', 'succeeded', '0',
+           (r * 20 + n) / 10 * 2, case when (r * 20 + n) % 10 = 9 then 2 else 0 end
+    from generate_series(0, 999) as r, generate_series(1, 20) as n,
+         lateral (select now() - (1000 - r) * interval '15 min' + n * interval '18 s' as at) as t
+    order by r, n;
+    update syncer_store.feed set last_change_id = (
+        select max(change_base + changes) from syncer_store.runs);
+    insert into syncer_store.images (zone_key, image_id, fingerprint, opened_run_id, opened_ordinal)
+    select zone_key, 'img-' || j, '', first_run_id, j
+    from syncer_store.zones, generate_series(1, 300) as j;
+    insert into syncer_store.image_history (zone_key, image_id, valid_from, valid_to, opened_kind,
+        opened_run_id, opened_ordinal, opened_not_before)
+    select z.zone_key, 'img-' || 1 + r.run_id % 50 + o, r.started_at, r.finished_at, 'changed',
+           r.run_id, 1 + o, r.started_at
+    from syncer_store.runs as r
+    join syncer_store.zones as z on z.account = r.account and z.zone_id = 'Z-' || 1 + r.run_id % 5
+    cross join generate_series(0, 1) as o
+    where r.changes > 0;
+    insert into syncer_store.zone_scans (zone_key, run_id, started_at, observed_at, finished_at,
+        status, listed)
+    select z.zone_key, r.run_id, r.started_at, r.started_at, r.finished_at, 'unchanged', true
+    from syncer_store.runs as r
+    join syncer_store.zones as z on z.account = r.account and z.zone_id = 'Z-1'"""
+NOTHING = (None,) * 4
+PAGES = 300
+"""The runs alone take 500, the images 400."""
+
+
+async def pages(db: Any, statement: str, *arguments: Any) -> int:
+    """How many pages a statement touches."""
+    found = await db.fetchval(
+        f"explain (analyze, buffers, costs off, timing off, format json) {sql(statement)}",
+        *arguments,
+    )
+    plan = json.loads(found)[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+async def test_what_is_asked_of_many_accounts_reads_what_it_answers(db: Any, syncer: Any) -> None:
+    """Each question that is asked by every run, command or page touches few pages.
+
+    However many accounts and runs there are; and the answer is that of reading everything.
+    """
+    await db.execute(MANY_ACCOUNTS)
+    await db.execute("vacuum analyze")
+    head = await db.fetchval("select last_change_id from syncer.feed")
+    hour = timedelta(hours=1)
+    since = await db.fetchval("select now()") - hour
+    questions: dict[str, tuple[Any, ...]] = {
+        "read/runs": (None, 20),
+        "read/several_accounts": (),
+        "read/moment": (None, hour, None),
+        "read/feed": (*NOTHING, None, True, 100, head - 10),
+        "read/changes": (*NOTHING, None, True, 5, head - 10),
+        "run/newest_stamp": ("a7",),
+        "run/newest": ("a7",),
+        "doctor/runs": ("a7",),
+        "doctor/time_line": ("a7",),
+        "doctor/keys": ("a7", b"another"),
+        "read/metrics_zones": ("a7",),
+    }
+    touched = {name: await pages(db, name, *asked) for name, asked in questions.items()}
+    assert {} == {name: many for name, many in touched.items() if many > PAGES}
+    rows = await db.fetch(sql("read/feed"), *questions["read/feed"])
+    assert list(range(head - 9, head + 1)) == [row["change_id"] for row in rows]
+    newest = await db.fetch(sql("read/changes"), *NOTHING, None, True, 5, None)
+    assert newest == await db.fetch(sql("read/changes"), *questions["read/changes"])
+    bound = await db.fetchval(sql("read/changes_before"), since)
+    expected = "select count(*) from syncer.image_changes where changed_at >= $1 and run_id > 20"
+    later = await db.fetch(sql("read/changes"), *NOTHING, since, True, None, bound)
+    assert await db.fetchval(expected, since) == len(later) > 0
+    for filters, limit in (("true", 5), ("account = 'a9'", 5), ("account = 'a9'", 800)):
+        every = await db.fetch(
+            f"select change_id from syncer.image_changes where {filters} and run_id > 20"
+            " order by change_id desc limit $1",
+            limit,
+        )
+        place = () if filters == "true" else ("--account", "a9")
+        done = await syncer("changes", *place, "--limit", str(limit))
+        assert [row["change_id"] for row in reversed(every)] == [
+            row["change_id"] for row in rows_of(done)
+        ]

@@ -50,13 +50,14 @@ Answers = dict[Key, dict[str, Any]]
 """By view or function, instant (of a function) and key."""
 
 
-async def load(db: Any, saved: bytes) -> None:
-    """Make a database of 0008 of the tables that were saved, one after the other, as text."""
-    await db.execute(as_sql("0008"))
+async def load(db: Any, saved: bytes, revision: str = "0008") -> None:
+    """Make a database of a revision of the tables that were saved, one by one, as text."""
+    await db.execute(as_sql(revision))
     await db.execute("set timezone to 'UTC'; set session_replication_role to replica")
     for part in re.split(rb"^-- ", saved, flags=re.MULTILINE)[1:]:
         head, _, rows = part.partition(b"\n")
         table, columns = head.decode().removesuffix(")").split(" (")
+        await db.execute(f"delete from syncer_store.{table}")  # a migration made the feed's row
 
         async def source(rows: bytes = rows.rstrip(b"\n") + b"\n") -> AsyncIterator[bytes]:
             yield rows

@@ -5,6 +5,13 @@ with first_look as materialized (
     select * from syncer.zone_coverage($5)
 ), last_look as materialized (
     select * from syncer.zone_coverage($6)
+), known as materialized ( -- or it would be looked at again for each row of the others
+    select account, service, zone_id
+    from syncer.zones
+    where first_seen_at <= $6
+      and ($1::text[] is null or account = any ($1))
+      and ($2::text[] is null or service = any ($2))
+      and ($3::text[] is null or zone_id ~ any ($3))
 ), zone as materialized (
     select account, service, zone_id,
            a.gone or b.gone as gone,
@@ -20,11 +27,7 @@ with first_look as materialized (
            end as reason
     from first_look as a
     join last_look as b using (account, service, zone_id)
-    join syncer.zones as z using (account, service, zone_id)
-    where z.first_seen_at <= $6
-      and ($1::text[] is null or account = any ($1))
-      and ($2::text[] is null or service = any ($2))
-      and ($3::text[] is null or zone_id ~ any ($3))
+    join known using (account, service, zone_id)
 ), missing as materialized (
     select account, service, zone_id, image_id,
            bool_or(gap_from <= $5 and coalesce(gap_to > $5, true)) as before,
@@ -36,9 +39,15 @@ with first_look as materialized (
 ), ended as (
     select v.* from syncer.image_versions as v
     where v.valid_to > $5 and v.valid_to <= $6 and v.valid_from <= $5
+      and ($1::text[] is null or v.account = any ($1))
+      and ($2::text[] is null or v.service = any ($2))
+      and ($3::text[] is null or v.zone_id ~ any ($3))
 ), begun as (
     select v.* from syncer.image_versions as v
     where v.valid_from > $5 and v.valid_from <= $6 and (v.valid_to is null or v.valid_to > $6)
+      and ($1::text[] is null or v.account = any ($1))
+      and ($2::text[] is null or v.service = any ($2))
+      and ($3::text[] is null or v.zone_id ~ any ($3))
 )
 select case when e.image_id is null then 'appeared'
             when b.image_id is null then 'removed' else 'changed' end as kind,
