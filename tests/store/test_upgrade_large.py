@@ -86,15 +86,26 @@ async def said(db: Any, columns: dict[str, list[str]], instants: list[datetime])
 async def differences(db: Any, earlier: datetime, later: datetime) -> list[tuple[Any, ...]]:
     """What differs between two as-of answers, where both know the image, by its first columns."""
     tracked = "image_name, image_version, image_status, image_size, image_description"
-    known = "syncer.image_presence(account, service, zone_id, image_id, {}) <> 'unknown'"
     found = await db.fetch(
-        f"""select case when a.account is null then 'appeared' when b.account is null
+        f"""with unknown as materialized (
+                select account, service, zone_id from syncer.zone_coverage($1)
+                where coverage <> 'known'
+                union
+                select account, service, zone_id from syncer.zone_coverage($2)
+                where coverage <> 'known'
+            ), missing as materialized (
+                select account, service, zone_id, image_id from syncer.image_gaps
+                where gap_from <= $1 and coalesce(gap_to > $1, true)
+                   or gap_from <= $2 and coalesce(gap_to > $2, true)
+            )
+            select case when a.account is null then 'appeared' when b.account is null
                         then 'removed' else 'changed' end, account, service, zone_id, image_id
             from (select *, row({tracked}) as state from syncer.images_asof($1)) as a
             full join (select *, row({tracked}) as state from syncer.images_asof($2)) as b
                 using (account, service, zone_id, image_id)
             where a.state is distinct from b.state
-              and {known.format("$1")} and {known.format("$2")}""",
+              and (account, service, zone_id) not in (select * from unknown)
+              and (account, service, zone_id, image_id) not in (select * from missing)""",
         earlier,
         later,
     )
