@@ -675,7 +675,7 @@ COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run 
 
 CREATE FUNCTION syncer_store.is_due(s syncer_store.account_schedule, grace double precision) RETURNS boolean
     LANGUAGE sql STABLE
-    RETURN (CASE WHEN ((s).taken = (s).ended) THEN (((s).due_at <= now()) OR ((s).due_at > (now() + ((2)::double precision * GREATEST((s).every, '01:00:00'::interval))))) ELSE COALESCE((SELECT ((COALESCE(r.clock_at, r.started_at) + (is_due.s).every) <= now()) FROM (syncer_store.accounts a JOIN syncer_store.runs r USING (run_id)) WHERE ((a.account = (is_due.s).account) AND (r.status = ANY (ARRAY['succeeded'::text, 'partial'::text])) AND (COALESCE(r.clock_at, r.started_at) >= (is_due.s).started_at))), (((s).started_at <= (now() - make_interval(secs => grace))) OR ((s).started_at > now()))) END AND (NOT syncer_store.at_work((s).account)));
+    RETURN CASE WHEN (((s).taken = (s).ended) AND ((s).due_at > now()) AND ((s).due_at <= (now() + ((2)::double precision * GREATEST((s).every, '01:00:00'::interval))))) THEN false WHEN syncer_store.at_work((s).account) THEN false WHEN ((s).taken = (s).ended) THEN true ELSE COALESCE((SELECT ((COALESCE(r.clock_at, r.started_at) + (is_due.s).every) <= now()) FROM (syncer_store.accounts a JOIN syncer_store.runs r USING (run_id)) WHERE ((a.account = (is_due.s).account) AND (r.status = ANY (ARRAY['succeeded'::text, 'partial'::text])) AND (COALESCE(r.clock_at, r.started_at) >= (is_due.s).started_at))), (((s).started_at <= (now() - make_interval(secs => grace))) OR ((s).started_at > now()))) END;
 
 -- function syncer_store.last_seen(integer, text, bigint, timestamp with time zone)
 

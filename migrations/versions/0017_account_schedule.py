@@ -76,8 +76,10 @@ def turns() -> None:
             s syncer_store.account_schedule, grace double precision) returns boolean
         language sql stable
         return case
-            when s.taken = s.ended then
-                s.due_at <= now() or s.due_at > now() + 2 * greatest(s.every, interval '1 hour')
+            when s.taken = s.ended and s.due_at > now()
+                 and s.due_at <= now() + 2 * greatest(s.every, interval '1 hour') then false
+            when syncer_store.at_work(s.account) then false
+            when s.taken = s.ended then true
             else coalesce((
                 select coalesce(r.clock_at, r.started_at) + s.every <= now()
                 from syncer_store.accounts as a
@@ -85,7 +87,7 @@ def turns() -> None:
                 where a.account = s.account and r.status in ('succeeded', 'partial')
                   and coalesce(r.clock_at, r.started_at) >= s.started_at
             ), s.started_at <= now() - make_interval(secs => grace) or s.started_at > now())
-            end and not syncer_store.at_work(s.account)""")
+            end""")
 
 
 def views() -> None:
