@@ -731,6 +731,62 @@ CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, imag
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN jsonb_build_object('image_name', image_name, 'image_type', image_type, 'image_size', image_size, 'image_description', image_description, 'image_version', image_version, 'image_status', image_status, 'category', category, 'os_type', os_type);
 
+-- view syncer.runs
+
+CREATE VIEW syncer.runs AS
+ SELECT run_id,
+    account,
+    started_at,
+    finished_at,
+    deadline_at,
+    status,
+    zones,
+    zones_unchanged,
+    zones_changed,
+    zones_incomplete,
+    zones_failed,
+    zones_guarded,
+    zones_gone,
+    pages,
+    images,
+    appeared,
+    changed,
+    removed,
+    returned,
+    withheld,
+    rejected,
+    rereads,
+    calls,
+    retries,
+    error_code,
+    error_message,
+    selection,
+    syncer_version,
+    (change_base + changes) AS last_change_id,
+    COALESCE(clock_at, started_at) AS clock_at,
+        CASE
+            WHEN (status = 'running'::text) THEN ( SELECT l.pid
+               FROM ((syncer_store.accounts a
+                 JOIN pg_locks l ON ((l.pid = a.pid)))
+                 JOIN pg_stat_activity s ON ((s.pid = l.pid)))
+              WHERE ((a.account = r.account) AND (a.run_id = r.run_id) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = ( SELECT pg_database.oid
+                       FROM pg_database
+                      WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid))
+             LIMIT 1)
+            ELSE NULL::integer
+        END AS pid,
+    zones_unlisted,
+    zones_lost
+   FROM syncer_store.runs r;
+
+COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
+
+COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at work has its lock in; null where it is gone';
+
+COMMENT ON COLUMN syncer.runs.zones_unlisted IS 'Zones that DescribeZones no longer lists and that answered with images';
+
+COMMENT ON COLUMN syncer.runs.zones_lost IS 'Zones that were listed and read before, and are gone or not listed since this run';
+
 -- table syncer_store.workers
 
 CREATE TABLE syncer_store.workers (
@@ -767,7 +823,10 @@ CREATE VIEW syncer.account_schedule AS
     s.result,
     COALESCE(v.workers, (0)::bigint) AS workers,
         CASE
-            WHEN ((s.taken <> s.ended) AND syncer_store.at_work(s.account)) THEN 'running'::text
+            WHEN ((s.taken <> s.ended) AND (EXISTS ( SELECT
+               FROM (syncer_store.accounts a
+                 JOIN syncer.runs r USING (run_id))
+              WHERE ((a.account = s.account) AND (r.pid IS NOT NULL))))) THEN 'running'::text
             WHEN (s.taken <> s.ended) THEN 'taken'::text
             WHEN (s.due_at > now()) THEN 'waiting'::text
             WHEN (s.due_at > (now() - s.every)) THEN 'due'::text
@@ -1329,62 +1388,6 @@ CREATE VIEW syncer.rate_limits AS
    FROM syncer_store.rate_limits;
 
 COMMENT ON VIEW syncer.rate_limits IS 'The rate at which the API took the calls of an account, where it ever refused some';
-
--- view syncer.runs
-
-CREATE VIEW syncer.runs AS
- SELECT run_id,
-    account,
-    started_at,
-    finished_at,
-    deadline_at,
-    status,
-    zones,
-    zones_unchanged,
-    zones_changed,
-    zones_incomplete,
-    zones_failed,
-    zones_guarded,
-    zones_gone,
-    pages,
-    images,
-    appeared,
-    changed,
-    removed,
-    returned,
-    withheld,
-    rejected,
-    rereads,
-    calls,
-    retries,
-    error_code,
-    error_message,
-    selection,
-    syncer_version,
-    (change_base + changes) AS last_change_id,
-    COALESCE(clock_at, started_at) AS clock_at,
-        CASE
-            WHEN (status = 'running'::text) THEN ( SELECT l.pid
-               FROM ((syncer_store.accounts a
-                 JOIN pg_locks l ON ((l.pid = a.pid)))
-                 JOIN pg_stat_activity s ON ((s.pid = l.pid)))
-              WHERE ((a.account = r.account) AND (a.run_id = r.run_id) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = ( SELECT pg_database.oid
-                       FROM pg_database
-                      WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid))
-             LIMIT 1)
-            ELSE NULL::integer
-        END AS pid,
-    zones_unlisted,
-    zones_lost
-   FROM syncer_store.runs r;
-
-COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
-
-COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at work has its lock in; null where it is gone';
-
-COMMENT ON COLUMN syncer.runs.zones_unlisted IS 'Zones that DescribeZones no longer lists and that answered with images';
-
-COMMENT ON COLUMN syncer.runs.zones_lost IS 'Zones that were listed and read before, and are gone or not listed since this run';
 
 -- view syncer.schema_version
 

@@ -195,6 +195,7 @@ GRAFANA = left("there is no Grafana here: tests/deploy/test_grafana.py compares 
 SIMULATOR = left("tests/simulator/test_readme.py sends it to a simulator")
 ITS_PORT = parses("its port may be taken: tests/simulator/test_readme.py starts what it says")
 BENCH = parses("it takes minutes: tests/bench/test_bench.py runs it with little to do")
+FAR = parses("it takes minutes: tests/bench/test_far.py runs it with little to do")
 SUITE = left("this is the suite")
 CHECKS = makes("it is a step of .ci/run")
 INSTALLS = makes("it installs on this machine: tests/deploy/test_systemd.py installs into a folder")
@@ -308,6 +309,8 @@ HOW: dict[str, Run | Check] = {
     ".venv/bin/syncer bench --only G1,G6": BENCH,
     ".venv/bin/syncer bench --json": BENCH,
     ".venv/bin/syncer bench --peers": BENCH,
+    ".venv/bin/syncer bench --only G13,G15": FAR,
+    ".venv/bin/syncer bench --peers --far": FAR,
     ".venv/bin/pip install -e '.[peers]'": left("it downloads"),
     "syncer simulate --zones 12 --images 200": ITS_PORT,
     "syncer simulate --service vm --service bmc": ITS_PORT,

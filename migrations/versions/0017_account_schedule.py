@@ -107,7 +107,10 @@ def views() -> None:
         )
         select s.account, s.every, s.due_at, s.worker, s.started_at, s.ended_at, s.failures,
                s.result, coalesce(v.workers, 0) as workers,
-               case when s.taken <> s.ended and syncer_store.at_work(s.account) then 'running'
+               case when s.taken <> s.ended and exists (
+                        select from syncer_store.accounts as a
+                        join syncer.runs as r using (run_id)
+                        where a.account = s.account and r.pid is not null) then 'running'
                     when s.taken <> s.ended then 'taken'
                     when s.due_at > now() then 'waiting'
                     when s.due_at > now() - s.every then 'due'

@@ -1,4 +1,4 @@
-"""What the measurements should come to (G1-G12), and whether they do."""
+"""What the measurements should come to (G1-G13, G15), and whether they do."""
 
 from __future__ import annotations
 
@@ -9,18 +9,32 @@ from typing import Final
 
 import msgspec
 
+from syncer.bench import far
 from syncer.bench.fixture import Measurement
-from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER, Program
+from syncer.bench.measure import MeasureOptions
+from syncer.bench.programs import (
+    DLT,
+    DLT_TUNED,
+    SDK_LOOP,
+    SDK_THREADS,
+    SYNCER,
+    Program,
+    alone,
+    workers,
+)
 from syncer.bench.runner import Measurements, Workload, name_of
 
 _MIB: Final = 1 << 20
+_TOO_BUSY: Final = 0.8
+"""A machine whose processors are at work for a larger share says nothing of waiting."""
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
     """A goal, its figures (one a round), and whether it was met.
 
-    Without ``at_most`` and ``at_least`` it is shown but not judged. ``missing`` says that the
-    program it is compared with is not installed.
+    Without ``at_most`` and ``at_least`` it is shown but not judged, as it is where the processors
+    were ``busy`` (0 to 1) to too large a share. ``missing`` says that the program it is compared
+    with is not installed.
     """
 
     goal: str
@@ -31,6 +45,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     at_least: float | None = None
     unit: str = "x"
     missing: bool = False
+    busy: float = 0.0
 
     @property
     def figure(self) -> float | None:
@@ -42,15 +57,19 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the median is within the goal; None where that cannot be said."""
         if self.figure is None or (self.at_most is None and self.at_least is None):
             return None
+        if self.busy > _TOO_BUSY:
+            return None
         return (self.at_most is None or self.figure <= self.at_most) and (
             self.at_least is None or self.figure >= self.at_least
         )
 
     @property
     def verdict(self) -> str:
-        """``met``, ``missed``, ``no goal`` or ``not installed``."""
+        """``met``, ``missed``, ``no goal``, ``not installed``, or why it is not judged."""
         if self.missing:
             return "not installed"
+        if self.busy > _TOO_BUSY:
+            return f"not judged: processors {self.busy:.0%} busy"
         return {True: "met", False: "missed", None: "no goal"}[self.met]
 
 
@@ -70,6 +89,9 @@ def evaluate(
         *_beside_competitors(measurements, installed),
         *_limits(measurements, workload),
         *_growth(measurements, workload),
+        *_far_away(measurements, workload, installed),
+        *_many_accounts(measurements, workload),
+        *_workers(measurements, workload),
     )
     return [goal for goal in every if goal.goal in chosen and (goal.figures or goal.missing)]
 
@@ -84,6 +106,11 @@ def _ratios(measurements: Measurements, name: str, floor: str) -> list[float]:
 
 def _each(measurements: Measurements, name: str, of: Callable[[Measurement], float]) -> list[float]:
     return [of(one) for one in measurements.get(name, ())]
+
+
+def _busy(measurements: Measurements, name: str) -> float:
+    """Return how busy the machine was meanwhile, as a rule."""
+    return median(_each(measurements, name, lambda one: one.busy) or [0.0])
 
 
 def _beside_typed_floor(measurements: Measurements) -> Iterator[Goal]:
@@ -247,4 +274,87 @@ def _growth(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
             figures=[(one.peak - other.peak) / _MIB for one, other in pairs],
             at_most=16,
             unit="MiB more",
+        )
+
+
+def _far_away(
+    measurements: Measurements, workload: Workload, installed: Collection[Program]
+) -> Iterator[Goal]:
+    """Yield how a run through TLS and the link compares with waiting alone, and with programs."""
+    name, trip = "far away", workload.round_trip
+    # A connection takes a round trip to open and one for TLS; DescribeZones is a call too.
+    bound = trip * (2 + ceil((workload.usual_zones + 1) / MeasureOptions().concurrency))
+    runs, floors = measurements.get(name, ()), measurements.get(f"HTTP floor of {name}", ())
+    yield Goal(
+        goal="G13",
+        work=name,
+        beside="latency alone",
+        figures=[one.wall / bound for one in runs],
+        at_most=1.2,
+        busy=_busy(measurements, name),
+        missing=not far.installed(),
+    )
+    yield Goal(
+        goal="G13",
+        work=name,
+        beside="bare aiohttp",  # which is given the zones, and so saves a call
+        figures=[one.wall / (floor.wall + trip) for one, floor in zip(runs, floors, strict=True)],
+    )
+    for program, at_least in ((SDK_THREADS, 5.0), (SDK_LOOP, 20.0)):
+        yield Goal(
+            goal="G13",
+            work=f"{name}: times as fast, start to exit",
+            beside=program.name,
+            figures=_ratios(measurements, name_of(program, name), name_of(SYNCER, name)),
+            at_least=at_least,
+            busy=_busy(measurements, name_of(SYNCER, name)),
+            missing=program not in installed,
+        )
+    for program in (SYNCER, SDK_THREADS, SDK_LOOP):
+        taken = measurements.get(name_of(program, name), ())
+        for unit, figures in (
+            ("connections", [one.connections for one in taken]),
+            ("calls", [one.calls for one in taken]),
+        ):
+            work = f"{name}: {unit} of {program.name}"
+            yield Goal(goal="G13", work=work, figures=list(map(float, figures)), unit=unit)
+
+
+def _workers(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
+    """Yield how much faster workers that share the accounts are than one."""
+    many = workers(workload.workers)
+    one, several = (name_of(each, "far away") for each in (workers(1), many))
+    yield Goal(
+        goal="G15",
+        work=f"{workload.accounts} accounts by {many.name}: start to exit",
+        beside="1 worker, one account at a time each",
+        figures=_ratios(measurements, one, several),
+        at_least=3.4,
+        busy=_busy(measurements, several),
+        missing=not (far.installed() and many.installed),
+    )
+
+
+def _many_accounts(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
+    """Yield how all of many accounts compare with one of them alone."""
+    lonely = name_of(alone(""), "far away")
+    for run in workload.accounts_runs:
+        name = name_of(run.program, "far away")
+        ratios = _ratios(measurements, name, lonely)
+        turns = f"{run.turns} times an account" if run.turns > 1 else "an account"
+        yield Goal(
+            goal="G15",
+            work=f"{run.program.name}: start to exit",
+            beside=f"{turns} alone",
+            figures=[ratio / run.turns for ratio in ratios],
+            at_most=1.3,
+            busy=_busy(measurements, name),
+            missing=not far.installed(),
+        )
+        yield Goal(
+            goal="G15",
+            work=f"{run.program.name}: peak memory",
+            figures=_each(measurements, name, lambda one: one.peak / _MIB),
+            at_most=200,
+            unit="MiB",
         )

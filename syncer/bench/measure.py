@@ -21,6 +21,7 @@ import anyio
 import msgspec
 
 from syncer.bench.cloud import FIELDS
+from syncer.bench.whole import peak_memory
 from syncer.core.model import TRACKED, Tracked
 
 _HEADERS: Final = {"X-ZC-Action": "DescribeImages", "Content-Type": "application/json"}
@@ -34,6 +35,8 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What is measured: the server, the database, what is served, and how it is called."""
 
     endpoint: str = ""
+    authorities: str = ""
+    """File of the authorities whose certificates are trusted, where it is not the usual one."""
     database: str = ""
     """URL of the database."""
     concurrency: int = 16
@@ -154,15 +157,22 @@ async def copy_floor(options: MeasureOptions) -> dict[str, Any]:
     return stopwatch.result
 
 
-def syncer_environment(endpoint: str, database: str) -> dict[str, str]:
-    """Return the variables that say where ``syncer`` reads and writes, and nothing else."""
+def syncer_environment(
+    endpoint: str, database: str, accounts: Path | None = None
+) -> dict[str, str]:
+    """Return the variables that say where ``syncer`` reads and writes, and nothing else.
+
+    ``accounts`` is the settings file of several accounts, instead of one.
+    """
+    target = {"ZENLAYER_ENDPOINT": endpoint, "SYNCER_DATABASE_URL": database}
+    if accounts is not None:
+        return {"SYNCER_CONFIG": str(accounts), **target}
     return {
         "SYNCER_CONFIG": os.devnull,
         "SYNCER_ACCOUNT": "bench",
-        "ZENLAYER_ENDPOINT": endpoint,
         "ZENLAYER_ACCESS_KEY_ID": "bench",
         "ZENLAYER_ACCESS_KEY_SECRET": "bench",
-        "SYNCER_DATABASE_URL": database,
+        **target,
     }
 
 
@@ -218,15 +228,6 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         self.result = {"wall": wall, "cpu": cpu, "peak": peak_memory()}
-
-
-def peak_memory() -> int:
-    """Return the most memory that this process held, in bytes (Linux)."""
-    # Not getrusage: its figure includes what the parent held when it forked.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("no VmHWM in /proc/self/status")
 
 
 MEASURES: Final[dict[str, Callable[[MeasureOptions], Awaitable[dict[str, Any]]]]] = {

@@ -32,11 +32,50 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         return {package: version(package) for package in self.needs} if self.installed else {}
 
 
+ACCOUNTS: Final = "accounts"
+"""Where programs store the images of many accounts."""
 _SDK: Final = {"zenlayercloud-sdk-python": "zenlayercloud", "psycopg": "psycopg"}
+_QUEUE: Final = {"procrastinate": "procrastinate"}
 _DLT: Final = {"dlt": "dlt", "psycopg2-binary": "psycopg2"}
 _SIXTEEN_WORKERS: Final = {"EXTRACT__WORKERS": "16", "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 SYNCER: Final = Program(name="syncer sync", command=("syncer", "sync"), stores="syncer")
+
+
+class AccountsRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to run all of many accounts: a program that does it, from its start to its exit.
+
+    With nothing but latency in its way it takes ``turns`` times as long as an account alone.
+    """
+
+    program: Program
+    turns: int
+
+
+def alone(account: str) -> Program:
+    """Return ``syncer sync`` of one account of many."""
+    command = (*SYNCER.command, "--account", account)
+    return Program(name="an account alone", command=command, stores=ACCOUNTS)
+
+
+def side_by_side(accounts: int, at_once: int) -> AccountsRun:
+    """Return ``syncer sync`` of all accounts, in one process, a number of them at once."""
+    program = Program(
+        name=f"{accounts} accounts, {at_once} at once",
+        command=SYNCER.command,
+        stores=ACCOUNTS,
+        environment={"SYNCER_ACCOUNTS_AT_ONCE": str(at_once)},
+    )
+    return AccountsRun(program=program, turns=-(-accounts // at_once))
+
+
+def workers(number: int) -> Program:
+    """Return a number of workers that share the accounts, one account at a time each."""
+    name = "1 worker" if number == 1 else f"{number} workers"
+    command = ("syncer.bench.fleet", str(number))
+    return Program(name=name, command=command, stores=ACCOUNTS, needs=_QUEUE)
+
+
 SDK_LOOP: Final = Program(
     name="SDK loop + upsert",
     command=("syncer.bench.competitors.sdk", "1"),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from syncer.bench.fixture import Fixture, Measurement, WrongAnswer
-from syncer.bench.programs import SYNCER, Program
+from syncer.bench.programs import SYNCER, AccountsRun, Program, side_by_side
 
 Measurements = dict[str, list[Measurement]]
 """What was measured, by name, in the order it was measured."""
@@ -37,6 +37,16 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Calls at once with those latencies."""
     competitor_latency: float = 0.1
     """Seconds until a usual account's server answers, beside other programs."""
+    round_trip: float = 0.1
+    """Seconds to a server that is far away, there and back."""
+    accounts: int = 50
+    """Accounts of somebody who has many."""
+    account_zones: int = 20
+    """Zones of each of them."""
+    at_once: tuple[int, ...] = (50, 8)
+    """How many of them are read at once by one process."""
+    workers: int = 4
+    """Workers that share these accounts, beside one."""
     rate_limit: int = 20
     """Calls a second that the server accepts, and the calls that it accepts at once."""
     rate_limit_latency: float = 0.1
@@ -45,6 +55,11 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Rounds at most under the limit: each takes a quarter of a minute."""
     slow_rounds: int = 2
     """Rounds at most of what takes another program a minute each time."""
+
+    @property
+    def accounts_runs(self) -> tuple[AccountsRun, ...]:
+        """The ways in which all of many accounts are run."""
+        return tuple(side_by_side(self.accounts, at_once) for at_once in self.at_once)
 
 
 class Runner:
@@ -87,10 +102,12 @@ class Runner:
             await self.fixture.check(measurement)
         return self._keep(name, measurement)
 
-    async def measure_program(self, program: Program, work: str) -> Measurement:
-        """Measure a program from its start to its exit."""
+    async def measure_program(
+        self, program: Program, work: str, *, accounts: int = 1
+    ) -> Measurement:
+        """Measure a program from its start to its exit; ``accounts`` is how many it reads."""
         measurement = await self.fixture.measure_program(program)
-        await self.fixture.check(measurement, program.stores)
+        await self.fixture.check(measurement, program.stores, accounts=accounts)
         return self._keep(name_of(program, work), measurement)
 
     async def measure_with_floor(self, name: str, **expected: Any) -> None:  # noqa: ANN401
@@ -119,7 +136,11 @@ class Runner:
     def _keep(self, name: str, measurement: Measurement) -> Measurement:
         self.measurements.setdefault(name, []).append(measurement)
         memory = f", {measurement.peak >> 20} MiB" if measurement.peak else ""
-        self._progress(f"{name}: {measurement.wall:.3f} s{memory}")
+        far = ""
+        if measurement.connections:
+            calls, busy = measurement.calls, f"{measurement.busy:.0%}"
+            far = f", {calls} calls, {measurement.connections} connections, {busy} busy"
+        self._progress(f"{name}: {measurement.wall:.3f} s{memory}{far}")
         return measurement
 
 

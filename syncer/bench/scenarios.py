@@ -10,7 +10,16 @@ from typing import Final
 
 import msgspec
 
-from syncer.bench.programs import DLT, DLT_TUNED, SDK_LOOP, SDK_THREADS, SYNCER
+from syncer.bench import far
+from syncer.bench.programs import (
+    DLT,
+    DLT_TUNED,
+    SDK_LOOP,
+    SDK_THREADS,
+    SYNCER,
+    alone,
+    workers,
+)
 from syncer.bench.runner import Runner
 from syncer.core.errors import ConfigError
 
@@ -151,6 +160,46 @@ async def tenth_of_images(runner: Runner) -> None:
             await runner.measure_program(program, "no change of a tenth")
 
 
+async def far_away(runner: Runner) -> None:
+    """A usual account behind TLS and a link that takes time: a run, and programs beside it."""
+    if not far.installed():
+        return
+    size = runner.workload
+    programs = runner.programs(SDK_LOOP, SDK_THREADS) or [SYNCER]
+    await runner.ensure_stored(size.usual_zones, size.usual_images)
+    for program in programs:
+        if program != SYNCER:  # which has stored it
+            await runner.measure_program(program, "near, as preparation")
+    async with runner.fixture.far_away(size.round_trip):
+        for _ in range(size.rounds):
+            await runner.measure("HTTP floor of far away", "http")
+            await runner.measure("far away")
+            for program in programs:
+                await runner.measure_program(program, "far away")
+
+
+async def many_accounts(runner: Runner) -> None:
+    """Many accounts, far away: all in one process, beside one alone; by workers, beside one."""
+    if not far.installed():
+        return
+    size, fixture = runner.workload, runner.fixture
+    runs = size.accounts_runs
+    fleets = [program for program in map(workers, (1, size.workers)) if program.installed]
+    needed, there = 3 * max(size.at_once) + 5, await fixture.connections()
+    if there < needed:
+        raise ConfigError(f"G15 needs {needed} connections of PostgreSQL, which allows {there}")
+    await fixture.build_cloud(size.account_zones, size.usual_images)
+    fixture.give_accounts(size.accounts)
+    await runner.measure_program(runs[-1].program, "near, as preparation", accounts=size.accounts)
+    await fixture.vacuum()
+    async with fixture.far_away(size.round_trip):
+        for number in range(size.rounds):
+            name = fixture.accounts[number % size.accounts]
+            await runner.measure_program(alone(name), "far away")
+            for program in (*(run.program for run in runs), *fleets):
+                await runner.measure_program(program, "far away", accounts=size.accounts)
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A function that measures, and the goals that need it."""
 
@@ -171,21 +220,28 @@ SCENARIOS: Final = (
     Scenario(measure=usual_account, goals=frozenset({"G8", "G9", "G10"})),
     Scenario(measure=many_images, goals=frozenset({"G8", "G9"})),
     Scenario(measure=tenth_of_images, goals=frozenset({"G10"})),
+    Scenario(measure=far_away, goals=frozenset({"G13"})),
+    Scenario(measure=many_accounts, goals=frozenset({"G15"})),
 )
-GOALS: Final = tuple(f"G{number}" for number in range(1, 13))
+GOALS: Final = (*(f"G{number}" for number in range(1, 14)), "G15")
 COMPETITOR_GOALS: Final = frozenset({"G8", "G9", "G10"})
+FAR_GOALS: Final = frozenset({"G13", "G15"})
 
 
-def choose_goals(only: str | None, *, peers: bool) -> frozenset[str]:
-    """Return the goals named, as in ``G1,G6``; else all, or all that need no other program.
+def choose_goals(only: str | None, *, peers: bool, far: bool = False) -> frozenset[str]:
+    """Return the goals named, as in ``G1,G6``; else all but those that take longer.
 
-    Raises ConfigError for a name that is no goal.
+    These are the ones beside other programs, which ``peers`` adds, and those of an API that is
+    ``far`` away. Raises ConfigError for a name that is no goal.
     """
     if only is None:
-        return frozenset(GOALS) if peers else frozenset(GOALS) - COMPETITOR_GOALS
+        left_out = (frozenset() if peers else COMPETITOR_GOALS) | (
+            frozenset() if far else FAR_GOALS
+        )
+        return frozenset(GOALS) - left_out
     chosen = frozenset(name.strip().upper() for name in only.split(","))
     if unknown := sorted(chosen.difference(GOALS)):
-        raise ConfigError(f"--only: {unknown[0]!r} is no goal: they are G1 to {GOALS[-1]}")
+        raise ConfigError(f"--only: {unknown[0]!r} is no goal: they are {', '.join(GOALS)}")
     return chosen
 
 

@@ -1,8 +1,9 @@
-"""Serves a cloud as the API would, and quickly: ``python -m syncer.bench.server``.
+"""Serves a cloud as the API would, and quickly: ``python -m syncer.bench.server [CERTIFICATE]``.
 
 Nothing is checked (the simulator checks signatures), and it understands no more of HTTP than the
 clients measured here use: its time must not add to theirs. The first line of its output is
-its address. ``POST /bench`` changes what is served; it ends with its standard input.
+its address and, where it is given the file of a certificate and its key, the port where it serves
+the same over TLS. ``POST /bench`` changes what is served; it ends with its standard input.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import ssl
 import sys
 import time
 from typing import Any, Final
@@ -21,6 +23,7 @@ from syncer.simulator.limits import TokenBucket
 from syncer.simulator.replies import failure
 
 MAX_PAGE: Final = 1000
+_PENDING: Final = 1024  # connections that may wait to be accepted
 _OK: Final = b"200 OK"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ACTION: Final = re.compile(rb"\r\nx-zc-action: *(\w+)", re.IGNORECASE)
@@ -130,15 +133,27 @@ class Connection(asyncio.Protocol):
         )
 
 
-async def serve_cloud() -> None:
+async def serve_cloud(certificate: str | None) -> None:
     """Serve until standard input ends."""
     served = ServedCloud()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: Connection(served), "127.0.0.1", 0, backlog=1024)
-    sys.stdout.write(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}\n")
+
+    async def listen(tls: ssl.SSLContext | None) -> int:
+        listener = await loop.create_server(
+            lambda: Connection(served), "127.0.0.1", 0, backlog=_PENDING, ssl=tls
+        )
+        port: int = listener.sockets[0].getsockname()[1]
+        return port
+
+    address = f"http://127.0.0.1:{await listen(None)}"
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+        address = f"{address} {await listen(tls)}"
+    sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_cloud())
+    asyncio.run(serve_cloud(sys.argv[1] if sys.argv[1:] else None))

@@ -117,7 +117,19 @@ def document(
     }
 
 
-_KEPT: Final = ("wall", "whole", "cpu", "peak", "wal", "written", "dead", "calls", "refused")
+_KEPT: Final = (
+    "wall",
+    "whole",
+    "cpu",
+    "peak",
+    "wal",
+    "written",
+    "dead",
+    "calls",
+    "refused",
+    "connections",
+    "busy",
+)
 
 
 def _limits(goal: Goal) -> str:

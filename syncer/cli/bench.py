@@ -51,6 +51,7 @@ _UNLIMITED = 1000  # columns, where the output is no terminal
 )
 @click.option("--only", metavar="GOALS", help="Measure only what these goals need, as in G1,G6.")
 @click.option("--peers", is_flag=True, help="Also measure the vendor's SDK and dlt (G8 to G10).")
+@click.option("--far", is_flag=True, help="Also measure an API 100 ms away over TLS (G13, G15).")
 @click.option("--database-url", metavar="URL", help="Use this PostgreSQL, not the embedded one.")
 @click.option("--pg-bin", metavar="DIR", help="Folder of the embedded PostgreSQL's programs.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything measured as JSON.")
@@ -63,6 +64,7 @@ async def bench(  # noqa: PLR0917  (one option each)
     calls: int,
     only: str | None,
     peers: bool,
+    far: bool,
     database_url: str | None,
     pg_bin: str | None,
     as_json: bool,
@@ -71,8 +73,9 @@ async def bench(  # noqa: PLR0917  (one option each)
 
     Serves images of its own and stores them in databases of its own (syncer_bench...), which it
     drops at the end. Checks what is stored after each run. The default takes a quarter of an hour
-    and 2 GB of disk; --images 500 gives a rough picture in five minutes. --peers takes longer, and
-    needs what syncer's extra `peers` installs.
+    and 2 GB of disk; --images 500 gives a rough picture in five minutes. --peers and --far take
+    longer, and need what syncer's extra `peers` installs; without them, what they measure is left
+    out unless --only names it.
     """
     # The modules of the bench load slowly, which --help need not wait for.
     from syncer.bench import scenarios, table  # noqa: PLC0415
@@ -81,7 +84,7 @@ async def bench(  # noqa: PLR0917  (one option each)
     from syncer.bench.programs import installed_competitors  # noqa: PLC0415
     from syncer.bench.runner import Runner, Workload  # noqa: PLC0415
 
-    chosen = scenarios.choose_goals(only, peers=peers)
+    chosen = scenarios.choose_goals(only, peers=peers, far=far)
     workload = Workload(zones=zones, images=images, large=large, calls=calls, rounds=rounds)
     installed = installed_competitors()
     async with open_fixture(database_url, pg_bin) as fixture:
@@ -89,7 +92,7 @@ async def bench(  # noqa: PLR0917  (one option each)
         await scenarios.run_scenarios(runner, chosen)
         postgres = await fixture.postgres_version()
     goals = evaluate(runner.measurements, workload, chosen, installed)
-    compared = installed if scenarios.COMPETITOR_GOALS & chosen else ()
+    compared = installed if (scenarios.COMPETITOR_GOALS | {"G13"}) & chosen else ()
     about = table.machine(postgres, compared)
     if as_json:
         document = table.document(goals, runner.measurements, workload, about)

@@ -136,6 +136,18 @@ def account_option(function: F) -> F:
     return click.option("--account", metavar="NAME", help="Account.")(function)
 
 
+def _accounts_option(text: str) -> Callable[[F], F]:
+    return click.option("--account", "accounts", multiple=True, metavar="NAME", help=text)
+
+
+accounts_option: Final = _accounts_option("Only this account.")
+"""Adds ``--account``, repeatable, to what reads the store."""
+crawled_option: Final = _accounts_option(
+    "Only this account; where the settings have no tables of accounts: the name of the credentials."
+)
+"""The same, to what goes by the accounts of the settings."""
+
+
 def service_option(function: F) -> F:
     """Add ``--service``, repeatable."""
     return click.option(

@@ -149,11 +149,11 @@ async def _instants(
     """Return the instants, and the filters: a run's number means its account."""
     resolved = [await reader.resolve(moment) for moment in moments]
     accounts = {account for _, account in resolved if account is not None}
-    if chosen.account is None and accounts:
+    if not chosen.accounts and accounts:
         if len(accounts) > 1:
             raise ConfigError(
                 f"the runs are of different accounts ({', '.join(sorted(accounts))}): "
                 "give times, or --account"
             )
-        chosen = msgspec.structs.replace(chosen, account=accounts.pop())
+        chosen = msgspec.structs.replace(chosen, accounts=(accounts.pop(),))
     return [at for at, _ in resolved], chosen

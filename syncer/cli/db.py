@@ -17,6 +17,7 @@ from syncer.cli.output import each, replacing, write
 from syncer.config.machine import operator
 from syncer.config.parsers import database_url
 from syncer.secrets import mask
+from syncer.store import queue
 from syncer.store.connection import reading_transaction, sql
 from syncer.store.open import Moved, move_to_server, move_up, open_server, open_store
 from syncer.store.open import dump as write_dump
@@ -30,13 +31,21 @@ def db() -> None:
 
 @db.command()
 @click.option("--sql", "as_sql", is_flag=True, help="Print the statements instead of running them.")
+@click.option(
+    "--queue", "of_queue", is_flag=True, help="With --sql: those of the workers' queue, made anew."
+)
 @run
-async def upgrade(as_sql: bool) -> None:
-    """Bring the schema up to date. Who reads meanwhile waits."""
+async def upgrade(as_sql: bool, of_queue: bool) -> None:
+    """Bring the schema up to date. Who reads meanwhile waits.
+
+    Where the extra 'distributed' is installed, also the schema syncer_queue, for 'syncer worker'.
+    """
     from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
 
+    if of_queue and not as_sql:
+        raise click.UsageError("--queue goes with --sql; without, the queue is upgraded as well")
     if as_sql:
-        click.echo(migrate.as_sql(), nl=False)
+        click.echo(queue.as_sql() if of_queue else migrate.as_sql(), nl=False)
         return
     async with open_server(settings().database) as server:
         before, after = await migrate.upgrade(server)

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from syncer import log
-from syncer.cli.common import option_names, output_option, run
+from syncer.cli.common import crawled_option, option_names, output_option, run
 from syncer.cli.output import default_format, each, write
 from syncer.config.settings import LoadedSettings, load_with_faults
 from syncer.core.errors import ConfigError
@@ -26,7 +26,7 @@ _COLUMNS: Final = ("check", "status", "message", "advice")
 
 
 @click.command()
-@click.option("--account", metavar="NAME", help="Account, the name of these credentials.")
+@crawled_option
 @click.option(
     "--max-age",
     metavar="TIME",
@@ -37,7 +37,7 @@ _COLUMNS: Final = ("check", "status", "message", "advice")
 @output_option
 @run
 async def doctor(
-    account: str | None, max_age: str | None, defaults: bool, output: str | None
+    accounts: tuple[str, ...], max_age: str | None, defaults: bool, output: str | None
 ) -> int:
     """Check everything a sync needs; say what is wrong, and what to do about it.
 
@@ -48,7 +48,7 @@ async def doctor(
         oldest = None if max_age is None else duration(max_age)
     except ValueError as error:
         raise click.UsageError(f"--max-age: {error}") from None
-    loaded = load_with_faults({"account": account}, options=option_names())
+    loaded = load_with_faults({"account": accounts}, options=option_names())
     if wrong := [fault.message for fault in loaded.faults if fault.message.startswith("--")]:
         raise ConfigError(*wrong)
     log.configure("auto", "error")  # what a sync would log of it has a line

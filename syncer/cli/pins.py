@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from syncer.cli.common import (
-    account_option,
+    accounts_option,
     check_globs,
     output_option,
     run,
@@ -23,7 +23,14 @@ from syncer.cli.common import (
     zone_option,
 )
 from syncer.cli.output import default_format, each, write
-from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
+from syncer.cli.show import (
+    Filters,
+    filters,
+    moment_type,
+    open_snapshot,
+    require_accounts,
+    show,
+)
 from syncer.config.machine import operator
 from syncer.core.errors import ConfigError
 from syncer.core.glob import regex
@@ -33,7 +40,7 @@ from syncer.core.pins import COLUMNS, Pin, PinAnswer, exit_code, selected, summa
 from syncer.store import baselines
 from syncer.store.baselines import Saved, listed
 from syncer.store.open import open_store
-from syncer.store.reading import Reader
+from syncer.store.reading import Reader, stored_accounts
 
 
 def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
@@ -72,11 +79,11 @@ async def check(
     from_file = _from_file(pinned)
     async with open_snapshot() as reader:
         pins = await _pins(reader, pinned, from_file)
-        pins = selected(pins, filters.account, filters.services, filters.zones)
+        pins = selected(pins, filters.accounts, filters.services, filters.zones)
         answers = await baselines.answers(
             reader,
             pins,
-            account=filters.account,
+            accounts=list(filters.accounts) or None,
             services=list(filters.services) or None,
             images=filters.images,
             max_age=max_age,
@@ -165,7 +172,7 @@ def baseline() -> None:
     callback=moment_type(runs=True),
     help="Save what was there then.  [default: now]",
 )
-@account_option
+@accounts_option
 @service_option
 @zone_option
 @click.option("--image", "images", multiple=True, metavar="GLOB", help="Images by id or name.")
@@ -174,7 +181,7 @@ def baseline() -> None:
 async def save(  # noqa: PLR0917  (click passes by name)
     name: str,
     moment: Moment | None,
-    account: str | None,
+    accounts: tuple[str, ...],
     services: tuple[str, ...],
     zones: tuple[str, ...],
     images: tuple[str, ...],
@@ -186,16 +193,18 @@ async def save(  # noqa: PLR0917  (click passes by name)
     baselines.check_name(name)
     asked: dict[str, Any] = {"service": services, "zone": zones, "image": images}
     scope = baselines.Scope(
-        account=account,
+        accounts=list(accounts) or None,
         services=list(services) or None,
         zones=[regex(glob) for glob in zones] or None,
         images=[regex(glob) for glob in images] or None,
         filters={option: list(values) for option, values in asked.items() if values},
     )
+    loaded = settings()
     async with (
-        open_store(settings().database) as server,
+        open_store(loaded.database) as server,
         server.session(name="syncer baseline") as session,
     ):
+        require_accounts(accounts, loaded, await stored_accounts(session))
         saved = await baselines.save(
             session,
             name=name,

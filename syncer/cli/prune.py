@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from syncer import app
-from syncer.cli.common import fail, output_option, run, settings
+from syncer.cli.common import crawled_option, fail, output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.core.moment import duration
 
@@ -19,7 +19,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 
 @click.command()
 @click.option("--keep", metavar="AGE", help="How long to keep, e.g. 400d.  [default: SYNCER_KEEP]")
-@click.option("--account", metavar="NAME", help="Only this account.")
+@crawled_option
 @click.option("--all-accounts", is_flag=True, help="Every account in the database.")
 @click.option(
     "--thin-after",
@@ -34,7 +34,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 @run
 async def prune(  # noqa: PLR0917  (one option each)
     keep: str | None,
-    account: str | None,
+    accounts: tuple[str, ...],
     all_accounts: bool,
     thin_after: float,
     dry_run: bool,
@@ -47,9 +47,9 @@ async def prune(  # noqa: PLR0917  (one option each)
     from the last look at a zone, not from now: while syncer is switched off nothing grows old.
     Can be stopped at any time, and can run during a sync.
     """
-    if account is not None and all_accounts:
+    if accounts and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
-    loaded = settings(account=account, keep=keep)
+    loaded = settings(account=accounts, keep=keep)
     pruned = await app.prune(
         loaded, all_accounts=all_accounts, thin_after=thin_after, dry_run=dry_run
     )

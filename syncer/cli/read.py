@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from syncer.cli.common import account_option, output_option, run
+from syncer.cli.common import accounts_option, output_option, run
 from syncer.cli.show import LIMIT, Filters, filters, open_snapshot, show
 from syncer.config.settings import Settings
 
@@ -80,15 +80,15 @@ async def show_zones(
 
 
 @click.command()
-@account_option
+@accounts_option
 @LIMIT
 @output_option
 @run
-async def runs(account: str | None, limit: int | None, output: str | None) -> None:
+async def runs(accounts: tuple[str, ...], limit: int | None, output: str | None) -> None:
     """Show runs, newest first."""
     async with open_snapshot() as reader:
         await show(
-            await reader.ask("read/runs", account, limit),
+            await reader.ask("read/runs", list(accounts) or None, limit),
             output,
             table={
                 "run_id": "RUN",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from syncer import app
-from syncer.cli.common import run, settings
+from syncer.cli.common import crawled_option, run, settings
 from syncer.core.moment import duration
 
 
@@ -24,14 +24,14 @@ from syncer.core.moment import duration
     metavar="ADDR:PORT",
     help="Serve /livez, /readyz and /metrics there, or 'off'.  [default: 127.0.0.1:9464]",
 )
-@click.option("--account", metavar="NAME", help="Account, the name of these credentials.")
+@crawled_option
 @click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
 @run
 async def serve(
     every: str | None,
     jitter: str | None,
     http: str | None,
-    account: str | None,
+    accounts: tuple[str, ...],
     services: tuple[str, ...],
 ) -> int:
     """Run at start, then at fixed intervals, until SIGTERM or SIGINT; SIGHUP starts a run at once.
@@ -44,7 +44,7 @@ async def serve(
     except ValueError as error:
         raise click.UsageError(f"--jitter: {error}") from None
     loaded = settings(
-        crawling=True, every=every, http=http, account=account, services=",".join(services) or None
+        crawling=True, every=every, http=http, account=accounts, services=",".join(services) or None
     )
     await app.serve(loaded, jitter=late)
     return 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from syncer.cli.common import (
-    account_option,
+    accounts_option,
     check_globs,
     output_option,
     service_option,
@@ -19,7 +19,9 @@ from syncer.cli.common import (
     zone_option,
 )
 from syncer.cli.output import Json, Row, default_format, write
+from syncer.config.accounts import unknown_accounts
 from syncer.config.settings import Settings
+from syncer.core.errors import ConfigError
 from syncer.core.glob import regex
 from syncer.core.moment import Moment, moment
 from syncer.store.open import open_store
@@ -33,7 +35,7 @@ LIMIT = click.option("--limit", type=click.IntRange(1, 10**12), help="Show at mo
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """What the reading commands filter by; None or empty selects everything."""
 
-    account: str | None = None
+    accounts: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
@@ -41,8 +43,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> tuple[object, ...]:
-        """The first arguments of every statement: account, services, zones (as regexes)."""
-        return (self.account, list(self.services) or None, _regexes(self.zones))
+        """The first arguments of every statement: accounts, services, zones (as regexes)."""
+        return (list(self.accounts) or None, list(self.services) or None, _regexes(self.zones))
 
     @property
     def image(self) -> list[str] | None:
@@ -63,7 +65,7 @@ def filters(*, images: bool = True) -> Callable[[F], Callable[..., Any]]:
     def decorate(function: F) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapper(
-            account: str | None,
+            accounts: tuple[str, ...],
             services: tuple[str, ...],
             zones: tuple[str, ...],
             limit: int | None,
@@ -73,11 +75,11 @@ def filters(*, images: bool = True) -> Callable[[F], Callable[..., Any]]:
             check_globs(zones)
             check_globs(images_)
             chosen = Filters(
-                account=account, services=services, zones=zones, images=images_, limit=limit
+                accounts=accounts, services=services, zones=zones, images=images_, limit=limit
             )
             return function(filters=chosen, **rest)
 
-        options: list[Callable[..., Any]] = [account_option, service_option, zone_option]
+        options: list[Callable[..., Any]] = [accounts_option, service_option, zone_option]
         if images:
             options.append(
                 click.option(
@@ -112,19 +114,33 @@ def moment_type(*, runs: bool = False) -> Callable[..., Moment | None]:
 
 @contextlib.asynccontextmanager
 async def open_session(loaded: Settings | None = None) -> AsyncIterator[ReadSession]:
-    """Open the store for reading; without settings these are loaded."""
+    """Open the store for reading; without settings these are loaded.
+
+    Raises ConfigError for an account of ``--account`` that neither they nor the store know.
+    """
     command = click.get_current_context(silent=True)
     name = f"syncer {command.info_name if command else 'read'}"
+    loaded = loaded or settings()
     async with (
-        open_store((loaded or settings()).database) as server,
+        open_store(loaded.database) as server,
         read_session(server, name=name) as session,
     ):
+        if accounts := command.params.get("accounts") if command else None:
+            async with session.snapshot() as reader:
+                require_accounts(accounts, loaded, await reader.accounts())
         yield session
+
+
+def require_accounts(chosen: Sequence[str], loaded: Settings, stored: Sequence[str]) -> None:
+    """Raise ConfigError for a chosen account that neither the settings nor the store know."""
+    known = sorted({*loaded.names, *stored})
+    if faults := unknown_accounts(chosen, known, "--account"):
+        raise ConfigError(*faults)
 
 
 @contextlib.asynccontextmanager
 async def open_snapshot(loaded: Settings | None = None) -> AsyncIterator[Reader]:
-    """Open one snapshot of the store; without settings these are loaded."""
+    """Open one snapshot of the store, as ``open_session`` does."""
     async with open_session(loaded) as session, session.snapshot() as reader:
         yield reader
 

@@ -12,7 +12,16 @@ from typing import Any
 import click
 
 from syncer import app
-from syncer.cli.common import check_globs, courtesy, output_option, run, say, settings, zone_option
+from syncer.cli.common import (
+    check_globs,
+    courtesy,
+    crawled_option,
+    output_option,
+    run,
+    say,
+    settings,
+    zone_option,
+)
 from syncer.cli.output import Row, default_format, each, write
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
@@ -26,9 +35,7 @@ from syncer.sync.report import Report
 
 
 @click.command()
-@click.option(
-    "--account", metavar="NAME", help="Only this account, or: the name of the credentials."
-)
+@crawled_option
 @click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
 @zone_option
 @click.option(
@@ -39,7 +46,7 @@ from syncer.sync.report import Report
 @output_option
 @run
 async def sync(  # noqa: PLR0917  (one option each)
-    account: str | None,
+    accounts: tuple[str, ...],
     services: tuple[str, ...],
     zones: tuple[str, ...],
     not_zones: tuple[str, ...],
@@ -49,13 +56,13 @@ async def sync(  # noqa: PLR0917  (one option each)
 ) -> int:
     """Crawl every zone once and store what is there.
 
-    All accounts of the settings are crawled side by side, unless --account names one. Credentials
+    All accounts of the settings are crawled side by side, unless --account names some. Credentials
     come from a table [accounts.NAME] of the settings file, or from ZENLAYER_ACCESS_KEY_ID and
     ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN. Without SYNCER_DATABASE_URL or PG* variables an
     embedded PostgreSQL is used.
     """
     check_globs(zones + not_zones)
-    loaded = settings(crawling=True, account=account, services=",".join(services) or None)
+    loaded = settings(crawling=True, account=accounts, services=",".join(services) or None)
     several = len(loaded.accounts) > 1
     runs = [
         app.run_options(

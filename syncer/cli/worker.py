@@ -5,15 +5,15 @@ from __future__ import annotations
 import click
 
 from syncer import app
-from syncer.cli.common import run, say, settings
+from syncer.cli.common import crawled_option, run, say, settings
 
 
 @click.command()
-@click.option("--account", metavar="NAME", help="Only this account of the settings.")
+@crawled_option
 @click.option(
     "--at-once",
     metavar="N",
-    help="Crawl so many accounts side by side.  [default: SYNCER_ACCOUNTS_AT_ONCE, 8]",
+    help="Accounts that are crawled side by side.  [default: SYNCER_ACCOUNTS_AT_ONCE, 8]",
 )
 @click.option(
     "--http",
@@ -27,7 +27,7 @@ from syncer.cli.common import run, say, settings
 )
 @run
 async def worker(
-    account: str | None, at_once: str | None, http: str | None, forget: str | None
+    accounts: tuple[str, ...], at_once: str | None, http: str | None, forget: str | None
 ) -> int:
     """Crawl accounts whose turn it is, beside workers on other machines, until SIGTERM or SIGINT.
 
@@ -46,6 +46,6 @@ async def worker(
             )
         say(f"No worker crawls {forget} any more, until one is started that has its credentials.")
         return 0
-    loaded = settings(crawling=True, account=account, accounts_at_once=at_once, http=http)
+    loaded = settings(crawling=True, account=accounts, accounts_at_once=at_once, http=http)
     await app.work(loaded)
     return 0

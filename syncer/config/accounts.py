@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.layers import Layers, Table, others_may_read
+from syncer.config.layers import Layers, Table, nearest, others_may_read
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.zenlayer.credentials import Access, KeyPair, Token
@@ -33,6 +33,8 @@ _VALUES: Final = ("token", "access_key_id", "access_key_secret")
 """What makes credentials, as a table, a file of them and a profile spell it."""
 _FOLDER: Final = "accounts"
 """The folder of the credentials directory in which those of accounts may stand."""
+_NAMED: Final = 20
+"""Accounts that an error names."""
 _HOW: Final = "credential, profile, token, or access_key_id and access_key_secret"
 
 
@@ -285,4 +287,20 @@ def same_keys(accounts: Sequence[Account]) -> list[str]:
                 f"{account.table}: account {account.name} has the key of account {other}: "
                 "one key is one account, since its calls share a limit"
             )
+    return faults
+
+
+def unknown_accounts(chosen: Iterable[str], known: Sequence[str], place: str) -> list[str]:
+    """Return a fault for each chosen account that is none of those known, with what may be meant.
+
+    ``place`` is where it is chosen.
+    """
+    faults = []
+    for name in sorted({*chosen} - {*known}):
+        near = nearest(name, known)
+        names = ", ".join(known[:_NAMED]) + (", ..." if known[_NAMED:] else "")
+        faults.append(
+            f"{place}: there is no account {name!r}; there are {names or 'none'}"
+            + (f"; is {near} meant?" if near else "")
+        )
     return faults

@@ -63,8 +63,8 @@ class UnknownVariable(msgspec.Struct, frozen=True, kw_only=True):
 class Layers:
     """Looks a setting up in each layer; collects what was found, and what is wrong with it.
 
-    ``flags`` are values by the file's key, and ``options`` says how the command line spells a key
-    whose option is not just ``--key``.
+    ``flags`` are values by the file's key (a tuple: its option may be repeated), and ``options``
+    says how the command line spells a key whose option is not just ``--key``.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Layers:
     ) -> None:
         self.shown: list[ShownSetting] = []
         self.faults: list[SettingFault] = []
-        self._flags = dict(flags)
+        self._flags = {key: flag for key, flag in flags.items() if flag is not None and flag != ()}
         self._options = options
         self._environment = environment
         directory = environment.get("CREDENTIALS_DIRECTORY")
@@ -132,10 +132,10 @@ class Layers:
         """Return whether the command line gives a setting."""
         return self._flags.get(key) is not None
 
-    def take_flag(self, key: str) -> str | None:
+    def take_flag(self, key: str) -> tuple[str, ...]:
         """Return what the command line gives for a setting, which has no such flag afterwards."""
-        value = self._flags.pop(key, None)
-        return None if value is None else str(value)
+        value = self._flags.pop(key, ())
+        return (value,) if isinstance(value, str) else tuple(value)
 
     def is_set(self, name: str) -> bool:
         """Return whether any layer has a setting that was looked up."""
@@ -169,9 +169,9 @@ class Layers:
         """Report the options of the file that no setting has."""
         known = sorted({_key(name) for name in self._names if name != _FILE} | self._keys)
         for key in sorted(self._file.keys() - set(known)):
-            nearest = _nearest(key, known)
+            near = nearest(key, known)
             message = f"{self.file}: unknown option {key!r}; known are {', '.join(known)}"
-            message += f"; is {nearest} meant?" if nearest else ""
+            message += f"; is {near} meant?" if near else ""
             self.faults.append(SettingFault(name=key, message=message))
 
     def unknown(self) -> Iterator[UnknownVariable]:
@@ -182,8 +182,8 @@ class Layers:
             others = bare.startswith(_OTHERS) or _KUBERNETES.fullmatch(bare)
             if others or not name.startswith(_OURS):
                 continue
-            nearest = _nearest(bare, known)
-            yield UnknownVariable(name=name, nearest=known[nearest] if nearest else None)
+            near = nearest(bare, known)
+            yield UnknownVariable(name=name, nearest=known[near] if near else None)
 
     def _set_variables(self) -> Iterator[str]:
         for name, value in self._environment.items():
@@ -202,7 +202,7 @@ class Layers:
         """Return the text of a setting, where exactly it stands, and in which layer."""
         if (flag := self._flags.get(key)) is not None:
             place = self.place_of_flag(key)
-            return str(flag), place, place
+            return _text(flag), place, place
         if value := self._environment.get(name):
             return value, name, ENVIRONMENT
         if self.credentials_directory is not None:
@@ -306,10 +306,8 @@ class Table:
     def finish(self) -> None:
         """Report the options that no account has."""
         for option in sorted(self._values.keys() - self._known):
-            nearest = _nearest(option, self._known)
-            known = (
-                f"is {nearest} meant?" if nearest else f"known are {', '.join(sorted(self._known))}"
-            )
+            near = nearest(option, self._known)
+            known = f"is {near} meant?" if near else f"known are {', '.join(sorted(self._known))}"
             self.fault(f"unknown option {option!r}: {known}")
 
 
@@ -318,7 +316,7 @@ def others_may_read(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that may be meant, or None."""
     from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
 
@@ -327,7 +325,7 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
 
 def _text(value: object) -> str:
     """Return a value of the settings file as it would be written in a variable."""
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _key(name: str) -> str:

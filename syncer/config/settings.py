@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.accounts import DEFAULT_SERVICES, Account, read_settings, read_table, same_keys
+from syncer.config.accounts import (
+    DEFAULT_SERVICES,
+    Account,
+    read_settings,
+    read_table,
+    same_keys,
+    unknown_accounts,
+)
 from syncer.config.layers import (
     ENVIRONMENT,
     Layers,
@@ -92,6 +99,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: tuple[str, int] | None
     """Address and port where the daemon serves health and metrics; port 0: any free one; None:
     nowhere."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all accounts, asked for or not."""
+        return (*(account.name for account in self.accounts), *self.others)
 
     @property
     def account(self) -> Account:
@@ -243,8 +255,8 @@ def _accounts(
 ) -> tuple[tuple[Account, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the accounts that are asked for, the names of others, and what they lack."""
     tables = layers.tables("accounts")
-    chosen = layers.take_flag("account") if tables else None
-    name = layers.get("SYNCER_ACCOUNT", parsers.account, "default")
+    chosen = layers.take_flag("account") if tables else ()
+    name = layers.get("SYNCER_ACCOUNT", _one_account, "default")
     services = layers.get("SYNCER_SERVICES", parsers.services, DEFAULT_SERVICES)
     outside = read_settings(layers, Account(name=name, services=services))
     credentials = _credentials(layers)
@@ -267,14 +279,19 @@ def _accounts(
     return tuple(_with_proxy(layers, each) for each in selected), others, tuple(missing)
 
 
-def _selected(layers: Layers, accounts: list[Account], chosen: str | None) -> list[Account]:
-    """Return the account of the chosen name (None: all) that has services to be crawled."""
-    selected = [account for account in accounts if chosen in {None, account.name}]
-    if not selected:
-        place, names = layers.place_of_flag("account"), ", ".join(a.name for a in accounts)
-        message = f"{place}: there is no account {chosen!r}; there are {names}"
-        layers.faults.append(SettingFault(name="SYNCER_ACCOUNT", message=message))
+def _one_account(text: str) -> str:
+    if "," in text:
+        raise ValueError(f"{text!r}: credentials outside tables are one account: give one name")
+    return parsers.account(text)
+
+
+def _selected(layers: Layers, accounts: list[Account], chosen: Collection[str]) -> list[Account]:
+    """Return the accounts of the chosen names (none: all) that have services to be crawled."""
+    place = layers.place_of_flag("account")
+    if faults := unknown_accounts(chosen, [account.name for account in accounts], place):
+        layers.faults += [SettingFault(name="SYNCER_ACCOUNT", message=fault) for fault in faults]
         return accounts
+    selected = [account for account in accounts if not chosen or account.name in chosen]
     if not (crawled := [account for account in selected if account.services]):
         names = ", ".join(account.name for account in selected)
         message = f"{layers.place_of_flag('services')}: it is crawled for no account of {names}"

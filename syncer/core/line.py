@@ -38,10 +38,16 @@ def line_of(
     added: str | None = None,
 ) -> str:
     """Return the line of an image."""
-    values = (image_id, *tracked) if extra is None else (image_id, *tracked, extra)
+    values = (image_id, *tracked)
+    first = "\t".join([NULL if value is None else _escaped(value) for value in values])
+    return first + tail_of(extra, added)
+
+
+def tail_of(extra: str | None, added: str | None) -> str:
+    """Return what follows the first columns in the line of an image."""
     if added is not None:
-        values = (image_id, *tracked, extra, added)
-    return "\t".join([NULL if value is None else _escaped(value) for value in values])
+        return f"\t{NULL if extra is None else _escaped(extra)}\t{_escaped(added)}"
+    return "" if extra is None else f"\t{_escaped(extra)}"
 
 
 def lines_of(rows: Sequence[Sequence[str | None]]) -> list[str]:

@@ -91,13 +91,13 @@ def exit_code(statuses: Iterable[str]) -> int:
 
 
 def selected(
-    pins: Iterable[Pin], account: str | None, services: Sequence[str], zones: Sequence[str]
+    pins: Iterable[Pin], accounts: Sequence[str], services: Sequence[str], zones: Sequence[str]
 ) -> list[Pin]:
     """Return the pins that the filters let through; one without an account may be in any."""
     return [
         pin
         for pin in pins
-        if (account is None or pin.account in {None, account})
+        if (not accounts or pin.account is None or pin.account in accounts)
         and (not services or pin.service is None or pin.service in services)
         and (not zones or any(matches(glob, pin.zone_id) for glob in zones))
     ]

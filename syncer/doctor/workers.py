@@ -46,8 +46,8 @@ class _WorkerProbes:
 
     async def workers(self) -> Sequence[Finding]:
         """Read who is there, and which accounts wait."""
-        accounts = [AccountState(**row) for row in await self._session.rows("work/accounts")]
-        workers = [WorkerState(**row) for row in await self._session.rows("work/workers")]
+        accounts = [AccountState(**row) for row in await self._session.rows("schedule/accounts")]
+        workers = [WorkerState(**row) for row in await self._session.rows("schedule/workers")]
         return judge_workers(accounts, workers)
 
     async def queue(self) -> Sequence[Finding]:

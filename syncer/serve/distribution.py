@@ -21,7 +21,7 @@ from procrastinate.jobs import DeleteJobCondition, Job
 from procrastinate.sql import queries
 from procrastinate.worker import Worker
 
-from syncer.core.errors import DatabaseError, DatabaseGone, StatementRefused
+from syncer.core.errors import ConfigError, DatabaseError, DatabaseGone, StatementRefused
 from syncer.serve.timing import Timing
 from syncer.store.connection import Connection
 from syncer.store.queue import Queue
@@ -163,7 +163,7 @@ class _Connector(BaseAsyncConnector):
                     await _fetched(connection, query, arguments)
             except StatementRefused:
                 return
-            except DatabaseError as error:
+            except (DatabaseError, ConfigError) as error:
                 _log.debug("job.not_finished", error_message=str(error))
                 await anyio.sleep(self._retry.delay(attempt, random=1.0))
             else:

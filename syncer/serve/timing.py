@@ -31,9 +31,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     tick: float = 10.0
     """Between two moments at which a worker says that it is there, and one of all hands out what is
     due."""
-    poll: float = 5.0
+    poll: float = 2.0
     """Between two looks of an idle worker into the queue."""
     unseen: float = 60.0
-    """After which a worker that was not heard of has lost what it took, unless its run goes on."""
+    """After which a worker that was not seen has lost what it took, unless its run goes on."""
     queue: Backoff = Backoff(first=1.0, last=30.0)
     """Between tries of what the database of the queue does not take."""

@@ -187,7 +187,7 @@ class _Worker:
             await queue_schema.check(connection, self._queue.where)
             every = {name: work.account.every for name, work in self._works.items()}
             await schedule.add(connection, every)
-        await self._tick()
+        await self._tick(wait=True)
         if not await schedule.is_seen(self._server, self._me.name):
             raise ConfigError(
                 f"the queue at {self._queue.where} is in another database than the inventory at "
@@ -211,15 +211,18 @@ class _Worker:
             except (DatabaseError, ConfigError) as error:
                 self.health.failed(str(error))
 
-    async def _tick(self) -> None:
-        """Say that this worker is there; hand out what is due, unless another worker just did."""
+    async def _tick(self, *, wait: bool = False) -> None:
+        """Say that this worker is there; hand out what is due, unless another worker just did.
+
+        ``wait``: until that is done, so that there is something to be taken at once.
+        """
         ending = self._asked_to_end > 0
         async with self._queue.transaction() as connection:
             await schedule.say_seen(connection, self._me, draining=ending)
             if self._hasten:
                 await schedule.hasten(connection, list(self._works))
                 self._hasten = False
-            if await schedule.claim(connection, self._timing.tick / 2):
+            if await schedule.claim(connection, self._timing.tick / 2, wait=wait):
                 await schedule.clear(connection, self._timing.unseen)
                 due = await schedule.due(connection, self._timing.unseen)
                 await self._distributor.hand_out(connection, due)

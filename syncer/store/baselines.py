@@ -26,7 +26,7 @@ _SHOWN: Final = 20
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What a baseline is made of, as statements take it; ``filters`` is that as it was asked."""
 
-    account: str | None
+    accounts: list[str] | None
     services: list[str] | None
     zones: list[str] | None
     images: list[str] | None
@@ -75,14 +75,13 @@ async def save(
             raise ConfigError(f"{as_of:%Y-%m-%d %H:%M:%S}Z has not come yet: it is {now:%H:%M:%S}Z")
         if replace:
             await connection.fetchval(sql("baseline/delete"), name)
-        account = scope.account or of_run  # a run saw one account only
-        filters = msgspec.json.encode(
-            scope.filters | ({"account": account} if account else {})
-        ).decode()
+        accounts = scope.accounts or ([of_run] if of_run else None)  # a run saw one account only
+        named = {"account": accounts if accounts[1:] else accounts[0]} if accounts else {}
+        filters = msgspec.json.encode(scope.filters | named).decode()
         baseline_id = await connection.fetchval(sql("baseline/add"), name, as_of, by, filters)
         if baseline_id is None:
             raise ConfigError(f"baseline {name!r} exists already: --replace replaces it")
-        place = (account, scope.services, scope.zones)
+        place = (accounts, scope.services, scope.zones)
         copied = await connection.fetchrow(
             sql("baseline/images_add"), *place, scope.images, baseline_id, as_of
         )
@@ -152,7 +151,7 @@ async def answers(
     reader: Reader,
     pins: Sequence[Pin],
     *,
-    account: str | None,
+    accounts: list[str] | None,
     services: list[str] | None,
     images: Sequence[str],
     max_age: timedelta | None,
@@ -160,13 +159,13 @@ async def answers(
     """Return what became of the pins, in their order; ``images`` are globs."""
     zones: dict[str, dict[tuple[str, str], KnownZone]] = {}
     for row in await reader.all(
-        "baseline/check_zones", account, services, sorted({pin.zone_id for pin in pins})
+        "baseline/check_zones", accounts, services, sorted({pin.zone_id for pin in pins})
     ):
         zone = KnownZone(**row)
         zones.setdefault(zone.zone_id, {})[zone.account, zone.service] = zone
     stored = await reader.all(
         "baseline/check_images",
-        account,
+        accounts,
         services,
         [pin.account for pin in pins],
         [pin.service for pin in pins],

@@ -18,6 +18,7 @@ from syncer.core.errors import LockHeld
 from syncer.store.clock import surely_ahead
 from syncer.store.connection import Connection, Server, in_time, sql
 from syncer.store.lock import hold_prune, refuse_beside, stamp_between_runs
+from syncer.store.reading import stored_accounts
 from syncer.store.runs import end_crashed
 
 _TABLES: Final = (
@@ -97,7 +98,7 @@ async def _lock(server: Server, connection: Connection) -> list[str]:
 
     Returns the accounts.
     """
-    accounts = [row["account"] for row in await connection.fetch(sql("prune/accounts"))]
+    accounts = await stored_accounts(connection)
     for account in accounts:
         if (overdue := await refuse_beside(connection, account)) is not None:
             raise LockHeld(

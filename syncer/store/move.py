@@ -23,6 +23,7 @@ from syncer.core.errors import ConfigError, LockHeld, TransactionFailed, unwrapp
 from syncer.store import migrate
 from syncer.store.connection import Connection, Server, named_errors, pins, sql
 from syncer.store.lock import refuse_beside
+from syncer.store.reading import stored_accounts
 from syncer.store.schema import check_schema, installed_revision, revisions
 
 _NAME: Final = "syncer db move"
@@ -78,10 +79,10 @@ async def refuse_runs(server: Server) -> None:
 
 
 async def _refuse_runs(connection: Connection) -> None:
-    for row in await connection.fetch(sql("prune/accounts")):
-        if (overdue := await refuse_beside(connection, row["account"])) is not None:
+    for account in await stored_accounts(connection):
+        if (overdue := await refuse_beside(connection, account)) is not None:
             raise LockHeld(
-                f"run {overdue} of account {row['account']!r} is at work though its time is up: "
+                f"run {overdue} of account {account!r} is at work though its time is up: "
                 "the next 'syncer sync' ends it"
             )
 

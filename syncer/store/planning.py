@@ -5,7 +5,7 @@ Reads in sets, inside the caller's transaction; the decisions are ``core.diff``'
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import datetime
 from operator import itemgetter
 from struct import Struct
@@ -43,6 +43,8 @@ class StoredZone(msgspec.Struct, kw_only=True):
     present: int
     withheld: int
     last_complete_at: datetime | None
+    last_complete_run_id: int | None = None
+    """The run of its last whole look."""
     first_run_id: int | None = None
     """The run whose look was the first to read anything of it."""
     key_digest: bytes | None = None
@@ -99,6 +101,7 @@ async def known_zones(
             present=row["present"],
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
+            last_complete_run_id=row["last_complete_run_id"],
             first_run_id=row["first_run_id"],
             key_digest=row["key_digest"],
             asked_when_gone=row["asked_when_gone"],
@@ -109,6 +112,19 @@ async def known_zones(
         )
         for row in await connection.fetch(sql("zone/known"), account)
     }
+
+
+def read_with_another_key(zones: Collection[StoredZone], digest: bytes | None) -> int:
+    """Return how many zones these credentials are new to, where it is not said yet.
+
+    The first run that reads a zone whole with another key than the run before says it; so it was
+    said where the last run that read any zone whole had this key.
+    """
+    read = [zone for zone in zones if zone.last_complete_run_id is not None]
+    last = max((zone.last_complete_run_id or 0 for zone in read), default=0)
+    if any(z.key_digest == digest for z in read if z.last_complete_run_id == last):
+        return 0
+    return sum(zone.had_another_key(digest) and not zone.gone for zone in zones)
 
 
 async def stored_ids(connection: Connection, zone: StoredZone) -> frozenset[str]:

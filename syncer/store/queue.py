@@ -120,6 +120,25 @@ async def install(server: Server) -> bool:
     return True
 
 
+def as_sql() -> str:
+    """Return the statements that make the queue's schema, for a DBA; none without procrastinate."""
+    known = _migrations()
+    if not known:
+        return ""
+    names = ", ".join(f"'{name}'" for name in sorted(known))
+    file = next(iter(known.values())).parents[1] / "schema.sql"
+    return "\n".join(
+        (
+            "begin;",
+            sql("schema/queue_make").rstrip() + ";",
+            f"set local search_path to {SCHEMA};",
+            file.read_text(encoding="utf-8"),
+            f"insert into applied (name) select unnest(array[{names}]);",
+            "commit;",
+        )
+    )
+
+
 async def check(connection: Connection, where: str) -> None:
     """Raise ConfigError unless the queue's schema is there, and not older than this procrastinate.
 

@@ -11,7 +11,7 @@ import asyncpg
 
 from syncer.core.errors import ConfigError
 from syncer.core.moment import Moment
-from syncer.store.connection import Server, reading_transaction, sql
+from syncer.store.connection import Connection, Server, reading_transaction, sql
 
 _BATCH: Final = 1000
 
@@ -35,6 +35,11 @@ class Answer:
         self.several_accounts = several_accounts
 
 
+async def stored_accounts(connection: Connection) -> list[str]:
+    """Return the accounts that have runs, by name."""
+    return [row["account"] for row in await connection.fetch(sql("read/accounts"))]
+
+
 class Reader:
     """Asks statements of ``sql/`` in one snapshot of the database, so that answers agree."""
 
@@ -52,6 +57,10 @@ class Reader:
             self._rows(cursor),
             self.several_accounts,
         )
+
+    async def accounts(self) -> list[str]:
+        """Return the accounts that have runs, by name."""
+        return await stored_accounts(self._connection)
 
     async def several_accounts(self) -> bool:
         """Return whether runs of more than one account are stored."""

@@ -23,6 +23,7 @@ import structlog
 from syncer.core.errors import ConfigError, LockHeld, TransactionFailed
 from syncer.store.connection import Server, in_time, limit_lock_waits, sql
 from syncer.store.lock import hold_prune
+from syncer.store.reading import stored_accounts
 
 THIN_AFTER: Final = timedelta(days=30)
 """Age from which scans are thinned: until then each is there for those who watch the crawling."""
@@ -102,7 +103,7 @@ async def prune(
 async def _accounts(
     connection: asyncpg.Connection[Any], account: str | None, *, must_be_stored: bool
 ) -> list[str]:
-    known = [row["account"] for row in await connection.fetch(sql("prune/accounts"))]
+    known = await stored_accounts(connection)
     if account is None or not known:
         return known
     if account in known:

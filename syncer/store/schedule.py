@@ -68,7 +68,7 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
 async def say_seen(connection: Connection, worker: Worker, *, draining: bool) -> None:
     """Say that a worker is there."""
     await connection.execute(
-        sql("work/seen"),
+        sql("schedule/seen"),
         worker.name,
         worker.host,
         worker.pid,
@@ -83,23 +83,28 @@ async def is_seen(server: Server, worker: str) -> bool:
     """Return whether a worker that said that it is there is seen at a server."""
     reading = server.reading(name="syncer worker", within=server.timing.read)
     async with reading as connection, reading_transaction(connection):
-        return bool(await connection.fetchval(sql("work/is_seen"), worker))
+        return bool(await connection.fetchval(sql("schedule/is_seen"), worker))
 
 
 async def say_gone(connection: Connection, worker: str) -> None:
     """Say that a worker ended."""
-    await connection.execute(sql("work/gone"), worker)
+    await connection.execute(sql("schedule/gone"), worker)
 
 
 async def add(connection: Connection, every: Mapping[str, float]) -> None:
-    """Let accounts be crawled, each every so many seconds."""
-    await connection.execute(sql("work/tick_add"))
-    await connection.execute(sql("work/add"), list(every), list(every.values()))
+    """Let accounts be crawled, at intervals, in seconds."""
+    await connection.execute(sql("schedule/tick_add"))
+    await connection.execute(sql("schedule/add"), list(every), list(every.values()))
 
 
-async def claim(connection: Connection, period: float) -> bool:
-    """Return whether this worker is to hand out what is due: one of all does, once a period (s)."""
-    return await connection.fetchval(sql("work/claim"), period) is not None
+async def claim(connection: Connection, period: float, *, wait: bool = False) -> bool:
+    """Return whether this worker is to hand out what is due: one of all does, once a period (s).
+
+    ``wait``: where another does right now, until that is done.
+    """
+    if wait:
+        await connection.execute(sql("schedule/tick_wait"))
+    return await connection.fetchval(sql("schedule/claim"), period) is not None
 
 
 async def due(connection: Connection, grace: float) -> list[str]:
@@ -107,12 +112,12 @@ async def due(connection: Connection, grace: float) -> list[str]:
 
     One that a worker took ``grace`` seconds ago, and has no run at work, is so again.
     """
-    return [row["account"] for row in await connection.fetch(sql("work/due"), grace)]
+    return [row["account"] for row in await connection.fetch(sql("schedule/due"), grace)]
 
 
 async def take(connection: Connection, account: str, worker: str, grace: float) -> Turn | None:
     """Take an account for a worker; None where it is not its turn any more."""
-    row = await connection.fetchrow(sql("work/take"), account, worker, grace)
+    row = await connection.fetchrow(sql("schedule/take"), account, worker, grace)
     if row is None:
         return None
     return Turn(
@@ -132,40 +137,40 @@ async def end(
     Nothing is noted where the account was given to another meanwhile.
     """
     arguments = (turn.account, turn.number, due, failures, result)
-    await connection.execute(sql("work/end"), *arguments)
+    await connection.execute(sql("schedule/end"), *arguments)
 
 
 async def say_pruned(connection: Connection, account: str) -> None:
     """Say that what was too old of an account has been deleted."""
-    await connection.execute(sql("work/pruned"), account)
+    await connection.execute(sql("schedule/pruned"), account)
 
 
 async def clear(connection: Connection, grace: float) -> None:
     """Delete jobs that nobody does any more, and forget workers that are long gone.
 
-    A job is lost where its worker was not heard of for ``grace`` seconds, and no run of its account
+    A job is lost where its worker was not seen for ``grace`` seconds, and no run of its account
     is at work.
     """
-    await connection.execute(sql("work/jobs_lost"), grace)
-    await connection.execute(sql("work/workers_lost"))
+    await connection.execute(sql("schedule/jobs_lost"), grace)
+    await connection.execute(sql("schedule/workers_lost"))
 
 
 async def hasten(connection: Connection, accounts: Sequence[str]) -> None:
     """Let accounts be due now."""
-    await connection.execute(sql("work/hasten"), accounts)
+    await connection.execute(sql("schedule/hasten"), accounts)
 
 
 async def forget(connection: Connection, account: str) -> bool:
     """Have an account crawled by no worker any more; False: it is not, or is at work."""
-    return await connection.fetchval(sql("work/forget"), account) is not None
+    return await connection.fetchval(sql("schedule/forget"), account) is not None
 
 
 async def accounts(connection: Connection) -> Sequence[AccountState]:
     """Return how the accounts stand that workers crawl, by name."""
-    rows = await connection.fetch(sql("work/accounts"))
+    rows = await connection.fetch(sql("schedule/accounts"))
     return [AccountState(**row) for row in rows]
 
 
 async def workers(connection: Connection) -> Sequence[WorkerState]:
     """Return the workers that are there, by name."""
-    return [WorkerState(**row) for row in await connection.fetch(sql("work/workers"))]
+    return [WorkerState(**row) for row in await connection.fetch(sql("schedule/workers"))]

@@ -62,6 +62,7 @@ class Writer:
         self._access_key_id = access_key_id
         self._key_digest: bytes | None = None
         self._full = full
+        self._new_to = 0  # zones that were read with another key, where it is to be said
         self._zones: dict[ZoneRef, StoredZone] = {}
         # What is stored of a large zone is held in digests while it is compared: one at a time.
         self._large = anyio.Lock()
@@ -76,15 +77,20 @@ class Writer:
                 self._key_digest = await keys.digest(connection, key_id=key_id, write=write)
 
         await self._do(read)
-        others = [z for z in self._zones.values() if z.had_another_key(self._key_digest)]
-        if others:
+        zones = self._zones.values()
+        self._new_to = planning.read_with_another_key(zones, self._key_digest)
+        return self._zones
+
+    def _say_that_key_changed(self) -> None:
+        """Say it at the first whole look: the next run takes it for said."""
+        zones, self._new_to = self._new_to, 0
+        if zones:
             _log.warning(
                 "credentials.changed",
                 account=self._account,
-                zones=len(others),
+                zones=zones,
                 advice="images that they do not list are removed after a second look only",
             )
-        return self._zones
 
     def zone(self, ref: ZoneRef) -> StoredZone:
         """Return a zone as it is stored."""
@@ -117,12 +123,15 @@ class Writer:
 
     async def record(self, outcome: results.Outcome) -> Written:
         """Record what came of reading a zone, with all that it changes."""
+        if isinstance(outcome, Snapshot):
+            self._say_that_key_changed()
         is_large = isinstance(outcome, Snapshot) and outcome.is_large
         async with self._large if is_large else nullcontext():
             return await self.commit(outcome.looked.zone, lambda tx: record_look(tx, outcome))
 
     async def record_unchanged(self, outcomes: Sequence[Unchanged]) -> list[Written]:
         """Record whole looks that read what is stored, in one transaction."""
+        self._say_that_key_changed()
         seen = [(self._zones[o.looked.zone], o.looked, o.images) for o in outcomes]
         if (run := self._run) is not None:
             with _naming(*(o.looked.zone for o in outcomes)):

@@ -94,11 +94,22 @@ def _row(
         return None
     pop = item.pop
     tracked = tuple([text(pop(name, None)) if name else None for name in names])
-    later = {column: value_of(pop(name)) for column, name in added if name in item}
+    rest = read_rest(added, item)
+    return None if rest is None else (image_id, tracked, *rest)
+
+
+def read_rest(
+    added: Sequence[tuple[str, str]], item: dict[str, Any]
+) -> tuple[str | None, str | None] | None:
+    """Return ``extra`` and ``added`` of what a row holds beside id and first columns.
+
+    Empties ``item`` of what is tracked. None: it is more than can be kept.
+    """
+    later = {column: value_of(item.pop(name)) for column, name in added if name in item}
     extra = canonical(item) if item else None
     if extra is not None and len(extra) > MAX_JSON:
         return None
-    return image_id, tracked, extra, text_of(later)
+    return extra, text_of(later)
 
 
 def usable_id(value: object) -> str | None:

@@ -6,8 +6,9 @@ API documents them. So ``read_page`` tries, from the cheapest:
 1. The rows are cut out of the body by a guess at where they begin and end, and only the rest is
    parsed. The guess is right if the rest is a reply with the placeholder as its list of rows.
 2. If their bytes are those of the last whole look, they are read only when they are needed.
-3. If all are as documented (an id and text or null for each known field), they are decoded in one
-   go into structs, several times as fast as row by row.
+3. If all are as documented (an id, text or null for each of the first columns, and no field that
+   the source does not name), they are decoded in one go into structs, several times as fast as row
+   by row. Fields of later columns and of ``extra`` are cut out as bytes: few differ within a page.
 4. Anything else (other rows, text to be altered, an error) is left to ``rows`` with the whole body.
 """
 
@@ -15,16 +16,17 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from hashlib import sha256
-from operator import itemgetter
+from operator import add, itemgetter
 from typing import Any, Final
 
 import msgspec
 
 from syncer.core.errors import ApiError
-from syncer.core.line import line_of, lines_of
+from syncer.core.jsontext import number
+from syncer.core.line import line_of, lines_of, tail_of
 from syncer.core.model import TRACKED
 from syncer.core.normalise import size_key
 from syncer.core.page import KnownPage, Page, Rows
@@ -34,7 +36,10 @@ from syncer.zenlayer.sources import Source
 PLACEHOLDER: Final = b'"%s"' % secrets.token_hex(16).encode()
 """What stands in the place of rows that were cut out: no reply can hold it by chance."""
 
+_value: Final = msgspec.json.Decoder(float_hook=number)
 _NUL: Final = b"\\u0000"
+_MOST: Final = 1024
+"""Bytes of such a field, at most: no value is so deep that reading it alone makes a difference."""
 _SIZE: Final = 1 + TRACKED.index("image_size")
 
 
@@ -113,31 +118,73 @@ def read_documented(source: Source, raw: bytes) -> Rows | None:
     escapes = b"\\" in raw
     if escapes and _NUL in raw:
         return None
-    names = rows.field_names(source)
+    names, others = rows.field_names(source), _others(source)
     try:
-        read = _decoder(names).decode(raw)
+        read = _decoder(names, others).decode(raw)
+        values = list(map(msgspec.structs.astuple, read))
+        tails = _tails(source, [value[-len(others) :] for value in values]) if others else []
     except (UnicodeDecodeError, RecursionError, msgspec.DecodeError):
         return None
     ids = [row.image_id for row in read]
-    if not _are_usable(ids):
+    if tails is None or not _are_usable(ids):
         return None
-    values = list(map(msgspec.structs.astuple, read))
+    if others:
+        values = [value[: -len(others)] for value in values]
     if None in names:
         pick = _columns(names)
         values = [pick((*value, None)) for value in values]
     sizes = set(map(itemgetter(_SIZE), values))
     # What a line escapes is escaped in JSON too.
     lines = [line_of(row[0], row[1:]) for row in values] if escapes else lines_of(values)
-    return Rows(lines, ids, plain=all(size_key(size) == size for size in sizes))
+    plain = not any(tails) and all(size_key(size) == size for size in sizes)
+    if tails:
+        lines = list(map(add, lines, tails))
+    return Rows(lines, ids, plain=plain)
+
+
+def _others(source: Source) -> tuple[str, ...]:
+    """Return the names of the fields that may be anything: later columns, and what is ``extra``."""
+    return (*(name for _, name in source.added), *source.others)
+
+
+def _tails(source: Source, rests: Sequence[tuple[msgspec.Raw, ...]]) -> list[str] | None:
+    """Return what rows hold in such fields, as the end of their lines; None: it is too much."""
+    known = dict[tuple[bytes, ...], str]()
+    tails = []
+    for rest in rests:
+        key = tuple(map(bytes, rest))
+        if (tail := known.get(key)) is None:
+            if max(map(len, key)) > _MOST:
+                return None
+            item = {
+                name: _value.decode(value)
+                for name, value in zip(_others(source), key, strict=True)
+                if value
+            }
+            read = rows.read_rest(source.added, item)
+            if read is None:
+                return None
+            tail = known[key] = tail_of(*read)
+        tails.append(tail)
+    return tails
 
 
 @cache
-def _decoder(names: tuple[str | None, ...]) -> msgspec.json.Decoder[list[Any]]:
-    """Return a decoder of rows of text: the id, then a value for each field that has a name."""
-    columns = [
+def _decoder(
+    names: tuple[str | None, ...], others: tuple[str, ...]
+) -> msgspec.json.Decoder[list[Any]]:
+    """Return a decoder of rows: id, a text for each field that has a name, the others as bytes.
+
+    What is not sent is null, or no bytes.
+    """
+    columns: list[tuple[str, Any, Any]] = [
         (f"field_{n}", str | None, msgspec.field(default=None, name=name))
         for n, name in enumerate(names)
         if name
+    ]
+    columns += [
+        (f"other_{n}", msgspec.Raw, msgspec.field(default=msgspec.Raw(b""), name=name))
+        for n, name in enumerate(others)
     ]
     row = msgspec.defstruct(
         "Row",

@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +28,8 @@ from syncer.zenlayer.sources import Source
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """The most that one reply may hold, after decompression."""
+TLS_BUFFER: Final = 32 * 1024
+"""Bytes that are received at a time over TLS: two of its largest records."""
 UNTRUSTED: Final = "UNTRUSTED"
 """The code of a call to a server whose certificate is not trusted."""
 _log = structlog.get_logger()
@@ -222,13 +227,41 @@ async def open_transport(access: Access) -> AsyncIterator[Transport]:
         yield Transport(access, session)
 
 
+_Roots = tuple[tuple[str, int, int, int], ...]
+"""The file and the folder of the trusted roots: path, inode, size, time of the last change."""
+
+
+def _roots() -> _Roots:
+    paths = ssl.get_default_verify_paths()
+    found: list[tuple[str, int, int, int]] = []
+    for path in (paths.cafile, paths.capath):
+        if path is not None:
+            with contextlib.suppress(OSError):
+                stat = Path(path).stat()
+                found.append((path, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _trusting(_: _Roots) -> ssl.SSLContext:
+    """Return a context for these roots, which accounts share: nothing of an account is in it.
+
+    Reading the roots takes 25 ms, in which nothing else is done, and 1 MiB: with fifty accounts
+    at once that was most of a run.
+    """
+    # asyncio gives each TLS connection 256 KiB to receive into, which can be set for all of a
+    # process only: 200 MiB for fifty accounts at once. Pages are read as fast with 32 KiB.
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
+    return ssl.create_default_context()
+
+
 def _session(
     access: Access, *, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse
 ) -> aiohttp.ClientSession:
     # aiohttp's own contexts hold the roots (SSL_CERT_FILE) as they were when it was imported: a
-    # daemon would go on with roots that were renewed long ago. Reading them takes 25 ms.
+    # daemon would go on with roots that were renewed long ago.
     secure = any(url.startswith("https:") for url in (access.endpoint, _proxy(access) or ""))
-    tls: ssl.SSLContext | bool = ssl.create_default_context() if secure else True
+    tls: ssl.SSLContext | bool = _trusting(_roots()) if secure else True
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=access.max_concurrency, keepalive_timeout=access.timing.keep_alive, ssl=tls

@@ -20,6 +20,7 @@ from syncer.bench.programs import (
     SDK_LOOP,
     SYNCER,
     Program,
+    alone,
     installed_competitors,
 )
 from syncer.bench.runner import Runner, Workload
@@ -29,7 +30,8 @@ from syncer.embedded import EmbeddedPostgres
 from syncer.zenlayer.sources.vm import VM
 
 TINY = Workload(zones=1, images=10, large=10, calls=25, rounds=1, usual_zones=3)
-ALONE = frozenset(scenarios.GOALS) - scenarios.COMPETITOR_GOALS
+ALONE = frozenset(scenarios.GOALS) - scenarios.COMPETITOR_GOALS - scenarios.FAR_GOALS
+"""The goals that need neither another program nor an API that is far away: see ``test_far.py``."""
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +126,10 @@ def test_goals_are_chosen_by_name() -> None:
     """--only takes names in any case; a name that is no goal is an error of the configuration."""
     assert scenarios.choose_goals("g1, G10", peers=False) == {"G1", "G10"}
     assert scenarios.choose_goals(None, peers=False) == ALONE
-    assert scenarios.choose_goals(None, peers=True) == set(scenarios.GOALS)
-    with pytest.raises(ConfigError, match="'G13' is no goal: they are G1 to G12"):
-        scenarios.choose_goals("G1,G13", peers=False)
+    assert scenarios.choose_goals(None, peers=True) == ALONE | scenarios.COMPETITOR_GOALS
+    assert scenarios.choose_goals(None, peers=False, far=True) == ALONE | scenarios.FAR_GOALS
+    with pytest.raises(ConfigError, match=r"'G99' is no goal: they are G1, .*, G13, G15$"):
+        scenarios.choose_goals("G1,G99", peers=False)
 
 
 async def test_a_wrong_answer_fails(small: Fixture) -> None:
@@ -155,7 +158,7 @@ async def test_nothing_done_fails(small: Fixture) -> None:
     await small.empty_database()
     with pytest.raises(WrongAnswer, match="4 zones differ"):
         await small.check(read)
-    with pytest.raises(WrongAnswer, match=r"no_such_module failed \(exit 1\): .*No module named"):
+    with pytest.raises(WrongAnswer, match=r"no_such_module failed \(exit 1\): (?s:.*)No module"):
         await small.measure_program(
             Program(name="broken", command=("no_such_module",), stores="syncer")
         )
@@ -231,6 +234,9 @@ def test_goals_are_met_from_their_side() -> None:
     assert "met" == goal(1, 8, 9, at_least=8).verdict
     assert "missed" == goal(1, 7.9, 9, at_least=8).verdict
     assert "no goal" == goal(1).verdict
+    assert "missed" == goal(3, at_most=2, busy=0.8).verdict
+    assert "not judged: processors 81% busy" == goal(1, at_most=2, busy=0.81).verdict
+    assert goal(1, at_most=2, busy=0.81).met is None
     assert goal().figure is None
 
 
@@ -251,7 +257,7 @@ def _took(seconds: float) -> Measurement:
 def test_each_goal_has_a_scenario() -> None:
     """Nothing is a goal that is never measured, and every program's rows can be checked."""
     assert set(scenarios.GOALS) == frozenset().union(*(s.goals for s in scenarios.SCENARIOS))
-    assert STORED.keys() == {program.stores for program in (SYNCER, *COMPETITORS)}
+    assert STORED.keys() == {program.stores for program in (SYNCER, *COMPETITORS, alone("a"))}
 
 
 def test_every_tracked_field_is_served() -> None:

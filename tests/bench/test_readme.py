@@ -17,10 +17,11 @@ README = (FOLDER / "README.md").read_text()
 def test_every_command_is_understood() -> None:
     """Options parse, and the goals that they name exist."""
     commands = re.findall(r"^\.venv/bin/syncer bench(.*?)(?:#.*)?$", README, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         context = bench.make_context("bench", shlex.split(command))
-        assert choose_goals(context.params["only"], peers=context.params["peers"])
+        chosen = {name: context.params[name] for name in ("only", "peers", "far")}
+        assert choose_goals(**chosen)
 
 
 def test_every_goal_is_in_the_table() -> None:

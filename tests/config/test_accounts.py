@@ -267,18 +267,29 @@ def test_two_tables_of_one_name_and_what_is_no_table_are_faults(place: Place) ->
     assert f"{place.file}: accounts.one: is no table: write [accounts.one]" == fault
 
 
-def test_an_account_is_chosen_by_its_name(place: Place) -> None:
-    """It alone must have credentials then; one that is not there is exit 2, with those that are."""
+def test_accounts_are_chosen_by_their_names(place: Place) -> None:
+    """They alone must have credentials; one that is not there is exit 2, with those that are."""
     tables(place, f'[accounts.one]\n{KEY.format(1)}[accounts.two]\nprofile = "none"\n')
     assert ["one"] == [account.name for account in place.load({"account": "one"}).accounts]
     assert () == crawling(place, "one")
     assert 1 == len(crawling(place)) == len(crawling(place, "two"))
     [fault] = place.faults({"account": "three"})
     assert "--account: there is no account 'three'; there are one, two" == fault
+    assert (
+        "--account: there is no account 'onne'; there are one, two; is one meant?",
+        "--account: there is no account 'x'; there are one, two",
+    ) == place.faults({"account": ("two", "x", "onne")})
+    both = place.load({"account": ("two", "one", "two")})
+    assert (["one", "two"], ()) == ([account.name for account in both.accounts], both.others)
+    assert ["one", "two"] == [account.name for account in place.load({"account": ()}).accounts]
     with pytest.raises(ConfigError, match="name one of the accounts one, two: --account NAME"):
         _ = place.load().account
     tables(place, "")
-    assert "three" == place.load({"account": "three"}, **KEYS).account.name
+    assert "three" == place.load({"account": ("three",)}, **KEYS).account.name
+    [fault] = place.faults({"account": ("one", "two")}, **KEYS)
+    assert (
+        "--account: 'one,two': credentials outside tables are one account: give one name" == fault
+    )
 
 
 def test_a_service_that_no_account_has_is_a_fault(place: Place) -> None:

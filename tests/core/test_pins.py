@@ -181,9 +181,9 @@ def test_the_summary_counts_every_status() -> None:
 def test_filters_choose_pins() -> None:
     """By account and service where the pin names one, by zone, and by image id or name."""
     pins = [pin(), pin(account="a"), pin(account="b")]
-    assert pins[:2] == selected(pins, "a", [], [])
-    assert pins == selected(pins, None, ["vm"], ["Z*"])
-    assert [] == selected(pins, None, [], ["Y*"])
+    assert pins[:2] == selected(pins, ["a"], [], [])
+    assert pins == selected(pins, ["b", "a"], ["vm"], ["Z*"])
+    assert [] == selected(pins, [], [], ["Y*"])
     assert wanted(pin(image_name="Old"), [found()], ["Old"])
     assert wanted(pin(), [found()], ["nope", "Ubu*"])
     assert wanted(pin(), [], ["im?"])

@@ -23,6 +23,7 @@ STORED = {
     "rate_limit",
     "keys",
     "history",
+    "workers",
 }
 OF_THE_SERVER = {"encoding", "session", "connections", "database_clock"}
 OF_THE_DATABASE = {"database", "schema", "extension", "privileges"} | OF_THE_SERVER | STORED

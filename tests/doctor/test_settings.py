@@ -54,7 +54,7 @@ async def test_faults_of_the_settings_are_lines_and_the_rest_is_looked_at(
     assert "ok" == of(findings, "zones").status
     findings = await check(SYNCER_ACCOUNT="a b")
     only(findings, "SYNCER_ACCOUNT", "failed", "is no account name", "fix that")
-    assert STORED - {"history", "sequences"} == skipped_checks(findings)
+    assert STORED - {"history", "sequences", "workers"} == skipped_checks(findings)
 
 
 async def test_an_unknown_variable(check: RunChecks) -> None:

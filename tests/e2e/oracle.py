@@ -12,6 +12,7 @@ Instants are whole microseconds on a line that does not move when a test steps t
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
@@ -29,12 +30,19 @@ FIELDS: Final = {
     "os_type": "osType",
 }
 """The tracked columns, and what the API calls them."""
+LATER: Final = {
+    "zec": {
+        "nic_network_type": "nicNetworkType",
+        "image_source": "imageSource",
+        "min_disk_size": "minDiskSize",
+    }
+}
+"""The tracked columns that came later, of the services that have them."""
 HOUR: Final = 3_600_000_000
 DAY: Final = 24 * HOUR
 RULES: Final = ("many", "turned_over", "emptied", "run", "kind", "another_key")
 WHOLE: Final = {"unchanged", "changed", "guarded"}
 
-Tracked = tuple[str | None, ...]
 Place = tuple[str, str]
 """A zone's id and an image's id, within one account."""
 
@@ -55,6 +63,30 @@ class Between(msgspec.Struct, frozen=True):
     low: int
     high: int
     others: tuple[int | None, ...] = ()
+
+
+class State(msgspec.Struct, kw_only=True):
+    """The tracked columns of an image; of the later ones those that the API ever sent for it."""
+
+    tracked: tuple[str | None, ...]
+    later: dict[str, str | None] = {}
+
+    @property
+    def kind(self) -> str | None:
+        """Its image type."""
+        return self.tracked[list(FIELDS).index("image_type")]
+
+    @property
+    def document(self) -> dict[str, str | None]:
+        """What is known, by column: so a change shows either side."""
+        return dict(zip(FIELDS, self.tracked, strict=True)) | self.later
+
+    @property
+    def row(self) -> dict[str, str | None]:
+        """The columns as views have them: null where nothing is known."""
+        return dict.fromkeys([*FIELDS, *(n for names in LATER.values() for n in names)]) | (
+            self.document
+        )
 
 
 ANY: Final = Between(-(10**18), 10**18)
@@ -102,15 +134,24 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     described: bool = True
+    service: str = "vm"
     listing: Literal["rows", "torn", "failed", "not_found"] = "rows"
     rows: tuple[Mapping[str, Any], ...] = ()
     unlisted: Mapping[str, Mapping[str, Any]] = {}
     question: Literal["answers", "failed", "nothing", "denied"] = "answers"
 
     @property
-    def kept(self) -> dict[str, Tracked]:
+    def kept(self) -> dict[str, State]:
         """The rows that can be kept: those with an id."""
-        return {row["imageId"]: tracked(row) for row in self.rows if row.get("imageId")}
+        return {row["imageId"]: self.state(row) for row in self.rows if row.get("imageId")}
+
+    def state(self, row: Mapping[str, Any]) -> State:
+        """The tracked columns of a row; a key that is missing is null, a later one not known."""
+        later = LATER.get(self.service, {})
+        return State(
+            tracked=tuple(text(row.get(name)) for name in FIELDS.values()),
+            later={column: text(row[name]) for column, name in later.items() if name in row},
+        )
 
     @property
     def rejected(self) -> int:
@@ -166,17 +207,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def text(value: Any) -> str | None:
-    """A value as text: as served; a number or boolean as its text; NUL is replaced."""
+    """A value as text: as served; a number or boolean as its text; NUL is replaced.
+
+    A list is JSON; its order says nothing.
+    """
     if value is None:
         return None
+    if isinstance(value, list):
+        return json.dumps(sorted(value), separators=(",", ":"))
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value).replace("\0", "\ufffd")
-
-
-def tracked(row: Mapping[str, Any]) -> Tracked:
-    """The tracked columns of a row; a key that is missing is null."""
-    return tuple(text(row.get(name)) for name in FIELDS.values())
 
 
 def number(size: str | None) -> Any:
@@ -187,18 +228,19 @@ def number(size: str | None) -> Any:
         return size
 
 
-def differing(old: Tracked, new: Tracked) -> list[str]:
-    """The tracked columns that differ; sizes differ by their number only."""
+def differing(old: State, new: State) -> list[str]:
+    """The tracked columns that differ; sizes differ by their number only.
+
+    A later one that is not known on one side is not compared.
+    """
+    was, now = old.document, new.document
     return [
         name
-        for name, was, now in zip(FIELDS, old, new, strict=True)
-        if was != now and not (name == "image_size" and number(was) == number(now))
+        for name in was
+        if name in now
+        and was[name] != now[name]
+        and not (name == "image_size" and number(was[name]) == number(now[name]))
     ]
-
-
-def document(values: Tracked | None) -> dict[str, str | None] | None:
-    """The tracked columns as a change shows them on either side."""
-    return None if values is None else dict(zip(FIELDS, values, strict=True))
 
 
 # What is stored.
@@ -207,7 +249,7 @@ def document(values: Tracked | None) -> dict[str, str | None] | None:
 class Version(msgspec.Struct, kw_only=True):
     """One state of an image; ``sight`` is the look, or the answer, that opened it."""
 
-    values: Tracked
+    values: State
     valid_from: int
     sight: Any
     valid_to: int | None = None
@@ -233,8 +275,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     run_id: int
     kind: str
     changed_at: int
-    before: Tracked | None
-    after: Tracked | None
+    before: State | None
+    after: State | None
     not_before: Any
     first_look: Any = False
 
@@ -263,7 +305,7 @@ class Image(msgspec.Struct, kw_only=True):
     withheld_by_run: int | None = None
 
     @property
-    def values(self) -> Tracked:
+    def values(self) -> State:
         """Its current or last known state."""
         return self.versions[-1].values
 
@@ -704,13 +746,21 @@ class Account:
         return look
 
     def _see(
-        self, name: str, image_id: str, values: Tracked, facts: Facts, look: Look, *, first: Any
+        self, name: str, image_id: str, values: State, facts: Facts, look: Look, *, first: Any
     ) -> None:
-        """A row that is new, or back, or differs opens a version; being seen ends gap and latch."""
+        """A row that is new, or back, or differs opens a version; being seen ends gap and latch.
+
+        A later column that is sent for the first time is filled in place, and one that is not sent
+        any more keeps its value.
+        """
         zone, answered = self.zones[name], look.whole and image_id not in look.listed
         scan = look.scan
         image = zone.images.get(image_id)
         kind = _kind(image, values)
+        if image is not None:
+            values.later = image.values.later | values.later
+            if kind is None:
+                image.values.later.update(values.later)
         low, high = (scan.finished, facts.finished) if answered else (scan.observed, scan.finished)
         if kind:
             at = _stamp(facts.opened, (name, image_id), f"{kind}: version opened", low, high)
@@ -760,7 +810,7 @@ class Account:
         judged = [look.listed for look in whole if look.all_judged]
         return Case(
             zone=name,
-            present={i: m.values[1] for i, m in zone.present.items() if not m.withheld},
+            present={i: m.values.kind for i, m in zone.present.items() if not m.withheld},
             last_judged=judged[-1] if judged else frozenset(),
         )
 
@@ -816,7 +866,7 @@ class Account:
         rest = {i: m for i, m in missing.items() if i not in lifted and not m.withheld}
         waiting = {i for i, m in rest.items() if m.judged}
         back = {i for i, m in zone.images.items() if not m.removed}
-        listed = {i: zone.images[i].values[1] for i in look.listed}
+        listed = {i: zone.images[i].values.kind for i in look.listed}
         case = msgspec.structs.replace(
             case,
             whole=True,
@@ -913,7 +963,7 @@ class Account:
                 results |= {True} if look.listed or approved - counted else {True, False}
             for one in sorted(counted):
                 if (row := answer.unlisted.get(one)) and answer.question == "answers":
-                    self._see(name, one, tracked(row), facts, look, first=False)
+                    self._see(name, one, answer.state(row), facts, look, first=False)
                 else:
                     self._remove(name, one, facts, look, approved=one in approved)
             self._unanswered(name, facts, approved - counted)
@@ -1055,7 +1105,7 @@ class Account:
         for name, zone in self.zones.items():
             for image_id, image in zone.images.items():
                 gap, last = image.gap, image.versions[-1]
-                row = dict(zip(FIELDS, image.values, strict=True))
+                row = image.values.row
                 now = "absent" if image.removed else "unknown" if gap else "present"
                 # A removed image of a zone that went: that it is absent was known.
                 gone = Either(("unknown", "absent")) if image.removed else "unknown"
@@ -1137,8 +1187,7 @@ class Account:
         zone = self.zones[name]
         image = zone.images[image_id]
         version = next(v for v in image.versions if covers(v.valid_from, v.valid_to, at))
-        row = dict(zip(FIELDS, version.values, strict=True))
-        return row | {
+        return version.values.row | {
             "valid_from": version.valid_from,
             "observed_at": observed(zone, image_id, at),
         }
@@ -1224,7 +1273,7 @@ def exit_code(account: Account, ask: Pass, looks: dict[str, Look], faults: list[
     return Either((1, 3)) if usable else 1
 
 
-def _kind(image: Image | None, values: Tracked) -> str | None:
+def _kind(image: Image | None, values: State) -> str | None:
     """What a row that is seen is: appeared, returned, changed; or nothing new."""
     if image is None:
         return "appeared"

@@ -16,6 +16,12 @@ from tests import clock
 from tests.support import assert_exact, lose, lose_zone, rows, until
 
 AHEAD = timedelta(hours=400)
+OF_WORKERS = [
+    *(("account_schedule", name) for name in ("due_at", "started_at", "ended_at", "pruned_at")),
+    ("ticks", "ticked_at"),
+    *(("workers", name) for name in ("started_at", "seen_at")),
+]
+"""By the clock; what is later than it counts as past (``is_due``)."""
 
 
 async def repaired(db: Any) -> list[Any]:
@@ -196,6 +202,7 @@ async def test_every_stored_instant_is_on_a_time_line_or_by_the_clock(db: Any) -
         ("syncer_store.rate_limits", "learnt_at"),
         ("syncer_store.runs", "clock_at"),
         ("syncer_store.runs", "deadline_at"),
+        *((f"syncer_store.{table}", name) for table, name in OF_WORKERS),
     }
     known = {(row["table_name"], row["name"]) for row in on_a_line} | by_the_clock
     assert set() == {(row["table_name"], row["name"]) for row in await repaired(db)} - known

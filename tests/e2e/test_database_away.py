@@ -111,7 +111,7 @@ async def test_a_database_that_falls_silent_between_two_runs_does_not_hold_the_d
         proxy.hook = lambda message: "hush" if b"as metrics show them" in message else None
         with anyio.fail_after(20):
             assert await metrics.stored_zones(Server(proxy.url, timing=short), "default") is None
-    for statement in ("prune/accounts", "prune/hold", "prune/zones", "prune/runs", "prune/thin"):
+    for statement in ("read/accounts", "prune/hold", "prune/zones", "prune/runs", "prune/thin"):
         words = sql(statement).splitlines()[0].encode()
 
         def falls_silent(message: bytes, words: bytes = words) -> str | None:

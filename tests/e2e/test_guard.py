@@ -180,6 +180,38 @@ async def test_another_key_removes_nothing_at_its_first_look(
     assert b"second" not in b"".join(digest for digest, _ in stored)
 
 
+@pytest.mark.parametrize("world", [{A: 3, B: 3, "MIA-A": 3}], indirect=True)
+async def test_another_key_is_said_once(world: World, sync: Any, warnings: list[Any]) -> None:
+    """At the first whole look with it: where nothing was read, later; where zones wait, not again.
+
+    The key before is another one again, also where this one read a single zone.
+    """
+    keys = {"test-key": "test-secret", "second": "test-secret"}
+    async with Simulator(world, SimulatorOptions(access_keys=keys)) as simulator:
+        one = {"ZENLAYER_ENDPOINT": simulator.endpoint}
+        other = one | {"ZENLAYER_ACCESS_KEY_ID": "second"}
+
+        async def zones_said(env: dict[str, str], *zones: str, **how: bool) -> list[int]:
+            warnings.clear()
+            await sync(zones=zones, **how, **env)
+            return [e["zones"] for e in warnings if e["event"] == "credentials.changed"]
+
+        assert [] == await zones_said(one)
+        simulator.add_fault("status=500,action=DescribeImages")
+        assert [] == await zones_said(other, A)
+        simulator.clear_faults()
+        assert [3] == await zones_said(other, A, dry_run=True)
+        assert [3] == await zones_said(other, A)
+        assert [] == await zones_said(other, A)
+        assert [] == await zones_said(other, B)
+        assert [2] == await zones_said(one)
+        lose(world, A, 1)
+        assert [] == await zones_said(one)
+        assert [3] == await zones_said(other, "MIA-A")
+        assert [] == await zones_said(other)
+        assert [] == await zones_said(other)
+
+
 @pytest.mark.parametrize("looks", [2, 3])
 async def test_an_image_is_removed_after_as_many_looks_as_are_asked_for(
     looks: int, world: World, simulator: Simulator, sync: Any, db: Any

@@ -153,7 +153,8 @@ async def test_a_service_is_a_small_file_and_a_line(
 ) -> None:
     """It is crawled, stored, checked for removals and shown as the first one is.
 
-    A tracked column that its API has no field for is null.
+    Commands, the doctor and metrics know it by itself. A tracked column that its API has no field
+    for is null.
     """
     offered = actions.SERVICES["vm"]
     monkeypatch.setitem(actions.SERVICES, "made", offered)
@@ -175,7 +176,8 @@ async def test_a_service_is_a_small_file_and_a_line(
     await copied("sync", SYNCER_SERVICES="made")
     image_id = min(simulator.world.images(A))
     simulator.world.remove_image(A, image_id)
-    await copied("sync", SYNCER_SERVICES="made")
+    metrics = copy / "syncer.prom"
+    await copied("sync", "--service", "made", SYNCER_METRICS_FILE=str(metrics))
 
     kinds = await db.fetch(
         "select service, kind, count(*) from syncer.image_changes group by 1, 2 order by 2"
@@ -185,3 +187,12 @@ async def test_a_service_is_a_small_file_and_a_line(
     assert simulator.world.count() == len(present)
     assert {None} == {row["category"] for row in present}
     assert all(row["image_name"] and row["extra"]["category"] for row in present)
+    found = rows(await copied("doctor", SYNCER_SERVICES="made"))
+    said = {row["check"]: row["message"] for row in found if row["status"] == "ok"}
+    assert "accepted: 2 zones of made" == said["credentials"]
+    lines = metrics.read_text().splitlines()
+    for zone, images in ((A, 3.0), (B, 4.0)):
+        labels = f'account="default",service="made",zone="{zone}"'
+        assert f"syncer_images_present{{{labels}}} {images}" in lines
+    removed = 'account="default",kind="removed",service="made"'
+    assert f"syncer_image_changes_total{{{removed}}} 1.0" in lines

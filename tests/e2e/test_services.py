@@ -74,26 +74,6 @@ async def test_each_service_drifts_by_itself(simulator: Simulator, sync: Any, db
     assert {"unchanged"} == {written.status for written in report.zones}
 
 
-async def test_a_selected_service_leaves_the_others_alone(
-    simulator: Simulator, sync: Any, db: Any
-) -> None:
-    """One service of three: no call to another, and no row of another is touched."""
-    await sync(SYNCER_SERVICES="all")
-    for world in simulator.worlds.values():
-        world.drift(7, appear=2, change=3, remove=2)
-    others = (
-        "select i.xmin, i.* from syncer_store.images as i join syncer_store.zones as z"
-        " using (zone_key) where z.service <> 'zec' order by zone_key, image_id"
-    )
-    before = await db.fetch(others)
-    simulator.reset_stats()
-
-    await sync(SYNCER_SERVICES="zec")
-
-    assert {"zec"} == {service for service, _ in calls(simulator)}
-    assert before == await db.fetch(others)
-
-
 async def test_a_copy_gets_its_size_when_it_is_available(
     simulator: Simulator, sync: Any, syncer: Any
 ) -> None:

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
+import urllib.error
+import urllib.request
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +23,7 @@ import asyncpg
 import pytest
 from anyio.abc import Process
 
+from syncer import serve
 from syncer.embedded import EmbeddedPostgres
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
@@ -187,6 +191,82 @@ async def test_each_account_once_a_round_come_what_may(
         for name in NAMES:
             assert served(cloud.world) == await stored(workers.db, f"account = '{name}'")
         await workers.db.close()
+
+
+def asked(address: str) -> tuple[int, str]:
+    """Ask over HTTP."""
+    try:
+        with urllib.request.urlopen(address, timeout=10) as reply:  # noqa: S310  (of our own)
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+async def test_one_worker_from_its_start_to_its_end(
+    environment: dict[str, str], simulator: Simulator, db: Any, tmp_path: Path
+) -> None:
+    """The command: it shows what it does, ends after its run, and sooner when asked twice."""
+    simulator.add_fault("hang,zone=SEL-A")
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    log = tmp_path / "worker.log"
+    command = [sys.executable, "-m", "syncer", "worker", "--http", "127.0.0.1:0"]
+    env = {**given, **environment, "SYNCER_LOG_LEVEL": "info"}
+    with log.open("w") as output:
+        process = await anyio.open_process(command, env=env, stdout=None, stderr=output)
+
+    def said(event: str) -> list[dict[str, Any]]:
+        lines = map(json.loads, log.read_text().splitlines())
+        return [line for line in lines if line["event"] == event]
+
+    async with process:
+        try:
+            await until(lambda: db.fetchval("select count(*) >= 5 from syncer_store.zone_scans"))
+            [address] = [line["address"] for line in said("http.listening")]
+            assert 200 == (await anyio.to_thread.run_sync(asked, f"{address}/livez"))[0]
+            assert 200 == (await anyio.to_thread.run_sync(asked, f"{address}/readyz"))[0]
+            _, metrics = await anyio.to_thread.run_sync(asked, f"{address}/metrics")
+            assert 'syncer_workers{state="working"} 1.0' in metrics
+            assert 'syncer_calls_total{account="default"' in metrics
+            process.send_signal(signal.SIGTERM)
+            await until(lambda: db.fetchval("select draining from syncer.workers"))
+            code, why = await anyio.to_thread.run_sync(asked, f"{address}/readyz")
+            assert (503, True) == (code, "takes no more accounts" in why)
+            assert "running" == await db.fetchval("select state from syncer.account_schedule")
+            process.send_signal(signal.SIGTERM)
+            assert 0 == await process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    assert ("partial", 5) == tuple(
+        await db.fetchrow("select status, zones_changed from syncer.runs")
+    )
+    assert [1, 1] == [line["under_way"] for line in said("worker.ending")]
+    result = await db.fetchval("select result from syncer.account_schedule")
+    assert result.startswith("run 1 partial: ")
+    assert 0 == await db.fetchval("select count(*) from syncer.workers")
+
+
+async def test_what_keeps_a_worker_from_beginning(
+    syncer: Any, db: Any, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that says what to do, exit 2: no queue, another database's, no procrastinate."""
+
+    async def line(**env: str) -> str:
+        done = await syncer("worker", "--http", "off", **env)
+        assert (2, 1) == (done.code, len(done.err.splitlines())), done.err
+        return str(done.err)
+
+    assert "no worker crawls an account 'x'" in (await syncer("worker", "--forget", "x")).err
+    other = postgres.dsn("template_syncer")
+    assert "correct SYNCER_QUEUE_URL" in await line(SYNCER_QUEUE_URL=other)
+    await db.execute("drop schema syncer_queue cascade")
+    assert "has no queue; run" in await line()
+    for module in ("procrastinate", "syncer.serve.worker", "syncer.serve.distribution"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr(serve, "worker", raising=False)
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+    assert "pip install 'syncer[distributed]'" in await line()
 
 
 async def assert_each_once_a_round(db: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from typing import Any
 
 import msgspec
@@ -12,14 +13,19 @@ from hypothesis import strategies as st
 
 from syncer.core.normalise import size_key
 from syncer.core.page import KnownPage, Page
+from syncer.simulator import World
 from syncer.zenlayer import wire
 from syncer.zenlayer.rows import read_page as read_plainly
+from syncer.zenlayer.rows import read_rows
 from syncer.zenlayer.shortcuts import read_documented, read_page
-from syncer.zenlayer.sources import Source
+from syncer.zenlayer.sources import SOURCES, Source
+from syncer.zenlayer.sources.bmc import BMC
 from syncer.zenlayer.sources.vm import VM
+from syncer.zenlayer.sources.zec import ZEC
 
-NARROW = msgspec.structs.replace(VM, fields={c: VM.fields[c] for c in ("os_type", "image_name")})
 NAMES = ("imageId", *VM.fields.values())
+OTHERS = ("nicNetworkType", "imageSource", "minDiskSize", "tags")
+ODD = msgspec.structs.replace(ZEC, fields={"os_type": "osType", "min_disk_size": "tags"}, others=())
 texts = st.text(st.characters(codec=None), max_size=6) | st.sampled_from(
     ["30", "30.0", "3e1", "", " ", "\x00", "\ufffd", "\ud800", "x" * 600, "\\u0000", "\x00id"]
 )
@@ -32,22 +38,53 @@ anything: st.SearchStrategy[Any] = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.just({"a": []})
 )
-rows = documented | st.dictionaries(st.sampled_from([*NAMES, "\x008", "field_0", "new"]), anything)
+json_values = st.recursive(
+    anything, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=2)
+) | st.sampled_from(
+    [["b", "a"], ["a", "b"], ["huge", -0.0, 2**70], "deep", "x" * 2000, {"b": 1, "a": 1.0}]
+)
+with_others = st.builds(
+    operator.or_,
+    documented,
+    st.dictionaries(st.sampled_from(OTHERS), json_values, max_size=4),
+)
+calm = st.fixed_dictionaries(
+    {"imageId": st.sampled_from("abcdef")},
+    optional=dict.fromkeys(
+        OTHERS,
+        st.sampled_from([None, 20, "20", ["b", "a"], ["a", "b"], {"b": 1, "a": 1.0}, "deep"]),
+    ),
+)
+"""Read fast, where the service has such fields."""
+rows = (
+    documented
+    | with_others
+    | st.dictionaries(st.sampled_from([*NAMES, *OTHERS, "\x008", "field_0", "new"]), anything)
+)
 
 
-def reply(items: list[Any]) -> bytes:
-    return json.dumps({"response": {"totalCount": 7, "dataSet": items}}).encode()
+def reply(source: Source, items: list[Any]) -> bytes:
+    """A page, as the source has it."""
+    total = {source.total: 7} if source.total else {}
+    text = json.dumps({"response": {**total, source.rows: items}})
+    text = text.replace('"huge"', "1e400")
+    return text.replace('"deep"', "[" * 600 + "]" * 600).encode()
 
 
 def read(source: Source, known: KnownPage | None, items: list[Any]) -> Page:
-    return read_page(source, known, status=200, headers={}, body=reply(items))
+    return read_page(source, known, status=200, headers={}, body=reply(source, items))
 
 
-@pytest.mark.parametrize("source", [VM, NARROW])
-@given(items=st.lists(rows | documented, max_size=5) | st.lists(documented, max_size=5))
+@pytest.mark.parametrize("source", [VM, ZEC, BMC, ODD], ids=lambda source: source.service)
+@given(
+    items=st.lists(rows | documented, max_size=5)
+    | st.lists(documented, max_size=5)
+    | st.lists(with_others, max_size=5)
+    | st.lists(calm, max_size=5)
+)
 def test_a_page_comes_out_as_its_rows_do(source: Source, items: list[Any]) -> None:
     """For any page: same images, same digests, same count of rejected rows, known or not."""
-    response = wire.read(status=200, headers={}, body=reply(items)).response
+    response = wire.read(status=200, headers={}, body=reply(source, items)).response
     plain = read_plainly(source, response)
     known = KnownPage(plain.digest, plain.served)
     for page in (read(source, None, items), read(source, known, items)):
@@ -64,6 +101,18 @@ def test_documented_rows_are_read_fast() -> None:
     rows = read_documented(VM, raw)
     assert rows is not None
     assert ["text", "other"] == [image.image_id for image in rows.images()]
+
+
+@pytest.mark.parametrize("service", [*SOURCES])
+def test_every_page_of_the_simulator_is_read_fast(service: str) -> None:
+    """Whatever the service: its map of fields and the names of others are data."""
+    source = SOURCES[service]
+    world = World.generate(seed=1, zones=2, images=200, service=service)
+    for zone in ["*"] if world.unzoned else world.zones():
+        raw = json.dumps(list(world.images(zone).values())).encode()
+        fast, plain = read_documented(source, raw), read_rows(source, raw)
+        assert fast is not None
+        assert plain.images() == fast.images()
 
 
 @pytest.mark.parametrize(

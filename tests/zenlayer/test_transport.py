@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from syncer import __version__
 from syncer.core.errors import ApiError, Refused, TornRead, Unreachable
 from syncer.secrets import Secret
 from syncer.simulator import Simulator, SimulatorOptions, World
+from syncer.zenlayer import transport as transports
 from syncer.zenlayer.credentials import Access, KeyPair, Timing, Token
 from syncer.zenlayer.sources import SOURCES
-from syncer.zenlayer.transport import MAX_BODY, Transport, greet, open_transport
+from syncer.zenlayer.transport import (
+    MAX_BODY,
+    TLS_BUFFER,
+    UNTRUSTED,
+    Transport,
+    greet,
+    open_transport,
+)
 
 VM = SOURCES["vm"]
 KEYS = KeyPair("id", Secret("key secret"))
@@ -48,12 +60,28 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(reply: bytes, *, close: bool = False) -> AsyncIterator[Server]:
-    server = Server(reply, close=close)
-    listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)
+async def serving(
+    reply: bytes, *, close: bool = False, authority: trustme.CA | None = None
+) -> AsyncIterator[Server]:
+    """Serve; with an authority over TLS, by a certificate of it."""
+    server, tls = Server(reply, close=close), None
+    if authority is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+    listener = await asyncio.start_server(server.answer, "127.0.0.1", 0, ssl=tls)
     async with listener:
-        server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        scheme = "https" if tls else "http"
+        server.url = f"{scheme}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         yield server
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """An authority that is trusted here, alone: SSL_CERT_FILE names ``roots.pem``."""
+    made, roots = trustme.CA(), tmp_path / "roots.pem"
+    made.cert_pem.write_to_path(str(roots))
+    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
+    return made
 
 
 @pytest.fixture
@@ -211,3 +239,48 @@ async def test_a_proxy_that_refuses_is_named_without_its_password() -> None:
     assert (Unreachable, "PROXY_REFUSED") == (type(error), error.code)
     assert "api.invalid: HTTP 407; check HTTPS_PROXY" in error.message
     assert "pr0xy" not in error.message
+
+
+async def test_accounts_side_by_side_read_the_roots_once(authority: trustme.CA) -> None:
+    """Whoever opens a connection after the first account finds the roots read."""
+    before = transports._trusting.cache_info()
+    async with serving(OK, authority=authority) as server, AsyncExitStack() as stack:
+        access = Access(endpoint=server.url)
+        opened = [await stack.enter_async_context(open_transport(access)) for _ in range(3)]
+        assert [200] * 3 == [(await post(each))[0] for each in opened]
+    after = transports._trusting.cache_info()
+    assert (1, 2) == (after.misses - before.misses, after.hits - before.hits)
+
+
+async def test_roots_that_were_replaced_are_read_again(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    """A daemon trusts what the file holds now, and no longer what it held."""
+    renewed, roots = trustme.CA(), tmp_path / "roots.pem"
+    async with serving(OK, authority=authority) as old, serving(OK, authority=renewed) as new:
+        assert (await post_to(old.url))[0] == 200
+        assert (await failure(new.url)).code == UNTRUSTED
+        renewed.cert_pem.write_to_path(str(tmp_path / "new.pem"))
+        (tmp_path / "new.pem").replace(roots)
+        assert (await post_to(new.url))[0] == 200
+        assert (await failure(old.url)).code == UNTRUSTED
+
+
+async def test_a_connection_over_tls_holds_little_memory(authority: trustme.CA) -> None:
+    """Fifty accounts keep sixteen connections each: what one holds is bounded, at both its ends."""
+    connections = 8
+    async with serving(OK, authority=authority) as server, AsyncExitStack() as stack:
+        access = Access(endpoint=server.url)
+        opened = [
+            await stack.enter_async_context(open_transport(access)) for _ in range(connections)
+        ]
+        await post(opened[0])
+        tracemalloc.start()
+        try:
+            for each in opened[1:]:
+                await post(each)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert server.connections == connections
+    assert held / (connections - 1) < 2 * (TLS_BUFFER + 64 * 1024)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -37,21 +38,26 @@ Fields = dict[str, str]
 """The SDK's name of each column's field, ``image_id`` first."""
 
 
-def connect(endpoint: str) -> VmClient:
-    """Return a client of the API."""
+Connect = Callable[[], VmClient]
+"""Makes a client of the API."""
+
+
+def client_of(endpoint: str, authorities: str) -> VmClient:
+    """Return a client of the API, which trusts the authorities in a file ("": the usual ones)."""
     scheme, _, domain = endpoint.partition("://")
-    return VmClient(Credential("bench", "bench"), Config(scheme=scheme, domain=domain))
+    config = Config(scheme=scheme, domain=domain, certification=authorities or None)
+    return VmClient(Credential("bench", "bench"), config)
 
 
-def zones_of(endpoint: str) -> list[str]:
+def zones_of(connect: Connect) -> list[str]:
     """Return the ids of all zones."""
-    reply = connect(endpoint).DescribeZones(models.DescribeZonesRequest())
+    reply = connect().DescribeZones(models.DescribeZonesRequest())
     return [zone.zoneId for zone in reply.zoneSet]
 
 
-def pages_of(endpoint: str, zone: str, fields: Fields) -> Iterator[list[Row]]:
+def pages_of(connect: Connect, zone: str, fields: Fields) -> Iterator[list[Row]]:
     """Yield the images of a zone, page by page."""
-    client = connect(endpoint)
+    client = connect()
     values_of = attrgetter(*fields.values())
     request = models.DescribeImagesRequest()
     request.zoneId, request.pageSize, request.pageNum = zone, PAGE_SIZE, 1
@@ -77,35 +83,35 @@ def upsert_statement(fields: Fields) -> str:
     )
 
 
-def store(endpoint: str, zone: str, connection: psycopg.Connection[Any], fields: Fields) -> None:
+def store(connect: Connect, zone: str, connection: psycopg.Connection[Any], fields: Fields) -> None:
     """Read a zone and upsert what it lists."""
     upsert = upsert_statement(fields)
     with connection.cursor() as cursor:
-        for page in pages_of(endpoint, zone, fields):
+        for page in pages_of(connect, zone, fields):
             cursor.executemany(upsert, page)
     connection.commit()
 
 
-def loop(endpoint: str, database: str, fields: Fields) -> None:
+def loop(connect: Connect, database: str, fields: Fields) -> None:
     """Store one zone after the other."""
     with psycopg.connect(database) as connection:
         create_table(connection, fields)
-        for zone in zones_of(endpoint):
-            store(endpoint, zone, connection, fields)
+        for zone in zones_of(connect):
+            store(connect, zone, connection, fields)
 
 
-def threaded(endpoint: str, database: str, fields: Fields, threads: int) -> None:
+def threaded(connect: Connect, database: str, fields: Fields, threads: int) -> None:
     """Store zones in threads, each with a connection of its own."""
     with psycopg.connect(database) as connection:
         create_table(connection, fields)
     own = threading.local()
 
-    def connect() -> None:
+    def begin() -> None:
         own.connection = psycopg.connect(database)
 
-    with ThreadPoolExecutor(threads, initializer=connect) as pool:
+    with ThreadPoolExecutor(threads, initializer=begin) as pool:
         stored = pool.map(
-            lambda zone: store(endpoint, zone, own.connection, fields), zones_of(endpoint)
+            lambda zone: store(connect, zone, own.connection, fields), zones_of(connect)
         )
         list(stored)  # what failed in a thread is raised here
 
@@ -113,7 +119,8 @@ def threaded(endpoint: str, database: str, fields: Fields, threads: int) -> None
 def main() -> None:
     """Store the images once, with as many threads as the argument says."""
     options, threads = json.load(sys.stdin), int(sys.argv[1])
-    target = options["endpoint"], options["database"], options["fields"]
+    connect = partial(client_of, options["endpoint"], options["authorities"])
+    target = connect, options["database"], options["fields"]
     if threads == 1:
         loop(*target)
     else:

@@ -26,6 +26,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str]
     """The API's name of each tracked column; a column that is left out is null for the service.
     What the API sends beside these is kept in ``extra``."""
+    others: tuple[str, ...] = ()
+    """Of that, what it is documented to send: pages with it are read as fast as without."""
     paged: bool = True
     """Whether images come page by page."""
     zoned: bool = True

@@ -28,4 +28,5 @@ ZEC: Final = Source(
         "image_source": "imageSource",
         "min_disk_size": "minDiskSize",
     },
+    others=("tags",),
 )

@@ -13,6 +13,6 @@ join syncer.images as i
     on i.zone_id = p.zone_id and i.image_id = p.image_id
    and (p.account is null or i.account = p.account)
    and (p.service is null or i.service = p.service)
-where ($1::text is null or i.account = $1)
+where ($1::text[] is null or i.account = any ($1))
   and ($2::text[] is null or i.service = any ($2))
 order by p.pin, i.account, i.service

@@ -5,7 +5,7 @@ with copied as (
     select $5, z.zone_key, i.image_id, {tracked: i.@}, i.added
     from syncer.images_asof($6) as i
     join syncer_store.zones as z using (account, service, zone_id)
-    where ($1::text is null or i.account = $1)
+    where ($1::text[] is null or i.account = any ($1))
       and ($2::text[] is null or i.service = any ($2))
       and ($3::text[] is null or i.zone_id ~ any ($3))
       and ($4::text[] is null or i.image_id ~ any ($4) or i.image_name ~ any ($4))

@@ -1,7 +1,7 @@
 -- The images that were present at an instant, as `syncer asof` shows them.
 select account, service, zone_id, image_id, {tracked}, {added}, valid_from, observed_at
 from syncer.images_asof($5)
-where ($1::text is null or account = $1)
+where ($1::text[] is null or account = any ($1))
   and ($2::text[] is null or service = any ($2))
   and ($3::text[] is null or zone_id ~ any ($3))
   and ($4::text[] is null or image_id ~ any ($4) or image_name ~ any ($4))

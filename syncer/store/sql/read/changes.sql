@@ -4,7 +4,7 @@ select change_id, changed_at, not_before, kind, account, service, zone_id, image
 from (
     select *
     from syncer.image_changes
-    where ($1::text is null or account = $1)
+    where ($1::text[] is null or account = any ($1))
       and ($2::text[] is null or service = any ($2))
       and ($3::text[] is null or zone_id ~ any ($3))
       and ($4::text[] is null or image_id ~ any ($4) or image_name ~ any ($4))

@@ -22,7 +22,7 @@ with first_look as materialized (
     join last_look as b using (account, service, zone_id)
     join syncer.zones as z using (account, service, zone_id)
     where z.first_seen_at <= $6
-      and ($1::text is null or account = $1)
+      and ($1::text[] is null or account = any ($1))
       and ($2::text[] is null or service = any ($2))
       and ($3::text[] is null or zone_id ~ any ($3))
 ), missing as materialized (

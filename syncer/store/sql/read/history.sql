@@ -3,7 +3,7 @@ with meant as (
     select distinct account, service, zone_id, image_id
     from syncer.image_versions
     where (image_id = $4 or image_name = $4)
-      and ($1::text is null or account = $1)
+      and ($1::text[] is null or account = any ($1))
       and ($2::text[] is null or service = any ($2))
       and ($3::text[] is null or zone_id ~ any ($3))
 )

@@ -4,6 +4,6 @@ select run_id, account, started_at, finished_at, deadline_at, status, zones, zon
        appeared, changed, removed, returned, withheld, rejected, rereads, calls, retries,
        error_code, error_message, selection, syncer_version, zones_unlisted, zones_lost
 from syncer.runs
-where $1::text is null or account = $1
+where $1::text[] is null or account = any ($1)
 order by run_id desc
 limit $2

@@ -2,7 +2,7 @@
 select account, service, image_name, differs, zones, missing_zones, image_versions, image_sizes,
        image_statuses, image_ids, offers
 from syncer.image_spread
-where ($1::text is null or account = $1)
+where ($1::text[] is null or account = any ($1))
   and ($2::text[] is null or service = any ($2))
   and ($3::text[] is null or exists (
         select from unnest(zones || missing_zones) as z where z ~ any ($3)))

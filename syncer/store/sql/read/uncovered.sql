@@ -2,7 +2,7 @@
 select account, service, zone_id, gone
 from syncer.zone_coverage($4)
 where coverage = 'unknown'
-  and ($1::text is null or account = $1)
+  and ($1::text[] is null or account = any ($1))
   and ($2::text[] is null or service = any ($2))
   and ($3::text[] is null or zone_id ~ any ($3))
 order by account, service, zone_id

@@ -3,7 +3,7 @@
 select z.zone_key, z.service, z.zone_id, z.zone_name, z.attributes, z.gone_at is not null as gone,
        z.present, m.withheld::integer as withheld, z.first_run_id, z.key_digest,
        z.asked_when_gone, z.listed,
-       whole.observed_at as last_complete_at,
+       whole.observed_at as last_complete_at, whole.run_id as last_complete_run_id,
        a.max_removals - a.removed as approved, d.parser, d.asked, d.total, d.images, d.pages,
        d.content
 from syncer_store.zones as z
@@ -12,7 +12,7 @@ left join syncer_store.approvals as a
 left join syncer_store.zone_digests as d
     on d.zone_key = z.zone_key and a.zone_key is null
 left join lateral (
-    select observed_at from syncer_store.zone_scans as s
+    select s.observed_at, s.run_id from syncer_store.zone_scans as s
     where s.zone_key = z.zone_key and s.status in ('unchanged', 'changed', 'guarded')
     order by s.run_id desc limit 1) as whole on true
 cross join lateral (

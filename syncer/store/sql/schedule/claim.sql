@@ -1,4 +1,4 @@
--- Claim the moment, of all workers one every so many seconds: the others have nothing to do.
+-- Claim the moment: one of all workers does, once in $1 seconds.
 with claimed as (
     select one from syncer_store.ticks
     where ticked_at <= clock_timestamp() - make_interval(secs => $1) or ticked_at > clock_timestamp()

@@ -1,4 +1,4 @@
--- Let accounts ($1) be crawled, each every so many seconds ($2): the first time at once. Who serves
+-- Let accounts ($1) be crawled, at intervals ($2, in seconds): the first time at once. Who serves
 -- an account says how often; where that becomes more often, its next run comes sooner.
 insert into syncer_store.account_schedule as s (account, every)
 select account, make_interval(secs => seconds)

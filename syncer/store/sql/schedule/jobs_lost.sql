@@ -1,5 +1,5 @@
--- Delete jobs that nobody does any more: their worker has not been heard of for $1 seconds or is
--- gone, and no run of their account is at work.
+-- Delete jobs that nobody does any more: their worker was not seen for $1 seconds or is gone, and no
+-- run of their account is at work.
 delete from syncer_queue.procrastinate_jobs as j
 where j.status = 'doing'
   and not exists (
