@@ -563,10 +563,11 @@ CREATE FUNCTION syncer_store.all_equal(texts text[]) RETURNS boolean
 CREATE FUNCTION syncer_store.at_work(of_account text) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
-        select exists (
-            select from syncer_store.accounts as a
-            join syncer.runs as r using (run_id)
-            where a.account = of_account and r.pid is not null)
+        select coalesce((
+            select r.pid is not null from syncer.runs as r
+            where r.run_id = (
+                select a.run_id from syncer_store.accounts as a where a.account = of_account)
+        ), false)
         $$;
 
 -- function syncer_store.check_history_is_past()
@@ -830,10 +831,11 @@ CREATE VIEW syncer.account_schedule AS
     s.result,
     COALESCE(v.workers, (0)::bigint) AS workers,
         CASE
-            WHEN ((s.taken <> s.ended) AND (EXISTS ( SELECT
-               FROM (syncer_store.accounts a
-                 JOIN syncer.runs r USING (run_id))
-              WHERE ((a.account = s.account) AND (r.pid IS NOT NULL))))) THEN 'running'::text
+            WHEN ((s.taken <> s.ended) AND ( SELECT (r.pid IS NOT NULL)
+               FROM syncer.runs r
+              WHERE (r.run_id = ( SELECT a.run_id
+                       FROM syncer_store.accounts a
+                      WHERE (a.account = s.account))))) THEN 'running'::text
             WHEN (s.taken <> s.ended) THEN 'taken'::text
             WHEN (s.due_at > now()) THEN 'waiting'::text
             WHEN (s.due_at > (now() - s.every)) THEN 'due'::text

@@ -63,10 +63,11 @@ def turns() -> None:
     op.execute("""
         create function syncer_store.at_work(of_account text) returns boolean
         language sql stable as $$
-        select exists (
-            select from syncer_store.accounts as a
-            join syncer.runs as r using (run_id)
-            where a.account = of_account and r.pid is not null)
+        select coalesce((
+            select r.pid is not null from syncer.runs as r
+            where r.run_id = (
+                select a.run_id from syncer_store.accounts as a where a.account = of_account)
+        ), false)
         $$""")
     # A worker that died had taken its account: it is due again, after a while in which a run that
     # was just taken begins. Where its run was done and only its end not noted, the next is due in
@@ -109,10 +110,11 @@ def views() -> None:
         )
         select s.account, s.every, s.due_at, s.worker, s.started_at, s.ended_at, s.failures,
                s.result, coalesce(v.workers, 0) as workers,
-               case when s.taken <> s.ended and exists (
-                        select from syncer_store.accounts as a
-                        join syncer.runs as r using (run_id)
-                        where a.account = s.account and r.pid is not null) then 'running'
+               case when s.taken <> s.ended and (
+                        select r.pid is not null from syncer.runs as r
+                        where r.run_id = (
+                            select a.run_id from syncer_store.accounts as a
+                            where a.account = s.account)) then 'running'
                     when s.taken <> s.ended then 'taken'
                     when s.due_at > now() then 'waiting'
                     when s.due_at > now() - s.every then 'due'
