@@ -378,7 +378,9 @@ async def test_one_or_more_accounts_are_chosen_wherever_there_may_be_several(
         "sync": ["--dry-run"],
         "prune": ["--keep", "400d"],
     }
-    assert {*arguments} | {"serve", "doctor"} == {*taking_accounts(cli)}, "all go by one option"
+    assert {*arguments} | {"serve", "worker", "doctor"} == {*taking_accounts(cli)}, (
+        "all go by one option"
+    )
     for command, more in arguments.items():
         with naming(command):
             wrong = await sync(*more, *two, "--account", "nroth", command=command)
