@@ -561,10 +561,11 @@ CREATE FUNCTION syncer_store.all_equal(texts text[]) RETURNS boolean
 -- function syncer_store.at_work(text)
 
 CREATE FUNCTION syncer_store.at_work(of_account text) RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
     AS $$
         select coalesce((
-            select r.pid is not null from syncer.runs as r
+            select r.pid is not null and r.deadline_at >= now() from syncer.runs as r
             where r.run_id = (
                 select a.run_id from syncer_store.accounts as a where a.account = of_account)
         ), false)
@@ -676,7 +677,7 @@ COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run 
 
 CREATE FUNCTION syncer_store.is_due(s syncer_store.account_schedule, grace double precision) RETURNS boolean
     LANGUAGE sql STABLE
-    RETURN CASE WHEN (((s).taken = (s).ended) AND ((s).due_at > now()) AND ((s).due_at <= (now() + ((2)::double precision * GREATEST((s).every, '01:00:00'::interval))))) THEN false WHEN syncer_store.at_work((s).account) THEN false WHEN ((s).taken = (s).ended) THEN true ELSE COALESCE((SELECT ((COALESCE(r.clock_at, r.started_at) + (is_due.s).every) <= now()) FROM (syncer_store.accounts a JOIN syncer_store.runs r USING (run_id)) WHERE ((a.account = (is_due.s).account) AND (r.status = ANY (ARRAY['succeeded'::text, 'partial'::text])) AND (COALESCE(r.clock_at, r.started_at) >= (is_due.s).started_at))), (((s).started_at <= (now() - make_interval(secs => grace))) OR ((s).started_at > now()))) END;
+    RETURN CASE WHEN (((s).taken = (s).ended) AND ((s).due_at > now()) AND ((s).ended_at <= now())) THEN false WHEN syncer_store.at_work((s).account) THEN false WHEN ((s).taken = (s).ended) THEN true ELSE COALESCE((SELECT ((COALESCE(r.clock_at, r.started_at) + (is_due.s).every) <= now()) FROM (syncer_store.accounts a JOIN syncer_store.runs r USING (run_id)) WHERE ((a.account = (is_due.s).account) AND (r.status = ANY (ARRAY['succeeded'::text, 'partial'::text])) AND (COALESCE(r.clock_at, r.started_at) >= (is_due.s).started_at))), (((s).started_at <= (now() - make_interval(secs => grace))) OR ((s).started_at > now()))) END;
 
 -- function syncer_store.last_seen(integer, text, bigint, timestamp with time zone)
 
@@ -743,58 +744,6 @@ CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, imag
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN jsonb_build_object('image_name', image_name, 'image_type', image_type, 'image_size', image_size, 'image_description', image_description, 'image_version', image_version, 'image_status', image_status, 'category', category, 'os_type', os_type);
 
--- view syncer.runs
-
-CREATE VIEW syncer.runs AS
- SELECT run_id,
-    account,
-    started_at,
-    finished_at,
-    deadline_at,
-    status,
-    zones,
-    zones_unchanged,
-    zones_changed,
-    zones_incomplete,
-    zones_failed,
-    zones_guarded,
-    zones_gone,
-    pages,
-    images,
-    appeared,
-    changed,
-    removed,
-    returned,
-    withheld,
-    rejected,
-    rereads,
-    calls,
-    retries,
-    error_code,
-    error_message,
-    selection,
-    syncer_version,
-    (change_base + changes) AS last_change_id,
-    COALESCE(clock_at, started_at) AS clock_at,
-        CASE
-            WHEN (status = 'running'::text) THEN syncer_store.running_pid(account, run_id)
-            ELSE NULL::integer
-        END AS pid,
-    zones_unlisted,
-    zones_lost,
-    changes
-   FROM syncer_store.runs r;
-
-COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
-
-COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at work has its lock in; null where it is gone';
-
-COMMENT ON COLUMN syncer.runs.zones_unlisted IS 'Zones that DescribeZones no longer lists and that answered with images';
-
-COMMENT ON COLUMN syncer.runs.zones_lost IS 'Zones that were listed and read before, and are gone or not listed since this run';
-
-COMMENT ON COLUMN syncer.runs.changes IS 'How many changes of the feed it holds, the last of them last_change_id';
-
 -- table syncer_store.workers
 
 CREATE TABLE syncer_store.workers (
@@ -831,13 +780,9 @@ CREATE VIEW syncer.account_schedule AS
     s.result,
     COALESCE(v.workers, (0)::bigint) AS workers,
         CASE
-            WHEN ((s.taken <> s.ended) AND ( SELECT (r.pid IS NOT NULL)
-               FROM syncer.runs r
-              WHERE (r.run_id = ( SELECT a.run_id
-                       FROM syncer_store.accounts a
-                      WHERE (a.account = s.account))))) THEN 'running'::text
-            WHEN (s.taken <> s.ended) THEN 'taken'::text
-            WHEN (s.due_at > now()) THEN 'waiting'::text
+            WHEN ((s.taken <> s.ended) AND syncer_store.at_work(s.account)) THEN 'running'::text
+            WHEN ((s.taken <> s.ended) AND (s.started_at > (now() - '00:02:00'::interval))) THEN 'taken'::text
+            WHEN ((s.taken = s.ended) AND (s.due_at > now())) THEN 'waiting'::text
             WHEN (s.due_at > (now() - s.every)) THEN 'due'::text
             ELSE 'late'::text
         END AS state
@@ -1397,6 +1342,58 @@ CREATE VIEW syncer.rate_limits AS
    FROM syncer_store.rate_limits;
 
 COMMENT ON VIEW syncer.rate_limits IS 'The rate at which the API took the calls of an account, where it ever refused some';
+
+-- view syncer.runs
+
+CREATE VIEW syncer.runs AS
+ SELECT run_id,
+    account,
+    started_at,
+    finished_at,
+    deadline_at,
+    status,
+    zones,
+    zones_unchanged,
+    zones_changed,
+    zones_incomplete,
+    zones_failed,
+    zones_guarded,
+    zones_gone,
+    pages,
+    images,
+    appeared,
+    changed,
+    removed,
+    returned,
+    withheld,
+    rejected,
+    rereads,
+    calls,
+    retries,
+    error_code,
+    error_message,
+    selection,
+    syncer_version,
+    (change_base + changes) AS last_change_id,
+    COALESCE(clock_at, started_at) AS clock_at,
+        CASE
+            WHEN (status = 'running'::text) THEN syncer_store.running_pid(account, run_id)
+            ELSE NULL::integer
+        END AS pid,
+    zones_unlisted,
+    zones_lost,
+    changes
+   FROM syncer_store.runs r;
+
+COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
+
+COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at work has its lock in; null where it is gone';
+
+COMMENT ON COLUMN syncer.runs.zones_unlisted IS 'Zones that DescribeZones no longer lists and that answered with images';
+
+COMMENT ON COLUMN syncer.runs.zones_lost IS 'Zones that were listed and read before, and are gone or not listed since this run';
+
+COMMENT ON COLUMN syncer.runs.changes IS 'How many changes of the feed it holds, the last of them last_change_id';
 
 -- view syncer.schema_version
 

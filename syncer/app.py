@@ -145,14 +145,14 @@ async def work(settings: Settings) -> None:
         await worker.work(settings, _run_of)
 
 
-async def forget(settings: Settings, account: str) -> bool:
-    """Have an account crawled by no worker any more; False: it is not, or is at work."""
+async def forget(settings: Settings, account: str) -> None:
+    """Have an account crawled by no worker any more. Raises ConfigError, LockHeld."""
     async with (
         open_store(settings.database) as server,
         Queue(server) as queue,
         queue.transaction() as connection,
     ):
-        return await schedule.forget(connection, account)
+        await schedule.forget(connection, account)
 
 
 def _run_of(account: Account, server: Server, **how: Any) -> Awaitable[Report]:  # noqa: ANN401

@@ -59,26 +59,26 @@ def tables() -> None:
 
 
 def turns() -> None:
-    # As text, so that the view may be made anew without it.
+    # As text, so that the view may be made anew without it. It reads what a reader may not. A run
+    # whose time is up is taken over by whoever begins one.
     op.execute("""
         create function syncer_store.at_work(of_account text) returns boolean
-        language sql stable as $$
+        language sql stable security definer set search_path to '' as $$
         select coalesce((
-            select r.pid is not null from syncer.runs as r
+            select r.pid is not null and r.deadline_at >= now() from syncer.runs as r
             where r.run_id = (
                 select a.run_id from syncer_store.accounts as a where a.account = of_account)
         ), false)
         $$""")
     # A worker that died had taken its account: it is due again, after a while in which a run that
     # was just taken begins. Where its run was done and only its end not noted, the next is due in
-    # its time.
+    # its time. What ended later than now was stamped by a clock that has stepped back since.
     op.execute("""
         create function syncer_store.is_due(
             s syncer_store.account_schedule, grace double precision) returns boolean
         language sql stable
         return case
-            when s.taken = s.ended and s.due_at > now()
-                 and s.due_at <= now() + 2 * greatest(s.every, interval '1 hour') then false
+            when s.taken = s.ended and s.due_at > now() and s.ended_at <= now() then false
             when syncer_store.at_work(s.account) then false
             when s.taken = s.ended then true
             else coalesce((
@@ -110,13 +110,10 @@ def views() -> None:
         )
         select s.account, s.every, s.due_at, s.worker, s.started_at, s.ended_at, s.failures,
                s.result, coalesce(v.workers, 0) as workers,
-               case when s.taken <> s.ended and (
-                        select r.pid is not null from syncer.runs as r
-                        where r.run_id = (
-                            select a.run_id from syncer_store.accounts as a
-                            where a.account = s.account)) then 'running'
-                    when s.taken <> s.ended then 'taken'
-                    when s.due_at > now() then 'waiting'
+               case when s.taken <> s.ended and syncer_store.at_work(s.account) then 'running'
+                    when s.taken <> s.ended and s.started_at > now() - interval '2 minutes'
+                        then 'taken'
+                    when s.taken = s.ended and s.due_at > now() then 'waiting'
                     when s.due_at > now() - s.every then 'due'
                     else 'late' end as state
         from syncer_store.account_schedule as s

@@ -39,11 +39,7 @@ async def worker(
     through a pooler, if that is to be used for the queue.
     """
     if forget is not None:
-        known = await app.forget(settings(), forget)
-        if not known:
-            raise click.UsageError(
-                f"--forget: no worker crawls an account {forget!r}, or one does right now"
-            )
+        await app.forget(settings(), forget)
         say(f"No worker crawls {forget} any more, until one is started that has its credentials.")
         return 0
     loaded = settings(crawling=True, account=accounts, accounts_at_once=at_once, http=http)

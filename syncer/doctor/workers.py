@@ -17,6 +17,7 @@ from syncer.store.connection import Server, reading_transaction
 from syncer.store.schedule import AccountState, WorkerState
 
 _QUEUE: Final = "SYNCER_QUEUE_URL"
+_UPGRADE: Final = "syncer db upgrade"
 _START: Final = "start a 'syncer worker' that has their credentials"
 _FORGET: Final = "if workers are to crawl it no more: syncer worker --forget NAME"
 
@@ -48,7 +49,11 @@ class _WorkerProbes:
         """Read who is there, and which accounts wait."""
         accounts = [AccountState(**row) for row in await self._session.rows("schedule/accounts")]
         workers = [WorkerState(**row) for row in await self._session.rows("schedule/workers")]
-        return judge_workers(accounts, workers)
+        findings = judge_workers(accounts, workers)
+        if findings and not await self._session.value("schema/queue_there"):
+            message = "the schema of the queue is missing (a restore brings none)"
+            findings.append(failed("workers", message, f"where there is procrastinate: {_UPGRADE}"))
+        return findings
 
     async def queue(self) -> Sequence[Finding]:
         """Reach the queue as a worker does."""
@@ -84,9 +89,7 @@ def judge_workers(
         findings.append(warning("workers", message, advice))
     if lost := [each.worker for each in workers if not each.alive]:
         message = f"not seen for a minute or more: {listed(lost)}"
-        advice = (
-            "it was killed, or its machine is gone: its accounts went to others; look at its log"
-        )
+        advice = "killed, frozen, cut off? Others take its accounts, those at work when time is up"
         findings.append(warning("workers", message, advice))
     return findings
 

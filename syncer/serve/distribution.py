@@ -8,6 +8,8 @@ takes no lock and is never tried again, and one that is lost is deleted at a tic
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -31,6 +33,7 @@ _NEVER: Final = 86_400.0
 """Seconds between two looks for jobs to be aborted, which nobody asks for."""
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _log = structlog.get_logger()
+logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # what matters is logged here
 
 
 class Distributor:
@@ -49,7 +52,7 @@ class Distributor:
         timing: Timing,
     ) -> None:
         self._app = procrastinate.App(connector=_Connector(queue, timing))
-        self._accounts = list(accounts)
+        self._queues = [_queue_of(account) for account in accounts]
         self._at_once = at_once
         self._timing = timing
         self._where = queue.where
@@ -70,7 +73,7 @@ class Distributor:
             return
         self._worker = worker = Worker(
             self._app,
-            queues=self._accounts,
+            queues=self._queues,
             name=None,
             concurrency=self._at_once,
             fetch_job_polling_interval=self._timing.poll,
@@ -100,7 +103,7 @@ class Distributor:
             jobs = [
                 Job(
                     id=None,
-                    queue=account,
+                    queue=_queue_of(account),
                     lock=None,
                     queueing_lock=account,
                     task_name=_TASK,
@@ -109,6 +112,11 @@ class Distributor:
                 for account in accounts
             ]
             await self._app.job_manager.batch_defer_jobs_async(jobs, connection=connection)
+
+
+def _queue_of(account: str) -> str:
+    """Return the name of an account's queue: procrastinate takes none of more than 40 letters."""
+    return hashlib.blake2b(account.encode(), digest_size=16).hexdigest()
 
 
 def _cause(error: ConnectorException) -> DatabaseError:

@@ -164,7 +164,7 @@ class _Worker:
         ready = False
         while not self._asked_to_end:
             try:
-                await self._join()
+                await self._join(first=not ready)
                 if not ready:
                     ready = True
                     tasks.start_soon(self._tick_on)
@@ -181,18 +181,19 @@ class _Worker:
                 await self._wait(self._timing.queue.delay(attempt, random=random.random()))  # noqa: S311
         await self._leave()
 
-    async def _join(self) -> None:
-        """Say that this worker is there, and what it crawls."""
+    async def _join(self, *, first: bool) -> None:
+        """Say that this worker is there, and the first time, what is to be crawled."""
         async with self._queue.transaction() as connection:
             await queue_schema.check(connection, self._queue.where)
-            every = {name: work.account.every for name, work in self._works.items()}
-            await schedule.add(connection, every)
+            if not await schedule.is_in(self._server, connection):
+                raise ConfigError(
+                    f"the queue at {self._queue.where} is in another database than the inventory "
+                    f"at {self._server.where}: correct SYNCER_QUEUE_URL"
+                )
+            if first:
+                every = {name: work.account.every for name, work in self._works.items()}
+                await schedule.add(connection, every)
         await self._tick(wait=True)
-        if not await schedule.is_seen(self._server, self._me.name):
-            raise ConfigError(
-                f"the queue at {self._queue.where} is in another database than the inventory at "
-                f"{self._server.where}: correct SYNCER_QUEUE_URL"
-            )
 
     async def _leave(self) -> None:
         with anyio.move_on_after(self._timing.poll):
@@ -270,14 +271,14 @@ class _Worker:
         seconds = time.monotonic() - started
         work.monitor.run_ended(end, seconds=seconds)
         self.health.last_result = f"{turn.account}: {end.result}"
-        await self._note_end(work, turn, end, clock=turn.clock + seconds)
+        await self._note_end(turn, end, clock=turn.clock + seconds)
         await work.update_metrics()
         if turn.prune_due and await work.prune(lambda: self._asked_to_end > 0):
             await self._note(schedule.say_pruned, turn.account)
 
-    async def _note_end(self, work: Work, turn: Turn, end: RunEnd, *, clock: float) -> None:
+    async def _note_end(self, turn: Turn, end: RunEnd, *, clock: float) -> None:
         """Say when the account is due again: accounts of one interval are spread over it."""
-        every = work.account.every
+        every = turn.every
         plan = Schedule(
             every=every,
             jitter=min(self._timing.jitter, every / 10),
@@ -299,7 +300,7 @@ class _Worker:
             try:
                 async with self._queue.transaction() as connection:
                     await statement(connection, *what, **how)
-            except DatabaseError as error:
+            except (DatabaseError, ConfigError) as error:
                 _log.warning("turn.not_noted", error_message=str(error))
                 await anyio.sleep(retry.delay(attempt, random=random.random()))  # noqa: S311
             else:

@@ -356,6 +356,7 @@ class Server:
         pinned = PINNED | {
             "idle_in_transaction_session_timeout": idle,
             "application_name": name[:63],
+            **_KEEPALIVES,
         }
         await connection.execute(pins(pinned, connection), timeout=self.timing.connect)
 
@@ -511,6 +512,14 @@ PINNED: Final[dict[str, str]] = {
 """What our statements lean on, and how it is set, whoever set it otherwise."""
 _SINCE: Final[dict[str, tuple[int, str]]] = {"transaction_timeout": (17, "0")}
 """Likewise, from a major version of PostgreSQL on."""
+
+
+_KEEPALIVES: Final = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+"""A machine that is gone without a word keeps its run lock for a minute, not for two hours."""
 
 
 def pins(values: Mapping[str, str], connection: Connection, *, local: bool = False) -> str:

@@ -45,6 +45,9 @@ class Queue:
     def __init__(self, server: Server) -> None:
         self.where = server.where
         self._server = server
+        # Whoever is frozen in a tick keeps all others from theirs.
+        idle = f"{server.timing.idle_transaction * 1000:.0f}"
+        self._pinned = PINNED | _PATH | {"idle_in_transaction_session_timeout": idle}
         self._one_at_a_time = anyio.Lock()
         self._opened = contextlib.AsyncExitStack()
         self._connection: asyncpg.Connection[Any] | None = None
@@ -68,7 +71,7 @@ class Queue:
                 try:
                     with named_errors(self.where, connection):
                         async with connection.transaction():
-                            await connection.execute(pins(PINNED | _PATH, connection, local=True))
+                            await connection.execute(pins(self._pinned, connection, local=True))
                             yield connection
                 finally:
                     if not is_lost(connection) and connection.is_in_transaction():

@@ -5,10 +5,12 @@ It is the truth of when an account is due, and who took it; the queue only carri
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from syncer.core.errors import ConfigError, LockHeld
 from syncer.store.connection import Connection, Server, reading_transaction, sql
 
 
@@ -27,12 +29,14 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """An account that a worker took: the ``number`` of the turn, and what is known of it.
 
-    ``clock`` is the database's, in seconds since 1970; ``failures`` are those in a row before.
+    ``clock`` is the database's, in seconds since 1970, ``every`` in seconds; ``failures`` are those
+    in a row before.
     """
 
     account: str
     number: int
     clock: float
+    every: float
     failures: int
     prune_due: bool
 
@@ -79,11 +83,16 @@ async def say_seen(connection: Connection, worker: Worker, *, draining: bool) ->
     )
 
 
-async def is_seen(server: Server, worker: str) -> bool:
-    """Return whether a worker that said that it is there is seen at a server."""
+async def is_in(server: Server, connection: Connection) -> bool:
+    """Return whether the transaction that is open is in the database of a server.
+
+    It takes a lock, which is looked for there; nothing is written.
+    """
+    key = secrets.randbits(63)
+    await connection.execute(sql("schedule/mark"), key)
     reading = server.reading(name="syncer worker", within=server.timing.read)
-    async with reading as connection, reading_transaction(connection):
-        return bool(await connection.fetchval(sql("schedule/is_seen"), worker))
+    async with reading as other, reading_transaction(other):
+        return bool(await other.fetchval(sql("schedule/is_marked"), key))
 
 
 async def say_gone(connection: Connection, worker: str) -> None:
@@ -124,6 +133,7 @@ async def take(connection: Connection, account: str, worker: str, grace: float) 
         account=account,
         number=row["taken"],
         clock=row["clock"],
+        every=row["every"],
         failures=row["failures"],
         prune_due=row["prune_due"],
     )
@@ -160,9 +170,17 @@ async def hasten(connection: Connection, accounts: Sequence[str]) -> None:
     await connection.execute(sql("schedule/hasten"), accounts)
 
 
-async def forget(connection: Connection, account: str) -> bool:
-    """Have an account crawled by no worker any more; False: it is not, or is at work."""
-    return await connection.fetchval(sql("schedule/forget"), account) is not None
+async def forget(connection: Connection, account: str) -> None:
+    """Have an account crawled by no worker any more.
+
+    Raises ConfigError where none crawls it, LockHeld where one does right now.
+    """
+    row = await connection.fetchrow(sql("schedule/forget"), account)
+    assert row is not None  # noqa: S101  (it selects two answers)
+    if not row["known"]:
+        raise ConfigError(f"no worker crawls an account {account!r}")
+    if not row["forgotten"]:
+        raise LockHeld(f"a run of account {account!r} is at work; try again when it ended")
 
 
 async def accounts(connection: Connection) -> Sequence[AccountState]:

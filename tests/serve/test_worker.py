@@ -33,7 +33,7 @@ async def test_while_it_crawls_what_another_did_it_shows_nothing_of_its_own_last
     async with open_server(settings.database) as server, Queue(server) as queue:
         work = work_of(settings, account, server, run, Notifier(None))
         worker = _Worker(server, queue, {account.name: work}, at_once=1, timing=Timing())
-        await worker._join()
+        await worker._join(first=True)
         await worker._do(account.name)
         for other in (None, "other"):  # who took it in between
             await db.execute(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from syncer.core.errors import ConfigError
+from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
+from syncer.serve import timing as serving
 from syncer.store import queue, schedule
-from syncer.store.connection import Server, sql
+from syncer.store.connection import Server, Timing, sql
+from syncer.store.migrate import as_sql
 from syncer.store.queue import Queue
+from syncer.store.runs import begin
 from syncer.store.schedule import Worker
 from tests.pooler import pooler
+from tests.support import until
 
 GRACE = 60.0
 ME = Worker(name="me", host="h", pid=1, version="1", accounts=("a", "b"), at_once=2)
@@ -35,7 +40,8 @@ async def move(db: Any, seconds: float) -> None:
     """Let time pass for the schedule."""
     await db.execute(
         "update syncer_store.account_schedule set due_at = due_at - $1 * interval '1 second', "
-        "started_at = started_at - $1 * interval '1 second'",
+        "started_at = started_at - $1 * interval '1 second', "
+        "ended_at = ended_at - $1 * interval '1 second'",
         seconds,
     )
 
@@ -96,19 +102,21 @@ async def test_what_was_done_is_not_done_again_where_its_end_was_not_noted(
 
 
 async def test_a_clock_that_stepped_back_keeps_nobody_waiting(turns: Any) -> None:
-    """What lies further in the future than any interval counts as past."""
+    """What was stamped later than now counts as past."""
     turn = await schedule.take(turns, "a", "me", GRACE)
     assert turn is not None
     await schedule.end(turns, turn, due=turn.clock + 3600, failures=0, result="")
     assert await schedule.take(turns, "b", "me", GRACE) is not None
     assert await schedule.claim(turns, 10.0)
     assert not await schedule.claim(turns, 10.0)
-    await move(turns, -400 * 3600)
-    await turns.execute(
-        "update syncer_store.ticks set ticked_at = ticked_at + interval '400 hours'"
-    )
-    assert ["a", "b"] == sorted(await due(turns))
-    assert await schedule.claim(turns, 10.0)
+    for hours in (400, 0.5):
+        await move(turns, -hours * 3600)
+        await turns.execute(
+            "update syncer_store.ticks set ticked_at = now() + $1 * interval '1 hour'", hours
+        )
+        assert ["a", "b"] == sorted(await due(turns))
+        assert await schedule.claim(turns, 10.0)
+        await move(turns, hours * 3600)
 
 
 async def test_an_interval_that_became_shorter_counts_at_once(turns: Any) -> None:
@@ -131,9 +139,10 @@ async def test_what_is_shown_of_workers_and_accounts(turns: Any) -> None:
     await turns.execute("update syncer_store.workers set seen_at = now() - interval '61 s'")
     await move(turns, 3601)
     states = {each.account: (each.state, each.workers) for each in await schedule.accounts(turns)}
-    assert {"a": ("taken", 0), "b": ("late", 0)} == states
-    assert await schedule.forget(turns, "a")
-    assert not await schedule.forget(turns, "a")
+    assert {"a": ("late", 0), "b": ("late", 0)} == states
+    await schedule.forget(turns, "a")
+    with pytest.raises(ConfigError, match="no worker crawls an account 'a'"):
+        await schedule.forget(turns, "a")
 
 
 @contextlib.asynccontextmanager
@@ -185,3 +194,46 @@ async def test_the_queue_as_statements_for_a_dba(url: str, db: Any) -> None:
     assert before == await db.fetch(describe)
     async with Server(url).session() as connection:
         await queue.check(connection, "here")
+
+
+async def test_a_run_whose_time_is_up_keeps_no_turn(turns: Any, url: str) -> None:
+    """Its process is frozen, say: whoever takes the turn takes the run over. At work, none does."""
+    assert await schedule.take(turns, "a", "frozen", GRACE) is not None
+    async with begin(Server(url), "a", run_timeout=900, selection={}):
+        await move(turns, GRACE + 1)
+        assert ["b"] == await due(turns)
+        with pytest.raises(LockHeld, match="is at work"):
+            await schedule.forget(turns, "a")
+        await turns.execute("update syncer_store.runs set deadline_at = now() - interval '1 s'")
+        assert "a" in await due(turns)
+
+
+async def test_a_tick_that_is_frozen_is_ended_by_the_server(url: str) -> None:
+    """Else it would keep all others from theirs."""
+    server = Server(url, timing=Timing(idle_transaction=0.1))
+
+    async def freeze(queue: Queue) -> None:
+        async with queue.transaction() as connection:
+            await schedule.add(connection, {"a": 60.0})
+            await until(connection.is_closed)
+            await schedule.due(connection, GRACE)
+
+    async with Queue(server) as frozen, Queue(server) as other:
+        with pytest.raises(DatabaseGone):
+            await freeze(frozen)
+        async with other.transaction() as connection:
+            assert [] == await schedule.due(connection, GRACE)
+
+
+async def test_a_queue_in_another_database_is_recognised(url: str, empty_url: str) -> None:
+    """Before anything is written there."""
+    server = Server(url)
+    async with Queue(server) as here, here.transaction() as connection:
+        assert await schedule.is_in(server, connection)
+        assert not await schedule.is_in(Server(empty_url), connection)
+
+
+def test_a_worker_is_seen_as_long_as_its_turns_are_its_own() -> None:
+    """What the views call alive is what a worker's jobs are judged by."""
+    alive = {*re.findall(r"now\(\) - seen_at\)\) < (\d+)", as_sql("0016:0017"))}
+    assert {f"{serving.Timing().unseen:.0f}"} == alive

@@ -5,4 +5,4 @@ where j.status = 'doing'
   and not exists (
       select from syncer_queue.procrastinate_workers as w
       where w.id = j.worker_id and abs(extract(epoch from now() - w.last_heartbeat)) <= $1)
-  and not syncer_store.at_work(j.queue_name)
+  and not syncer_store.at_work(j.queueing_lock)
