@@ -72,8 +72,8 @@ async def check(
     have a value. What 'syncer images' prints with -o csv or ndjson is such a file. Semicolons and
     tabs may separate the columns too; blanks round a cell count where it is quoted.
 
-    Each pin is present, changed, removed or unknown, as is what was never seen. A table shows what is not present, other
-    formats all. --limit limits what is shown, not what is checked.
+    Each pin is present, changed, removed or unknown, as is what was never seen. A table shows what
+    is not present, other formats all. --limit limits what is shown, not what is checked.
 
     Exit code: 6 if anything changed or was removed, else 3 if anything is unknown, else 0.
     """

@@ -174,20 +174,26 @@ class Calls:
         """Wait for the moment at which a call may start, and return it."""
         async with self._turn:
             while (wait := self._pacer.wait(now := self.now())) > 0:
-                if now + wait > self._deadline:
-                    raise Refused(
-                        f"the API asked for a pause of {wait:.0f} s, more than the run may take",
-                        code="PAUSE_TOO_LONG",
-                    )
+                self._require_time_for(wait)
                 await self._sleep(wait)
             self._pacer.take(now)
             return now
+
+    def _require_time_for(self, wait: float, *, because: Retryable | None = None) -> None:
+        if self.now() + wait > self._deadline:
+            said = f" ({because.message})" if because is not None else ""
+            raise Refused(
+                f"the API asked for a pause of {wait:.0f} s, more than the run may take{said}",
+                code="PAUSE_TOO_LONG",
+            )
 
     async def _back_off(
         self, attempt: int, error: Retryable, about: Mapping[str, str | int | None]
     ) -> None:
         """Wait before the next attempt."""
         wait = self._timing.retry.delay(attempt, random=self._random(), after=error.after)
+        if error.after is not None:
+            self._require_time_for(wait, because=error)
         self.retries += 1
         self.failing = error
         _log.info(

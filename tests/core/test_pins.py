@@ -356,7 +356,12 @@ FAULTS: dict[str, tuple[bytes, list[str]]] = {
     "deep lines": (b'{"zone_id":' + b"[" * 100_000, ["line 1: not JSON"]),
     "not utf-8": (b"zone_id,image_id\nz,\xff\n", ["line 2: not UTF-8"]),
     "torn utf-16": ("zone_id".encode("utf-16")[:-1], ["line 1: not UTF-8 (truncated data): save"]),
-    "latin-1": ("zone_id,image_id\nz,\xfc\n".encode("latin-1"), ["line 2: not UTF-8", ]),
+    "latin-1": (
+        "zone_id,image_id\nz,\xfc\n".encode("latin-1"),
+        [
+            "line 2: not UTF-8",
+        ],
+    ),
     "text behind a quote": (b'zone_id,image_id\n"z"y,i\n', ["line 2: not CSV (a quote is not"]),
     "half a header with semicolons": (
         b"zone_id;name\nz;i\n",
