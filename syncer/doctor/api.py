@@ -19,6 +19,7 @@ from syncer.core.errors import (
     BadPayload,
     Challenged,
     Denied,
+    NetworkDenied,
     Throttled,
     TornRead,
     Unreachable,
@@ -162,7 +163,7 @@ def judge_endpoint(
     """
     try:
         wire.read(status=status, headers=headers, body=body)
-    except Challenged as error:
+    except (Challenged, NetworkDenied) as error:
         return failed("endpoint", error.message, "until then nothing can be read; " + _TRY_AGAIN)
     except Denied as error:
         if error.code == "REQUEST_BLOCKED":

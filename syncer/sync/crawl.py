@@ -80,8 +80,11 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         seconds = self.options.run_timeout
         await anyio.sleep(seconds)
         message = f"the run's time of {seconds:g} s was over; raise SYNCER_RUN_TIMEOUT"
-        if (error := self.client.calls.failing) is not None:
-            message += f", unless this is why: {error.message}"
+        calls = self.client.calls
+        if failures := calls.failures.in_words(calls.made):
+            message += f", unless this is why: {failures}"
+        elif 0 < calls.made == calls.in_flight:
+            message += f", unless this is why: none of its calls ({calls.made:,}) was answered"
         self.stop.now(Fault(code="RUN_TIMEOUT", message=message))
 
     async def _targets(self) -> list[Target]:

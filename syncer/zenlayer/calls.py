@@ -15,6 +15,7 @@ import itertools
 import math
 import random as chance
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
@@ -52,6 +53,28 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     waited: float
 
 
+class Failures:
+    """Why requests failed, retried or not: how many, by the code of the error."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[str]()
+        self._messages: dict[str, str] = {}
+
+    def add(self, error: ApiError) -> None:
+        """Count a failure; of each code the newest words are kept."""
+        self._counts[error.code] += 1
+        self._messages[error.code] = error.message
+
+    def in_words(self, made: int) -> str | None:
+        """Return how many of ``made`` requests failed, and why most of them did; None: none."""
+        failed = self._counts.total()
+        if not failed:
+            return None
+        ((code, most),) = self._counts.most_common(1)
+        times = f", most often ({most:,} times)" if most < failed else ""
+        return f"{failed:,} of {made:,} calls failed{times}: {self._messages[code]}"
+
+
 class Calls:
     """Makes the calls of one account: one pacer, one cap, one retry budget.
 
@@ -86,8 +109,7 @@ class Calls:
         self._clock_set_at: float | None = None
         self._recovered = 0
         self.budget = RetryBudget()
-        self.failing: Retryable | None = None
-        """Why the last call was made again, until one succeeds."""
+        self.failures = Failures()
         self.made = 0
         """Requests that were sent, retries included."""
         self.retries = 0
@@ -131,7 +153,6 @@ class Calls:
                 await self._back_off(attempt, error, about)
             else:
                 self._recovered += attempt > 1
-                self.failing = None
                 return reply
 
     async def _attempt(self, send: Callable[[Sending], Awaitable[T]], numbers: Iterator[int]) -> T:
@@ -167,6 +188,9 @@ class Calls:
         self.in_flight += 1
         try:
             return await send(sending)
+        except ApiError as error:
+            self.failures.add(error)
+            raise
         finally:
             self.in_flight -= 1
 
@@ -195,7 +219,6 @@ class Calls:
         if error.after is not None:
             self._require_time_for(wait, because=error)
         self.retries += 1
-        self.failing = error
         _log.info(
             "call.retried",
             **about,

@@ -216,3 +216,6 @@ def test_a_proxy_that_is_no_url_is_named(place: Place, monkeypatch: pytest.Monke
     monkeypatch.setenv("HTTPS_PROXY", f"u:{SECRET}@127.0.0.1:9")
     [fault] = place.faults(ZENLAYER_ENDPOINT="https://x.invalid")
     assert fault == "HTTPS_PROXY: is not a URL: write http://host:port"
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5h://u:{SECRET}@127.0.0.1:9")
+    [fault] = place.faults(ZENLAYER_ENDPOINT="https://x.invalid")
+    assert fault == "HTTPS_PROXY: a SOCKS proxy is not spoken to: write http://host:port"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -279,6 +280,26 @@ async def test_a_zone_is_read_again_where_failures_come_by_chance(simulator: Sim
         assert client.may_recover(error)
         assert not client.may_recover(Unreachable("late", code="TIMED_OUT"))
         assert not client.may_recover(Refused("no", code="NO"))
+
+
+async def test_failures_are_counted_and_the_most_frequent_is_named(simulator: Simulator) -> None:
+    """Each request that failed counts, also where it was made again with success."""
+    async with client_of(simulator) as client:
+        client.calls.learn(FAST)
+        words = partial(client.calls.failures.in_words, 1000)
+        await page_of(client)
+        assert words() is None
+        simulator.add_fault("status=503,html,times=3")
+        await page_of(client)
+        assert "3 of 1,000 calls failed: the API failed: HTTP_503 (HTTP 503): a page" in str(
+            words()
+        )
+        simulator.add_fault("status=400,times=2")
+        for _ in range(2):
+            with pytest.raises(Refused):
+                await page_of(client)
+        said = "5 of 1,000 calls failed, most often (3 times): the API failed: HTTP_503"
+        assert str(words()).startswith(said)
 
 
 class Seen:
