@@ -65,14 +65,17 @@ class Failures:
         self._counts[error.code] += 1
         self._messages[error.code] = error.message
 
-    def in_words(self, made: int) -> str | None:
-        """Return how many of ``made`` requests failed, and why most of them did; None: none."""
-        failed = self._counts.total()
-        if not failed:
-            return None
+    @property
+    def total(self) -> int:
+        """How many requests failed."""
+        return self._counts.total()
+
+    @property
+    def in_words(self) -> str:
+        """Why most of them failed, where any did."""
         ((code, most),) = self._counts.most_common(1)
-        times = f", most often ({most:,} times)" if most < failed else ""
-        return f"{failed:,} of {made:,} calls failed{times}: {self._messages[code]}"
+        how = "all" if most == self.total else f"most often ({most:,} times)"
+        return f"{how} so: {self._messages[code]}"
 
 
 class Calls:

@@ -6,6 +6,7 @@ The only importer of aiohttp's client.
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 import time
 from asyncio import sslproto
@@ -229,8 +230,8 @@ def _refusal(host: str, error: aiohttp.ClientHttpProxyError, proxy: Proxy | None
 def _no_http(host: str, error: aiohttp.ClientResponseError) -> ApiError:
     """Return what it means that a head cannot be parsed: the next attempt would bring the same."""
     why = error.message.splitlines()[0].rstrip(":") if error.message else "no HTTP"
-    if "more than" in why:
-        why = f"a line of its head is longer than {MAX_LINE >> 10} KiB"
+    if most := re.match(r"Got more than (\d+) bytes", why):
+        why = f"a line of its head is longer than {most[1]} bytes"
     return Refused(
         f"what answers at {host} is no HTTP that can be read ({redacted(why)[:200]}); a proxy or "
         "gateway between, or ZENLAYER_ENDPOINT, is to be corrected",
