@@ -163,7 +163,9 @@ def judge_endpoint(
     """
     try:
         wire.read(status=status, headers=headers, body=body)
-    except (Challenged, NetworkDenied) as error:
+    except NetworkDenied as error:
+        return failed("endpoint", error.message, "else ask whoever runs the network")
+    except Challenged as error:
         return failed("endpoint", error.message, "until then nothing can be read; " + _TRY_AGAIN)
     except Denied as error:
         if error.code == "REQUEST_BLOCKED":

@@ -75,6 +75,7 @@ OTHERS = {
     "a redirect": (b"302 Found", b"Location: /x", b"", "redirect", "ZENLAYER_ENDPOINT"),
     "a challenge": (b"403 Forbidden", b"cf-mitigated: challenge", b"", "browser challenge", "ask"),
     "a block": (b"451 No", b"X-A: b", b"", "blocked this address", "an address that is let in"),
+    "a login": (b"511 No", b"X-A: b", PORTAL, "asks for a login first", "runs the network"),
     "an outage": (b"503 Unavailable", b"X-A: b", b"", "HTTP 503", "try again"),
 }
 
