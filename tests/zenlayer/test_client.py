@@ -242,7 +242,10 @@ async def test_a_pause_beyond_the_run_is_a_refusal(fault: str, simulator: Simula
     """Where the server asks for more time than the run may take, no call waits for it."""
     simulator.add_fault(f"{fault},times=1")
     async with client_of(simulator, run_timeout=30.0) as client:
-        with pytest.raises(Refused, match=r"pause of 3600 s, more than the run .*\(HTTP") as caught:
+        with (
+            anyio.fail_after(20),
+            pytest.raises(Refused, match=r"pause of 3600 s, more than the run .*\(HTTP") as caught,
+        ):
             await page_of(client)
         assert "PAUSE_TOO_LONG" == caught.value.code
         if fault.startswith("throttle"):  # it holds for all calls

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 import trustme
 
@@ -174,21 +176,35 @@ async def test_a_refused_login_is_tried_once_by_all_accounts() -> None:
         assert 3 == len(proxy.heads)
 
 
-async def test_calls_wait_for_the_first_past_a_login_only(authority: trustme.CA) -> None:
-    """Once one got through, the others go side by side, and a login that is refused later too."""
-    async with (
-        serving(OK, authority=authority) as server,
-        proxying(target=server.url) as proxy,
-    ):
-        access = Access(endpoint=server.url, proxy=proxy.at("u:p"))
-        async with open_transport(access) as transport:
-            await asyncio.gather(*(post(transport) for _ in range(8)))
-        assert 8 == len(server.requests)
-        proxy.reply = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"
-        for _ in range(3):
-            assert "PROXY_LOGIN" == (await failure(server.url, proxy=access.proxy)).code
-        assert "407" in proxy.reply.decode()
-        assert 1 == len(proxy.heads) - server.connections
+@pytest.mark.parametrize(("endpoint", "status"), [(API, 502), ("http://api.invalid", 200)])
+async def test_calls_wait_for_the_first_past_a_login_only(endpoint: str, status: int) -> None:
+    """Once one got past it, others go side by side; a login that is refused later is tried once."""
+    asked, together = 0, asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        if asked == 4:
+            together.set()
+        if asked > 1:
+            await together.wait()
+        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+        await writer.drain()
+        writer.close()
+
+    async with listening(answer) as url:
+        call = partial(post_to, endpoint, proxy=Secret(url.replace("//", "//u:p@")))
+        with anyio.fail_after(10):
+            ends: list[object] = [*await asyncio.gather(call(), return_exceptions=True)]
+            ends += await asyncio.gather(*(call() for _ in range(3)), return_exceptions=True)
+        assert [Unreachable if status == 502 else tuple] * 4 == [type(end) for end in ends]
+        if endpoint == API:
+            status = 407
+            for _ in range(3):
+                with pytest.raises(NetworkDenied):
+                    await call()
+            assert 5 == asked
 
 
 DIGEST = b"Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n"

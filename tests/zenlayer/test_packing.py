@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 from contextlib import suppress
 
@@ -79,9 +80,15 @@ def test_what_is_unpacked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "MAX_BODY", 1000)
     parts = gzip.compress(bytes(600)) * 2
     for bomb in (gzip.compress(bytes(10**6)), gzip.compress(gzip.compress(bytes(10**6))), parts):
-        with pytest.raises(Refused) as caught:
-            unpack(bomb)
+        tracemalloc.start()
+        try:
+            with pytest.raises(Refused) as caught:
+                unpack(bomb)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
         assert "REPLY_TOO_LARGE" == caught.value.code
+        assert most < 200_000
     assert bytes(1000) == unpack(gzip.compress(bytes(1000)))
 
 
