@@ -189,8 +189,9 @@ def _named_errors(host: str, timeout: aiohttp.ClientTimeout, proxy: Proxy | None
     try:
         yield
     except TimeoutError as error:
+        way = " through the proxy" if proxy else ""
         raise Unreachable(
-            f"{host} did not answer in {timeout.total:g} s", code=TIMED_OUT
+            f"{host} did not answer in {timeout.total:g} s{way}", code=TIMED_OUT
         ) from error
     except aiohttp.ClientHttpProxyError as error:  # its text is the proxy's URL, and its own words
         raise _refusal(host, error, proxy) from None
@@ -202,18 +203,8 @@ def _named_errors(host: str, timeout: aiohttp.ClientTimeout, proxy: Proxy | None
         raise Refused("the endpoint or proxy is not a usable URL", code="BAD_URL") from None
     except aiohttp.ClientConnectorCertificateError as error:
         raise _untrusted(host, error, proxy) from error
-    except aiohttp.ClientProxyConnectionError as error:
-        raise Unreachable(
-            f"the proxy cannot be reached ({_brief(error)}); check HTTPS_PROXY",
-            code="PROXY_UNREACHABLE",
-        ) from error
     except (aiohttp.ClientError, OSError) as error:
-        if getattr(getattr(error, "os_error", None), "reason", None) in _NO_TLS:
-            raise _no_tls(host, proxy) from error
-        raise Unreachable(
-            f"{host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and the network",
-            code="UNREACHABLE",
-        ) from error
+        raise _unreachable(host, error, proxy) from error
 
 
 def _refusal(host: str, error: aiohttp.ClientHttpProxyError, proxy: Proxy | None) -> ApiError:
@@ -253,6 +244,22 @@ def _untrusted(
         f"the certificate that {host} shows is not trusted ({reason}); if its authority is "
         "your own, name the file of its certificate in SSL_CERT_FILE",
         code=UNTRUSTED,
+    )
+
+
+def _unreachable(host: str, error: Exception, proxy: Proxy | None) -> ApiError:
+    """Return what it means that no connection came about, or that it was lost."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if getattr(error.os_error, "reason", None) in _NO_TLS:
+            return _no_tls(host, proxy)
+        if proxy is not None and (error.host, error.port) == proxy.place:
+            return Unreachable(
+                f"the proxy cannot be reached ({_brief(error)}); check HTTPS_PROXY",
+                code="PROXY_UNREACHABLE",
+            )
+    return Unreachable(
+        f"{host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and the network",
+        code="UNREACHABLE",
     )
 
 

@@ -242,12 +242,22 @@ async def test_what_a_proxy_answers_to_connect_is_named(case: str) -> None:
 
 
 async def test_a_proxy_that_is_not_there_is_named() -> None:
+    """Nobody at its port, no such name, or nobody who answers: without its password."""
     async with proxying() as proxy:
         pass
-    error = await failure(API, proxy=proxy.at("u:pr0xy-pass"))
-    assert (Unreachable, "PROXY_UNREACHABLE") == (type(error), error.code)
-    assert "the proxy cannot be reached" in error.message
-    assert "pr0xy" not in error.message
+    for url in (proxy.at("u:pr0xy-pass"), Secret("https://u:pr0xy-pass@proxy.invalid:3128")):
+        error = await failure(API, proxy=url)
+        assert (Unreachable, "PROXY_UNREACHABLE") == (type(error), error.code)
+        assert "the proxy cannot be reached" in error.message
+        assert "pr0xy" not in error.message
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with listening(say_nothing) as mute:
+        error = await failure(API, proxy=Secret(mute), request_timeout=0.1)
+    assert "api.invalid did not answer in 0.1 s through the proxy" == error.message
 
 
 # TLS --------------------------------------------------------------------------------------------
