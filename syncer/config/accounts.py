@@ -199,7 +199,7 @@ class _Credentials:
         for value in _VALUES:
             for path in (self._directory / name / value, self._directory / f"{name}_{value}"):
                 try:
-                    text = path.read_text().strip()
+                    text = path.read_text("utf-8-sig").strip()
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 except (OSError, UnicodeDecodeError) as error:
