@@ -18,6 +18,7 @@ import msgspec
 from syncer import files
 from syncer.core.errors import OutputFailed
 from syncer.core.normalise import printable
+from syncer.core.pinfile import BLANKS
 
 Row = Mapping[str, Any]
 FORMATS: Final = ("table", "json", "ndjson", "csv", "csv-safe")
@@ -137,9 +138,10 @@ async def _csv(
             cells = [_text_cell(cell) for cell in cells]
         if seen:
             cells = [_printable_cell(cell) for cell in cells]
-        # Readers take a lone \r for the end of a line, and the plain one does not quote it.
-        returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-        (quoting if safe or returns else plain).writerow(cells)
+        # Readers take a lone \r for the end of a line, and blanks round a cell for nothing, where
+        # it is not quoted: the plain one does not.
+        bare = any(isinstance(c, str) and ("\r" in c or c != c.strip(BLANKS)) for c in cells)
+        (quoting if safe or bare else plain).writerow(cells)
         count += 1
     sys.stdout.flush()
     return count

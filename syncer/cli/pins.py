@@ -69,10 +69,11 @@ async def check(
 
     NAME is a baseline ('syncer baseline save'). FILE (- for standard input) is CSV with a header,
     or JSON lines, of zone_id and image_id; other columns of 'syncer images' are compared where they
-    have a value. What 'syncer images' prints with -o csv or ndjson is such a file.
+    have a value. What 'syncer images' prints with -o csv or ndjson is such a file. Semicolons and
+    tabs may separate the columns too; blanks round a cell count where it is quoted.
 
-    Each pin is present, changed, removed or unknown. A table shows what is not present, other
-    formats all. --limit limits what is shown, not what is checked.
+    Each pin is present, changed, removed or unknown, as is what was never seen. A table shows what
+    is not present, other formats all. --limit limits what is shown, not what is checked.
 
     Exit code: 6 if anything changed or was removed, else 3 if anything is unknown, else 0.
     """

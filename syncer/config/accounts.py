@@ -206,7 +206,7 @@ class _Credentials:
             in_folder = (*(f"{_FOLDER}/{path}" for path in paths), f"{_FOLDER}_{name}_{value}")
             for path in (self._directory / path for path in (*paths, *in_folder)):
                 try:
-                    text = path.read_text().strip()
+                    text = path.read_text("utf-8-sig").strip()
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 except (OSError, UnicodeDecodeError) as error:

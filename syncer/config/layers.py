@@ -214,7 +214,7 @@ class Layers:
         if self.credentials_directory is not None:
             path = self.credentials_directory / name.lower()
             try:
-                if value := path.read_text().strip():
+                if value := path.read_text("utf-8-sig").strip():
                     return value, str(path), str(path)
             except FileNotFoundError:
                 pass
@@ -236,7 +236,7 @@ class Layers:
         ):
             self.file = path
             try:
-                self._file = tomllib.loads(path.read_text())
+                self._file = tomllib.loads(path.read_text("utf-8-sig"))
             except FileNotFoundError:
                 if not named:
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from syncer.zenlayer.sources import SOURCES
 DEFAULT_ENDPOINT: Final = "https://console.zenlayer.com"
 EVERY_SERVICE: Final = "all"
 """Stands for every known service."""
+_PLACE: Final = re.compile(r"(?:\[(?P<bare>[^]]*)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d{1,5}))?")
+"""An entry of NO_PROXY with a port; without one an IPv6 address needs no brackets."""
 _LAST_PORT: Final = 65535
 _DAY: Final = 86400
 
@@ -33,6 +36,44 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def is_excepted(host: str, port: int, no_proxy: str) -> bool:
+    """Return whether NO_PROXY says that a host is reached without the proxy.
+
+    It lists names (which stand for what is below them too, with or without ``.`` or ``*.`` before
+    them), addresses and networks (10.0.0.0/8), each perhaps with a port; ``*`` is every host.
+    """
+    host = host.lower().rstrip(".")
+    for entry in re.split(r"[,\s]+", no_proxy.lower()):
+        named = _PLACE.fullmatch(entry)
+        name = named["bare"] or named["name"] if named else entry
+        if name == "*":
+            return True
+        if named and named["port"] and int(named["port"]) != port:
+            continue
+        try:
+            network = ipaddress.ip_network(name, strict=False)
+        except ValueError:
+            name = name.removeprefix("*").strip(".")
+            if name and (host == name or host.endswith(f".{name}")):
+                return True
+        else:
+            with contextlib.suppress(ValueError):
+                if ipaddress.ip_address(host) in network:
+                    return True
+    return False
+
+
+def proxy(text: str) -> Secret:
+    """Read the URL of a proxy; a fault never quotes it (it may hold a password)."""
+    if text.lower().startswith("socks"):
+        raise ValueError("a SOCKS proxy is not spoken to: write http://host:port")
+    try:
+        endpoint_address(text)
+    except ValueError:
+        raise ValueError("is not a URL: write http://host:port") from None
+    return Secret(text)
 
 
 def endpoint_address(text: str) -> tuple[SplitResult, str]:

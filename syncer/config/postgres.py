@@ -68,7 +68,7 @@ def _of_service(
         files.append(Path(folder) / "pg_service.conf")
     for path in files:
         try:
-            found = libpq.read_service(path.read_text(), name)
+            found = libpq.read_service(path.read_text("utf-8-sig"), name)
         except FileNotFoundError:
             if named and path == files[0]:
                 raise DatabaseFault("PGSERVICEFILE", f"there is no file {path}") from None

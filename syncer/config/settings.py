@@ -214,7 +214,9 @@ def _home(env: Mapping[str, str]) -> Path:
 
 def _others(settings: Settings, env: Mapping[str, str]) -> Iterator[ShownSetting]:
     """Yield the variables that are set and heeded, but not by us."""
-    shown = {name: env[name] for name in ("SSL_CERT_FILE", "TMPDIR") if env.get(name)}
+    shown = {
+        name: env[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR") if env.get(name)
+    }
     for account in settings.accounts:
         if account.api.proxy is not None:
             shown["HTTPS_PROXY"] = mask_proxy(account.api.proxy.reveal())
@@ -379,14 +381,17 @@ def _proxy(layers: Layers, endpoint: str) -> Secret | None:
         return None  # what follows would find none
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  (start-up: loads http)
 
-    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    if not proxy:
+    proxies = getproxies()
+    port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+    excepted = parsers.is_excepted(parts.hostname or "", port, proxies.get("no", ""))
+    proxy = proxies.get(parts.scheme)
+    if not proxy or excepted or proxy_bypass(parts.netloc):
         return None
     try:
-        parsers.endpoint_address(proxy)
-    except ValueError:
+        return parsers.proxy(proxy)
+    except ValueError as error:
         name = f"{parts.scheme.upper()}_PROXY"
-        fault = SettingFault(name=name, message=f"{name}: is not a URL: write http://host:port")
+        fault = SettingFault(name=name, message=f"{name}: {error}")
         if fault not in layers.faults:  # it is of every account
             layers.faults.append(fault)
-    return Secret(proxy)
+        return None

@@ -14,6 +14,7 @@
     │   │   └── ImageNotFound
     │   └── Denied             the API refuses us: ends the run
     │       ├── Challenged
+    │       ├── NetworkDenied
     │       └── SignatureExpired
     ├── DatabaseError          ends the run
     │   ├── DatabaseGone
@@ -114,6 +115,10 @@ class Denied(ApiError):
 
 class Challenged(Denied):
     """The API's protection layer asks for a browser challenge: pause, then stop."""
+
+
+class NetworkDenied(Denied):
+    """The network between refuses us: a proxy its login or our destination, a portal its leave."""
 
 
 class SignatureExpired(Denied):

@@ -1,13 +1,15 @@
 """Pins from a file: CSV with a header, JSON lines, or a JSON array.
 
-What ``syncer images`` prints is such a file: columns that are not known are passed over.
+What ``syncer images`` prints is such a file: columns that are not known are passed over. So is what
+people write by hand and what spreadsheets save: the header says what separates the columns, blanks
+round a cell count only where it is quoted, and empty cells at the end of a row are no cells.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -25,6 +27,10 @@ _KEY: Final = ("account", "service", "zone_id", "image_id")
 _NEEDED: Final = ("zone_id", "image_id")
 _READ: Final = (*_KEY, *ALL_TRACKED)
 _WHERE: Final = "a CSV header or JSON lines with zone_id and image_id are needed"
+_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+BLANKS: Final = " \t\xa0"
+"""They count where a cell of CSV is quoted only."""
+_LINE_END: Final = re.compile("\r\n?|\n")
 
 Key = tuple[str | None, str | None, str, str]
 Values = Mapping[str, Any]
@@ -52,11 +58,7 @@ def parse(body: bytes, name: str) -> list[Pin]:
     """Return the pins of a file, each once. Raises ConfigError with every fault and its line."""
     if len(body) > MAX_BYTES:
         raise ConfigError(f"{name}: larger than {MAX_BYTES >> 20} MiB")
-    try:
-        content = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = body.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{name}: line {line}: not UTF-8 ({error.reason})") from None
+    content = _decoded(body, name)
     first = content.lstrip()[:1]
     if not first:
         raise ConfigError(f"{name}: the file is empty; {_WHERE}")
@@ -70,36 +72,104 @@ def parse(body: bytes, name: str) -> list[Pin]:
     return pins
 
 
-def _csv(content: str, faults: _Faults) -> Iterator[tuple[int, Values]]:
-    csv.field_size_limit(MAX_BYTES)
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    header: list[str] | None = None
-    line = 1
+def _decoded(body: bytes, name: str) -> str:
+    """Return the text of a file: UTF-8, or UTF-16 as spreadsheets write it."""
+    encoding = "utf-8-sig"
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in body[:2]:  # of no file with a header, or JSON, in UTF-8
+        encoding = "utf-16-be" if body[:1] == b"\0" else "utf-16-le"
     try:
-        for row in reader:
-            if not row:
-                pass
-            elif header is None:
-                header = [cell.strip() for cell in row]
-                wrong = _header_faults(header)
-                for fault in wrong:
-                    faults.add(line, fault)
-                if wrong:
-                    return
-            elif len(row) != len(header):
-                faults.add(line, f"{len(row)} cells, but the header has {len(header)}")
-            else:
-                # An empty cell may be null or an empty text: it is not compared.
-                yield line, {name: cell or None for name, cell in zip(header, row, strict=True)}
-            line = reader.line_num + 1
-    except csv.Error as error:
-        faults.add(line, f"not CSV ({error})")
+        return body.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        fault = f"{name}: line {line}: not UTF-8 ({error.reason}): save the file as UTF-8"
+        raise ConfigError(fault) from None
 
 
-def _header_faults(header: Sequence[str]) -> list[str]:
+def _csv(content: str, faults: _Faults) -> Iterator[tuple[int, Values]]:
+    separator = _separator(content)
+    header: list[str] | None = None
+    by = "" if separator == "," else f" (separated by {_SEPARATORS[separator]})"
+    for line, row in _rows(content, separator):
+        if row is None:
+            faults.add(line, "not CSV (a quote is not closed, or text follows it)")
+            return
+        if not any(row):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in row]
+            wrong = _header_faults(header, by)
+            for fault in wrong:
+                faults.add(line, fault)
+            if wrong:
+                return
+            continue
+        cells = _fitted(row, header)
+        if len(cells) != len(header):
+            faults.add(line, f"{len(cells)} cells, but the header has {len(header)}{by}")
+        else:
+            # An empty cell may be null or an empty text: it is not compared.
+            yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+
+
+def _separator(content: str) -> str:
+    """Return what separates the columns of the header: by it the needed names stand alone."""
+
+    def fit(separator: str) -> tuple[int, int]:
+        header = next((row for _, row in _rows(content, separator) if row != [""]), None) or []
+        names = {cell.strip() for cell in header}
+        return len(names.intersection(_NEEDED)), len(header)
+
+    return max(_SEPARATORS, key=fit)
+
+
+def _rows(content: str, separator: str) -> Iterator[tuple[int, list[str] | None]]:
+    """Yield each row with the line on which it begins; None, the last, is no CSV.
+
+    A quoted cell is as it was written, any other without the blanks round it.
+    """
+    blank, between = BLANKS.replace(separator, ""), re.escape(separator)
+    cell = re.compile(
+        rf'[{blank}]*+"((?:[^"]++|"")*+)"[{blank}]*+(?={between}|[\r\n]|\Z)|([^{between}\r\n]*+)'
+    )
+    line = first = 1
+    position = 0
+    row: list[str] = []
+    while found := cell.match(content, position):
+        quoted, plain = found.groups()
+        if quoted is None:
+            row.append(plain.strip(blank))
+            if row[-1].startswith('"'):
+                yield line, None
+                return
+        else:
+            row.append(quoted.replace('""', '"'))
+            line += len(_LINE_END.findall(quoted))
+        position = found.end()
+        if content.startswith(separator, position):
+            position += len(separator)
+            continue
+        yield first, row
+        if (end := _LINE_END.match(content, position)) is None:
+            return
+        position, row = end.end(), []
+        line += 1
+        first = line
+
+
+def _fitted(row: list[str], header: Sequence[str]) -> list[str]:
+    """Return a row without the empty cells behind the header's, with those of unnamed columns."""
+    cells = list(row)
+    while len(cells) > len(header) and not cells[-1]:
+        cells.pop()
+    return cells + [""] * (0 if any(header[len(cells) :]) else len(header) - len(cells))
+
+
+def _header_faults(header: Sequence[str], by: str) -> list[str]:
     missing = [name for name in _NEEDED if name not in header]
     if missing:
-        return [f"no column {' and no column '.join(missing)}: {_WHERE}"]
+        return [f"no column {' and no column '.join(missing)}{by}: {_WHERE}"]
     twice = [name for name in _READ if header.count(name) > 1]
     return [f"column {name} is there twice" for name in twice]
 

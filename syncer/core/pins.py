@@ -78,6 +78,8 @@ class PinAnswer(msgspec.Struct, kw_only=True, gc=False):
     last_complete_at: datetime | None = None
 
 
+NEVER_SEEN: Final = "never seen in this zone; is the id right?"
+"""Of a pin in a zone that was read whole."""
 STATUSES: Final = ("present", "changed", "removed", "unknown")
 COLUMNS: Final = PinAnswer.__struct_fields__
 
@@ -176,14 +178,12 @@ def _changed(pin: Pin, image: Found) -> tuple[str, ...]:
 def _never_seen(pin: Pin, zones: Sequence[KnownZone], max_age: timedelta | None) -> PinAnswer:
     only = zones[0] if len(zones) == 1 else None
     looks = [zone.last_complete_at for zone in zones if zone.last_complete_at]
-    status, reason = "removed", "never seen in this zone"
-    if not zones:
-        status, reason = "unknown", "no such zone is known"
+    reason = NEVER_SEEN if zones else "no such zone is known"
     for zone in zones:
         if doubt := _doubt(zone, max_age):
-            status, reason = "unknown", f"never seen, but {doubt}"
+            reason = f"never seen, but {doubt}"
     return PinAnswer(
-        status=status,
+        status="unknown",  # what was never there was not removed: the pin may be misspelt
         reason=reason,
         account=only.account if only else pin.account,
         service=only.service if only else pin.service,
@@ -259,11 +259,17 @@ def _short(value: str | None) -> str:
 def summary(answers: Iterable[PinAnswer]) -> str:
     """Return how many pins have which status, in one line."""
     counts: Counter[str] = Counter()
-    withheld = 0
+    withheld = never_seen = 0
     for answer in answers:
         counts[answer.status] += 1
         withheld += answer.status == "unknown" and answer.withheld_since is not None
-    parts = [f"{counts[status]:,} {status}" for status in STATUSES]
+        never_seen += answer.reason == NEVER_SEEN
+    unknown = []
     if withheld:
-        parts[STATUSES.index("unknown")] += f" ({withheld:,} of them with a withheld removal)"
+        unknown.append(f"{withheld:,} of them with a withheld removal")
+    if never_seen:
+        unknown.append(f"{never_seen:,} of them never seen")
+    parts = [f"{counts[status]:,} {status}" for status in STATUSES]
+    if unknown:
+        parts[STATUSES.index("unknown")] += f" ({', '.join(unknown)})"
     return ", ".join(parts)

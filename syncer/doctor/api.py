@@ -19,6 +19,7 @@ from syncer.core.errors import (
     BadPayload,
     Challenged,
     Denied,
+    NetworkDenied,
     Throttled,
     TornRead,
     Unreachable,
@@ -162,6 +163,8 @@ def judge_endpoint(
     """
     try:
         wire.read(status=status, headers=headers, body=body)
+    except NetworkDenied as error:
+        return failed("endpoint", error.message, "else ask whoever runs the network")
     except Challenged as error:
         return failed("endpoint", error.message, "until then nothing can be read; " + _TRY_AGAIN)
     except Denied as error:

@@ -46,6 +46,10 @@ def _check_roots(loaded: LoadedSettings) -> Iterator[Finding]:
                 f"there is no file {setting.value}: no certificate can be trusted",
                 "correct SSL_CERT_FILE, or unset it",
             )
+        if setting.name == "SSL_CERT_DIR" and not Path(setting.value).is_dir():
+            yield warning(
+                setting.name, f"there is no folder {setting.value}", "correct it, or unset it"
+            )
 
 
 def _check_file(loaded: LoadedSettings) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ from syncer.sync.selection import no_zone, plan
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
+from syncer.zenlayer.calls import Calls
 from syncer.zenlayer.client import Client
 from syncer.zenlayer.sources import SOURCES
 
@@ -79,9 +80,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     async def _stop_in_time(self) -> None:
         seconds = self.options.run_timeout
         await anyio.sleep(seconds)
-        message = f"the run's time of {seconds:g} s was over; raise SYNCER_RUN_TIMEOUT"
-        if (error := self.client.calls.failing) is not None:
-            message += f", unless this is why: {error.message}"
+        message = f"the run's time of {seconds:g} s was over{_cause(self.client.calls)}"
         self.stop.now(Fault(code="RUN_TIMEOUT", message=message))
 
     async def _targets(self) -> list[Target]:
@@ -299,6 +298,20 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             unanswered=settled.unanswered,
             **fault_fields(settled.fault),
         )
+
+
+def _cause(calls: Calls) -> str:
+    """Return why a run may not have been done in its time: what most calls failed by, if any."""
+    failed, made = calls.failures.total, calls.made
+    if 0 < made == calls.in_flight:
+        return f", and none of its calls ({made:,}) was answered: is the network slow, or cut?"
+    if 0 < made == failed + calls.in_flight:
+        return f", and all calls that ended failed ({failed:,}), {calls.failures.in_words}"
+    if failed:
+        why = calls.failures.in_words
+        many = f"{failed:,} of {made:,} calls failed"
+        return f"; raise SYNCER_RUN_TIMEOUT, unless this is why: {many}, {why}"
+    return "; raise SYNCER_RUN_TIMEOUT"
 
 
 async def _send(stream: MemoryObjectSendStream[T], item: T) -> None:

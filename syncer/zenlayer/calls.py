@@ -15,6 +15,7 @@ import itertools
 import math
 import random as chance
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
@@ -52,6 +53,31 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     waited: float
 
 
+class Failures:
+    """Why requests failed, retried or not: how many, by the code of the error."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[str]()
+        self._messages: dict[str, str] = {}
+
+    def add(self, error: ApiError) -> None:
+        """Count a failure; of each code the newest words are kept."""
+        self._counts[error.code] += 1
+        self._messages[error.code] = error.message
+
+    @property
+    def total(self) -> int:
+        """How many requests failed."""
+        return self._counts.total()
+
+    @property
+    def in_words(self) -> str:
+        """Why most of them failed, where any did."""
+        ((code, most),) = self._counts.most_common(1)
+        how = "all" if most == self.total else f"most often ({most:,} times)"
+        return f"{how} so: {self._messages[code]}"
+
+
 class Calls:
     """Makes the calls of one account: one pacer, one cap, one retry budget.
 
@@ -86,8 +112,7 @@ class Calls:
         self._clock_set_at: float | None = None
         self._recovered = 0
         self.budget = RetryBudget()
-        self.failing: Retryable | None = None
-        """Why the last call was made again, until one succeeds."""
+        self.failures = Failures()
         self.made = 0
         """Requests that were sent, retries included."""
         self.retries = 0
@@ -131,7 +156,6 @@ class Calls:
                 await self._back_off(attempt, error, about)
             else:
                 self._recovered += attempt > 1
-                self.failing = None
                 return reply
 
     async def _attempt(self, send: Callable[[Sending], Awaitable[T]], numbers: Iterator[int]) -> T:
@@ -167,6 +191,9 @@ class Calls:
         self.in_flight += 1
         try:
             return await send(sending)
+        except ApiError as error:
+            self.failures.add(error)
+            raise
         finally:
             self.in_flight -= 1
 
@@ -174,22 +201,27 @@ class Calls:
         """Wait for the moment at which a call may start, and return it."""
         async with self._turn:
             while (wait := self._pacer.wait(now := self.now())) > 0:
-                if now + wait > self._deadline:
-                    raise Refused(
-                        f"the API asked for a pause of {wait:.0f} s, more than the run may take",
-                        code="PAUSE_TOO_LONG",
-                    )
+                self._require_time_for(wait)
                 await self._sleep(wait)
             self._pacer.take(now)
             return now
+
+    def _require_time_for(self, wait: float, *, because: Retryable | None = None) -> None:
+        if self.now() + wait > self._deadline:
+            said = f" ({because.message})" if because is not None else ""
+            raise Refused(
+                f"the API asked for a pause of {wait:.0f} s, more than the run may take{said}",
+                code="PAUSE_TOO_LONG",
+            )
 
     async def _back_off(
         self, attempt: int, error: Retryable, about: Mapping[str, str | int | None]
     ) -> None:
         """Wait before the next attempt."""
         wait = self._timing.retry.delay(attempt, random=self._random(), after=error.after)
+        if error.after is not None:
+            self._require_time_for(wait, because=error)
         self.retries += 1
-        self.failing = error
         _log.info(
             "call.retried",
             **about,

@@ -30,6 +30,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """For the next call, before a connection is closed."""
     challenge: float = 10.0
     """All calls pause for as long when the protection layer asks for a browser, once a run."""
+    proxy_login: float = 900.0
+    """A proxy that refused a login is not asked again for as long: repetition locks accounts."""
     retry: Backoff = Backoff()
     """Between the attempts of one call."""
 

@@ -6,11 +6,13 @@ The only importer of aiohttp's client.
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 import time
 from asyncio import sslproto
-from collections.abc import AsyncIterator, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from email.utils import formatdate
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,18 +22,23 @@ import msgspec
 import structlog
 
 from syncer import __version__
-from syncer.core.errors import TIMED_OUT, Refused, TornRead, Unreachable
+from syncer.core.errors import TIMED_OUT, ApiError, Refused, TornRead, Unreachable
 from syncer.secrets import redacted
-from syncer.zenlayer import wire
+from syncer.zenlayer import packing, wire
 from syncer.zenlayer.credentials import Access, Token
+from syncer.zenlayer.proxy import Proxy, proxy_at, refusal
 from syncer.zenlayer.sources import Source
 
-MAX_BODY: Final = 64 * 1024 * 1024
-"""The most that one reply may hold, after decompression."""
+MAX_LINE: Final = 64 * 1024
+"""The most bytes of a line of a reply's head: gateways add policies and cookies of many KiB."""
+MAX_LINES: Final = 1024
+"""The most lines of a reply's head."""
 TLS_BUFFER: Final = 32 * 1024
 """Bytes that are received at a time over TLS: two of its largest records."""
 UNTRUSTED: Final = "UNTRUSTED"
 """The code of a call to a server whose certificate is not trusted."""
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+"""OpenSSL's words for bytes that are no TLS at all."""
 _log = structlog.get_logger()
 
 
@@ -42,23 +49,14 @@ class Transport:
         self._endpoint = access.endpoint
         self._host = _host(access.endpoint)
         self._credentials = access.credentials
-        self._session = session
-        self._proxy = _proxy(access)
-        self._timeout = _timeout(access)
+        self._asking = partial(_asking, access, session)
         self._clock_offset = 0.0  # seconds that the server's clock is ahead of ours
 
     async def post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
         """Return status, headers (without regard to case) and body. Raises ApiError."""
-        with _named_errors(self._host, self._timeout):
-            async with self._session.post(
-                f"{self._endpoint}/api/v2/{source.service}",
-                data=body,
-                headers=self._headers(source, action, body),
-                allow_redirects=False,
-                timeout=self._timeout,
-                proxy=self._proxy,
-            ) as response:
-                return response.status, response.headers, await _read(response)
+        headers = partial(self._headers, source, action, body)
+        async with self._asking(source, body, headers) as response:
+            return response.status, _dated(response), await _read(response)
 
     def follow_clock(self, server_time: float) -> None:
         """Sign by the server's clock from now on; ``server_time`` is seconds since 1970."""
@@ -115,32 +113,64 @@ class _WithCertificate(aiohttp.ClientResponse):
 
 async def greet(access: Access, source: Source) -> Greeting:
     """Call the API without credentials: is it there, and what does it show? Raises ApiError."""
-    host, action = _host(access.endpoint), "DescribeZones"
-    timeout = _timeout(access)
+    body = source.zones_request()
+    headers = partial(_action_headers, _host(access.endpoint), source, "DescribeZones")
     async with _session(access, response_class=_WithCertificate) as session:
-        with _named_errors(host, timeout):
-            began, monotonic = time.time(), time.monotonic()
+        began, monotonic = time.time(), time.monotonic()
+        async with _asking(access, session, source, body, headers) as response:
+            assert isinstance(response, _WithCertificate)  # noqa: S101  (the session's class)
+            answer = await _read(response)
+            took = time.monotonic() - monotonic
+            theirs = wire.server_time(response.headers)
+            return Greeting(
+                status=response.status,
+                headers=response.headers,
+                body=answer,
+                certificate=response.certificate,
+                took=took,
+                # Date is cut to the second, and was written about half of the way through.
+                clock_ahead=None if theirs is None else theirs + 0.5 - (began + took / 2),
+            )
+
+
+@contextlib.asynccontextmanager
+async def _asking(
+    access: Access,
+    session: aiohttp.ClientSession,
+    source: Source,
+    body: bytes,
+    headers: Callable[[], Mapping[str, str]],
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Post ``body`` and yield the reply, to be read within. Raises ApiError.
+
+    ``headers`` are asked for when it is sent.
+    """
+    proxy, timeout = _proxy(access), _timeout(access)
+    permission = proxy.permission(access.timing.proxy_login) if proxy else contextlib.nullcontext()
+    async with permission:
+        with _named_errors(_host(access.endpoint), timeout, proxy):
             async with session.post(
                 f"{access.endpoint}/api/v2/{source.service}",
-                data=source.zones_request(),
-                headers=_action_headers(host, source, action),
+                data=body,
+                headers=headers(),
                 allow_redirects=False,
                 timeout=timeout,
-                proxy=_proxy(access),
+                proxy=proxy.url if proxy else None,
+                proxy_headers=proxy.headers if proxy else None,
             ) as response:
-                assert isinstance(response, _WithCertificate)  # noqa: S101  (the session's class)
-                body = await _read(response)
-                took = time.monotonic() - monotonic
-                theirs = wire.server_time(response.headers)
-                return Greeting(
-                    status=response.status,
-                    headers=response.headers,
-                    body=body,
-                    certificate=response.certificate,
-                    took=took,
-                    # Date is cut to the second, and was written about half of the way through.
-                    clock_ahead=None if theirs is None else theirs + 0.5 - (began + took / 2),
-                )
+                yield response
+
+
+def _dated(response: aiohttp.ClientResponse) -> Mapping[str, str]:
+    """Return the headers, with a Date where Retry-After may need one: now, if there is none.
+
+    Source: RFC 9110, 6.6.1.
+    """
+    if "Retry-After" not in response.headers or "Date" in response.headers:
+        return response.headers
+    headers = response.headers.copy()
+    headers["Date"] = formatdate(time.time(), usegmt=True)
+    return headers
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -148,41 +178,98 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
-        if size > MAX_BODY:
-            raise Refused(f"the reply is larger than {MAX_BODY >> 20} MiB", code="REPLY_TOO_LARGE")
-    return b"".join(chunks)
+        packing.require_size(size)
+    encoding = ",".join(response.headers.getall("Content-Encoding", ()))
+    return packing.unpack(b"".join(chunks), encoding)
 
 
 @contextlib.contextmanager
-def _named_errors(host: str, timeout: aiohttp.ClientTimeout) -> Iterator[None]:
+def _named_errors(host: str, timeout: aiohttp.ClientTimeout, proxy: Proxy | None) -> Iterator[None]:
     """Turn what aiohttp raises into the named errors of a call."""
     try:
         yield
     except TimeoutError as error:
+        way = " through the proxy" if proxy else ""
         raise Unreachable(
-            f"{host} did not answer in {timeout.total:g} s", code=TIMED_OUT
+            f"{host} did not answer in {timeout.total:g} s{way}", code=TIMED_OUT
         ) from error
-    except aiohttp.ClientHttpProxyError as error:  # its text is the proxy's URL, with a password
-        raise Unreachable(
-            f"the proxy refused to connect to {host}: HTTP {error.status}; check HTTPS_PROXY",
-            code="PROXY_REFUSED",
-        ) from None
-    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
+    except aiohttp.ClientHttpProxyError as error:  # its text is the proxy's URL, and its own words
+        raise _refusal(host, error, proxy) from None
+    except aiohttp.ClientResponseError as error:  # a head that was cut off is no such error
+        raise _no_http(host, error) from error
+    except aiohttp.ClientPayloadError as error:
         raise TornRead(f"the reply was cut off ({_brief(error)})", code="TORN_READ") from error
     except aiohttp.InvalidURL:  # its text is the URL, a proxy's password perhaps
         raise Refused("the endpoint or proxy is not a usable URL", code="BAD_URL") from None
     except aiohttp.ClientConnectorCertificateError as error:
-        reason = getattr(error.certificate_error, "verify_message", "") or _brief(error)
-        raise Refused(  # the next attempt would be shown the same
-            f"the certificate that {host} shows is not trusted ({reason}); if its authority is "
-            "your own, name the file of its certificate in SSL_CERT_FILE",
-            code=UNTRUSTED,
-        ) from error
+        raise _untrusted(host, error, proxy) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(
-            f"{host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and the network",
-            code="UNREACHABLE",
-        ) from error
+        raise _unreachable(host, error, proxy) from error
+
+
+def _refusal(host: str, error: aiohttp.ClientHttpProxyError, proxy: Proxy | None) -> ApiError:
+    headers = error.headers
+    return refusal(
+        host,
+        error.status,
+        headers if headers is not None else {},
+        login=proxy is not None and proxy.headers is not None,
+        asked_for=() if headers is None else headers.getall("Proxy-Authenticate", ()),
+    )
+
+
+def _no_http(host: str, error: aiohttp.ClientResponseError) -> ApiError:
+    """Return what it means that a head cannot be parsed: the next attempt would bring the same."""
+    why = error.message.splitlines()[0].rstrip(":") if error.message else "no HTTP"
+    if most := re.match(r"Got more than (\d+) bytes", why):
+        why = f"a line of its head is longer than {most[1]} bytes"
+    return Refused(
+        f"what answers at {host} is no HTTP that can be read ({redacted(why)[:200]}); a proxy or "
+        "gateway between, or ZENLAYER_ENDPOINT, is to be corrected",
+        code="BAD_HTTP",
+    )
+
+
+def _untrusted(
+    host: str, error: aiohttp.ClientConnectorCertificateError, proxy: Proxy | None
+) -> ApiError:
+    """Return what it means that a certificate is not trusted: the next attempt would show it too.
+
+    It may be of a proxy by ``https://``, or one that a proxy makes for the endpoint.
+    """
+    if proxy is not None and (error.host, error.port) == proxy.place:
+        host = f"the proxy {error.host}"
+    reason = getattr(error.certificate_error, "verify_message", "") or _brief(error)
+    return Refused(
+        f"the certificate that {host} shows is not trusted ({reason}); if its authority is "
+        "your own, name the file of its certificate in SSL_CERT_FILE",
+        code=UNTRUSTED,
+    )
+
+
+def _unreachable(host: str, error: Exception, proxy: Proxy | None) -> ApiError:
+    """Return what it means that no connection came about, or that it was lost."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if getattr(error.os_error, "reason", None) in _NO_TLS:
+            return _no_tls(host, proxy)
+        if proxy is not None and (error.host, error.port) == proxy.place:
+            return Unreachable(
+                f"the proxy cannot be reached ({_brief(error)}); check HTTPS_PROXY",
+                code="PROXY_UNREACHABLE",
+            )
+    return Unreachable(
+        f"{host} cannot be reached ({_brief(error)}); check ZENLAYER_ENDPOINT and the network",
+        code="UNREACHABLE",
+    )
+
+
+def _no_tls(host: str, proxy: Proxy | None) -> ApiError:
+    """Return what it means that no TLS is spoken where it should be."""
+    if proxy is not None and proxy.url.startswith("https:"):
+        advice = "where the proxy speaks none, write HTTPS_PROXY=http://..."
+    else:
+        advice = "check the port in ZENLAYER_ENDPOINT, and what stands between"
+    return Refused(f"the way to {host} answers without TLS; {advice}", code="NO_TLS")
 
 
 def _action_headers(host: str, source: Source, action: str) -> dict[str, str]:
@@ -209,8 +296,8 @@ def _host(endpoint: str) -> str:
     return host if parts.port in {None, default} else f"{host}:{parts.port}"
 
 
-def _proxy(access: Access) -> str | None:
-    return access.proxy.reveal() if access.proxy else None
+def _proxy(access: Access) -> Proxy | None:
+    return proxy_at(access.proxy.reveal()) if access.proxy else None
 
 
 def _timeout(access: Access) -> aiohttp.ClientTimeout:
@@ -260,13 +347,18 @@ def _session(
 ) -> aiohttp.ClientSession:
     # aiohttp's own contexts hold the roots (SSL_CERT_FILE) as they were when it was imported: a
     # daemon would go on with roots that were renewed long ago.
-    secure = any(url.startswith("https:") for url in (access.endpoint, _proxy(access) or ""))
+    proxy = _proxy(access)
+    secure = any(url.startswith("https:") for url in (access.endpoint, proxy.url if proxy else ""))
     tls: ssl.SSLContext | bool = _trusting(_roots()) if secure else True
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=access.max_concurrency, keepalive_timeout=access.timing.keep_alive, ssl=tls
         ),
-        headers={"User-Agent": f"syncer/{__version__}"},
+        headers={"User-Agent": f"syncer/{__version__}", "Accept-Encoding": packing.ACCEPTED},
+        auto_decompress=False,
+        max_line_size=MAX_LINE,
+        max_field_size=MAX_LINE,
+        max_headers=MAX_LINES,
         cookie_jar=aiohttp.DummyCookieJar(),
         response_class=response_class,
     )

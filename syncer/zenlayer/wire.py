@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import html
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,10 +24,12 @@ from syncer.core.errors import (
     Challenged,
     Denied,
     ImageNotFound,
+    NetworkDenied,
     Refused,
     Retryable,
     SignatureExpired,
     Throttled,
+    TornRead,
     Unreachable,
     ZoneNotFound,
 )
@@ -37,10 +42,22 @@ ALGORITHM: Final = "ZC2-HMAC-SHA256"
 CONTENT_TYPE: Final = "application/json"
 BLOCKED: Final = "REQUEST_BLOCKED"
 """The code of a refusal by policy (HTTP 451), whatever is asked for."""
+LONGEST_PAUSE: Final = 1e6
+"""The most seconds that a Retry-After is taken to ask for: more than any run may take."""
+LOGIN_ASKED: Final = 407
+"""The status by which a proxy asks for a login, or for another."""
+PROXY_LOGIN: Final = "PROXY_LOGIN"
+"""The code of such a refusal: repetition locks accounts."""
 _SIGNED_HEADERS: Final = "content-type;host"
-_OK: Final = 200
+_OK: Final = frozenset({200, 203})
+"""203 is a 200 that a gateway changed (RFC 9110, 15.3.4)."""
+_PAGE: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<", re.DOTALL)
+_TITLE: Final = re.compile(rb"<title[^>]*+>([^<]*+)<", re.IGNORECASE)
 _MAX_MESSAGE: Final = 500
 _MAX_CODE: Final = 100
+_MAX_TITLE: Final = 100
+_MAX_PAGE: Final = 64 * 1024
+"""The bytes of a page in which its title is looked for."""
 
 
 def signature(*, secret: str, host: str, content_type: str, timestamp: int, body: bytes) -> str:
@@ -110,12 +127,12 @@ def read(*, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     TornRead may be retried, Denied ends the run, anything else fails the zone.
     """
     with error_context():
-        envelope = decode(_envelope, body) if status == _OK else _error_envelope(body)
+        envelope = _success(body) if status in _OK else _error_envelope(body)
     request_id = _text(envelope.requestId)
     with error_context(request_id):
-        if status != _OK or envelope.code is not None:
+        if status not in _OK or envelope.code is not None:
             code = _text(text(envelope.code), _MAX_CODE) or ""
-            message = _text(envelope.message)
+            message = _text(envelope.message) or _page(body)
             raise _error(_Failure(status=status, headers=headers, code=code, message=message))
         if envelope.response is msgspec.UNSET:
             raise BadPayload(
@@ -149,6 +166,31 @@ def error_context(request_id: str | None = None) -> Iterator[None]:
         raise
 
 
+def _success(body: bytes) -> _Envelope:
+    """Read the body of a success; networks put pages of their own in its place."""
+    if not body or body.isspace():
+        raise TornRead("the reply is empty", code="TORN_READ")
+    try:
+        return decode(_envelope, body)
+    except TornRead:
+        if (page := _page(body)) is None:
+            raise
+        raise TornRead(
+            f"the reply is not the API's but {page}: a portal, proxy or gateway of the network "
+            "sends it, or ZENLAYER_ENDPOINT is wrong",
+            code="HTML_REPLY",
+        ) from None
+
+
+def _page(body: bytes) -> str | None:
+    """Return what a page of HTML (or XML) shows as its title; None where the body is none."""
+    if not _PAGE.match(body):
+        return None
+    title = _TITLE.search(body, 0, _MAX_PAGE)
+    said = _text(html.unescape(title[1].decode(errors="replace")), _MAX_TITLE) if title else None
+    return f'a page of HTML, "{said}"' if said else "a page of HTML"
+
+
 def _error_envelope(body: bytes) -> _Envelope:
     """Read the body of a failure; proxies answer in HTML, which is no envelope."""
     try:
@@ -180,6 +222,14 @@ class _Failure(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The API's code, or the status where a proxy answered."""
         return self.code or f"HTTP_{self.status}"
+
+    @property
+    def place(self) -> str:
+        """Where a redirect leads: its host only, as the rest may be anything."""
+        with contextlib.suppress(ValueError):
+            if host := urlsplit(self.headers.get("Location", "")).hostname:
+                return f" to {printable(host)[:100]}"
+        return ""
 
     @property
     def detail(self) -> str:
@@ -218,6 +268,24 @@ _RULES: Final = (
         code="SECURITY_CHALLENGE",
         text="the API's protection layer asks for a browser challenge; wait, lower "
         "SYNCER_MAX_RATE, or ask Zenlayer to allow this address",
+    ),
+    _Rule(
+        error=NetworkDenied,
+        statuses={LOGIN_ASKED},
+        code=PROXY_LOGIN,
+        text="a proxy between asks for a login (HTTP {status}): write "
+        "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    ),
+    _Rule(
+        error=NetworkDenied,
+        statuses={511},
+        code="NETWORK_LOGIN",
+        text="the network asks for a login first (HTTP {status}): open any page in a browser there",
+    ),
+    _Rule(
+        error=TornRead,
+        statuses={204, 205},
+        text="the reply is empty (HTTP {status})",
     ),
     _Rule(
         error=Denied,
@@ -261,8 +329,8 @@ _RULES: Final = (
     _Rule(
         error=Refused,
         statuses=range(300, 400),
-        text="the endpoint answered with a redirect (HTTP {status}), which is never followed; "
-        "check ZENLAYER_ENDPOINT",
+        text="the endpoint answered with a redirect (HTTP {status}{place}), which is never "
+        "followed; check ZENLAYER_ENDPOINT, and whether the network asks for a login first",
     ),
 )
 """What each failure means. The order matters: the first rule that applies decides."""
@@ -273,7 +341,7 @@ _ANY_OTHER: Final = _Rule(error=Refused, text="the API refused the request: {det
 def _error(failure: _Failure) -> ApiError:
     """Return the error that says what can be done about a failure."""
     rule = next((rule for rule in _RULES if rule.applies(failure)), _ANY_OTHER)
-    text = rule.text.format(detail=failure.detail, status=failure.status)
+    text = rule.text.format(detail=failure.detail, status=failure.status, place=failure.place)
     error = rule.error(text, code=rule.code or failure.name)
     if isinstance(error, Retryable):
         error.after = retry_after(failure.headers)
@@ -287,14 +355,30 @@ def _is_challenge(headers: Mapping[str, str]) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return Retry-After in whole seconds, or None where it is absent or no such number."""
+    """Return the seconds that Retry-After asks for, at most LONGEST_PAUSE; None where it does not.
+
+    A moment is counted from the reply's own ``Date``: which of the two clocks is right matters not.
+    Source: RFC 9110, 10.2.3 and 5.6.7.
+    """
     value = headers.get("Retry-After", "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None  # noqa: PLR2004
+    if value.isascii() and value.isdigit():
+        return min(float(value), LONGEST_PAUSE)
+    until, now = _moment(value), server_time(headers)
+    return None if until is None or now is None else min(max(until - now, 0.0), LONGEST_PAUSE)
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
     """Return the reply's ``Date`` in seconds since 1970, or None."""
+    return _moment(headers.get("Date", ""))
+
+
+def _moment(value: str) -> float | None:
+    """Return a moment of HTTP, in any of its three forms, in seconds since 1970; None: it is none.
+
+    That of ``asctime`` names no zone: it is UTC, as all of them are.
+    """
     try:
-        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
+        moment = parsedate_to_datetime(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None

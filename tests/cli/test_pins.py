@@ -164,6 +164,7 @@ async def test_what_images_prints_can_be_checked(
     """The output of `syncer images`, as csv, ndjson and json, is a FILE as it stands."""
     image = min(world.images("FRA-A"))
     world.change_image("FRA-A", image, imageDescription='two\r\nlines, "quoted"', imageSize=7.5)
+    world.change_image("FRA-A", max(world.images("FRA-A")), imageName=" blanks ", osType="\xa0")
     await sync()
     for form in ("csv", "ndjson", "json"):
         (tmp_path / form).write_text((await syncer("images", "-o", form)).out, newline="")
@@ -193,11 +194,17 @@ async def test_a_file_of_ids_is_enough(syncer: Any, sync: Any, world: World) -> 
     assert [
         ("present", None),
         ("removed", None),
-        ("removed", "never seen in this zone"),
+        ("unknown", "never seen in this zone; is the id right?"),
         ("unknown", "no such zone is known"),
     ] == [(row["status"], None if row["removed_at"] else row["reason"]) for row in rows(done)]
     done = await syncer("check", "-", "--zone", "NOPE-?", stdin=more.encode())
     assert 3 == done.code
+    misspelt = f"zone_id, image_id\nFRA-A, {kept} \nFRA-A,{kept.upper()}\n"
+    done = await syncer("check", "-", "-o", "table", stdin=misspelt.encode())
+    assert (3, "1 present, 0 changed, 0 removed, 1 unknown (1 of them never seen)\n") == (
+        done.code,
+        done.err,
+    )
 
 
 async def test_accounts_are_kept_apart(syncer: Any, sync: Any, world: World) -> None:

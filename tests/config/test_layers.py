@@ -11,8 +11,8 @@ from syncer.cli import cli
 from syncer.config.accounts import Account
 from syncer.config.settings import Settings, load_with_faults
 from syncer.core.guard import Limits
-from syncer.zenlayer.credentials import Token
-from tests.config.support import SECRET, Place
+from syncer.zenlayer.credentials import KeyPair, Token
+from tests.config.support import KEYS, SECRET, Place
 
 
 def test_each_layer_goes_before_the_next(place: Place) -> None:
@@ -120,6 +120,17 @@ def test_every_fault_is_reported_at_once(place: Place) -> None:
     assert "ZENLAYER_ACCESS_KEY_ID is set but ZENLAYER_ACCESS_KEY_SECRET is not" in said
 
 
+def test_files_may_begin_with_a_byte_order_mark(place: Place) -> None:
+    """As editors and shells of Windows write them: settings and credentials."""
+    place.file.write_text("\ufeffpage_size = 7\r\n")
+    for name, value in KEYS.items():
+        place.credential(name.lower(), f"\ufeff{value}\r\n")
+    account = place.load().account
+    assert 7 == account.page_size
+    assert isinstance(account.api.credentials, KeyPair)
+    assert KEYS["ZENLAYER_ACCESS_KEY_ID"] == account.api.credentials.key_id
+
+
 def test_an_unknown_option_of_the_file_is_named(place: Place) -> None:
     """A misspelt option is an error that names it, its file and the options there are."""
     place.file.write_text("page_sise = 5\n")
@@ -216,3 +227,6 @@ def test_a_proxy_that_is_no_url_is_named(place: Place, monkeypatch: pytest.Monke
     monkeypatch.setenv("HTTPS_PROXY", f"u:{SECRET}@127.0.0.1:9")
     [fault] = place.faults(ZENLAYER_ENDPOINT="https://x.invalid")
     assert fault == "HTTPS_PROXY: is not a URL: write http://host:port"
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5h://u:{SECRET}@127.0.0.1:9")
+    [fault] = place.faults(ZENLAYER_ENDPOINT="https://x.invalid")
+    assert fault == "HTTPS_PROXY: a SOCKS proxy is not spoken to: write http://host:port"

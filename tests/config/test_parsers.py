@@ -129,3 +129,51 @@ def test_traces_are_asked_for_by_the_standard_variables(
 ) -> None:
     """An endpoint asks for traces, OTEL_SDK_DISABLED and OTEL_TRACES_EXPORTER=none do not."""
     assert wanted == parsers.traces(environment)
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "excepted"),
+    [
+        ("", False),
+        (" , ", False),
+        ("*", True),
+        ("other, *", True),
+        ("api.example.com", True),
+        ("API.Example.COM", True),
+        ("example.com", True),
+        (".example.com", True),
+        ("*.example.com", True),
+        ("other.com .example.com", True),
+        ("ample.com", False),
+        ("api.example.com.", True),
+        ("api.example.com:443", True),
+        (".example.com:443", True),
+        ("api.example.com:8443", False),
+        ("10.0.0.0/8", False),
+        ("[", False),
+        ("api.example.com:x", False),
+    ],
+)
+def test_no_proxy_excepts_a_name(no_proxy: str, excepted: bool) -> None:
+    assert excepted == parsers.is_excepted("api.example.com", 443, no_proxy)
+
+
+@pytest.mark.parametrize(
+    ("host", "no_proxy", "excepted"),
+    [
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("10.1.2.3", "localhost,10.1.2.99/24", True),
+        ("11.1.2.3", "10.0.0.0/8", False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("10.1.2.3", "10.1.2.3:443", True),
+        ("10.1.2.3", "10.1.2.3:80", False),
+        ("10.1.2.3", "2.3", True),  # by its end, as other programs do
+        ("fd00::1", "fd00::/8", True),
+        ("fd00::1", "[fd00::1]", True),
+        ("fd00::1", "[fd00::1]:443", True),
+        ("fd00::1", "[fd00::1]:80", False),
+        ("fd00::1", "fd00:0::1", True),
+    ],
+)
+def test_no_proxy_excepts_addresses_and_networks(host: str, no_proxy: str, excepted: bool) -> None:
+    assert excepted == parsers.is_excepted(host, 443, no_proxy)

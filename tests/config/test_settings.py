@@ -93,8 +93,11 @@ def test_the_proxy_of_the_environment_is_used_but_not_for_loopback(
     assert settings.account.api.proxy.reveal() == f"http://u:{SECRET}@proxy:3128"
     assert SECRET not in repr(settings)
     assert place.load(ZENLAYER_ENDPOINT="https://localhost:1").account.api.proxy is None
-    monkeypatch.setenv("NO_PROXY", "console.zenlayer.com")
-    assert place.load().account.api.proxy is None
+    for excepted in ("console.zenlayer.com", "*.zenlayer.com:443"):
+        monkeypatch.setenv("NO_PROXY", excepted)
+        assert place.load().account.api.proxy is None
+    monkeypatch.setenv("NO_PROXY", "zenlayer.com:8443")
+    assert place.load().account.api.proxy is not None
 
 
 def test_a_key_pair_is_read_by_the_names_of_the_command_line_tool(place: Place) -> None:

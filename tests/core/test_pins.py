@@ -127,7 +127,7 @@ CASES: dict[str, tuple[list[Found], list[KnownZone], timedelta | None, str, str 
     "absent": ([ABSENT], [zone()], None, "removed", "absent 2026-11-24 12:00Z, last listed 2026"),
     "gone": ([UNKNOWN], [zone(gone=True)], None, "unknown", "the zone is gone since 2026-11-24"),
     "no zone": ([], [], None, "unknown", "no such zone is known"),
-    "never seen": ([], [zone()], None, "removed", "never seen in this zone"),
+    "never seen": ([], [zone()], None, "unknown", "never seen in this zone; is the id right?"),
     "never seen, stale": ([], [zone(age=OLD)], HOUR, "unknown", "never seen, but the last"),
     "never seen, one gone": ([], [zone(), zone(account="b", gone=True)], None, "unknown", "gone"),
     "never seen, one new": (
@@ -137,7 +137,7 @@ CASES: dict[str, tuple[list[Found], list[KnownZone], timedelta | None, str, str 
         "unknown",
         "never read whole",
     ),
-    "never seen in two": ([], [zone(), zone(account="b")], None, "removed", "never seen"),
+    "never seen in two": ([], [zone(), zone(account="b")], None, "unknown", "never seen"),
 }
 
 
@@ -157,7 +157,7 @@ def test_a_pin_without_an_account_means_all_of_them() -> None:
     zones = [zone(), zone(account="b")]
     assert ["present", "removed"] == [a.status for a in judge(pin(), images, zones)]
     answer = one(judge(pin(account="b"), [], [zone(gone=True), zone(account="b")]))
-    assert ("removed", "b", "vm") == (answer.status, answer.account, answer.service)
+    assert ("unknown", "b", "vm") == (answer.status, answer.account, answer.service)
 
 
 @given(statuses=st.lists(st.sampled_from(STATUSES)))
@@ -175,6 +175,10 @@ def test_the_summary_counts_every_status() -> None:
     assert (
         "1 present, 0 changed, 1 removed, 1 unknown (1 of them with a withheld removal)"
         == summary(answers)
+    )
+    answers += judge(pin(), [], [zone()]) + judge(pin(), [], [])
+    assert summary(answers).endswith(
+        "1 removed, 3 unknown (1 of them with a withheld removal, 1 of them never seen)"
     )
 
 
@@ -275,6 +279,45 @@ def test_an_empty_cell_is_not_compared() -> None:
     assert Pin(zone_id="z", image_id="i", expected={}) == read
 
 
+WRITTEN: dict[str, bytes] = {
+    "blanks": b" zone_id , image_id\t\nFRA-A, img-1 \n FRA-A\t,\xc2\xa0img-2\n",
+    "blanks and quotes": b'"zone_id" , "image_id"\n "FRA-A" , "img-1"\nFRA-A,"img-2" \n',
+    "byte order mark and CRLF": b"\xef\xbb\xbfzone_id,image_id\r\nFRA-A,img-1\r\nFRA-A,img-2\r\n",
+    "old line ends": b"zone_id,image_id\rFRA-A,img-1\rFRA-A,img-2",
+    "commas behind": b"zone_id,image_id\nFRA-A,img-1,\nFRA-A,img-2,,,\n,,,\n",
+    "commas behind the header": b"zone_id,image_id,,\nFRA-A,img-1\nFRA-A,img-2,,\n",
+    "empty rows": b"\n \nzone_id,image_id\n,\nFRA-A,img-1\n\n , \nFRA-A,img-2\n\n",
+    "semicolons": b'zone_id;image_id;image_name\nFRA-A;img-1;\nFRA-A;"img-2";\n',
+    "tabs": b"zone_id\timage_id\tx\nFRA-A\t img-1\tx, y\nFRA-A\timg-2\t\n",
+    "UTF-16": "zone_id\timage_id\r\nFRA-A\timg-1\r\nFRA-A\timg-2\r\n".encode("utf-16"),
+    "UTF-16 without a mark": "zone_id,image_id\nFRA-A,img-1\nFRA-A,img-2".encode("utf-16-be"),
+    "JSON in UTF-16": '[{"zone_id":"FRA-A","image_id":"img-1"},{"zone_id":"FRA-A","image_id":'
+    '"img-2"}]'.encode("utf-16-le"),
+    "pins twice": b"zone_id,image_id\nFRA-A,img-1\nFRA-A,img-2\nFRA-A, img-1\n",
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_people_and_spreadsheets_write_is_read(case: str) -> None:
+    """Neither blanks nor marks, separators, line ends and empty cells become part of a pin."""
+    pins = parse(WRITTEN[case], "f")
+    assert [("FRA-A", "img-1"), ("FRA-A", "img-2")] == [(p.zone_id, p.image_id) for p in pins]
+    assert [{}, {}] == [p.expected for p in pins]
+
+
+def test_blanks_count_where_they_are_quoted() -> None:
+    """So that what the API sent with blanks round it can be pinned too."""
+    (read,) = parse(b'zone_id,image_id,image_name,os_type\nz," i ", Ubuntu ," a ""b"" "\n', "f")
+    assert " i " == read.image_id
+    assert {"image_name": "Ubuntu", "os_type": ' a "b" '} == read.expected
+
+
+def test_lines_are_counted_over_every_line_end() -> None:
+    body = b'zone_id,image_id,x\r\nz,i,"a\r\nb\rc\n"\r\n\rz\n'
+    with pytest.raises(ConfigError, match="f: line 7: 1 cells"):
+        parse(body, "f")
+
+
 def test_the_same_pin_twice_is_one() -> None:
     """Twice the same, or with more said, is one pin; sizes are alike by number."""
     body = b'{"zone_id":"z","image_id":"i","image_size":"30"}\n%s\n'
@@ -312,7 +355,23 @@ FAULTS: dict[str, tuple[bytes, list[str]]] = {
     "deep": (b"[" * 100_000, ["line 1: not JSON"]),
     "deep lines": (b'{"zone_id":' + b"[" * 100_000, ["line 1: not JSON"]),
     "not utf-8": (b"zone_id,image_id\nz,\xff\n", ["line 2: not UTF-8"]),
-    "utf-16": ("zone_id,image_id\n".encode("utf-16"), ["line 1: not UTF-8"]),
+    "torn utf-16": ("zone_id".encode("utf-16")[:-1], ["line 1: not UTF-8 (truncated data): save"]),
+    "latin-1": (
+        "zone_id,image_id\nz,\xfc\n".encode("latin-1"),
+        [
+            "line 2: not UTF-8",
+        ],
+    ),
+    "text behind a quote": (b'zone_id,image_id\n"z"y,i\n', ["line 2: not CSV (a quote is not"]),
+    "half a header with semicolons": (
+        b"zone_id;name\nz;i\n",
+        ["line 1: no column image_id (separated by semicolons)"],
+    ),
+    "ragged with tabs": (
+        b"zone_id\timage_id\nz\n",
+        ["line 2: 1 cells, but the header has 2 (separated by tabs)"],
+    ),
+    "more than empty cells": (b"zone_id,image_id\nz,i,,x\n", ["line 2: 4 cells, but the header"]),
     "a huge number": (b'{"zone_id":' + b"9" * 9999 + b',"image_id":1}', ["line 1: not JSON"]),
 }
 

@@ -24,6 +24,7 @@ from tests.doctor.support import (
     only,
     skipped_checks,
 )
+from tests.zenlayer.raw import listening
 
 
 async def test_a_wrong_secret(check: RunChecks) -> None:
@@ -74,6 +75,7 @@ OTHERS = {
     "a redirect": (b"302 Found", b"Location: /x", b"", "redirect", "ZENLAYER_ENDPOINT"),
     "a challenge": (b"403 Forbidden", b"cf-mitigated: challenge", b"", "browser challenge", "ask"),
     "a block": (b"451 No", b"X-A: b", b"", "blocked this address", "an address that is let in"),
+    "a login": (b"511 No", b"X-A: b", PORTAL, "asks for a login first", "runs the network"),
     "an outage": (b"503 Unavailable", b"X-A: b", b"", "HTTP 503", "try again"),
 }
 
@@ -164,6 +166,8 @@ async def test_a_certificate_that_is_not_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
     findings = await check(SSL_CERT_FILE="/nonexistent.pem")
     only(findings, "SSL_CERT_FILE", "warning", "no file /nonexistent.pem", "unset it")
+    findings = await check(SSL_CERT_DIR="/nonexistent")
+    only(findings, "SSL_CERT_DIR", "warning", "no folder /nonexistent", "unset it")
 
 
 async def test_a_proxy_that_refuses(check: RunChecks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +183,34 @@ async def test_a_proxy_that_refuses(check: RunChecks, monkeypatch: pytest.Monkey
         only(findings, "endpoint", "failed", says, advises)
         assert "http://u:***@127.0.0.1:" in of(findings, "HTTPS_PROXY").message
         assert PLANTED not in str(findings)
+
+
+async def test_a_run_ends_at_once_where_a_proxy_refuses_the_login(
+    sync: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that says what to do, after one attempt for all services: more lock the account."""
+    connections = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with listening(answer) as url:
+        monkeypatch.setenv("HTTPS_PROXY", url.replace("//", f"//u:{PLANTED}@"))
+        report = await sync(ZENLAYER_ENDPOINT="https://api.invalid", SYNCER_SERVICES="all")
+    assert 1 == connections
+    assert (1, "failed", "PROXY_LOGIN", 0) == (
+        report.exit_code,
+        report.status,
+        report.fault.code,
+        report.counts.retries,
+    )
+    assert report.fault.message.startswith(
+        "the proxy refused the login (HTTP 407): correct user name and password in HTTPS_PROXY"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -176,12 +177,19 @@ async def test_the_run_timeout_ends_a_run_that_hangs(
 
     report = await sync(SYNCER_RUN_TIMEOUT="1.5s", SYNCER_REQUEST_TIMEOUT="0.4s")
 
-    assert "did not answer in 0.4 s" in report.fault.message
+    assert re.fullmatch(
+        r"the run's time of 1\.5 s was over; raise SYNCER_RUN_TIMEOUT, unless this is why: "
+        r"\d of 1\d calls failed, all so: 127\.0\.0\.1:\d+ did not answer in 0\.4 s",
+        report.fault.message,
+    )
 
     assert (3, 5, 1) == (report.exit_code, report.counts.zones_changed, report.counts.zones_failed)
     assert "RUN_TIMEOUT" == await db.fetchval(
         "select error_code from syncer.zone_scans where zone_id = 'FRA-A'"
     )
+    simulator.add_fault("hang")
+    report = await sync(SYNCER_RUN_TIMEOUT="0.2s")
+    assert "was over, and none of its calls (1) was answered: is" in report.fault.message
 
 
 async def test_a_run_goes_on_where_its_connections_were_lost(

@@ -200,14 +200,14 @@ async def test_a_proxy_that_refuses(
     basic = base64.b64encode(f"u:{PROXY}".encode()).decode()
     reply = f"HTTP/1.1 407 who is {basic} {quote(PROXY, safe='')}\r\nContent-Length: 0\r\n\r\n"
     async with server(reply.encode()) as port:
-        for host in (f"127.0.0.1:{port}", "127.0.0.1:1"):  # the second: nobody is there
+        for host, retries in ((f"127.0.0.1:{port}", 0), ("127.0.0.1:1", 6)):  # there is nobody
             monkeypatch.setenv("https_proxy", f"http://u:{quote(PROXY, safe='')}@{host}")
             with logged("json") as text:
                 report = await sync(ZENLAYER_ENDPOINT="https://api.invalid", ZENLAYER_TOKEN=TOKEN)
             said = text.getvalue() + summary(report, dry_run=False) + await everything(db)
             assert [] == leaks(said)
             assert 1 == report.exit_code
-            assert 6 == said.count('"call.retried"')
+            assert retries == said.count('"call.retried"')
 
 
 def _refusal(message: str) -> bytes:

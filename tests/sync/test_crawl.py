@@ -9,12 +9,15 @@ import msgspec
 
 from syncer.app import run_options
 from syncer.config.settings import load
+from syncer.core.errors import Unreachable
 from syncer.simulator import Simulator, World
 from syncer.store.connection import Server
+from syncer.sync import crawl as crawls
 from syncer.sync.options import Tuning
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.stop import Stop
+from syncer.zenlayer.calls import Calls
 from tests.support import assert_exact
 
 
@@ -32,6 +35,25 @@ async def transactions(db: Any, run_id: int | None) -> list[int]:
         run_id,
     )
     return [row[0] for row in rows]
+
+
+def test_the_cause_of_a_run_out_of_time_is_named() -> None:
+    """By what most calls failed, where any did; that more time helps only where it may."""
+    calls = Calls(max_concurrency=2)
+    assert "; raise SYNCER_RUN_TIMEOUT" == crawls._cause(calls)
+    calls.made = calls.in_flight = 2
+    assert "none of its calls (2) was answered" in crawls._cause(calls)
+    calls.made, calls.in_flight = 1200, 0
+    assert "; raise SYNCER_RUN_TIMEOUT" == crawls._cause(calls)
+    for number in range(900):
+        calls.failures.add(Unreachable(f"late {number}", code="TIMED_OUT"))
+    why = "unless this is why: 900 of 1,200 calls failed, all so: late 899"
+    assert f"; raise SYNCER_RUN_TIMEOUT, {why}" == crawls._cause(calls)
+    for _ in range(299):
+        calls.failures.add(Unreachable("the API failed", code="HTTP_503"))
+    calls.in_flight = 1
+    why = ", and all calls that ended failed (1,199), most often (900 times) so: late 899"
+    assert why == crawls._cause(calls)
 
 
 async def test_zones_without_a_change_are_recorded_together(

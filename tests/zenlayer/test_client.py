@@ -237,21 +237,21 @@ async def test_a_clock_that_differs_again_is_a_refusal(simulator: Simulator) -> 
     assert [401, 200, 401] == statuses(simulator)
 
 
-async def test_a_pause_beyond_the_run_is_a_refusal(simulator: Simulator) -> None:
+@pytest.mark.parametrize("fault", ["throttle=3600", "status=503,retry_after=3600"])
+async def test_a_pause_beyond_the_run_is_a_refusal(fault: str, simulator: Simulator) -> None:
     """Where the server asks for more time than the run may take, no call waits for it."""
-    simulator.add_fault("throttle=3600,times=1")
-    async with (
-        client_of(simulator, run_timeout=30.0) as client,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(page_of, client)
-        while client.calls.retries == 0:
-            await anyio.lowlevel.checkpoint()
-        with pytest.raises(Refused, match="pause of 3600 s, more than the run") as caught:
+    simulator.add_fault(f"{fault},times=1")
+    async with client_of(simulator, run_timeout=30.0) as client:
+        with (
+            anyio.fail_after(20),
+            pytest.raises(Refused, match=r"pause of 3600 s, more than the run .*\(HTTP") as caught,
+        ):
             await page_of(client)
         assert "PAUSE_TOO_LONG" == caught.value.code
-        tasks.cancel_scope.cancel()
-    assert [429] == statuses(simulator)
+        if fault.startswith("throttle"):  # it holds for all calls
+            with pytest.raises(Refused, match="pause of 3600 s, more than the run"):
+                await page_of(client)
+    assert 1 == len(simulator.calls)
 
 
 async def test_a_limit_is_learnt_and_begun_with(simulator: Simulator) -> None:
@@ -282,6 +282,25 @@ async def test_a_zone_is_read_again_where_failures_come_by_chance(simulator: Sim
         assert client.may_recover(error)
         assert not client.may_recover(Unreachable("late", code="TIMED_OUT"))
         assert not client.may_recover(Refused("no", code="NO"))
+
+
+async def test_failures_are_counted_and_the_most_frequent_is_named(simulator: Simulator) -> None:
+    """Each request that failed counts, also where it was made again with success."""
+    async with client_of(simulator) as client:
+        client.calls.learn(FAST)
+        failures = client.calls.failures
+        await page_of(client)
+        assert 0 == failures.total
+        simulator.add_fault("status=503,html,times=3")
+        await page_of(client)
+        assert 3 == failures.total
+        assert failures.in_words.startswith("all so: the API failed: HTTP_503 (HTTP 503): a page")
+        simulator.add_fault("status=400,times=2")
+        for _ in range(2):
+            with pytest.raises(Refused):
+                await page_of(client)
+        assert 5 == failures.total
+        assert failures.in_words.startswith("most often (3 times) so: the API failed: HTTP_503")
 
 
 class Seen:

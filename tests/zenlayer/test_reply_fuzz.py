@@ -119,7 +119,7 @@ def assert_error(error: ApiError) -> None:
     if error.request_id:
         assert_shown(error.request_id, 500)
     after = getattr(error, "after", None)
-    assert after is None or 0 <= after < 10**6
+    assert after is None or 0 <= after <= wire.LONGEST_PAUSE
 
 
 def assert_image(image: Image) -> None:

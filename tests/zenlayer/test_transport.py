@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
@@ -19,69 +16,11 @@ from syncer.secrets import Secret
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.zenlayer import transport as transports
 from syncer.zenlayer.credentials import Access, KeyPair, Timing, Token
-from syncer.zenlayer.sources import SOURCES
-from syncer.zenlayer.transport import (
-    MAX_BODY,
-    TLS_BUFFER,
-    UNTRUSTED,
-    Transport,
-    greet,
-    open_transport,
-)
+from syncer.zenlayer.packing import MAX_BODY
+from syncer.zenlayer.transport import TLS_BUFFER, UNTRUSTED, greet, open_transport
+from tests.zenlayer.raw import OK, VM, failure, post, post_to, serving
 
-VM = SOURCES["vm"]
 KEYS = KeyPair("id", Secret("key secret"))
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: a=b\r\n\r\n{}"
-
-
-class Server:
-    """A TCP server that answers each request with the same bytes, and keeps what it was sent."""
-
-    def __init__(self, reply: bytes, *, close: bool = False) -> None:
-        self.reply = reply
-        self.close = close
-        self.requests: list[str] = []
-        self.connections = 0
-        self.url = ""
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                self.requests.append(head.decode())
-                length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
-                await reader.readexactly(int(length or b"0"))
-                writer.write(self.reply)
-                if self.close:
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        writer.close()
-
-
-@asynccontextmanager
-async def serving(
-    reply: bytes, *, close: bool = False, authority: trustme.CA | None = None
-) -> AsyncIterator[Server]:
-    """Serve; with an authority over TLS, by a certificate of it."""
-    server, tls = Server(reply, close=close), None
-    if authority is not None:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("127.0.0.1").configure_cert(tls)
-    listener = await asyncio.start_server(server.answer, "127.0.0.1", 0, ssl=tls)
-    async with listener:
-        scheme = "https" if tls else "http"
-        server.url = f"{scheme}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-        yield server
-
-
-@pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """An authority that is trusted here, alone: SSL_CERT_FILE names ``roots.pem``."""
-    made, roots = trustme.CA(), tmp_path / "roots.pem"
-    made.cert_pem.write_to_path(str(roots))
-    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
-    return made
 
 
 @pytest.fixture
@@ -89,21 +28,6 @@ async def simulator() -> AsyncIterator[Simulator]:
     world = World.generate(seed=1, zones=1, images=3)
     async with Simulator(world, SimulatorOptions(access_keys={"id": "key secret"})) as running:
         yield running
-
-
-async def post(transport: Transport) -> tuple[int, Any, bytes]:
-    return await transport.post(VM, "DescribeZones", VM.zones_request())
-
-
-async def post_to(endpoint: str, **more: Any) -> tuple[int, Any, bytes]:
-    async with open_transport(Access(endpoint=endpoint, **more)) as transport:
-        return await post(transport)
-
-
-async def failure(endpoint: str, **more: Any) -> ApiError:
-    with pytest.raises(ApiError) as caught:
-        await post_to(endpoint, **more)
-    return caught.value
 
 
 async def test_a_request_is_what_the_documents_ask_for() -> None:
@@ -194,7 +118,7 @@ CUT_OFF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
     ("reply", "kind", "code", "words"),
     [
         (CUT_OFF, TornRead, "TORN_READ", "the reply was cut off"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", TornRead, "TORN_READ", "the reply was cut off"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Refused, "BAD_HTTP", "is no HTTP that can be read"),
         (b"", Unreachable, "UNREACHABLE", "check ZENLAYER_ENDPOINT and the network"),
     ],
     ids=["cut off", "no HTTP", "nothing"],
@@ -218,27 +142,6 @@ async def test_nobody_there_says_what_to_check() -> None:
         error = await failure(endpoint)
         assert (Unreachable, "UNREACHABLE") == (type(error), error.code)
         assert "check ZENLAYER_ENDPOINT and the network" in error.message
-
-
-async def test_a_call_goes_through_the_proxy() -> None:
-    """The proxy is asked for the endpoint by its full address, with its own password."""
-    async with serving(OK) as proxy:
-        url = Secret(proxy.url.replace("//", "//user:pr0xy-pass@"))
-        assert 200 == (await post_to("http://api.invalid", proxy=url))[0]
-    (head,) = proxy.requests
-    assert head.startswith("POST http://api.invalid/api/v2/vm HTTP/1.1\r\n")
-    assert "Proxy-Authorization: Basic dXNlcjpwcjB4eS1wYXNz" in head
-
-
-async def test_a_proxy_that_refuses_is_named_without_its_password() -> None:
-    """A proxy that does not connect to the endpoint: HTTPS_PROXY is to be checked."""
-    reply = b"HTTP/1.1 407 pr0xy-pass\r\nContent-Length: 0\r\n\r\n"
-    async with serving(reply) as proxy:
-        url = Secret(proxy.url.replace("//", "//user:pr0xy-pass@"))
-        error = await failure("https://api.invalid", proxy=url)
-    assert (Unreachable, "PROXY_REFUSED") == (type(error), error.code)
-    assert "api.invalid: HTTP 407; check HTTPS_PROXY" in error.message
-    assert "pr0xy" not in error.message
 
 
 async def test_accounts_side_by_side_read_the_roots_once(authority: trustme.CA) -> None:

@@ -20,6 +20,7 @@ from syncer.core.errors import (
     Challenged,
     Denied,
     ImageNotFound,
+    NetworkDenied,
     Refused,
     Retryable,
     SignatureExpired,
@@ -303,12 +304,13 @@ def test_every_documented_code_means_one_thing(
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (204, Refused, "HTTP_204"),
+        (204, TornRead, "HTTP_204"),
         (302, Refused, "HTTP_302"),
         (400, Refused, "HTTP_400"),
         (401, Denied, "HTTP_401"),
         (403, Refused, "HTTP_403"),
         (404, Refused, "HTTP_404"),
+        (407, NetworkDenied, "PROXY_LOGIN"),
         (429, Throttled, "HTTP_429"),
         (451, Denied, "REQUEST_BLOCKED"),
         (500, Unreachable, "HTTP_500"),
@@ -316,6 +318,7 @@ def test_every_documented_code_means_one_thing(
         (502, Unreachable, "HTTP_502"),
         (503, Unreachable, "HTTP_503"),
         (504, Unreachable, "HTTP_504"),
+        (511, NetworkDenied, "NETWORK_LOGIN"),
     ],
 )
 def test_a_status_without_a_code_decides_by_itself(
@@ -327,9 +330,55 @@ def test_a_status_without_a_code_decides_by_itself(
         assert (type(error), error.code) == (kind, code)
 
 
-def test_html_with_200_may_be_asked_for_again() -> None:
-    """A page of HTML in the place of an answer is a torn read."""
-    assert type(failure(200, b"<html>maintenance</html>")) is TornRead
+PORTAL = (
+    b"\xef\xbb\xbf\r\n<!DOCTYPE html><HTML><head><Title lang=en>\n Guest &amp; Co\n login</title>"
+)
+
+
+@pytest.mark.parametrize("body", [PORTAL, PORTAL[3:], b"<html>maintenance</html>", b"<?xml?><a/>"])
+def test_html_with_200_is_named_and_may_be_asked_for_again(body: bytes) -> None:
+    """A page in the place of an answer: of a portal, a proxy, or a server that is maintained."""
+    error = failure(200, body)
+    assert (TornRead, "HTML_REPLY") == (type(error), error.code)
+    title = ', "Guest & Co login"' if b"Title" in body else ""
+    assert f"not the API's but a page of HTML{title}: a portal, proxy or" in error.message
+
+
+def test_a_page_with_any_status_is_named() -> None:
+    """The words of whoever refused are in the message; of a long page its title only."""
+    error = failure(403, PORTAL + b"x" * 100_000)
+    assert 'HTTP_403 (HTTP 403): a page of HTML, "Guest & Co login"' in error.message
+    assert failure(502, b"<title></title>").message.endswith("(HTTP 502): a page of HTML")
+    assert len(failure(403, b"<title>" + b"long " * 10_000 + b"</title>").message) < 250
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+def test_a_reply_without_a_body_is_empty(body: bytes) -> None:
+    """With a status that says so, and with one that does not: nothing came, asking may help."""
+    for status in (200, 204, 205):
+        error = failure(status, body)
+        assert type(error) is TornRead
+        assert "the reply is empty" in error.message
+
+
+def test_what_a_gateway_changed_is_a_success() -> None:
+    """203 is how a gateway says that the reply went through its hands."""
+    assert reply(203, b'{"response":{},"requestId":"T"}') == wire.Reply(b"{}", "T")
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("http://u:p@portal.example/login?x=y", " to portal.example"),
+        ("/login", ""),
+        ("http://[", ""),
+        ("", ""),
+    ],
+)
+def test_a_redirect_says_where_it_leads(location: str, place: str) -> None:
+    """To which host, nothing else: a portal is recognised by it."""
+    error = failure(302, b"", Location=location)
+    assert f"redirect (HTTP 302{place}), which is never followed" in error.message
 
 
 @pytest.mark.parametrize("header", ["cf-mitigated", "Cf-Mitigated", "CF-MITIGATED"])
@@ -384,14 +433,15 @@ def test_a_long_message_is_cut() -> None:
         ("7", 7.0),
         (" 12 ", 12.0),
         ("999999", 999999.0),
-        ("1000000", None),
+        ("1000000", 1e6),
+        ("9" * 400, 1e6),
         ("-1", None),
         ("1.5", None),
         ("1e3", None),
         ("", None),
         ("soon", None),
         ("٣", None),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", None),  # and no Date to count from
     ],
 )
 def test_retry_after_is_whole_seconds_or_nothing(value: str, seconds: float | None) -> None:
@@ -404,10 +454,46 @@ def test_retry_after_is_whole_seconds_or_nothing(value: str, seconds: float | No
     assert wire.retry_after({}) is None
 
 
-def test_the_date_of_a_reply_is_read() -> None:
-    """A Date header gives seconds since 1970."""
-    assert wire.server_time({"Date": "Sun, 06 Nov 1994 08:49:37 GMT"}) == 784111777.0
+FORMS = [
+    "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun Nov  6 08:49:37 1994",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_date_of_a_reply_is_read(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Date header, in each form of RFC 9110, gives seconds since 1970, whatever our time zone."""
+    monkeypatch.setenv("TZ", "America/St_Johns")
+    time.tzset()
+    try:
+        assert wire.server_time({"Date": form}) == 784111777.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
     assert wire.server_time({}) is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Sun, 06 Nov 1994 08:49:30 GMT", 7.0),
+        ("Sun Nov  6 08:49:37 1994", 0.0),
+        ("Sun, 06 Nov 1994 09:49:37 GMT", 0.0),
+        ("Sat, 06 Nov 1993 08:49:37 GMT", 1e6),
+        ("soon", None),
+        (None, None),
+    ],
+    ids=["ahead", "now", "past", "far ahead", "no date", "none"],
+)
+def test_retry_after_may_be_a_moment_by_the_servers_clock(
+    form: str, date: str | None, seconds: float | None
+) -> None:
+    """It counts from the reply's own Date, decades from our clock; never backward, nor for ever."""
+    error = failure(503, b"", Retry_After=form, **({"Date": date} if date else {}))
+    assert isinstance(error, Unreachable)
+    assert error.after == seconds
 
 
 @given(
@@ -423,3 +509,5 @@ def test_the_date_of_a_reply_is_read() -> None:
 def test_no_date_header_breaks_anything(value: str) -> None:
     """Whatever stands in Date, its time is a number or unknown."""
     assert isinstance(wire.server_time({"Date": value}), float | None)
+    dated = {"Date": FORMS[0], "Retry-After": value}
+    assert 0 <= (wire.retry_after(dated) or 0.0) <= wire.LONGEST_PAUSE
