@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from syncer import log
+from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, option_names, output_option, run
 from syncer.cli.output import default_format, each, write
 from syncer.config.settings import LoadedSettings, load_with_faults
@@ -25,13 +26,13 @@ from syncer.doctor.run import run_checks
 _COLUMNS: Final = ("check", "status", "message", "advice")
 
 
-@click.command()
+@click.command(cls=Command)
 @crawled_option
 @click.option(
     "--max-age",
     metavar="TIME",
-    help="Zones without a whole look for longer are stale.  [default: 2h, or three times "
-    "SYNCER_EVERY]",
+    show_default="2h, or three times SYNCER_EVERY",
+    help="Zones without a whole look for longer are stale.",
 )
 @click.option("-v", "--all", "defaults", is_flag=True, help="Show settings left at their default.")
 @output_option

@@ -189,6 +189,9 @@ async def _table(
     count = 0
     async for row in rows:
         grid.add_row(*(Text(_shown(row[name]), style=_style(name, row[name])) for name in columns))
+        for column, (name, heading) in zip(grid.columns, columns.items(), strict=True):
+            if isinstance(row[name], datetime):
+                column.header = f"{heading} UTC"
         count += 1
     if count or empty:
         console.print(grid if count else Text(empty))

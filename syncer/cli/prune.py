@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from syncer import app
+from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, fail, output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.core.moment import duration
@@ -17,8 +17,10 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
         raise click.BadParameter(str(error)) from None
 
 
-@click.command()
-@click.option("--keep", metavar="AGE", help="How long to keep, e.g. 400d.  [default: SYNCER_KEEP]")
+@click.command(cls=Command)
+@click.option(
+    "--keep", metavar="AGE", show_default="SYNCER_KEEP", help="How long to keep, e.g. 400d."
+)
 @crawled_option
 @click.option("--all-accounts", is_flag=True, help="Every account in the database.")
 @click.option(
@@ -47,6 +49,8 @@ async def prune(  # noqa: PLR0917  (one option each)
     from the last look at a zone, not from now: while syncer is switched off nothing grows old.
     Can be stopped at any time, and can run during a sync.
     """
+    from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
+
     if accounts and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
     loaded = settings(account=accounts, keep=keep)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from syncer.cli.command import Command
+
 if TYPE_CHECKING:
     from syncer.simulator import Simulator
 
@@ -19,7 +21,7 @@ _USAGE = 2
 _SERVICES = ("vm", "zec", "bmc")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address.")
 @click.option(
     "--port",
@@ -39,7 +41,8 @@ _SERVICES = ("vm", "zec", "bmc")
     "services",
     multiple=True,
     type=click.Choice(_SERVICES),
-    help="Service to offer.  [default: all]",
+    show_default="all",
+    help="Service to offer.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another world.")
 @click.option(
@@ -55,15 +58,24 @@ _SERVICES = ("vm", "zec", "bmc")
     "access_keys",
     multiple=True,
     metavar="ID:SECRET",
-    help="Key pair to accept.  [default: simulator:simulator-secret]",
+    show_default="simulator:simulator-secret",
+    help="Key pair to accept.",
 )
-@click.option("--token", "tokens", multiple=True, help="Bearer token to accept.")
+@click.option(
+    "--token", "tokens", multiple=True, show_default="none", help="Bearer token to accept."
+)
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
-    help="Calls per second before 429.  [default: no limit]",
+    show_default="no limit",
+    help="Calls per second before 429.",
 )
-@click.option("--burst", type=click.FloatRange(1), help="Calls let through at once under --rate.")
+@click.option(
+    "--burst",
+    type=click.FloatRange(1),
+    show_default="--rate",
+    help="Calls let through at once under --rate.",
+)
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with those 429.")
 @click.option(
     "--clock-skew",
@@ -78,6 +90,7 @@ _SERVICES = ("vm", "zec", "bmc")
     "faults",
     multiple=True,
     metavar="SPEC",
+    show_default="none",
     help="What goes wrong, as in status=503,zone=FRA-*,page=2,times=3; see --list-faults.",
 )
 @click.option("--list-faults", is_flag=True, help="Explain the kinds of faults and exit.")

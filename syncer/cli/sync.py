@@ -7,39 +7,49 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncer import app
+from syncer.cli.command import Command
 from syncer.cli.common import (
     check_globs,
     courtesy,
     crawled_option,
+    crawled_service_option,
     output_option,
     run,
     say,
     settings,
     zone_option,
 )
+from syncer.cli.names import complete
 from syncer.cli.output import Row, default_format, each, write
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
-from syncer.store.results import Written
 from syncer.sync.accounts import Ended, exit_code, require_matches
-from syncer.sync.crawl import Progress
-from syncer.sync.report import Report
+
+if TYPE_CHECKING:
+    from syncer.store.results import Written
+    from syncer.sync.crawl import Progress
+    from syncer.sync.report import Report
 
 
-@click.command()
+@click.command(cls=Command)
 @crawled_option
-@click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
+@crawled_service_option
 @zone_option
 @click.option(
-    "--not-zone", "not_zones", multiple=True, metavar="GLOB", help="But not these zones, by id."
+    "--not-zone",
+    "not_zones",
+    multiple=True,
+    metavar="GLOB",
+    show_default="none",
+    shell_complete=complete("zone"),
+    help="But not these zones, by id.",
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing; print what would change.")
 @click.option("--full", is_flag=True, help="Compare every row, even of zones that read the same.")
@@ -61,6 +71,8 @@ async def sync(  # noqa: PLR0917  (one option each)
     ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN. Without SYNCER_DATABASE_URL or PG* variables an
     embedded PostgreSQL is used.
     """
+    from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
+
     check_globs(zones + not_zones)
     loaded = settings(crawling=True, account=accounts, services=",".join(services) or None)
     several = len(loaded.accounts) > 1

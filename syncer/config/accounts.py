@@ -22,9 +22,10 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.layers import Layers, Table, nearest, others_may_read
+from syncer.config.layers import Layers, Table, others_may_read
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
+from syncer.core.nearest import did_you_mean
 from syncer.zenlayer.credentials import Access, KeyPair, Token
 
 T = TypeVar("T")
@@ -290,10 +291,9 @@ def unknown_accounts(chosen: Iterable[str], known: Sequence[str], place: str) ->
     """
     faults = []
     for name in sorted({*chosen} - {*known}):
-        near = nearest(name, known)
         names = ", ".join(known[:_NAMED]) + (", ..." if known[_NAMED:] else "")
         faults.append(
             f"{place}: there is no account {name!r}; there are {names or 'none'}"
-            + (f"; is {near} meant?" if near else "")
+            + did_you_mean(name, known)
         )
     return faults

@@ -6,12 +6,13 @@ import re
 import shlex
 import stat
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from syncer.core.nearest import did_you_mean, nearest
 from syncer.secrets import STARS, Secret
 
 T = TypeVar("T")
@@ -24,8 +25,6 @@ _KUBERNETES: Final = re.compile(
     r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
 """After SYNCER_: what Kubernetes sets for Services that are named syncer or syncer-something."""
-_LIKENESS: Final = 0.7
-"""How alike two names must be, from 0 to 1, for one to be a misspelling of the other."""
 
 
 class ShownSetting(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +55,7 @@ class UnknownVariable(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def advice(self) -> str:
         """What to do about it."""
-        known = f"is {self.nearest} meant? " if self.nearest else ""
+        known = f"did you mean {self.nearest}? " if self.nearest else ""
         return f"{known}There is no setting {self.name}: correct it, or unset it"
 
 
@@ -169,9 +168,8 @@ class Layers:
         """Report the options of the file that no setting has."""
         known = sorted({_key(name) for name in self._names if name != _FILE} | self._keys)
         for key in sorted(self._file.keys() - set(known)):
-            near = nearest(key, known)
             message = f"{self.file}: unknown option {key!r}; known are {', '.join(known)}"
-            message += f"; is {near} meant?" if near else ""
+            message += did_you_mean(key, known)
             self.faults.append(SettingFault(name=key, message=message))
 
     def unknown(self) -> Iterator[UnknownVariable]:
@@ -306,21 +304,14 @@ class Table:
     def finish(self) -> None:
         """Report the options that no account has."""
         for option in sorted(self._values.keys() - self._known):
-            near = nearest(option, self._known)
-            known = f"is {near} meant?" if near else f"known are {', '.join(sorted(self._known))}"
-            self.fault(f"unknown option {option!r}: {known}")
+            meant = did_you_mean(option, self._known)
+            known = meant or f"; known are {', '.join(sorted(self._known))}"
+            self.fault(f"unknown option {option!r}{known}")
 
 
 def others_may_read(path: Path) -> bool:
     """Return whether everybody on this machine may read a file. Raises OSError."""
     return bool(path.stat().st_mode & stat.S_IROTH)
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that may be meant, or None."""
-    from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
-
-    return next(iter(get_close_matches(name, known, n=1, cutoff=_LIKENESS)), None)
 
 
 def _text(value: object) -> str:

@@ -25,12 +25,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
 from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.embedded.binaries import Binaries
-from syncer.embedded.majors import check_beginning, data_directory
+from syncer.embedded.majors import check_beginning, data_directory, state_directory
 from syncer.embedded.postmaster import Postmaster, signal_backends
 from syncer.embedded.process import Process, start, wait_for
 from syncer.embedded.programs import Programs, reachable_programs
@@ -66,6 +67,16 @@ select format('create database %I', :'name')
 """
 
 
+def url_of(socket_directory: Path, database: str) -> str:
+    """Return the URL of a database, for asyncpg and libpq.
+
+    The port is part of the socket's name. It is spelt out because both would otherwise take it
+    from PGPORT.
+    """
+    host = quote(str(socket_directory), safe="/")
+    return f"postgresql://{ROLE}@/{quote(database, safe='')}?host={host}&port={PORT}"
+
+
 class Cluster(msgspec.Struct, kw_only=True):
     """A data directory and what is needed to run a server on it."""
 
@@ -93,7 +104,7 @@ class Cluster(msgspec.Struct, kw_only=True):
     @property
     def state(self) -> Path:
         """Directory of the locks and, where its name is short enough, of the socket."""
-        return self.home / f"run-{self.binaries.major}"
+        return state_directory(self.home, self.binaries.major)
 
     @property
     def socket_directory(self) -> Path:

@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 
 from syncer.core.errors import ConfigError, NothingApproved
-from syncer.core.hints import place_options
+from syncer.core.hints import no_zone, place_options
 from syncer.core.model import ZoneRef
 from syncer.store.connection import Connection, Timing, sql
 from syncer.store.lock import stamp_between_runs
@@ -140,7 +140,9 @@ async def _named(
     """Return the one zone that is meant. Raises ConfigError."""
     zones = await connection.fetch(sql("zone/named"), account, service, zone_id)
     if not zones:
-        raise ConfigError(f"no zone {zone_id!r} is known: see the ids with 'syncer zones'")
+        accounts, services = ([one] if one else None for one in (account, service))
+        rows = await connection.fetch(sql("read/zone_ids"), accounts, services)
+        raise no_zone([zone_id], [row["zone_id"] for row in rows])
     if len(zones) > 1:
         which = ", ".join(
             place_options(account=zone["account"], service=zone["service"]) for zone in zones

@@ -18,7 +18,7 @@ import structlog
 
 from syncer.config.machine import libpq_environment
 from syncer.config.settings import Database
-from syncer.core.errors import ConfigError, LockHeld
+from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
 from syncer.store.connection import Server, reading_transaction
 from syncer.store.schema import check_schema, installed_revision, revisions
 
@@ -80,6 +80,20 @@ async def _migrate(server: Server) -> None:
         from syncer.store.migrate import upgrade  # noqa: PLC0415
 
         await upgrade(server)
+
+
+def url_at_hand(database: Database) -> str | None:
+    """Return the URL of the database as it can be read now; nothing is started.
+
+    None where libpq's variables say where it is. Raises SyncerError, OSError.
+    """
+    if not database.embedded:
+        return database.url.reveal() if database.url else None
+    from syncer.embedded import running_url  # noqa: PLC0415
+
+    if (url := running_url(database.home)) is None:
+        raise DatabaseGone("the embedded server is not running")
+    return url
 
 
 async def embedded_major(database: Database) -> int:

@@ -125,7 +125,7 @@ def test_an_unknown_option_of_the_file_is_named(place: Place) -> None:
     place.file.write_text("page_sise = 5\n")
     [fault] = place.faults()
     assert fault.startswith(f"{place.file}: unknown option 'page_sise'; known are ")
-    assert fault.endswith("; is page_size meant?")
+    assert fault.endswith("; did you mean page_size?")
 
 
 @pytest.mark.parametrize(
