@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, fail, output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.core.moment import duration
+
+COLUMNS: Final = ("table", "why", "rows")
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
@@ -64,7 +68,7 @@ async def prune(  # noqa: PLR0917  (one option each)
         {"table": "runs", "why": "older", "rows": pruned.runs},
     ]
     heading = {"table": "TABLE", "why": "WHY", "rows": "WOULD BE DELETED" if dry_run else "DELETED"}
-    await write(each(rows), list(heading), output, table=heading, empty="")
+    await write(each(rows), COLUMNS, output, table=heading, empty="")
     if pruned.stopped:
         fail(3, "stopped by a signal: the next prune deletes the rest")
     return 0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -30,12 +30,25 @@ from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
+from syncer.store.runs import Counts
 from syncer.sync.accounts import Ended, exit_code, require_matches
 
 if TYPE_CHECKING:
     from syncer.store.results import Written
     from syncer.sync.crawl import Progress
     from syncer.sync.report import Report
+
+RECORD_COLUMNS: Final = (
+    *("account", "run_id", "status", "exit_code", "seconds"),
+    *Counts.__struct_fields__,
+    *("error_code", "error_message", "request_id"),
+)
+"""What is printed of each run."""
+PLANNED_COLUMNS: Final = (
+    *("account", "service", "zone_id", "image_id", "kind"),
+    *("image_name", "changed_fields", "before", "after"),
+)
+"""What is printed of each change that a dry run found, as in ``image_changes``."""
 
 
 @click.command(cls=Command)
@@ -98,17 +111,7 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
     if dry_run:
         await write(
             each(row for report in reports for row in _planned(report)),
-            [
-                "account",
-                "service",
-                "zone_id",
-                "image_id",
-                "kind",
-                "image_name",
-                "changed_fields",
-                "before",
-                "after",
-            ],
+            PLANNED_COLUMNS,
             output,
             table={
                 "kind": "WOULD BE",
@@ -122,15 +125,8 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
             empty="Nothing would change.",
         )
     elif output != "table":
-        records = [_record(one) for one in ended]
-        keys = list(dict.fromkeys(key for record in records for key in record))
-        await write(
-            each({**dict.fromkeys(keys), **record} for record in records),
-            keys,
-            output,
-            table={},
-            empty="",
-        )
+        records = [dict.fromkeys(RECORD_COLUMNS) | _record(one) for one in ended]
+        await write(each(records), RECORD_COLUMNS, output, table={}, empty="")
     if output == "table":
         show = partial(summary, reports[0]) if len(ended) == 1 else partial(overview, ended)
         click.echo(show(dry_run=dry_run))
@@ -148,14 +144,14 @@ def _messages(one: Ended) -> tuple[str, ...]:
     return () if fault is None else (fault.message,)
 
 
-def _record(one: Ended) -> Row:
-    """Return a run as one flat record."""
+def _record(one: Ended) -> dict[str, Any]:
+    """Return a run as one flat record; what is not known is not in it."""
     if one.report is not None:
-        return one.report.wide()
+        return {**one.report.wide(), "exit_code": one.exit_code}
     return {
         "account": one.account,
-        "run_id": None,
         "status": one.status,
+        "exit_code": one.exit_code,
         "error_code": type(one.error).__name__.upper(),
         "error_message": str(one.error),
     }
