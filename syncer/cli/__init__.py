@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import sys
+from collections.abc import MutableMapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +49,8 @@ _COMMANDS: Final = {
 
 GARBAGE_THRESHOLD: Final = 50_000
 """How many new containers there must be before Python looks for garbage among them."""
+_LONGEST: Final = 1000
+"""Letters of an error of usage that are shown: an argument may have any number."""
 
 
 class _LazyGroup(Group):
@@ -71,6 +75,12 @@ class _LazyGroup(Group):
             raise click.NoSuchCommand(
                 error.command_name, possibilities=_COMMANDS, ctx=ctx
             ) from None
+
+    def _main_shell_completion(
+        self, ctx_args: MutableMapping[str, Any], prog_name: str, complete_var: str | None = None
+    ) -> None:
+        with contextlib.suppress(KeyError, ValueError):  # what a shell would have set is not there
+            super()._main_shell_completion(ctx_args, prog_name, complete_var)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem  # noqa: PLC0415
@@ -126,7 +136,8 @@ def _shown(message: str) -> str:
     from syncer.core.normalise import printable  # noqa: PLC0415  (start-up: --help needs none)
     from syncer.secrets import redacted  # noqa: PLC0415
 
-    return printable(redacted(message))
+    shown = printable(redacted(message))
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def _tune_garbage_collection() -> None:

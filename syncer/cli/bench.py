@@ -10,6 +10,7 @@ import msgspec
 
 from syncer.cli.command import Command
 from syncer.cli.common import run
+from syncer.config import parsers
 
 _UNLIMITED = 1000  # columns, where the output is no terminal
 
@@ -90,6 +91,11 @@ async def bench(  # noqa: PLR0917  (one option each)
     longer, and need what syncer's extra `peers` installs; without them, what they measure is left
     out unless --only names it.
     """
+    if database_url is not None:
+        try:
+            database_url = parsers.database_url(database_url).reveal()
+        except ValueError as error:
+            raise click.UsageError(f"--database-url: {error}") from None
     # The modules of the bench load slowly, which --help need not wait for.
     from syncer.bench import scenarios, table  # noqa: PLC0415
     from syncer.bench.fixture import open_fixture  # noqa: PLC0415

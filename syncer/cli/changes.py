@@ -105,7 +105,7 @@ async def changes(  # noqa: PLR0917  (click passes by name)
     feed = _Feed(filters, since, initial=initial, output=output)
     async with open_session(settings()) as session:
         async with session.snapshot() as reader:
-            await require_zones(reader, filters)
+            require_zones(filters.zones, await reader.zone_ids(filters.accounts, filters.services))
             last = await feed.first(reader, after)
         _save(cursor, last)
         while follow:

@@ -131,12 +131,20 @@ def _check_text() -> None:
     for parameter in context.command.params:
         given = context.params.get(parameter.name or "")
         for text in given if isinstance(given, tuple | list) else [given]:
-            if isinstance(text, str) and not text.isascii():
-                try:
-                    text.encode()
-                except UnicodeEncodeError:
-                    what = parameter.opts[0] if parameter.opts[0].startswith("-") else "argument"
-                    raise click.UsageError(f"{what} {text!r} is not UTF-8") from None
+            if isinstance(text, str) and (why := _no_text(text)):
+                what = parameter.opts[0] if parameter.opts[0].startswith("-") else "argument"
+                raise click.UsageError(f"{what} {text!r} {why}")
+
+
+def _no_text(text: str) -> str | None:
+    """Return why PostgreSQL would not take a text, or None."""
+    if "\0" in text:
+        return "holds a NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return None
 
 
 def account_option(function: F) -> F:

@@ -31,6 +31,7 @@ from syncer.cli.show import (
     moment_type,
     open_snapshot,
     require_accounts,
+    require_zones,
     show,
 )
 from syncer.config.machine import operator
@@ -43,7 +44,7 @@ from syncer.core.pins import COLUMNS, Pin, PinAnswer, exit_code, selected, summa
 from syncer.store import baselines
 from syncer.store.baselines import Saved, listed
 from syncer.store.open import open_store
-from syncer.store.reading import Reader, stored_accounts
+from syncer.store.reading import Reader, stored_accounts, zone_ids
 
 
 def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
@@ -220,6 +221,7 @@ async def save(  # noqa: PLR0917  (click passes by name)
         server.session(name="syncer baseline") as session,
     ):
         require_accounts(accounts, loaded, await stored_accounts(session))
+        require_zones(zones, await zone_ids(session, accounts, services))
         saved = await baselines.save(
             session,
             name=name,

@@ -31,11 +31,13 @@ from syncer.store.reading import Answer, Reader, ReadSession, read_session
 
 _MOST: Final = 2**63 - 1
 """Rows: what PostgreSQL takes as a limit."""
+_ROWS: Final = click.IntRange(1)
+_ROWS.name = "whole number"  # as an error calls it
 F = TypeVar("F", bound=Callable[..., Any])
 Derive = Callable[[dict[str, Any]], dict[str, Any] | None]
 LIMIT = click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=_ROWS,
     metavar="N",
     callback=lambda _ctx, _param, rows: rows and min(rows, _MOST),
     show_default="all",
@@ -160,18 +162,15 @@ async def open_snapshot(
     Raises ConfigError for a glob of the chosen zones that no stored zone matches.
     """
     async with open_session(loaded) as session, session.snapshot() as reader:
-        if chosen is not None:
-            await require_zones(reader, chosen)
+        if chosen is not None and chosen.zones:
+            require_zones(chosen.zones, await reader.zone_ids(chosen.accounts, chosen.services))
         yield reader
 
 
-async def require_zones(reader: Reader, chosen: Filters) -> None:
-    """Raise ConfigError for a glob that no zone matches, of those ever seen."""
-    if chosen.zones:
-        accounts, services, _ = chosen.place
-        ids = [row["zone_id"] for row in await reader.all("read/zone_ids", accounts, services)]
-        if nowhere := [glob for glob in chosen.zones if not any(matches(glob, i) for i in ids)]:
-            raise no_zone(nowhere, ids)
+def require_zones(globs: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ConfigError for a glob that no known zone matches."""
+    if nowhere := [glob for glob in globs if not any(matches(glob, zone) for zone in known)]:
+        raise no_zone(nowhere, known)
 
 
 async def require_images(reader: Reader, chosen: Filters) -> None:

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
 _KEEP_CALLS = 10_000  # of a process that may run for weeks
 _MILLISECONDS = 1000
+_MOST = 1e9  # calls a second, seconds, milliseconds: what a clock can be set to
 _USAGE = 2
 _SERVICES = ("vm", "zec", "bmc")
+
+
+def _finite(_ctx: click.Context, _param: click.Parameter, number: float | None) -> float | None:
+    if number is not None and not abs(number) < _MOST:
+        raise click.BadParameter(f"{number} is too much, or no number")
+    return number
 
 
 @click.command(cls=Command)
@@ -48,6 +55,7 @@ _SERVICES = ("vm", "zec", "bmc")
 @click.option(
     "--latency",
     type=click.FloatRange(0),
+    callback=_finite,
     default=0,
     show_default=True,
     metavar="MS",
@@ -67,12 +75,14 @@ _SERVICES = ("vm", "zec", "bmc")
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
+    callback=_finite,
     show_default="no limit",
     help="Calls per second before 429.",
 )
 @click.option(
     "--burst",
     type=click.FloatRange(1),
+    callback=_finite,
     show_default="--rate",
     help="Calls let through at once under --rate.",
 )
@@ -81,6 +91,7 @@ _SERVICES = ("vm", "zec", "bmc")
     "--clock-skew",
     "skew",
     type=float,
+    callback=_finite,
     default=0,
     metavar="SECONDS",
     help="How far the API's clock is ahead; signatures expire after 300.",
@@ -121,6 +132,14 @@ def simulate(
     if list_faults:
         click.echo("\n".join((*(kind.usage for kind in FAULT_KINDS.values()), "", COMMON_OPTIONS)))
         return
+    for name, number in (
+        ("latency", latency),
+        ("rate", rate),
+        ("burst", burst),
+        ("clock-skew", skew),
+    ):
+        if number is not None and not isfinite(number):
+            raise click.UsageError(f"--{name}: {number} is no number of anything")
     keys = dict(_key_pair(pair) for pair in access_keys) or dict(DEFAULT_ACCESS_KEYS)
     try:
         options = SimulatorOptions(

@@ -13,6 +13,7 @@ from syncer.cli.names import complete
 @crawled_option
 @click.option(
     "--at-once",
+    "accounts_at_once",
     metavar="N",
     show_default="SYNCER_ACCOUNTS_AT_ONCE, 8",
     help="Accounts that are crawled side by side.",
@@ -32,7 +33,7 @@ from syncer.cli.names import complete
 )
 @run
 async def worker(
-    accounts: tuple[str, ...], at_once: str | None, http: str | None, forget: str | None
+    accounts: tuple[str, ...], accounts_at_once: str | None, http: str | None, forget: str | None
 ) -> int:
     """Crawl accounts whose turn it is, beside workers on other machines, until SIGTERM or SIGINT.
 
@@ -53,6 +54,6 @@ async def worker(
             )
         say(f"No worker crawls {forget} any more, until one is started that has its credentials.")
         return 0
-    loaded = settings(crawling=True, account=accounts, accounts_at_once=at_once, http=http)
+    loaded = settings(crawling=True, account=accounts, accounts_at_once=accounts_at_once, http=http)
     await app.work(loaded)
     return 0

@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.layers import Layers, Table, others_may_read
+from syncer.config.layers import Layers, Table, others_may_read, read_text, unreadable
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
 from syncer.core.nearest import did_you_mean
@@ -200,11 +200,11 @@ class _Credentials:
         for value in _VALUES:
             for path in (self._directory / name / value, self._directory / f"{name}_{value}"):
                 try:
-                    text = path.read_text().strip()
+                    text = read_text(path).strip()
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-                except (OSError, UnicodeDecodeError) as error:
-                    self._faults.append(f"{path}: cannot be read ({error})")
+                except (OSError, ValueError) as error:
+                    self._faults.append(unreadable(path, error))
                     continue
                 if text:
                     texts.setdefault(value, (text, str(path)))
@@ -220,15 +220,15 @@ class _Credentials:
         """Read a profile of the official command line tool."""
         path, place = self._home / ".zenlayer" / "credentials.json", self._table.place_of("profile")
         try:
-            profiles = json.loads(path.read_bytes())
+            profiles = json.loads(read_text(path))
             exposed = others_may_read(path)
         except FileNotFoundError:
             self._faults.append(f"{place}: there is no file {path}: 'zenlayer' would have made it")
             return None
         except OSError as error:
-            self._faults.append(f"{path}: cannot be read ({error})")
+            self._faults.append(unreadable(path, error))
             return None
-        except ValueError:  # its message may quote a secret
+        except (ValueError, RecursionError):  # its message may quote a secret
             self._faults.append(f"{path}: is not JSON")
             return None
         if exposed:

@@ -21,6 +21,8 @@ _OURS: Final = "SYNCER_"
 _FILE: Final = "SYNCER_CONFIG"
 _OTHERS: Final = ("TEST_", "FUZZ_", "ORACLE_", "READER_")
 """After SYNCER_: what our tests and our dashboards set."""
+_LARGEST: Final = 1 << 20
+"""Bytes of a file that is read."""
 _KUBERNETES: Final = re.compile(
     r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
@@ -206,14 +208,12 @@ class Layers:
         if self.credentials_directory is not None:
             path = self.credentials_directory / name.lower()
             try:
-                if value := path.read_text().strip():
+                if value := read_text(path).strip():
                     return value, str(path), str(path)
             except FileNotFoundError:
                 pass
-            except (OSError, UnicodeDecodeError) as error:
-                self.faults.append(
-                    SettingFault(name=name, message=f"{path}: cannot be read ({error})")
-                )
+            except (OSError, ValueError) as error:
+                self.faults.append(SettingFault(name=name, message=unreadable(path, error)))
         if key in self._file:
             return _text(self._file[key]) or None, f"{self.file}: {key}", str(self.file)
         return None, name, ""
@@ -228,15 +228,15 @@ class Layers:
         ):
             self.file = path
             try:
-                self._file = tomllib.loads(path.read_text())
+                self._file = tomllib.loads(read_text(path))
             except FileNotFoundError:
                 if not named:
                     continue
                 fault = f"{_FILE}: there is no file {named}"
-            except (OSError, UnicodeDecodeError) as error:
-                fault = f"{path}: cannot be read ({error})"
-            except tomllib.TOMLDecodeError as error:
+            except (tomllib.TOMLDecodeError, RecursionError) as error:
                 fault = f"{path}: is not TOML ({error})"
+            except (OSError, ValueError) as error:
+                fault = unreadable(path, error)
             else:
                 return
             self.faults.append(SettingFault(name=None, message=fault))
@@ -307,6 +307,23 @@ class Table:
             meant = did_you_mean(option, self._known)
             known = meant or f"; known are {', '.join(sorted(self._known))}"
             self.fault(f"unknown option {option!r}{known}")
+
+
+def read_text(path: Path) -> str:
+    """Return what a file of settings or credentials holds. Raises OSError, ValueError."""
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError("it is larger than 1 MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, in a line for the user."""
+    return f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def others_may_read(path: Path) -> bool:

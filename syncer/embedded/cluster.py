@@ -45,6 +45,7 @@ ROLE: Final = "syncer"
 _LOCKS: Final = ("turn", "users", "server")
 _WHY: Final = re.compile(r"\b(FATAL|PANIC|error)\b")
 """In a line of the server's log, or of initdb's."""
+_LEAST_ROOM: Final = 64 * 1024  # bytes, without which no log is written
 _LARGEST_LOG: Final = 4 * 1024 * 1024  # bytes
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -361,11 +362,15 @@ class Cluster(msgspec.Struct, kw_only=True):
             return 0
         return size
 
+    def _silence(self) -> str:
+        full = shutil.disk_usage(self.home).free < _LEAST_ROOM
+        return "the disk is full" if full else "it said nothing"
+
     def _log_end(self, since: int) -> str:
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
-        lines = [line.strip() for line in lines if line.strip()] or ["it said nothing"]
+        lines = [line.strip() for line in lines if line.strip()] or [self._silence()]
         why = [line for line in lines if _WHY.search(line)] or lines  # in one line with the error
         return f" {'; '.join(why[-3:])} (log: {self.log_path})"
 

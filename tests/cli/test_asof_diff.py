@@ -258,7 +258,7 @@ async def test_a_size_written_otherwise_is_no_difference(
         (("changes", "--follow", "-o", "json"), "ndjson"),
         (("approve", "FRA-A"), "--max"),
         (("approve", "FRA-A", "--max", "0"), "--max"),
-        (("approve", "NO-WHERE", "--max", "1"), "no zone 'NO-WHERE'"),
+        (("approve", "NO-WHERE", "--max", "1"), "no zone matches NO-WHERE"),
     ],
 )
 async def test_bad_questions_are_exit_2(arguments: Any, words: str, syncer: Any) -> None:
