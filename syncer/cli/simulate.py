@@ -132,14 +132,6 @@ def simulate(
     if list_faults:
         click.echo("\n".join((*(kind.usage for kind in FAULT_KINDS.values()), "", COMMON_OPTIONS)))
         return
-    for name, number in (
-        ("latency", latency),
-        ("rate", rate),
-        ("burst", burst),
-        ("clock-skew", skew),
-    ):
-        if number is not None and not isfinite(number):
-            raise click.UsageError(f"--{name}: {number} is no number of anything")
     keys = dict(_key_pair(pair) for pair in access_keys) or dict(DEFAULT_ACCESS_KEYS)
     try:
         options = SimulatorOptions(
