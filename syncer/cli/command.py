@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import click
 
-_REPEATED = "may be repeated"
+_REPEATED: Final = "may be repeated"
+_IN_WORDS: Final = re.compile(r"\[default: \(([^()]*)\)(?=[;\]])")
 
 
 class Command(click.Command):
@@ -52,7 +56,7 @@ def _write_options(
     with formatter.section("Options"):
         formatter.write_dl(
             [
-                (spelt, _with_repetition(text) if getattr(option, "multiple", False) else text)
+                (spelt, _with_extras(option, text))
                 for option in command.get_params(ctx)
                 if isinstance(option, click.Option)
                 and (record := option.get_help_record(ctx)) is not None
@@ -61,7 +65,11 @@ def _write_options(
         )
 
 
-def _with_repetition(text: str) -> str:
+def _with_extras(option: click.Option, text: str) -> str:
+    """Add that an option may be repeated; a default in words needs no parentheses."""
+    text = _IN_WORDS.sub(r"[default: \1", text)
+    if not option.multiple:
+        return text
     return f"{text[:-1]}; {_REPEATED}]" if text.endswith("]") else f"{text}  [{_REPEATED}]"
 
 

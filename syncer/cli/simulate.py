@@ -93,6 +93,7 @@ def _finite(_ctx: click.Context, _param: click.Parameter, number: float | None) 
     type=float,
     callback=_finite,
     default=0,
+    show_default=True,
     metavar="SECONDS",
     help="How far the API's clock is ahead; signatures expire after 300.",
 )
