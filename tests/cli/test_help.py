@@ -48,7 +48,8 @@ def test_every_command_has_two_examples_that_are_of_it_and_understood() -> None:
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path or "syncer")
 def test_help_shows_examples_defaults_and_what_may_be_repeated(path: str) -> None:
     """An option that takes a value is needed, or says what goes without it."""
-    done = CliRunner().invoke(cli, [*path.split(), "--help"], prog_name="syncer")
+    words = [*path.split(), "--help"]
+    done = CliRunner().invoke(cli, words, prog_name="syncer", terminal_width=500)
     shown = " ".join(done.output.split())
     assert 0 == done.exit_code
     for _, line in EXAMPLES[path]:
