@@ -21,7 +21,6 @@ from syncer.core.errors import ConfigError
 from syncer.core.moment import duration
 from syncer.doctor.checks import Timing
 from syncer.doctor.finding import Finding, exit_code
-from syncer.doctor.run import run_checks
 
 _COLUMNS: Final = ("check", "status", "message", "advice")
 
@@ -69,6 +68,8 @@ async def check_and_show(
     What cannot be cancelled (a resolver's thread, a dead file system, a server that does not stop)
     ends with the process, soon after everything is printed.
     """
+    from syncer.doctor.run import run_checks  # noqa: PLC0415  (start-up: aiohttp)
+
     timed_out = False
     last_resort = threading.Timer(timing.close, os._exit)
     try:
