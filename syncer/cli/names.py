@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from syncer.store.names import Names
 
-_AT_MOST: Final = 0.3
+AT_MOST: Final = 0.3
 """Seconds that a database has to answer."""
 _LAST_RESORT: Final = 0.3
 """Seconds after which the process ends, where something of the asking cannot be cancelled."""
@@ -82,7 +82,7 @@ def _stored(kind: str, prefix: str, context: click.Context) -> Names:
 
     looking = threading.Thread(target=look, daemon=True)
     looking.start()
-    looking.join(_AT_MOST)
+    looking.join(AT_MOST)
     if looking.is_alive():
         last_resort = threading.Timer(_LAST_RESORT, os._exit, [0])
         last_resort.daemon = True
@@ -107,7 +107,7 @@ def _look(kind: str, prefix: str, context: click.Context) -> Names:
             prefix,
             accounts=_given(context, "account"),
             services=_given(context, "service"),
-            timing=Timing(connect=_AT_MOST, close=_AT_MOST),
+            timing=Timing(connect=AT_MOST, close=AT_MOST),
         )
 
     known = settings.names if kind == "account" and len(settings.names) > 1 else ()

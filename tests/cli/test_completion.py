@@ -18,26 +18,41 @@ from syncer.cli import cli
 from syncer.simulator import World
 from tests.support import naming
 
-BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = f"""#!{sys.executable}
+from syncer.cli import main, names
+names.AT_MOST = 30  # seconds: a machine that is busy is no database that is away
+main()
+"""
 
 
-def variables(environment: dict[str, str], **more: str) -> dict[str, str]:
-    return {**environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
+@pytest.fixture
+def env(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell, which finds syncer there."""
+    program = tmp_path / "bin/syncer"
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    path = {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    return {**environment, **path}
 
 
-async def completed(shell: str, words: str, env: dict[str, str]) -> tuple[int, list[str], str]:
+async def completed(
+    shell: str, words: str, env: dict[str, str], *program: str
+) -> tuple[int, list[str], str]:
     """What the program answers a shell that completes the last word; its code and stderr."""
     typed = words.split(" ")
     word = typed[-1] if shell == "fish" else str(len(typed) - 1)
     asked = {"_SYNCER_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
     done = await anyio.run_process(
-        [sys.executable, "-m", "syncer"], check=False, env={**env, **asked, "COMP_CWORD": word}
+        program or ["syncer"], check=False, env={**env, **asked, "COMP_CWORD": word}
     )
     return done.returncode, done.stdout.decode().split(), done.stderr.decode()
 
 
 async def test_bash_completes_names_that_are_stored(
-    environment: dict[str, str], syncer: Any, sync: Any, world: World, tmp_path: Path
+    env: dict[str, str], syncer: Any, sync: Any, world: World, tmp_path: Path
 ) -> None:
     """By the script that is printed. A name in which a shell sees a command is not offered."""
     bash = shutil.which("bash")
@@ -63,7 +78,7 @@ async def test_bash_completes_names_that_are_stored(
         ask syncer history """
     done = await anyio.run_process(
         [bash, "--norc", "-c", script + image[:-2]],
-        env=variables(environment),
+        env=env,
         cwd=tmp_path,
         stderr=subprocess.STDOUT,
         check=False,
@@ -80,27 +95,26 @@ async def test_bash_completes_names_that_are_stored(
     assert not (tmp_path / "pwned").exists()
 
 
-async def test_zsh_and_fish_are_answered_in_their_own_way(
-    environment: dict[str, str], sync: Any
-) -> None:
+async def test_zsh_and_fish_are_answered_in_their_own_way(env: dict[str, str], sync: Any) -> None:
     await sync()
-    env = variables(environment)
     zone = ["plain", "FRA-A", "Frankfurt"]
     assert (0, zone, "") == await completed("zsh", "syncer zones --zone F", env)
     assert (0, ["plain,FRA-A", "Frankfurt"], "") == await completed("fish", "syncer approve F", env)
 
 
 async def test_a_database_that_is_away_completes_nothing_and_nothing_is_started(
-    environment: dict[str, str], tmp_path: Path
+    env: dict[str, str], tmp_path: Path
 ) -> None:
     """One that does not answer, and an embedded one that does not run."""
     state = tmp_path / "state"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         for url in (f"postgresql://u:p@127.0.0.1:{port}/x", ""):
-            env = variables(environment, SYNCER_DATABASE_URL=url, SYNCER_STATE_DIR=str(state))
+            away = {**env, "SYNCER_DATABASE_URL": url, "SYNCER_STATE_DIR": str(state)}
+            ours = [sys.executable, "-m", "syncer"]
             with naming(url):
-                assert (0, [], "") == await completed("bash", "syncer images --zone ", env)
+                done = await completed("bash", "syncer images --zone ", away, *ours)
+                assert (0, [], "") == done
     assert not state.exists()
 
 
