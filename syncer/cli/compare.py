@@ -65,7 +65,7 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
             if_none=partial(require_images, reader, chosen),
         )
         for zone in await reader.all("read/uncovered", *chosen.place, at):
-            why = _WHY[zone["gone"]]
+            why = "it has not come yet" if zone["to_come"] else _WHY[zone["gone"]]
             say(
                 f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
                 f"{zone['account']} ({why})",

@@ -9,7 +9,7 @@ from typing import Any
 
 from syncer.core.nearest import did_you_mean, nearest
 from syncer.simulator import World
-from tests.support import naming
+from tests.support import naming, rows
 
 READING = [
     ["images"], ["changes", "--initial"], ["asof", "0s"], ["diff", "1", "0s"], ["spread"],
@@ -51,6 +51,9 @@ async def test_an_unknown_name_is_exit_2_and_says_what_may_be_meant(
             done = await syncer(*arguments)
             assert (2, "") == (done.code, done.out)
             assert words in done.err
+    assert "(it has not come yet)" in (await syncer("asof", "2099-01-01")).err
+    later = rows(await syncer("diff", "1", "2099-01-01"))
+    assert {"the later instant has not come yet"} == {row["reason"] for row in later}
     for command in (
         *([*command, "--service", "all", "--limit", "1"] for command in READING),
         ["images", "--zone", "FRA-*", "--image", image, "--presence", "absent"],
