@@ -49,8 +49,9 @@ lint: $(READY) ## ruff, mypy, import rules, migrations
 	  $(BIN)/squawk --pg-version 15 -e prefer-robust-stmts -e require-timeout-settings -e prefer-bigint-over-int -e prefer-text-field
 
 .PHONY: schema
-schema: $(READY) ## Write migrations/schema.sql: what all migrations come to
+schema: $(READY) ## Write migrations/schema.sql: what all migrations come to; and the JSON Schemas
 	$(BIN)/python -m tests.store.schema_sql
+	$(BIN)/python -m tests.cli.schemas
 
 .PHONY: build
 build: $(READY) ## The wheel and the source archive, in dist/

@@ -155,6 +155,8 @@ def protect() -> None:
             os.fstat(number)
         except OSError:  # else the next file to be opened would be taken for that stream
             os.open(os.devnull, _CLOSED)
+    if sys.stdin is None:  # it was closed: there is nothing to be read
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
     _stdout = _Output(1)
     sys.stdout = _text(_stdout, sys.stdout, by_line=_stdout.isatty())
     _stderr = _Unfailing(2)

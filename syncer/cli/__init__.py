@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import sys
+from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.exceptions import NoArgsIsHelpError
 
 from syncer import __version__, streams
+from syncer.cli.command import Group
 from syncer.core.errors import OutputFailed
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS: Final = {
     "demo": ("demo", "Simulator, embedded PostgreSQL, two syncs with drift between: see it work."),
@@ -35,15 +41,19 @@ _COMMANDS: Final = {
     "prune": ("prune", "Delete history and scans older than they are to be kept."),
     "doctor": ("doctor", "What is wrong, and what to do about it."),
     "db": ("db", "The database: upgrade, status, url, roles, dependents, repair-clock."),
+    "completion": ("completion", "The script that completes commands and names in a shell."),
+    "schema": ("schema", "The JSON Schema of what a command prints."),
     "simulate": ("simulate", "An API simulator, for trying and testing."),
     "bench": ("bench", "How close a run is to what network, parser and PostgreSQL allow."),
 }
 
 GARBAGE_THRESHOLD: Final = 50_000
 """How many new containers there must be before Python looks for garbage among them."""
+_LONGEST: Final = 1000
+"""Letters of an error of usage that are shown: an argument may have any number."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """Imports a command's module when the command is used, so that none waits for the others'."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -56,9 +66,34 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click knows none by name before it is loaded
+            raise click.NoSuchCommand(
+                error.command_name, possibilities=_COMMANDS, ctx=ctx
+            ) from None
+
+    def _main_shell_completion(
+        self, ctx_args: MutableMapping[str, Any], prog_name: str, complete_var: str | None = None
+    ) -> None:
+        with contextlib.suppress(KeyError, ValueError):  # what a shell would have set is not there
+            super()._main_shell_completion(ctx_args, prog_name, complete_var)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        names = [
+            CompletionItem(name, help=text)
+            for name, text in self.summaries(ctx)
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)  # its options
+
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(name, text) for name, (_, text) in _COMMANDS.items()]
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (whatever a command returns)
         try:
@@ -101,7 +136,8 @@ def _shown(message: str) -> str:
     from syncer.core.normalise import printable  # noqa: PLC0415  (start-up: --help needs none)
     from syncer.secrets import redacted  # noqa: PLC0415
 
-    return printable(redacted(message))
+    shown = printable(redacted(message))
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def _tune_garbage_collection() -> None:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import click
 
-from syncer.cli.common import account_option, run, say, settings
+from syncer.cli.command import Command
+from syncer.cli.common import account_option, check_services, run, say, settings
+from syncer.cli.names import complete, complete_service
 from syncer.config.machine import operator
 from syncer.core.errors import ConfigError
 from syncer.store import approvals
 from syncer.store.open import open_store
 from syncer.zenlayer.sources import SOURCES
 
-_service_option = click.option("--service", metavar="NAME", help=f"Service: {', '.join(SOURCES)}.")
+_service_option = click.option(
+    "--service",
+    metavar="NAME",
+    show_default="the one that has it",
+    callback=check_services,
+    shell_complete=complete_service,
+    help=f"Service: {', '.join(SOURCES)}.",
+)
 
 
-@click.command()
+@click.command(cls=Command)
 @account_option
 @_service_option
-@click.argument("zone", required=False)
+@click.argument("zone", required=False, shell_complete=complete("zone"))
 @click.option(
     "--run",
     "run_id",
     type=click.IntRange(1, 2**63 - 1),
     metavar="N",
+    show_default="of a zone",
+    shell_complete=complete("run"),
     help="Approve what run N withheld as a whole, in every zone.",
 )
 @click.option(
@@ -99,10 +110,10 @@ def _print(approved: approvals.Approved) -> None:
         say("The zone is gone: the approval waits until it returns.", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @account_option
 @_service_option
-@click.argument("zone")
+@click.argument("zone", shell_complete=complete("zone"))
 @run
 async def retire(account: str | None, service: str | None, zone: str) -> None:
     """Say that ZONE is gone for this account.

@@ -8,12 +8,14 @@ import sys
 import click
 import msgspec
 
+from syncer.cli.command import Command
 from syncer.cli.common import run
+from syncer.config import parsers
 
 _UNLIMITED = 1000  # columns, where the output is no terminal
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
@@ -49,11 +51,23 @@ _UNLIMITED = 1000  # columns, where the output is no terminal
     show_default=True,
     help="Zones read under a limit of 20 calls a second.",
 )
-@click.option("--only", metavar="GOALS", help="Measure only what these goals need, as in G1,G6.")
+@click.option(
+    "--only",
+    metavar="GOALS",
+    show_default="all but --peers and --far",
+    help="Measure only what these goals need, as in G1,G6.",
+)
 @click.option("--peers", is_flag=True, help="Also measure the vendor's SDK and dlt (G8 to G10).")
 @click.option("--far", is_flag=True, help="Also measure an API 100 ms away over TLS (G13, G15).")
-@click.option("--database-url", metavar="URL", help="Use this PostgreSQL, not the embedded one.")
-@click.option("--pg-bin", metavar="DIR", help="Folder of the embedded PostgreSQL's programs.")
+@click.option(
+    "--database-url", metavar="URL", show_default="an embedded one", help="Use this PostgreSQL."
+)
+@click.option(
+    "--pg-bin",
+    metavar="DIR",
+    show_default="where packages put them",
+    help="Folder of the embedded PostgreSQL's programs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything measured as JSON.")
 @run
 async def bench(  # noqa: PLR0917  (one option each)
@@ -77,6 +91,11 @@ async def bench(  # noqa: PLR0917  (one option each)
     longer, and need what syncer's extra `peers` installs; without them, what they measure is left
     out unless --only names it.
     """
+    if database_url is not None:
+        try:
+            database_url = parsers.database_url(database_url).reveal()
+        except ValueError as error:
+            raise click.UsageError(f"--database-url: {error}") from None
     # The modules of the bench load slowly, which --help need not wait for.
     from syncer.bench import scenarios, table  # noqa: PLC0415
     from syncer.bench.fixture import open_fixture  # noqa: PLC0415

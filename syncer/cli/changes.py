@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,9 +11,20 @@ import click
 import msgspec
 
 from syncer import files
-from syncer.cli.common import run, say, settings
-from syncer.cli.output import default_format
-from syncer.cli.show import Filters, filters, moment_type, open_session, open_snapshot, show
+from syncer.cli.command import Command
+from syncer.cli.common import run, settings
+from syncer.cli.names import complete
+from syncer.cli.show import (
+    Filters,
+    filters,
+    moment_type,
+    open_session,
+    open_snapshot,
+    require_images,
+    require_zones,
+    show,
+    unseen_images,
+)
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, OutputFailed
 from syncer.core.moment import Moment
@@ -46,15 +58,26 @@ def _text(value: object) -> str:
     return "(none)" if value is None else str(value)
 
 
-@click.command()
+@click.command(cls=Command)
 @filters()
 @click.option(
-    "--since", callback=moment_type(), metavar="TIME|AGE", help="Only changes since, e.g. 2d."
+    "--since",
+    callback=moment_type(),
+    metavar="TIME|AGE",
+    show_default="all",
+    help="Only changes since: 2d, or 2026-11-23T08:00 (UTC).",
 )
-@click.option("--after", type=click.IntRange(0), metavar="ID", help="Start after this change_id.")
+@click.option(
+    "--after",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="ID",
+    show_default="all",
+    help="Start after this change_id.",
+)
 @click.option(
     "--cursor",
     type=click.Path(dir_okay=False, path_type=Path),
+    show_default="none",
     help="Start after the change_id in this file, then write the last one shown to it.",
 )
 @click.option("--follow", is_flag=True, help="Then wait for more, until interrupted.")
@@ -84,6 +107,7 @@ async def changes(  # noqa: PLR0917  (click passes by name)
     feed = _Feed(filters, since, initial=initial, output=output)
     async with open_session(settings()) as session:
         async with session.snapshot() as reader:
+            require_zones(filters.zones, await reader.zone_ids(filters.accounts, filters.services))
             last = await feed.first(reader, after)
         _save(cursor, last)
         while follow:
@@ -137,6 +161,7 @@ class _Feed:
             table=_TABLE,
             derive=details,
             empty="No change. (A zone's first look is left out: --initial shows it.)",
+            if_none=partial(require_images, reader, chosen),
         )
         self._header = False
         return head
@@ -233,8 +258,8 @@ def _try_to_save(path: Path) -> None:
         raise ConfigError(f"the cursor {path} cannot be written: {error.strerror}") from error
 
 
-@click.command()
-@click.argument("image")
+@click.command(cls=Command)
+@click.argument("image", shell_complete=complete("image"))
 @filters(images=False)
 @run
 async def history(image: str, filters: Filters, output: str | None) -> None:
@@ -242,9 +267,13 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
 
     Withheld removals and zones that are gone are shown as they stand now.
     """
-    async with open_snapshot() as reader:
+    async with open_snapshot(chosen=filters) as reader:
+
+        async def unseen() -> None:
+            raise await unseen_images(reader, [image])
+
         answer = await reader.ask("read/history", *filters.place, image, filters.limit)
-        count = await show(
+        await show(
             answer,
             output,
             table={
@@ -258,7 +287,6 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
                 "details": "WHAT CHANGED",
             },
             derive=details,
-            empty=f"No image {image!r} was ever seen: see the ids with 'syncer images'.",
+            empty="",
+            if_none=unseen,
         )
-        if not count and (output or default_format()) != "table":
-            say(f"No image {image!r} was ever seen.", err=True)

@@ -12,7 +12,9 @@ import anyio
 import click
 
 from syncer import log, streams
+from syncer.cli.names import complete, complete_service
 from syncer.cli.output import FORMATS
+from syncer.config.parsers import EVERY_SERVICE, unknown_service
 from syncer.config.settings import Settings, load_with_faults
 from syncer.core.errors import OutputFailed, SyncerError, unwrapped
 from syncer.core.glob import fault
@@ -97,16 +99,22 @@ def output_option(function: F) -> F:
         "--output",
         type=click.Choice(FORMATS),
         default=None,
-        help="Format; csv-safe is for spreadsheets: a text like a formula gets a ' before it.  "
-        "[default: table on a terminal, else ndjson]",
+        show_default="table on a terminal, else ndjson",
+        help="Format; csv-safe is for spreadsheets: a text like a formula gets a ' before it.",
     )(function)
 
 
 def zone_option(function: F) -> F:
     """Add ``--zone GLOB``, repeatable."""
-    return click.option("--zone", "zones", multiple=True, metavar="GLOB", help="Zones by id.")(
-        function
-    )
+    return click.option(
+        "--zone",
+        "zones",
+        multiple=True,
+        metavar="GLOB",
+        show_default="all",
+        shell_complete=complete("zone"),
+        help="Zones by id.",
+    )(function)
 
 
 def check_globs(patterns: tuple[str, ...]) -> None:
@@ -123,21 +131,43 @@ def _check_text() -> None:
     for parameter in context.command.params:
         given = context.params.get(parameter.name or "")
         for text in given if isinstance(given, tuple | list) else [given]:
-            if isinstance(text, str) and not text.isascii():
-                try:
-                    text.encode()
-                except UnicodeEncodeError:
-                    what = parameter.opts[0] if parameter.opts[0].startswith("-") else "argument"
-                    raise click.UsageError(f"{what} {text!r} is not UTF-8") from None
+            if isinstance(text, str) and (why := _no_text(text)):
+                what = parameter.opts[0] if parameter.opts[0].startswith("-") else "argument"
+                raise click.UsageError(f"{what} {text!r} {why}")
+
+
+def _no_text(text: str) -> str | None:
+    """Return why PostgreSQL would not take a text, or None."""
+    if "\0" in text:
+        return "holds a NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return None
 
 
 def account_option(function: F) -> F:
     """Add ``--account``."""
-    return click.option("--account", metavar="NAME", help="Account.")(function)
+    return click.option(
+        "--account",
+        metavar="NAME",
+        show_default="the one that has it",
+        shell_complete=complete("account"),
+        help="Account.",
+    )(function)
 
 
 def _accounts_option(text: str) -> Callable[[F], F]:
-    return click.option("--account", "accounts", multiple=True, metavar="NAME", help=text)
+    return click.option(
+        "--account",
+        "accounts",
+        multiple=True,
+        metavar="NAME",
+        show_default="all",
+        shell_complete=complete("account"),
+        help=text,
+    )
 
 
 accounts_option: Final = _accounts_option("Only this account.")
@@ -146,6 +176,28 @@ crawled_option: Final = _accounts_option(
     "Only this account; where the settings have no tables of accounts: the name of the credentials."
 )
 """The same, to what goes by the accounts of the settings."""
+crawled_service_option: Final = click.option(
+    "--service",
+    "services",
+    multiple=True,
+    metavar="NAME",
+    show_default="SYNCER_SERVICES",
+    shell_complete=complete_service,
+    help=f"Only this service: {', '.join(SOURCES)}, or all.",
+)
+"""Adds ``--service``, repeatable, to what crawls."""
+
+
+def check_services(
+    _ctx: click.Context, _param: click.Parameter, given: tuple[str, ...] | str | None
+) -> tuple[str, ...] | str | None:
+    """Return the services of an option, none for ``all``; one that there is not is wrong usage."""
+    for name in [given] if isinstance(given, str) else given or ():
+        if name not in {*SOURCES, EVERY_SERVICE}:
+            raise click.UsageError(f"--service: {unknown_service(name)}")
+    if isinstance(given, str):
+        return None if given == EVERY_SERVICE else given
+    return () if given and EVERY_SERVICE in given else given
 
 
 def service_option(function: F) -> F:
@@ -155,5 +207,8 @@ def service_option(function: F) -> F:
         "services",
         multiple=True,
         metavar="NAME",
+        show_default="all",
+        callback=check_services,
+        shell_complete=complete_service,
         help=f"Service: {', '.join(SOURCES)}.",
     )(function)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, cast
 
 import click
 import msgspec
 
 from syncer.cli.changes import details
+from syncer.cli.command import Command
 from syncer.cli.common import run, say
-from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
+from syncer.cli.names import complete
+from syncer.cli.show import Filters, filters, moment_type, open_snapshot, require_images, show
 from syncer.core import added
 from syncer.core.added import values_of
 from syncer.core.errors import ConfigError
@@ -28,17 +31,20 @@ _WHY: Final = {
 }
 
 
-@click.command()
-@click.argument("moment", metavar="T", callback=moment_type(runs=True))
+@click.command(cls=Command)
+@click.argument(
+    "moment", metavar="T", callback=moment_type(runs=True), shell_complete=complete("run")
+)
 @filters()
 @run
 async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
-    """Show the images that were there at T: a time, an age such as 2d, or a run's number.
+    """Show the images that were there at T.
 
-    observed_at is the last look at an image before T. Zones about which nothing is known at T are
-    named on stderr: their images are unknown, not absent.
+    T is a time (UTC unless it says else), an age such as 2d, or the number of a run. observed_at is
+    the last look at an image before T. Zones about which nothing is known at T are named on stderr:
+    their images are unknown, not absent.
     """
-    async with open_snapshot() as reader:
+    async with open_snapshot(chosen=filters) as reader:
         (at,), chosen = await _instants(reader, (moment,), filters)
         answer = await reader.ask("read/asof", *chosen.place, chosen.image, at, chosen.limit)
         await show(
@@ -56,9 +62,10 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
                 "observed_at": "LAST LOOKED AT",
             },
             empty=f"No image is known to have been there at {at:%Y-%m-%d %H:%M:%S}Z.",
+            if_none=partial(require_images, reader, chosen),
         )
         for zone in await reader.all("read/uncovered", *chosen.place, at):
-            why = _WHY[zone["gone"]]
+            why = "it has not come yet" if zone["to_come"] else _WHY[zone["gone"]]
             say(
                 f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
                 f"{zone['account']} ({why})",
@@ -66,9 +73,17 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
             )
 
 
-@click.command()
-@click.argument("first", metavar="T1", callback=moment_type(runs=True))
-@click.argument("last", metavar="[T2]", default=_NOW, callback=moment_type(runs=True))
+@click.command(cls=Command)
+@click.argument(
+    "first", metavar="T1", callback=moment_type(runs=True), shell_complete=complete("run")
+)
+@click.argument(
+    "last",
+    metavar="[T2]",
+    default=_NOW,
+    callback=moment_type(runs=True),
+    shell_complete=complete("run"),
+)
 @filters()
 @click.option("--exit-code", is_flag=True, help="Exit 6 for drift, 3 where a zone was unknown.")
 @run
@@ -77,11 +92,11 @@ async def diff(
 ) -> int:
     """Show what differs between T1 and T2 (default: now).
 
-    Each is a time, an age such as 2d, or the number of a run (the state at its end; then only its
-    account is compared). A zone that was gone, or without a whole look, has one row of
-    kind unknown: its images are not compared.
+    Each is a time (UTC unless it says else), an age such as 2d, or the number of a run (the state
+    at its end; then only its account is compared). A zone that was gone, or without a whole look,
+    has one row of kind unknown: its images are not compared.
     """
-    async with open_snapshot() as reader:
+    async with open_snapshot(chosen=filters) as reader:
         (one, two), chosen = await _instants(reader, (first, last), filters)
         if one > two:
             raise ConfigError(f"T1 ({one.isoformat()}) is after T2 ({two.isoformat()}): swap them")
@@ -99,6 +114,7 @@ async def diff(
             },
             empty="No difference.",
             derive=differences.derive,
+            if_none=partial(require_images, reader, chosen),
         )
     return differences.exit_code if exit_code else 0
 

@@ -12,6 +12,7 @@ import anyio
 import click
 import msgspec
 
+from syncer.cli.command import Group
 from syncer.cli.common import output_option, run, say, settings
 from syncer.cli.output import each, replacing, write
 from syncer.config.machine import operator
@@ -25,7 +26,7 @@ from syncer.store.open import dump as write_dump
 from syncer.store.schema import installed_revision, revisions
 
 
-@click.group()
+@click.group(cls=Group)
 def db() -> None:
     """Manage the database: schema, address, roles, stamps, backups, moves."""
 
@@ -157,7 +158,8 @@ async def roles(as_sql: bool) -> None:
     "-f",
     "--file",
     metavar="FILE",
-    help="Where to: it is replaced when all is written.  [default: stdout]",
+    show_default="stdout",
+    help="Where to: it is replaced when all is written.",
 )
 @run
 async def dump(file: str | None) -> None:
@@ -183,12 +185,13 @@ async def dump(file: str | None) -> None:
 @click.option(
     "--to",
     metavar="URL",
-    help="Server to move it to; a password is safer in SYNCER_DATABASE_URL.  [default: that, else "
-    "the embedded server's own version]",
+    show_default="that, else the embedded server's own version",
+    help="Server to move it to; a password is safer in SYNCER_DATABASE_URL.",
 )
 @click.option(
     "--programs",
     metavar="DIR",
+    show_default="where packages put them",
     help="Programs of the version that it is of, if not found by itself.",
 )
 @run
@@ -240,7 +243,7 @@ def _summary(moved: Moved, *, to_server: bool) -> Iterator[str]:
 
 
 @db.command("repair-clock")
-@click.option("--yes", is_flag=True, help="Do it.  [default: only show what would be done]")
+@click.option("--yes", is_flag=True, help="Do it; without, only show what would be done.")
 @output_option
 @run
 async def repair_clock(yes: bool, output: str | None) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from syncer import app
 from syncer.cli import changes, read
+from syncer.cli.command import Command
 from syncer.cli.common import run, settings
 from syncer.cli.sync import summary
 from syncer.config.accounts import Account
@@ -21,7 +22,7 @@ from syncer.zenlayer.credentials import Access, KeyPair
 _KEY, _SECRET = "demo", "demo-secret"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another drift.")
 @run
 async def demo(seed: int) -> int:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from syncer import log
+from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, option_names, output_option, run
 from syncer.cli.output import default_format, each, write
 from syncer.config.settings import LoadedSettings, load_with_faults
@@ -20,18 +21,17 @@ from syncer.core.errors import ConfigError
 from syncer.core.moment import duration
 from syncer.doctor.checks import Timing
 from syncer.doctor.finding import Finding, exit_code
-from syncer.doctor.run import run_checks
 
 _COLUMNS: Final = ("check", "status", "message", "advice")
 
 
-@click.command()
+@click.command(cls=Command)
 @crawled_option
 @click.option(
     "--max-age",
     metavar="TIME",
-    help="Zones without a whole look for longer are stale.  [default: 2h, or three times "
-    "SYNCER_EVERY]",
+    show_default="2h, or three times SYNCER_EVERY",
+    help="Zones without a whole look for longer are stale.",
 )
 @click.option("-v", "--all", "defaults", is_flag=True, help="Show settings left at their default.")
 @output_option
@@ -68,6 +68,8 @@ async def check_and_show(
     What cannot be cancelled (a resolver's thread, a dead file system, a server that does not stop)
     ends with the process, soon after everything is printed.
     """
+    from syncer.doctor.run import run_checks  # noqa: PLC0415  (start-up: aiohttp)
+
     timed_out = False
     last_resort = threading.Timer(timing.close, os._exit)
     try:

@@ -188,12 +188,15 @@ async def _table(
             overflow="fold",
             no_wrap=name in _WHOLE or name.endswith("_at"),
         )
-    count = 0
+    count, timed = 0, False
     async for row in rows:
         grid.add_row(*(Text(_shown(row[name]), style=_style(name, row[name])) for name in columns))
+        timed = timed or any(isinstance(row[name], datetime) for name in columns)
         count += 1
     if count or empty:
         console.print(grid if count else Text(empty))
+    if timed and header and console.is_terminal:
+        console.print(Text("Times are UTC.", style="dim"))
     return count
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from syncer.cli.command import Command, Group
 from syncer.cli.common import (
     accounts_option,
     check_globs,
@@ -22,6 +23,7 @@ from syncer.cli.common import (
     settings,
     zone_option,
 )
+from syncer.cli.names import complete, complete_pinned
 from syncer.cli.output import default_format, each, write
 from syncer.cli.show import (
     Filters,
@@ -29,18 +31,20 @@ from syncer.cli.show import (
     moment_type,
     open_snapshot,
     require_accounts,
+    require_zones,
     show,
 )
 from syncer.config.machine import operator
 from syncer.core.errors import ConfigError
 from syncer.core.glob import regex
 from syncer.core.moment import Moment, duration
+from syncer.core.nearest import did_you_mean
 from syncer.core.pinfile import MAX_BYTES, parse
 from syncer.core.pins import COLUMNS, Pin, PinAnswer, exit_code, selected, summary
 from syncer.store import baselines
 from syncer.store.baselines import Saved, listed
 from syncer.store.open import open_store
-from syncer.store.reading import Reader, stored_accounts
+from syncer.store.reading import Reader, stored_accounts, zone_ids
 
 
 def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
@@ -52,13 +56,14 @@ def _duration(_ctx: click.Context, _param: click.Parameter, text: str | None) ->
         raise click.BadParameter(str(error)) from None
 
 
-@click.command()
-@click.argument("pinned", metavar="NAME|FILE")
+@click.command(cls=Command)
+@click.argument("pinned", metavar="NAME|FILE", shell_complete=complete_pinned)
 @filters()
 @click.option(
     "--max-age",
     metavar="DURATION",
     callback=_duration,
+    show_default="any",
     help="A zone without a whole look for longer is unknown.",
 )
 @run
@@ -125,6 +130,7 @@ async def _pins(reader: Reader, pinned: str, from_file: list[Pin] | None) -> lis
             return await baselines.pins(reader, pinned)
         raise ConfigError(
             f"{pinned!r} is neither a file nor a baseline; baselines: {baselines.known(names)}"
+            f"{did_you_mean(pinned, names)}"
         )
     if pinned in names:
         raise ConfigError(
@@ -159,7 +165,7 @@ async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -
         say(f"(the first {limit:,} of {len(shown):,})", err=True)
 
 
-@click.group()
+@click.group(cls=Group)
 def baseline() -> None:
     """Baselines: copies of what was there, for 'syncer check' to compare with."""
 
@@ -171,12 +177,22 @@ def baseline() -> None:
     "moment",
     metavar="TIME|AGE|RUN",
     callback=moment_type(runs=True),
-    help="Save what was there then.  [default: now]",
+    show_default="now",
+    shell_complete=complete("run"),
+    help="Save what was there then; a time is UTC.",
 )
 @accounts_option
 @service_option
 @zone_option
-@click.option("--image", "images", multiple=True, metavar="GLOB", help="Images by id or name.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="GLOB",
+    show_default="all",
+    shell_complete=complete("image"),
+    help="Images by id or name.",
+)
 @click.option("--replace", is_flag=True, help="Replace a baseline of this name.")
 @run
 async def save(  # noqa: PLR0917  (click passes by name)
@@ -206,6 +222,7 @@ async def save(  # noqa: PLR0917  (click passes by name)
         server.session(name="syncer baseline") as session,
     ):
         require_accounts(accounts, loaded, await stored_accounts(session))
+        require_zones(zones, await zone_ids(session, accounts, services))
         saved = await baselines.save(
             session,
             name=name,
@@ -258,7 +275,7 @@ async def list_(output: str | None) -> None:
 
 
 @baseline.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete("baseline"))
 @run
 async def delete(name: str) -> None:
     """Delete the baseline NAME."""

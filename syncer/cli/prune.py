@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
-from syncer import app
+from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, fail, output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.core.moment import duration
+
+COLUMNS: Final = ("table", "why", "rows")
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
@@ -17,8 +21,10 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
         raise click.BadParameter(str(error)) from None
 
 
-@click.command()
-@click.option("--keep", metavar="AGE", help="How long to keep, e.g. 400d.  [default: SYNCER_KEEP]")
+@click.command(cls=Command)
+@click.option(
+    "--keep", metavar="AGE", show_default="SYNCER_KEEP", help="How long to keep, e.g. 400d."
+)
 @crawled_option
 @click.option("--all-accounts", is_flag=True, help="Every account in the database.")
 @click.option(
@@ -47,6 +53,8 @@ async def prune(  # noqa: PLR0917  (one option each)
     from the last look at a zone, not from now: while syncer is switched off nothing grows old.
     Can be stopped at any time, and can run during a sync.
     """
+    from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
+
     if accounts and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
     loaded = settings(account=accounts, keep=keep)
@@ -60,7 +68,7 @@ async def prune(  # noqa: PLR0917  (one option each)
         {"table": "runs", "why": "older", "rows": pruned.runs},
     ]
     heading = {"table": "TABLE", "why": "WHY", "rows": "WOULD BE DELETED" if dry_run else "DELETED"}
-    await write(each(rows), list(heading), output, table=heading, empty="")
+    await write(each(rows), COLUMNS, output, table=heading, empty="")
     if pruned.stopped:
         fail(3, "stopped by a signal: the next prune deletes the rest")
     return 0

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
+from syncer.cli.command import Command
 from syncer.cli.common import accounts_option, output_option, run
-from syncer.cli.show import LIMIT, Filters, filters, open_snapshot, show
+from syncer.cli.show import LIMIT, Filters, filters, open_snapshot, require_images, show
 from syncer.config.settings import Settings
 
 
-@click.command()
+@click.command(cls=Command)
 @filters()
 @click.option(
-    "--presence", type=click.Choice(["present", "absent", "unknown"]), help="Only such images."
+    "--presence",
+    type=click.Choice(["present", "absent", "unknown"]),
+    show_default="all",
+    help="Only such images.",
 )
 @click.option("--withheld", is_flag=True, help="Only images whose removal the guard withholds.")
 @run
@@ -20,7 +26,7 @@ async def images(
     filters: Filters, presence: str | None, withheld: bool, output: str | None
 ) -> None:
     """Show every image ever seen, in its current or last known state."""
-    async with open_snapshot() as reader:
+    async with open_snapshot(chosen=filters) as reader:
         answer = await reader.ask(
             "read/images", *filters.place, filters.image, presence, withheld, filters.limit
         )
@@ -44,10 +50,11 @@ async def images(
             empty="The guard withholds no removal."
             if withheld
             else "No image matches. Run 'syncer sync' first, or widen the filters.",
+            if_none=partial(require_images, reader, filters),
         )
 
 
-@click.command()
+@click.command(cls=Command)
 @filters(images=False)
 @run
 async def zones(filters: Filters, output: str | None) -> None:
@@ -60,7 +67,7 @@ async def show_zones(
 ) -> None:
     """Print zones; without settings these are loaded."""
     chosen = filters or Filters()
-    async with open_snapshot(loaded) as reader:
+    async with open_snapshot(loaded, chosen=chosen) as reader:
         await show(
             await reader.ask("read/zones", *chosen.place, chosen.limit),
             output,
@@ -79,7 +86,7 @@ async def show_zones(
         )
 
 
-@click.command()
+@click.command(cls=Command)
 @accounts_option
 @LIMIT
 @output_option
@@ -109,7 +116,7 @@ async def runs(accounts: tuple[str, ...], limit: int | None, output: str | None)
         )
 
 
-@click.command()
+@click.command(cls=Command)
 @filters()
 @run
 async def spread(filters: Filters, output: str | None) -> None:
@@ -118,7 +125,7 @@ async def spread(filters: Filters, output: str | None) -> None:
     Images are compared by name within a service. --zone shows the names that such a zone offers
     or lacks. Ids usually differ between zones, and do not count as a difference.
     """
-    async with open_snapshot() as reader:
+    async with open_snapshot(chosen=filters) as reader:
         await show(
             await reader.ask("read/spread", *filters.place, filters.image, filters.limit),
             output,
@@ -134,4 +141,5 @@ async def spread(filters: Filters, output: str | None) -> None:
             },
             empty="All zones offer the same (or nothing is stored: 'syncer sync').",
             derive=lambda row: row | {"offered": len(row["zones"])},
+            if_none=partial(require_images, reader, filters),
         )

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import click
 
-from syncer import app
-from syncer.cli.common import crawled_option, run, settings
+from syncer.cli.command import Command
+from syncer.cli.common import crawled_option, crawled_service_option, run, settings
 from syncer.core.moment import duration
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
-    "--every", metavar="TIME", help="Time from the start of a run to the next.  [default: 15m]"
+    "--every",
+    metavar="TIME",
+    show_default="SYNCER_EVERY, 15m",
+    help="Time from the start of a run to the next.",
 )
 @click.option(
     "--jitter",
     metavar="TIME",
-    help="Delay each run by a random time, at most this.  [default: a tenth of --every, at most "
-    "60s]",
+    show_default="a tenth of --every, at most 60s",
+    help="Delay each run by a random time, at most this.",
 )
 @click.option(
     "--http",
     metavar="ADDR:PORT",
-    help="Serve /livez, /readyz and /metrics there, or 'off'.  [default: 127.0.0.1:9464]",
+    show_default="SYNCER_HTTP, 127.0.0.1:9464",
+    help="Serve /livez, /readyz and /metrics there, or 'off'.",
 )
 @crawled_option
-@click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
+@crawled_service_option
 @run
 async def serve(
     every: str | None,
@@ -39,6 +43,8 @@ async def serve(
     A long run does not shift the next one. After a failure the next run comes sooner, after a
     refusal (credentials) later. Under systemd it sends READY, STATUS and WATCHDOG.
     """
+    from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
+
     try:
         late = None if jitter is None else duration(jitter)
     except ValueError as error:

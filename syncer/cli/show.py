@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
@@ -18,18 +18,31 @@ from syncer.cli.common import (
     settings,
     zone_option,
 )
+from syncer.cli.names import complete
 from syncer.cli.output import Json, Row, default_format, write
 from syncer.config.accounts import unknown_accounts
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError
-from syncer.core.glob import regex
+from syncer.core.glob import matches, regex
+from syncer.core.hints import no_image, no_zone
 from syncer.core.moment import Moment, moment
 from syncer.store.open import open_store
 from syncer.store.reading import Answer, Reader, ReadSession, read_session
 
+_MOST: Final = 2**63 - 1
+"""Rows: what PostgreSQL takes as a limit."""
+_ROWS: Final = click.IntRange(1)
+_ROWS.name = "whole number"  # as an error calls it
 F = TypeVar("F", bound=Callable[..., Any])
 Derive = Callable[[dict[str, Any]], dict[str, Any] | None]
-LIMIT = click.option("--limit", type=click.IntRange(1, 10**12), help="Show at most this many rows.")
+LIMIT = click.option(
+    "--limit",
+    type=_ROWS,
+    metavar="N",
+    callback=lambda _ctx, _param, rows: rows and min(rows, _MOST),
+    show_default="all",
+    help="Show at most this many rows.",
+)
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +100,8 @@ def filters(*, images: bool = True) -> Callable[[F], Callable[..., Any]]:
                     "images_",
                     multiple=True,
                     metavar="GLOB",
+                    show_default="all",
+                    shell_complete=complete("image"),
                     help="Images by id or name.",
                 )
             )
@@ -139,10 +154,40 @@ def require_accounts(chosen: Sequence[str], loaded: Settings, stored: Sequence[s
 
 
 @contextlib.asynccontextmanager
-async def open_snapshot(loaded: Settings | None = None) -> AsyncIterator[Reader]:
-    """Open one snapshot of the store, as ``open_session`` does."""
+async def open_snapshot(
+    loaded: Settings | None = None, *, chosen: Filters | None = None
+) -> AsyncIterator[Reader]:
+    """Open one snapshot of the store, as ``open_session`` does.
+
+    Raises ConfigError for a glob of the chosen zones that no stored zone matches.
+    """
     async with open_session(loaded) as session, session.snapshot() as reader:
+        if chosen is not None and chosen.zones:
+            require_zones(chosen.zones, await reader.zone_ids(chosen.accounts, chosen.services))
         yield reader
+
+
+def require_zones(globs: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ConfigError for a glob that no known zone matches."""
+    if nowhere := [glob for glob in globs if not any(matches(glob, zone) for zone in known)]:
+        raise no_zone(nowhere, known)
+
+
+async def require_images(reader: Reader, chosen: Filters) -> None:
+    """Raise ConfigError for a glob that no image matches, of those ever seen in the chosen places.
+
+    It reads many rows: it is for an answer that is empty.
+    """
+    if chosen.images:
+        rows = await reader.all("read/images_unseen", *chosen.place, chosen.image)
+        if unseen := [chosen.images[row["number"] - 1] for row in rows]:
+            raise await unseen_images(reader, unseen)
+
+
+async def unseen_images(reader: Reader, names: Sequence[str]) -> ConfigError:
+    """Return the error for images that were never seen, with one that may be meant."""
+    like = await reader.all("read/images_like", names[0])
+    return no_image(names, [row["name"] for row in like])
 
 
 async def show(
@@ -154,8 +199,11 @@ async def show(
     derive: Derive = lambda row: row,
     columns: list[str] | None = None,
     header: bool = True,
+    if_none: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
     """Print an answer, streaming where the format allows; return how many rows there were.
+
+    Without any row ``if_none`` is awaited first: it may raise an error in place of the answer.
 
     A table names the account of each row where there are several.
 
@@ -165,14 +213,27 @@ async def show(
     is_table = (output or default_format()) == "table"
     if is_table and "account" in answer.columns and "account" not in table:
         table = {"account": "ACCOUNT", **table} if await answer.several_accounts() else table
+    rows = _derived(answer, derive)
+    if if_none is not None:
+        first = await anext(rows, None)
+        if first is None:
+            await if_none()
+        else:
+            rows = _after(first, rows)
     return await write(
-        _derived(answer, derive),
+        rows,
         columns or answer.columns,
         output,
         table=table,
         empty=empty,
         header=header,
     )
+
+
+async def _after(first: Row, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
+    yield first
+    async for row in rows:
+        yield row
 
 
 async def _derived(answer: Answer, derive: Derive) -> AsyncIterator[Row]:

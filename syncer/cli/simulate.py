@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from syncer.cli.command import Command
+
 if TYPE_CHECKING:
     from syncer.simulator import Simulator
 
 _KEEP_CALLS = 10_000  # of a process that may run for weeks
 _MILLISECONDS = 1000
+_MOST = 1e9  # calls a second, seconds, milliseconds: what a clock can be set to
 _USAGE = 2
 _SERVICES = ("vm", "zec", "bmc")
 
 
-@click.command()
+def _finite(_ctx: click.Context, _param: click.Parameter, number: float | None) -> float | None:
+    if number is not None and not abs(number) < _MOST:
+        raise click.BadParameter(f"{number} is too much, or no number")
+    return number
+
+
+@click.command(cls=Command)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address.")
 @click.option(
     "--port",
@@ -39,12 +48,14 @@ _SERVICES = ("vm", "zec", "bmc")
     "services",
     multiple=True,
     type=click.Choice(_SERVICES),
-    help="Service to offer.  [default: all]",
+    show_default="all",
+    help="Service to offer.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another world.")
 @click.option(
     "--latency",
     type=click.FloatRange(0),
+    callback=_finite,
     default=0,
     show_default=True,
     metavar="MS",
@@ -55,21 +66,34 @@ _SERVICES = ("vm", "zec", "bmc")
     "access_keys",
     multiple=True,
     metavar="ID:SECRET",
-    help="Key pair to accept.  [default: simulator:simulator-secret]",
+    show_default="simulator:simulator-secret",
+    help="Key pair to accept.",
 )
-@click.option("--token", "tokens", multiple=True, help="Bearer token to accept.")
+@click.option(
+    "--token", "tokens", multiple=True, show_default="none", help="Bearer token to accept."
+)
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
-    help="Calls per second before 429.  [default: no limit]",
+    callback=_finite,
+    show_default="no limit",
+    help="Calls per second before 429.",
 )
-@click.option("--burst", type=click.FloatRange(1), help="Calls let through at once under --rate.")
+@click.option(
+    "--burst",
+    type=click.FloatRange(1),
+    callback=_finite,
+    show_default="--rate",
+    help="Calls let through at once under --rate.",
+)
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with those 429.")
 @click.option(
     "--clock-skew",
     "skew",
     type=float,
+    callback=_finite,
     default=0,
+    show_default=True,
     metavar="SECONDS",
     help="How far the API's clock is ahead; signatures expire after 300.",
 )
@@ -78,6 +102,7 @@ _SERVICES = ("vm", "zec", "bmc")
     "faults",
     multiple=True,
     metavar="SPEC",
+    show_default="none",
     help="What goes wrong, as in status=503,zone=FRA-*,page=2,times=3; see --list-faults.",
 )
 @click.option("--list-faults", is_flag=True, help="Explain the kinds of faults and exit.")

@@ -7,39 +7,62 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from syncer import app
+from syncer.cli.command import Command
 from syncer.cli.common import (
     check_globs,
     courtesy,
     crawled_option,
+    crawled_service_option,
     output_option,
     run,
     say,
     settings,
     zone_option,
 )
+from syncer.cli.names import complete
 from syncer.cli.output import Row, default_format, each, write
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
-from syncer.store.results import Written
+from syncer.store.runs import Counts
 from syncer.sync.accounts import Ended, exit_code, require_matches
-from syncer.sync.crawl import Progress
-from syncer.sync.report import Report
+
+if TYPE_CHECKING:
+    from syncer.store.results import Written
+    from syncer.sync.crawl import Progress
+    from syncer.sync.report import Report
+
+RECORD_COLUMNS: Final = (
+    *("account", "run_id", "status", "exit_code", "seconds"),
+    *Counts.__struct_fields__,
+    *("error_code", "error_message", "request_id"),
+)
+"""What is printed of each run."""
+PLANNED_COLUMNS: Final = (
+    *("account", "service", "zone_id", "image_id", "kind"),
+    *("image_name", "changed_fields", "before", "after"),
+)
+"""What is printed of each change that a dry run found, as in ``image_changes``."""
 
 
-@click.command()
+@click.command(cls=Command)
 @crawled_option
-@click.option("--service", "services", multiple=True, metavar="NAME", help="Only this service.")
+@crawled_service_option
 @zone_option
 @click.option(
-    "--not-zone", "not_zones", multiple=True, metavar="GLOB", help="But not these zones, by id."
+    "--not-zone",
+    "not_zones",
+    multiple=True,
+    metavar="GLOB",
+    show_default="none",
+    shell_complete=complete("zone"),
+    help="But not these zones, by id.",
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing; print what would change.")
 @click.option("--full", is_flag=True, help="Compare every row, even of zones that read the same.")
@@ -61,6 +84,8 @@ async def sync(  # noqa: PLR0917  (one option each)
     ZENLAYER_ACCESS_KEY_SECRET, or ZENLAYER_TOKEN. Without SYNCER_DATABASE_URL or PG* variables an
     embedded PostgreSQL is used.
     """
+    from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
+
     check_globs(zones + not_zones)
     loaded = settings(crawling=True, account=accounts, services=",".join(services) or None)
     several = len(loaded.accounts) > 1
@@ -86,17 +111,7 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
     if dry_run:
         await write(
             each(row for report in reports for row in _planned(report)),
-            [
-                "account",
-                "service",
-                "zone_id",
-                "image_id",
-                "kind",
-                "image_name",
-                "changed_fields",
-                "before",
-                "after",
-            ],
+            PLANNED_COLUMNS,
             output,
             table={
                 "kind": "WOULD BE",
@@ -110,15 +125,8 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
             empty="Nothing would change.",
         )
     elif output != "table":
-        records = [_record(one) for one in ended]
-        keys = list(dict.fromkeys(key for record in records for key in record))
-        await write(
-            each({**dict.fromkeys(keys), **record} for record in records),
-            keys,
-            output,
-            table={},
-            empty="",
-        )
+        records = [dict.fromkeys(RECORD_COLUMNS) | _record(one) for one in ended]
+        await write(each(records), RECORD_COLUMNS, output, table={}, empty="")
     if output == "table":
         show = partial(summary, reports[0]) if len(ended) == 1 else partial(overview, ended)
         click.echo(show(dry_run=dry_run))
@@ -136,14 +144,14 @@ def _messages(one: Ended) -> tuple[str, ...]:
     return () if fault is None else (fault.message,)
 
 
-def _record(one: Ended) -> Row:
-    """Return a run as one flat record."""
+def _record(one: Ended) -> dict[str, Any]:
+    """Return a run as one flat record; what is not known is not in it."""
     if one.report is not None:
-        return one.report.wide()
+        return {**one.report.wide(), "exit_code": one.exit_code}
     return {
         "account": one.account,
-        "run_id": None,
         "status": one.status,
+        "exit_code": one.exit_code,
         "error_code": type(one.error).__name__.upper(),
         "error_message": str(one.error),
     }

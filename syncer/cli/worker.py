@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import click
 
-from syncer import app
+from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, run, say, settings
+from syncer.cli.names import complete
 
 
-@click.command()
+@click.command(cls=Command)
 @crawled_option
 @click.option(
     "--at-once",
+    "accounts_at_once",
     metavar="N",
-    help="Accounts that are crawled side by side.  [default: SYNCER_ACCOUNTS_AT_ONCE, 8]",
+    show_default="SYNCER_ACCOUNTS_AT_ONCE, 8",
+    help="Accounts that are crawled side by side.",
 )
 @click.option(
     "--http",
     metavar="ADDR:PORT",
-    help="Serve /livez, /readyz and /metrics there, or 'off'.  [default: 127.0.0.1:9464]",
+    show_default="SYNCER_HTTP, 127.0.0.1:9464",
+    help="Serve /livez, /readyz and /metrics there, or 'off'.",
 )
 @click.option(
     "--forget",
     metavar="NAME",
+    show_default="none",
+    shell_complete=complete("account"),
     help="Have an account crawled by no worker any more, and end; its history stays.",
 )
 @run
 async def worker(
-    accounts: tuple[str, ...], at_once: str | None, http: str | None, forget: str | None
+    accounts: tuple[str, ...], accounts_at_once: str | None, http: str | None, forget: str | None
 ) -> int:
     """Crawl accounts whose turn it is, beside workers on other machines, until SIGTERM or SIGINT.
 
@@ -38,10 +44,12 @@ async def worker(
     'distributed', and 'syncer db upgrade' made with it. SYNCER_QUEUE_URL is the same database
     through a pooler, if that is to be used for the queue.
     """
+    from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
+
     if forget is not None:
         await app.forget(settings(), forget)
         say(f"No worker crawls {forget} any more, until one is started that has its credentials.")
         return 0
-    loaded = settings(crawling=True, account=accounts, accounts_at_once=at_once, http=http)
+    loaded = settings(crawling=True, account=accounts, accounts_at_once=accounts_at_once, http=http)
     await app.work(loaded)
     return 0

@@ -22,9 +22,10 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from syncer.config import parsers
-from syncer.config.layers import Layers, Table, nearest_name, others_may_read
+from syncer.config.layers import Layers, Table, others_may_read, read_text, unreadable
 from syncer.core.errors import ConfigError
 from syncer.core.guard import Limits
+from syncer.core.nearest import did_you_mean
 from syncer.zenlayer.credentials import Access, KeyPair, Token
 
 T = TypeVar("T")
@@ -206,11 +207,11 @@ class _Credentials:
             in_folder = (*(f"{_FOLDER}/{path}" for path in paths), f"{_FOLDER}_{name}_{value}")
             for path in (self._directory / path for path in (*paths, *in_folder)):
                 try:
-                    text = path.read_text("utf-8-sig").strip()
+                    text = read_text(path).strip()
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-                except (OSError, UnicodeDecodeError) as error:
-                    self._faults.append(f"{path}: cannot be read ({error})")
+                except (OSError, ValueError) as error:
+                    self._faults.append(unreadable(path, error))
                     continue
                 if text:
                     texts.setdefault(value, (text, str(path)))
@@ -226,15 +227,15 @@ class _Credentials:
         """Read a profile of the official command line tool."""
         path, place = self._home / ".zenlayer" / "credentials.json", self._table.place_of("profile")
         try:
-            profiles = json.loads(path.read_bytes())
+            profiles = json.loads(read_text(path))
             exposed = others_may_read(path)
         except FileNotFoundError:
             self._faults.append(f"{place}: there is no file {path}: 'zenlayer' would have made it")
             return None
         except OSError as error:
-            self._faults.append(f"{path}: cannot be read ({error})")
+            self._faults.append(unreadable(path, error))
             return None
-        except ValueError:  # its message may quote a secret
+        except (ValueError, RecursionError):  # its message may quote a secret
             self._faults.append(f"{path}: is not JSON")
             return None
         if exposed:
@@ -297,10 +298,9 @@ def unknown_accounts(chosen: Iterable[str], known: Sequence[str], place: str) ->
     """
     faults = []
     for name in sorted({*chosen} - {*known}):
-        near = nearest_name(name, known)
         names = ", ".join(known[:_NAMED]) + (", ..." if known[_NAMED:] else "")
         faults.append(
             f"{place}: there is no account {name!r}; there are {names or 'none'}"
-            + (f"; is {near} meant?" if near else "")
+            + did_you_mean(name, known)
         )
     return faults

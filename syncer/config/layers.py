@@ -6,12 +6,13 @@ import re
 import shlex
 import stat
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from syncer.core.nearest import did_you_mean, nearest
 from syncer.secrets import STARS, Secret
 
 T = TypeVar("T")
@@ -20,12 +21,12 @@ _OURS: Final = "SYNCER_"
 _FILE: Final = "SYNCER_CONFIG"
 _OTHERS: Final = ("TEST_", "FUZZ_", "ORACLE_", "READER_")
 """After SYNCER_: what our tests and our dashboards set."""
+_LARGEST: Final = 1 << 20
+"""Bytes of a file that is read."""
 _KUBERNETES: Final = re.compile(
     r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
 """After SYNCER_: what Kubernetes sets for Services that are named syncer or syncer-something."""
-_LIKENESS: Final = 0.7
-"""How alike two names must be, from 0 to 1, for one to be a misspelling of the other."""
 
 
 class ShownSetting(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ class UnknownVariable(msgspec.Struct, frozen=True, kw_only=True):
         """What to do about it."""
         if self.why is not None:
             return f"{self.why}: unset it, if you like"
-        known = f"is {self.nearest} meant? " if self.nearest else ""
+        known = f"did you mean {self.nearest}? " if self.nearest else ""
         return f"{known}There is no setting {self.name}: correct it, or unset it"
 
 
@@ -175,9 +176,8 @@ class Layers:
         """Report the options of the file that no setting has."""
         known = sorted({_key(name) for name in self._names if name != _FILE} | self._keys)
         for key in sorted(self._file.keys() - set(known)):
-            near = nearest_name(key, known)
             message = f"{self.file}: unknown option {key!r}; known are {', '.join(known)}"
-            message += f"; is {near} meant?" if near else ""
+            message += did_you_mean(key, known)
             self.faults.append(SettingFault(name=key, message=message))
 
     def unknown(self) -> Iterator[UnknownVariable]:
@@ -188,7 +188,7 @@ class Layers:
             others = bare.startswith(_OTHERS) or _KUBERNETES.fullmatch(bare)
             if others or not name.startswith(_OURS):
                 continue
-            near = nearest_name(bare, known)
+            near = nearest(bare, known)
             yield UnknownVariable(name=name, nearest=known[near] if near else None)
 
     def _set_variables(self) -> Iterator[str]:
@@ -214,14 +214,12 @@ class Layers:
         if self.credentials_directory is not None:
             path = self.credentials_directory / name.lower()
             try:
-                if value := path.read_text("utf-8-sig").strip():
+                if value := read_text(path).strip():
                     return value, str(path), str(path)
             except FileNotFoundError:
                 pass
-            except (OSError, UnicodeDecodeError) as error:
-                self.faults.append(
-                    SettingFault(name=name, message=f"{path}: cannot be read ({error})")
-                )
+            except (OSError, ValueError) as error:
+                self.faults.append(SettingFault(name=name, message=unreadable(path, error)))
         if key in self._file:
             return _text(self._file[key]) or None, f"{self.file}: {key}", str(self.file)
         return None, name, ""
@@ -236,15 +234,15 @@ class Layers:
         ):
             self.file = path
             try:
-                self._file = tomllib.loads(path.read_text("utf-8-sig"))
+                self._file = tomllib.loads(read_text(path))
             except FileNotFoundError:
                 if not named:
                     continue
                 fault = f"{_FILE}: there is no file {named}"
-            except (OSError, UnicodeDecodeError) as error:
-                fault = f"{path}: cannot be read ({error})"
-            except tomllib.TOMLDecodeError as error:
+            except (tomllib.TOMLDecodeError, RecursionError) as error:
                 fault = f"{path}: is not TOML ({error})"
+            except (OSError, ValueError) as error:
+                fault = unreadable(path, error)
             else:
                 return
             self.faults.append(SettingFault(name=None, message=fault))
@@ -312,21 +310,31 @@ class Table:
     def finish(self) -> None:
         """Report the options that no account has."""
         for option in sorted(self._values.keys() - self._known):
-            near = nearest_name(option, self._known)
-            known = f"is {near} meant?" if near else f"known are {', '.join(sorted(self._known))}"
-            self.fault(f"unknown option {option!r}: {known}")
+            meant = did_you_mean(option, self._known)
+            known = meant or f"; known are {', '.join(sorted(self._known))}"
+            self.fault(f"unknown option {option!r}{known}")
+
+
+def read_text(path: Path) -> str:
+    """Return what a file of settings or credentials holds. Raises OSError, ValueError."""
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError("it is larger than 1 MiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, in a line for the user."""
+    return f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def others_may_read(path: Path) -> bool:
     """Return whether everybody on this machine may read a file. Raises OSError."""
     return bool(path.stat().st_mode & stat.S_IROTH)
-
-
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that may be meant, or None."""
-    from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
-
-    return next(iter(get_close_matches(name, known, n=1, cutoff=_LIKENESS)), None)
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from syncer.core.libpq import read_url
 from syncer.core.moment import duration
+from syncer.core.nearest import did_you_mean
 from syncer.secrets import STARS, Secret, remember
 from syncer.zenlayer.sources import SOURCES
 
@@ -143,10 +144,16 @@ def services(text: str) -> tuple[str, ...]:
     """Read a list of services; ``all`` is every known one."""
     given = [part for part in re.split(r"[,\s]+", text) if part]
     if unknown := [name for name in given if name not in {*SOURCES, EVERY_SERVICE}]:
-        raise ValueError(f"unknown service {unknown[0]!r}: known are {', '.join(SOURCES)}, or all")
+        raise ValueError(unknown_service(unknown[0]))
     if not given:
         raise ValueError(f"name at least one service of {', '.join(SOURCES)}, or all")
     return tuple(SOURCES) if EVERY_SERVICE in given else tuple(dict.fromkeys(given))
+
+
+def unknown_service(name: str) -> str:
+    """Return what is wrong with the name of a service that there is not."""
+    known = f"known are {', '.join(SOURCES)}, or {EVERY_SERVICE}"
+    return f"unknown service {name!r}: {known}{did_you_mean(name, [*SOURCES, EVERY_SERVICE])}"
 
 
 def header(text: str) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from syncer.config.layers import SettingFault, UnknownVariable, nearest_name
+from syncer.config.layers import SettingFault, UnknownVariable
 from syncer.config.machine import user_name
 from syncer.core import libpq
 from syncer.core.libpq import Address, BadParameter, Machine, Parameter
+from syncer.core.nearest import nearest
 from syncer.secrets import remember
 
 URL: Final = "SYNCER_DATABASE_URL"
@@ -96,5 +97,5 @@ def unread(environment: Mapping[str, str]) -> Iterator[UnknownVariable]:
             continue
         if name in libpq.UNREAD:
             yield UnknownVariable(name=name, nearest=None, why="it changes nothing here")
-        elif not name.startswith(_OF_SERVERS) and (near := nearest_name(name, HONOURED)):
+        elif not name.startswith(_OF_SERVERS) and (near := nearest(name, HONOURED)):
             yield UnknownVariable(name=name, nearest=near)

@@ -1,4 +1,6 @@
-"""The commands with options that messages offer to the user. Messages spell an option here only.
+"""What messages offer to the user: commands with options, and names that may be meant.
+
+Messages spell an option here only.
 
 A test feeds every one of them to the command line's parser: a renamed option fails it.
 """
@@ -6,6 +8,10 @@ A test feeds every one of them to the command line's parser: a renamed option fa
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Sequence
+
+from syncer.core.errors import ConfigError
+from syncer.core.nearest import did_you_mean
 
 
 def approve_command(*, account: str, service: str, zone: str, max_removals: int) -> str:
@@ -28,3 +34,15 @@ def place_options(*, account: str, service: str) -> str:
 def withheld_command(zone: str | None = None) -> str:
     """Return the command that shows the images whose removal is withheld, in one zone or in all."""
     return "syncer images --withheld" + (f" --zone {shlex.quote(zone)}" if zone else "")
+
+
+def no_zone(globs: Sequence[str], known: Iterable[str] = ()) -> ConfigError:
+    """Return the error for globs that match no zone; ``known`` are the ids that there are."""
+    meant = did_you_mean(globs[0], known)
+    return ConfigError(f"no zone matches {' '.join(globs)}: see the ids with 'syncer zones'{meant}")
+
+
+def no_image(names: Sequence[str], known: Iterable[str] = ()) -> ConfigError:
+    """Return the error for globs, ids or names that are those of no image that was ever seen."""
+    shown, meant = " ".join(names), did_you_mean(names[0], known)
+    return ConfigError(f"no image {shown} was ever seen: see the ids with 'syncer images'{meant}")

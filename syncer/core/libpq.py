@@ -24,6 +24,8 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from syncer.core.nearest import nearest
+
 VARIABLES: Final[Mapping[str, str]] = {
     "PGHOST": "host",
     "PGHOSTADDR": "hostaddr",
@@ -268,11 +270,9 @@ def read_url(text: str) -> dict[str, str]:
 
 def unknown(name: str) -> str:
     """Say that there is no such parameter, and what may be meant."""
-    from difflib import get_close_matches  # noqa: PLC0415  (start-up: only where needed)
-
-    near = get_close_matches(name, _KNOWN - _IMPOSSIBLE, n=1, cutoff=0.6)
+    near = nearest(name, _KNOWN - _IMPOSSIBLE)
     return f"there is no parameter {name!r} of libpq: " + (
-        f"is {near[0]} meant?"
+        f"did you mean {near}?"
         if near
         else f"a setting of the server is given in options, as options=-c%20{quote(name)}%3Dvalue"
     )

@@ -11,6 +11,7 @@ import msgspec
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw]?)", re.ASCII)
 
 
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST: Final = 3650 * 86400
 
@@ -50,7 +51,9 @@ def moment(text: str, *, runs: bool = False) -> Moment:
             return Moment(ago=timedelta(seconds=duration(text)))
         when = datetime.fromisoformat(text)
         return Moment(at=when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
+        if _DATE.match(text) and "isoformat" not in str(error):  # such as 2026-02-30
+            raise ValueError(f"{text!r} is no time: {error}") from None
         accepted = "neither a time such as 2026-11-23T08:00Z nor an age such as 2d"
         if runs:
             accepted += " nor the number of a run"

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from syncer.embedded.binaries import Binaries, find_binaries
 from syncer.embedded.home import HomeRefused
-from syncer.embedded.inspection import Inspection, inspect
+from syncer.embedded.inspection import Inspection, inspect, running_url
 from syncer.embedded.server import EmbeddedPostgres
 from syncer.embedded.timing import Timing
 
@@ -36,4 +36,5 @@ __all__ = [
     "Timing",
     "find_binaries",
     "inspect",
+    "running_url",
 ]

@@ -25,12 +25,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
 from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.embedded.binaries import Binaries
-from syncer.embedded.majors import check_beginning, data_directory
+from syncer.embedded.majors import check_beginning, data_directory, state_directory
 from syncer.embedded.postmaster import Postmaster, signal_backends
 from syncer.embedded.process import Process, start, wait_for
 from syncer.embedded.programs import Programs, reachable_programs
@@ -44,6 +45,7 @@ ROLE: Final = "syncer"
 _LOCKS: Final = ("turn", "users", "server")
 _WHY: Final = re.compile(r"\b(FATAL|PANIC|error)\b")
 """In a line of the server's log, or of initdb's."""
+_LEAST_ROOM: Final = 64 * 1024  # bytes, without which no log is written
 _LARGEST_LOG: Final = 4 * 1024 * 1024  # bytes
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -64,6 +66,16 @@ _CREATE_DATABASE: Final = b"""
 select format('create database %I', :'name')
  where not exists (select from pg_database where datname = :'name') \\gexec
 """
+
+
+def url_of(socket_directory: Path, database: str) -> str:
+    """Return the URL of a database, for asyncpg and libpq.
+
+    The port is part of the socket's name. It is spelt out because both would otherwise take it
+    from PGPORT.
+    """
+    host = quote(str(socket_directory), safe="/")
+    return f"postgresql://{ROLE}@/{quote(database, safe='')}?host={host}&port={PORT}"
 
 
 class Cluster(msgspec.Struct, kw_only=True):
@@ -93,7 +105,7 @@ class Cluster(msgspec.Struct, kw_only=True):
     @property
     def state(self) -> Path:
         """Directory of the locks and, where its name is short enough, of the socket."""
-        return self.home / f"run-{self.binaries.major}"
+        return state_directory(self.home, self.binaries.major)
 
     @property
     def socket_directory(self) -> Path:
@@ -350,11 +362,15 @@ class Cluster(msgspec.Struct, kw_only=True):
             return 0
         return size
 
+    def _silence(self) -> str:
+        full = shutil.disk_usage(self.home).free < _LEAST_ROOM
+        return "the disk is full" if full else "it said nothing"
+
     def _log_end(self, since: int) -> str:
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
-        lines = [line.strip() for line in lines if line.strip()] or ["it said nothing"]
+        lines = [line.strip() for line in lines if line.strip()] or [self._silence()]
         why = [line for line in lines if _WHY.search(line)] or lines  # in one line with the error
         return f" {'; '.join(why[-3:])} (log: {self.log_path})"
 

@@ -8,15 +8,19 @@ import msgspec
 
 from syncer.core.errors import ConfigError
 from syncer.embedded.binaries import Binaries, ProgramsMissing, find_binaries
+from syncer.embedded.cluster import ROLE, url_of
 from syncer.embedded.home import check_home
 from syncer.embedded.majors import (
     beginning_refused,
     current_majors,
     data_directory,
     other_majors,
+    state_directory,
 )
 from syncer.embedded.postmaster import Postmaster
+from syncer.embedded.sockets import SocketDirectory
 from syncer.embedded.timing import Timing
+from syncer.embedded.user import ServerUser
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +36,24 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     running: Postmaster | None
     other_majors: tuple[int, ...]
     refused: str | None
+
+
+def running_url(home: Path) -> str | None:
+    """Return the URL of the inventory under ``home`` while a server runs on it, else None.
+
+    No program is started. Raises ConfigError where the home is not ours alone; OSError.
+    """
+    home = check_home(home)
+    for major in current_majors(home):
+        data = data_directory(home, major)
+        running = Postmaster.of(data)
+        if running is not None and running.status == "ready":
+            owner = data.stat()
+            user = ServerUser(uid=owner.st_uid, gid=owner.st_gid)
+            sockets = SocketDirectory(state=state_directory(home, major), user=user)
+            if (folder := sockets.find()) is not None and sockets.listener() == owner.st_uid:
+                return url_of(folder, ROLE)
+    return None
 
 
 def choose_binaries(home: Path, pg_bin: str | None, timing: Timing) -> Binaries:

@@ -25,6 +25,11 @@ def data_directory(home: Path, major: int) -> Path:
     return home / f"data-{major}"
 
 
+def state_directory(home: Path, major: int) -> Path:
+    """Return where the locks of a major's server lie and, if its name is short, its socket."""
+    return home / f"run-{major}"
+
+
 def made_majors(home: Path) -> tuple[int, ...]:
     """Return the majors for which ``home`` holds data, lowest first."""
     found = (path.name.removeprefix("data-") for path in home.glob("data-*"))

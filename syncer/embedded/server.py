@@ -21,21 +21,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import quote
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
 
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld
-from syncer.embedded.cluster import FORCED, ROLE, Cluster
+from syncer.embedded.cluster import FORCED, ROLE, Cluster, url_of
 from syncer.embedded.home import check_home, untrusted
 from syncer.embedded.inspection import choose_binaries
 from syncer.embedded.majors import data_directory, moved_to, other_majors
 from syncer.embedded.postmaster import holders
 from syncer.embedded.process import Process
 from syncer.embedded.programs import COPIES
-from syncer.embedded.sockets import PORT
 from syncer.embedded.timing import Timing
 from syncer.embedded.user import choose_user
 from syncer.embedded.waiting import WaitCancelled, move, poll, try_lock
@@ -164,14 +162,8 @@ class EmbeddedPostgres:
         return other_majors(self._home, self.major)
 
     def dsn(self, database: str | None = None) -> str:
-        """URL of a database (the one named at birth), for asyncpg and libpq; inside only.
-
-        The port is part of the socket's name. It is spelt out because both would otherwise take
-        it from PGPORT.
-        """
-        name = quote(database or self._database, safe="")
-        host = quote(str(self._inside.socket_directory), safe="/")
-        return f"postgresql://{ROLE}@/{name}?host={host}&port={PORT}"
+        """URL of a database (the one named at birth), for asyncpg and libpq; inside only."""
+        return url_of(self._inside.socket_directory, database or self._database)
 
     @property
     def _inside(self) -> Cluster:

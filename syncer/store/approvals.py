@@ -6,10 +6,11 @@ import asyncpg
 import msgspec
 
 from syncer.core.errors import ConfigError, NothingApproved
-from syncer.core.hints import place_options
+from syncer.core.hints import no_zone, place_options
 from syncer.core.model import ZoneRef
 from syncer.store.connection import Connection, Timing, sql
 from syncer.store.lock import stamp_between_runs
+from syncer.store.reading import zone_ids
 
 _TIMING = Timing()
 
@@ -140,7 +141,8 @@ async def _named(
     """Return the one zone that is meant. Raises ConfigError."""
     zones = await connection.fetch(sql("zone/named"), account, service, zone_id)
     if not zones:
-        raise ConfigError(f"no zone {zone_id!r} is known: see the ids with 'syncer zones'")
+        accounts, services = ([one] if one else [] for one in (account, service))
+        raise no_zone([zone_id], await zone_ids(connection, accounts, services))
     if len(zones) > 1:
         which = ", ".join(
             place_options(account=zone["account"], service=zone["service"]) for zone in zones

@@ -15,6 +15,7 @@ from syncer.core.added import values_of
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.core.moment import Moment
+from syncer.core.nearest import did_you_mean
 from syncer.core.pins import Found, KnownZone, Pin, PinAnswer, check_pin, wanted
 from syncer.store.connection import sql
 from syncer.store.reading import Reader
@@ -115,7 +116,9 @@ async def delete(connection: asyncpg.Connection[Any], name: str) -> None:
         named = _NAME.fullmatch(name)
         if not named or await connection.fetchval(sql("baseline/delete"), name) is None:
             rows = await connection.fetch(sql("baseline/names"))
-            raise ConfigError(f"there is no baseline {name!r}; {known([r['name'] for r in rows])}")
+            names = [row["name"] for row in rows]
+            meant = did_you_mean(name, names)
+            raise ConfigError(f"there is no baseline {name!r}; {known(names)}{meant}")
 
 
 async def names(reader: Reader) -> list[str]:

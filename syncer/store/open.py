@@ -19,6 +19,7 @@ import structlog
 from syncer.config.machine import libpq_environment
 from syncer.config.settings import Database
 from syncer.core.errors import ConfigError, LockHeld
+from syncer.core.libpq import Address
 from syncer.store.connection import Server, reading_transaction
 from syncer.store.schema import check_schema, installed_revision, revisions
 
@@ -86,6 +87,15 @@ async def _migrate(server: Server) -> None:
         from syncer.store.migrate import upgrade  # noqa: PLC0415
 
         await upgrade(server)
+
+
+def place_at_hand(database: Database) -> Address | str | None:
+    """Return where the configured server is; None: it is the embedded one, and does not run."""
+    if not database.embedded:
+        return database.address
+    from syncer.embedded import running_url  # noqa: PLC0415  (start-up: where used)
+
+    return running_url(database.home)
 
 
 async def embedded_major(database: Database) -> int:

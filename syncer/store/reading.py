@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -40,6 +40,16 @@ async def stored_accounts(connection: Connection) -> list[str]:
     return [row["account"] for row in await connection.fetch(sql("read/accounts"))]
 
 
+async def zone_ids(
+    connection: Connection, accounts: Sequence[str], services: Sequence[str]
+) -> list[str]:
+    """Return the ids of the zones ever seen, of the accounts and services (none: of all)."""
+    rows = await connection.fetch(
+        sql("read/zone_ids"), list(accounts) or None, list(services) or None
+    )
+    return [row["zone_id"] for row in rows]
+
+
 class Reader:
     """Asks statements of ``sql/`` in one snapshot of the database, so that answers agree."""
 
@@ -61,6 +71,10 @@ class Reader:
     async def accounts(self) -> list[str]:
         """Return the accounts that have runs, by name."""
         return await stored_accounts(self._connection)
+
+    async def zone_ids(self, accounts: Sequence[str], services: Sequence[str]) -> list[str]:
+        """Return the ids of the zones ever seen, as ``zone_ids`` does."""
+        return await zone_ids(self._connection, accounts, services)
 
     async def several_accounts(self) -> bool:
         """Return whether runs of more than one account are stored."""

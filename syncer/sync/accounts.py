@@ -13,8 +13,8 @@ import anyio
 import msgspec
 
 from syncer.core.errors import LockHeld, SyncerError
+from syncer.core.hints import no_zone
 from syncer.sync.report import Report
-from syncer.sync.selection import no_zone
 from syncer.sync.stop import Stop
 
 _ORDER: Final = (2, 5, 1, 3, 4, 0)

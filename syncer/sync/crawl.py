@@ -18,7 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from syncer.core.confirm import named
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
-from syncer.core.hints import approve_command, withheld_command
+from syncer.core.hints import approve_command, no_zone, withheld_command
 from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Unchanged
 from syncer.store.clock import Timeline
@@ -30,7 +30,7 @@ from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
 from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
-from syncer.sync.selection import no_zone, plan
+from syncer.sync.selection import plan
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
@@ -111,10 +111,11 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                     **fault_fields(listing.fault),
                 )
         if not unreliable:
-            unmatched = selection.unmatched({zone.ref for zone in listed} | before.keys())
+            zones = {zone.ref for zone in listed} | before.keys()
+            unmatched = selection.unmatched(zones)
             self.report.unmatched = unmatched
             if unmatched and not self.options.beside:
-                raise no_zone(unmatched)
+                raise no_zone(unmatched, {ref.zone_id for ref in zones})
         listed = [zone for zone in listed if selection.holds(zone.ref)]
         known = await self.writer.describe_zones(listed)
         targets = plan({zone.ref for zone in listed}, known, selection, unreliable)

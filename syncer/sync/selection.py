@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import msgspec
 
-from syncer.core.errors import ConfigError
 from syncer.core.glob import matches
 from syncer.core.model import ZoneRef
 from syncer.store.planning import StoredZone
@@ -42,11 +41,6 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         """Return the globs that match none of these zones: probably misspelt."""
         ids = {ref.zone_id for ref in zones if ref.service in self.services}
         return tuple(glob for glob in self.globs if not any(matches(glob, i) for i in ids))
-
-
-def no_zone(globs: Sequence[str]) -> ConfigError:
-    """Return the error for globs that match no zone."""
-    return ConfigError(f"no zone matches {' '.join(globs)}: see the ids with 'syncer zones'")
 
 
 def plan(

@@ -252,13 +252,13 @@ async def test_a_size_written_otherwise_is_no_difference(
         (("diff", "yesterday"), "neither a time"),
         (("diff", "99"), "run 99 is not known"),
         (("diff", "0s", "1h"), "swap them"),
-        (("asof", "2026-13-01"), "neither a time"),
+        (("asof", "2026-13-01"), "month must be in 1..12"),
         (("history",), "Missing argument"),
         (("changes", "--after", "7"), "there is no change 7"),
         (("changes", "--follow", "-o", "json"), "ndjson"),
         (("approve", "FRA-A"), "--max"),
         (("approve", "FRA-A", "--max", "0"), "--max"),
-        (("approve", "NO-WHERE", "--max", "1"), "no zone 'NO-WHERE'"),
+        (("approve", "NO-WHERE", "--max", "1"), "no zone matches NO-WHERE"),
     ],
 )
 async def test_bad_questions_are_exit_2(arguments: Any, words: str, syncer: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import click
 import pytest
+from click.testing import CliRunner
 
 from syncer.cli import cli
 from syncer.simulator import World
@@ -48,6 +51,41 @@ async def test_what_is_not_utf8_is_wrong_usage(arguments: list[str], syncer: Any
     assert (2, "") == (done.code, done.out)
     assert "Traceback" not in done.err
     assert done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["history", "a\0b"], "argument 'a\\x00b' holds a NUL"),
+        (["images", "--limit", "x"], "'x' is not a valid whole number"),
+        (["images", "--limit", "0"], "0 is not in the range"),
+        (["changes", "--after", "9" * 19], "is not in the range"),
+        (["bench", "--database-url", "nonsense"], "--database-url: is not a PostgreSQL URL"),
+        (["simulate", "--latency", "nan"], "nan is too much, or no number"),
+        (["simulate", "--rate", "inf"], "inf is too much, or no number"),
+        (["simulate", "--clock-skew", "1e300"], "1e+300 is too much, or no number"),
+        (["worker", "--at-once", "0"], "--at-once: '0' is not a whole number"),
+        (["completion", "tcsh"], "'tcsh' is not one of"),
+        (["images", "x" * 5000], "..."),
+    ],
+)
+def test_an_odd_value_is_wrong_usage(arguments: list[str], why: str) -> None:
+    """In lines that are short, whatever was typed."""
+    done = CliRunner().invoke(cli, arguments, prog_name="syncer")
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert why in done.stderr
+    assert all(len(line) < 1100 for line in done.stderr.splitlines())
+
+
+async def test_a_standard_input_that_was_closed_has_no_pins(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = f"exec {sys.executable} -m syncer check - <&-"
+    done = await anyio.run_process(
+        ["/bin/sh", "-c", command], check=False, env=environment, cwd=tmp_path
+    )
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(b"syncer: standard input: the file is empty")
 
 
 @pytest.mark.parametrize("glob", ["*a" * 200, "x" * 3000, "[a-", "[z-a]"])

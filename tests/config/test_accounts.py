@@ -210,8 +210,8 @@ def test_every_fault_of_the_file_is_reported_at_once_with_its_place(place: Place
         f"{file}: accounts.both: holds credentials more than once: write one of",
         f"{file}: accounts.wrong.services: unknown service 'gpu': known are",
         f"{file}: accounts.wrong.page_size: '0' is not a whole number",
-        f"{file}: accounts.wrong: unknown option 'max_rat': is max_rate meant?",
-        f"{file}: accounts.wrong: unknown option 'colour': known are access_key_id, ",
+        f"{file}: accounts.wrong: unknown option 'max_rat'; did you mean max_rate?",
+        f"{file}: accounts.wrong: unknown option 'colour'; known are access_key_id, ",
         f"{file}: accounts.a b: 'a b' is no account name",
         f"{file}: others may read it, and it holds secrets of both, copy, wrong, a b: chmod o-r",
         f"{file}: unknown option 'max_rat'; known are account, accounts, ",
@@ -276,7 +276,7 @@ def test_accounts_are_chosen_by_their_names(place: Place) -> None:
     [fault] = place.faults({"account": "three"})
     assert "--account: there is no account 'three'; there are one, two" == fault
     assert (
-        "--account: there is no account 'onne'; there are one, two; is one meant?",
+        "--account: there is no account 'onne'; there are one, two; did you mean one?",
         "--account: there is no account 'x'; there are one, two",
     ) == place.faults({"account": ("two", "x", "onne")})
     both = place.load({"account": ("two", "one", "two")})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import msgspec
 import pytest
@@ -136,17 +138,30 @@ def test_an_unknown_option_of_the_file_is_named(place: Place) -> None:
     place.file.write_text("page_sise = 5\n")
     [fault] = place.faults()
     assert fault.startswith(f"{place.file}: unknown option 'page_sise'; known are ")
-    assert fault.endswith("; is page_size meant?")
+    assert fault.endswith("; did you mean page_size?")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"page_size = ", "is not TOML"), (b"\xff", "cannot be read")]
+    ("content", "said"),
+    [
+        (b"page_size = ", "is not TOML"),
+        (b"\xff", "cannot be read: it is not UTF-8"),
+        (b"a = " + b"[" * 100_000, "is not TOML"),
+        (b"#" * (1 << 20) + b"\n", "cannot be read: it is larger than 1 MiB"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_named(place: Place, content: bytes, said: str) -> None:
     """Broken TOML or broken text stops the program and names the file."""
     place.file.write_bytes(content)
     [fault] = place.faults()
     assert fault.startswith(f"{place.file}: {said}")
+
+
+def test_what_is_no_file_of_settings_is_named(place: Place, tmp_path: Path) -> None:
+    """A folder; what never ends."""
+    said = {str(tmp_path): "Is a directory", "/dev/zero": "it is larger than 1 MiB"}
+    for path, why in said.items():
+        assert place.faults(SYNCER_CONFIG=path) == (f"{path}: cannot be read: {why}",)
 
 
 def test_a_file_that_was_asked_for_must_be_there(place: Place) -> None:

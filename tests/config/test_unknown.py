@@ -73,4 +73,4 @@ async def test_every_command_warns_once(syncer: Any) -> None:
     """The inventory of a misspelt address is none that was lost in silence."""
     done = await syncer("zones", SYNCER_LOG_LEVEL="warning", SYNCER_DATABSE_URL="x")
     assert (0, 1) == (done.code, done.err.count("setting.ignored")), done.err
-    assert "is SYNCER_DATABASE_URL meant?" in done.err
+    assert "did you mean SYNCER_DATABASE_URL?" in done.err

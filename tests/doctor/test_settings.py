@@ -59,7 +59,9 @@ async def test_faults_of_the_settings_are_lines_and_the_rest_is_looked_at(
 
 async def test_an_unknown_variable(check: RunChecks) -> None:
     findings = await check(SYNCER_DATABSE_URL="x")
-    only(findings, "SYNCER_DATABSE_URL", "warning", "is ignored", "is SYNCER_DATABASE_URL meant?")
+    only(
+        findings, "SYNCER_DATABSE_URL", "warning", "is ignored", "did you mean SYNCER_DATABASE_URL?"
+    )
 
 
 async def test_an_unknown_key_in_the_settings_file(check: RunChecks, tmp_path: Path) -> None:

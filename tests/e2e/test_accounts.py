@@ -386,7 +386,7 @@ async def test_one_or_more_accounts_are_chosen_wherever_there_may_be_several(
             wrong = await sync(*more, *two, "--account", "nroth", command=command)
             assert (2, "") == (wrong.code, wrong.out)
             assert "syncer: --account: there is no account 'nroth'; there are " in wrong.err
-            assert wrong.err.endswith("; is north meant?\n")
+            assert wrong.err.endswith("; did you mean north?\n")
             if command not in {"sync", "prune"}:
                 done = await sync(*more, *two, command=command)
                 assert 0 == done.code, done

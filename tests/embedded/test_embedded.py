@@ -23,7 +23,7 @@ import asyncpg
 import pytest
 
 from syncer.core.errors import ConfigError, DatabaseGone
-from syncer.embedded import EmbeddedPostgres, Timing, find_binaries, sockets
+from syncer.embedded import EmbeddedPostgres, Timing, find_binaries, running_url, sockets
 from tests.embedded.tools import (
     FAST,
     PG15,
@@ -90,6 +90,7 @@ async def test_no_tcp(home: Path) -> None:
     """The server listens on its private socket and nowhere else."""
     async with embedded(home) as pg:
         assert pg.running_pid
+        assert pg.dsn() == running_url(home)
         assert await ask(pg.dsn(), "show listen_addresses") == ""
         links = Path(f"/proc/{pg.running_pid}/fd").iterdir()
         sockets = {str(link.readlink()).removeprefix("socket:[").rstrip("]") for link in links}

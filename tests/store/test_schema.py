@@ -82,7 +82,10 @@ OF_A_TYPE = "the guard and the question by id look at the type of what is missin
 ASKED_BY_NAME = "images are asked for by id or name, and shown under it"
 NAMED = {
     "baseline/images_add": ASKED_BY_NAME,
+    "complete/image": "a shell shows the name beside the id",
     "read/asof": ASKED_BY_NAME,
+    "read/images_like": ASKED_BY_NAME,
+    "read/images_unseen": ASKED_BY_NAME,
     "read/changes": ASKED_BY_NAME,
     "read/diff": ASKED_BY_NAME,
     "read/feed": ASKED_BY_NAME,

@@ -17,6 +17,8 @@ with first_look as materialized (
            a.gone or b.gone as gone,
            a.coverage = 'known' as known_before, b.coverage = 'known' as known_after,
            case when a.gone and b.gone then null
+                when b.gone is null and $6 > clock_timestamp()
+                    then 'the later instant has not come yet'
                 when b.gone is null then 'what was known at the later instant is no longer kept'
                 when a.gone is null then 'what was known at the earlier instant is no longer kept'
                 when b.gone then 'the zone was gone at the later instant'

@@ -1,5 +1,5 @@
 -- Zones whose content is not known at an instant.
-select account, service, zone_id, gone
+select account, service, zone_id, gone, gone is null and $4 > clock_timestamp() as to_come
 from syncer.zone_coverage($4)
 where coverage = 'unknown'
   and ($1::text[] is null or account = any ($1))
