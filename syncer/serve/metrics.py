@@ -249,7 +249,7 @@ class Together(Collector):
 
     def register_process(self) -> None:
         """Show this process too: its memory, processor time, open files and start (process_*)."""
-        ProcessCollector(registry=self.registry)
+        self.registry.register(_Process(registry=None))
 
     def collect(self) -> Iterable[Metric]:
         """Yield each family with the samples of all accounts."""
@@ -317,6 +317,13 @@ class _Zones(Collector):
         yield gone
         if self._live:
             yield ages
+
+
+class _Process(ProcessCollector):
+    """The process, also where units hide all of /proc but processes (ProcSubset=pid)."""
+
+    def _boot_time(self) -> float:  # else from /proc/stat
+        return time.time() - elapsed_microseconds() / 1e6
 
 
 class _Log(Collector):
