@@ -52,6 +52,15 @@ put() { # MODE SOURCE TARGET
 }
 user=syncer
 case "${1:-}" in
+  cron*)
+    if [ -z "$DESTDIR" ] && [ -L /var/lib/syncer ]; then
+      echo "/var/lib/syncer is that of syncer's units, which cron's user cannot enter: back it up (syncer db dump)," \
+        "then sudo make uninstall-systemd PURGE=1" >&2
+      exit 1
+    fi
+    ;;
+esac
+case "${1:-}" in
   "") program; how=systemd ;;
   units) how=systemd ;;
   cron) program; how=cron ;;
