@@ -510,7 +510,9 @@ def test_every_make_target_is_named() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
     for target in targets - {"help", "setup", "clean"}:
         users = target in {"demo", "test", "sync", "install-systemd"}
-        assert f"make {target}" in (README if users else ENGINEERS).read_text(), target
+        operators = target in {"install-cron", "uninstall-systemd", "uninstall-cron"}
+        path = README if users else DEPLOY / "README.md" if operators else ENGINEERS
+        assert f"make {target}" in path.read_text(), target
     for path in READMES:
         shown = prose(path) + "\n".join(commands(path))
         for target in re.findall(r"(?:`|^|sudo )make ([a-z-]+)", shown, re.MULTILINE):

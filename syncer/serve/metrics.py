@@ -109,6 +109,19 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=self.registry,
         )
+        self._make_gauges(every)
+        self._begin_at_zero(services)
+        self.registry.register(self._zones)
+        self.registry.register(self._pace)
+        self.registry.register(_Log(account))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"syncer_{name}", text, ["account", *labels], registry=self.registry)
+
+    def _gauge(self, name: str, text: str, label: str) -> Gauge:
+        return Gauge(f"syncer_{name}", text, [label], registry=self.registry)
+
+    def _make_gauges(self, every: float | None) -> None:
         self._last_run = self._gauge(
             "last_run_timestamp_seconds", "When the last run ended (Unix time).", "account"
         )
@@ -128,17 +141,7 @@ class Metrics:
             "interval_seconds", "How often the account is to be crawled, as set.", "account"
         )
         if every is not None:
-            interval.labels(account).set(every)
-        self._begin_at_zero(services)
-        self.registry.register(self._zones)
-        self.registry.register(self._pace)
-        self.registry.register(_Log(account))
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"syncer_{name}", text, ["account", *labels], registry=self.registry)
-
-    def _gauge(self, name: str, text: str, label: str) -> Gauge:
-        return Gauge(f"syncer_{name}", text, [label], registry=self.registry)
+            interval.labels(self.account).set(every)
 
     def _begin_at_zero(self, services: Iterable[str]) -> None:
         for status in _RUNS:

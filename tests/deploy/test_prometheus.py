@@ -122,7 +122,7 @@ def test_each_alert_is_seen_silent_firing_and_resolved() -> None:
         for check in case["alert_rule_test"]:
             if check["exp_alerts"]:
                 long.discard(check["alertname"])
-    assert {"SyncerPartial"} == long  # of which only the silence is seen there
+    assert {"SyncerPartial"} == long  # it is silent there
     for case in (case for path in CASES for case in yaml(path)[0]["tests"]):
         fired: dict[str, list[bool]] = {}
         for check in case["alert_rule_test"]:
