@@ -61,6 +61,15 @@ build: $(READY) ## The wheel and the source archive, in dist/
 install-systemd: ## Program, units and settings on this server (DESTDIR, PREFIX, PYTHON)
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' deploy/systemd/install.sh
 
+.PHONY: install-cron
+install-cron: ## The same for a server without systemd: a cron job and its user
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' deploy/systemd/install.sh cron
+
+.PHONY: uninstall-systemd uninstall-cron
+uninstall-cron: uninstall-systemd ## Remove what was installed; PURGE=1: with data and settings
+uninstall-systemd: ## The same
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' deploy/systemd/uninstall.sh $(if $(PURGE),--purge)
+
 .PHONY: lock
 lock: $(READY) ## Renew requirements.lock and its parts in deploy/ (needs uv)
 	printf 'hatchling\neditables\n' > $(VENV)/build.in

@@ -111,9 +111,10 @@ async def _observers(
         return
     from syncer.serve import textfile  # noqa: PLC0415  (start-up: only where asked for)
 
-    names = [options.account for options in runs]
+    names = {options.account for options in runs}
+    accounts = [account for account in settings.accounts if account.name in names]
     async with textfile.measured(
-        settings.metrics_file, names, server, others=settings.others
+        settings.metrics_file, accounts, server, others=settings.others
     ) as metrics:
         yield lambda account, run: textfile.observed(metrics[account], run)
 

@@ -41,6 +41,8 @@ READMES = sorted(
             for d in ("syncer", "migrations", "deploy", "tests")
             for p in (ROOT / d).rglob("README.md")
         ),
+        ROOT / "deploy/updating.md",
+        ROOT / "deploy/prometheus/runbooks.md",
     ]
 )
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -237,7 +239,9 @@ HOW: dict[str, Run | Check] = {
     "syncer db move --to postgresql://syncer_owner@db.example:5432/inventory": MOVED,
     "syncer doctor": parses("it asks the API and more: tests/doctor/test_command.py runs it"),
     "syncer db roles --sql": runs(),
-    "/opt/syncer/venv/bin/syncer db upgrade && /opt/syncer/venv/bin/syncer db roles": runs(),
+    "syncer db upgrade && syncer db roles": runs(),
+    "syncer db dump --file /var/lib/syncer/before-update.dump": IN_A_BOX,
+    "syncer retire FRA-A": runs(),
     "syncer serve --every 15m": runs_until("run.finished", signal.SIGTERM, 0),
     "syncer serve --every 15m --jitter 60s --http 127.0.0.1:9464": parses(
         "its port may be taken: tests/e2e/test_serve.py runs the daemon on another"
@@ -260,11 +264,18 @@ HOW: dict[str, Run | Check] = {
         "there is no collector here: tests/serve/test_otel.py has one"
     ),
     "sudo make install-systemd PYTHON=/usr/bin/python3": INSTALLS,
+    "sudo make install-cron PYTHON=/usr/bin/python3": INSTALLS,
+    "sudo make uninstall-systemd": INSTALLS,
+    "sudo make uninstall-systemd PURGE=1": INSTALLS,
+    "sudoedit /etc/syncer/credentials/owner_database_url": IN_A_BOX,
+    "sudo mv /etc/cron.d/syncer /root/syncer.cron": IN_A_BOX,
+    "sudo mv /root/syncer.cron /etc/cron.d/syncer": IN_A_BOX,
     "sudoedit /etc/syncer/credentials/zenlayer_access_key_id": IN_A_BOX,
     "sudoedit /etc/syncer/credentials/zenlayer_access_key_secret": IN_A_BOX,
     "sudoedit /etc/syncer/credentials/syncer_database_url": IN_A_BOX,
     "sudo systemctl enable --now syncer": IN_A_BOX,
-    "sudo systemctl restart syncer": IN_A_BOX,
+    "sudo systemctl stop syncer": IN_A_BOX,
+    "sudo systemctl start syncer": IN_A_BOX,
     "systemctl reload syncer": IN_A_BOX,
     "journalctl -u syncer": IN_A_BOX,
     "curl 127.0.0.1:9464/metrics": left("tests/e2e/test_serve.py asks the daemon for them"),
@@ -282,13 +293,21 @@ HOW: dict[str, Run | Check] = {
     "docker build -f deploy/Dockerfile -t registry.example/syncer:0.1.0 .": DOCKER,
     "docker run --rm registry.example/syncer:0.1.0 demo": DOCKER,
     "sh deploy/compose/secrets.sh && "
+    "docker compose -f deploy/compose/compose.yaml --profile monitoring "
+    "up --build --detach": DOCKER,
     "docker compose -f deploy/compose/compose.yaml up --build --detach": DOCKER,
+    "docker compose -f deploy/compose/compose.yaml exec syncer "
+    "syncer db dump --file /tmp/before-update.dump": DOCKER,
+    "docker compose -f deploy/compose/compose.yaml cp syncer:/tmp/before-update.dump .": DOCKER,
     "docker compose -f deploy/compose/compose.yaml exec syncer syncer zones": DOCKER,
+    "kubectl apply -k deploy/kubernetes/namespace": KUBECTL,
+    "kubectl -n syncer scale deployment/syncer --replicas=0": KUBECTL,
     "kubectl -n syncer apply -k deploy/kubernetes/upgrade": KUBECTL,
     "kubectl -n syncer wait --for=condition=complete job/syncer-upgrade": KUBECTL,
     "kubectl -n syncer apply -k deploy/kubernetes/serve": KUBECTL,
     "kubectl -n syncer apply -k deploy/kubernetes/worker": KUBECTL,
-    "promtool test rules deploy/prometheus/syncer.rules.test.yml": left(
+    "promtool test rules deploy/prometheus/syncer.rules.test.yml "
+    "deploy/prometheus/syncer.rules.6h.test.yml": left(
         "tests/deploy/test_prometheus.py runs it where promtool is installed"
     ),
     "/opt/syncer/venv/bin/pip install 'syncer[otel]'": left("it downloads"),
@@ -297,6 +316,7 @@ HOW: dict[str, Run | Check] = {
     "SYNCER_READER_USER=syncer_grafana": GRAFANA,
     "SYNCER_READER_PASSWORD=...": GRAFANA,
     "SYNCER_READER_SSLMODE=verify-full": GRAFANA,
+    "SYNCER_READER_SSLROOTCERT=/etc/ssl/certs/inventory-ca.pem": GRAFANA,
     "cp deploy/grafana/provisioning/datasources/syncer.yaml "
     "/etc/grafana/provisioning/datasources/": GRAFANA,
     "cp deploy/grafana/provisioning/dashboards/syncer.yaml "
@@ -490,7 +510,9 @@ def test_every_make_target_is_named() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
     for target in targets - {"help", "setup", "clean"}:
         users = target in {"demo", "test", "sync", "install-systemd"}
-        assert f"make {target}" in (README if users else ENGINEERS).read_text(), target
+        operators = target in {"install-cron", "uninstall-systemd", "uninstall-cron"}
+        path = README if users else DEPLOY / "README.md" if operators else ENGINEERS
+        assert f"make {target}" in path.read_text(), target
     for path in READMES:
         shown = prose(path) + "\n".join(commands(path))
         for target in re.findall(r"(?:`|^|sudo )make ([a-z-]+)", shown, re.MULTILINE):

@@ -29,6 +29,7 @@ for name in postgres owner app grafana grafana_admin; do
 done
 put owner_database_url "postgresql://syncer_owner:$(cat secrets/owner_password)@postgres:5432/inventory"
 put syncer_database_url "postgresql://syncer_app:$(cat secrets/app_password)@postgres:5432/inventory"
+[ -e secrets/database_ca ] || : >secrets/database_ca
 for name in ZENLAYER_ACCESS_KEY_ID ZENLAYER_ACCESS_KEY_SECRET; do
   file="$(echo "$name" | tr '[:upper:]' '[:lower:]')"
   eval "value=\${$name:-}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import stat
@@ -219,10 +220,19 @@ class Layers:
             except FileNotFoundError:
                 pass
             except (OSError, ValueError) as error:
-                self.faults.append(SettingFault(name=name, message=unreadable(path, error)))
+                fault = self._unreadable(name, path, error)
+                if fault not in self.faults:
+                    self.faults.append(fault)
         if key in self._file:
             return _text(self._file[key]) or None, f"{self.file}: {key}", str(self.file)
         return None, name, ""
+
+    def _unreadable(self, name: str, path: Path, error: OSError | ValueError) -> SettingFault:
+        """Return what is wrong with a credential; of a closed folder it is the same for all."""
+        if isinstance(error, PermissionError) and not os.access(path.parent, os.X_OK):
+            said = "the user at work may not look into this folder (CREDENTIALS_DIRECTORY)"
+            return SettingFault(name=None, message=f"{path.parent}: {said}")
+        return SettingFault(name=name, message=unreadable(path, error))
 
     def _read_file(self, home: Path) -> None:
         named = self._environment.get(_FILE)

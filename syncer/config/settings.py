@@ -144,10 +144,12 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
     def checked(self, *, crawling: bool = False) -> Settings:
         """Return the settings, or raise ConfigError with every fault.
 
-        ``crawling``: that accounts have no credentials is a fault too.
+        ``crawling``: that accounts have no credentials is a fault too, unless they may stand in a
+        layer that cannot be read.
         """
         faults = [fault.message for fault in self.faults]
-        faults += self.settings.missing if crawling else ()
+        if crawling and all(fault.name is not None for fault in self.faults):
+            faults += self.settings.missing
         if faults:
             raise ConfigError(*faults)
         return self.settings

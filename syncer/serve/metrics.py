@@ -11,11 +11,19 @@ from collections import Counter as Tallies
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from syncer import __version__, streams
+from syncer.config.accounts import Account
 from syncer.core.errors import Interrupted, LockHeld, SyncerError
 from syncer.store.clock import elapsed_microseconds
 from syncer.store.connection import Server, reading_transaction, sql
@@ -45,6 +53,12 @@ _RUN_GAUGES: Final = (
     ),
 )
 """Of the last run: the metric's name, and its help."""
+_RUNS: Final = ("succeeded", "partial", "failed", "held")
+_CHANGES: Final = ("appeared", "changed", "removed", "returned")
+_ACTIONS: Final = ("DescribeZones", "DescribeImages")
+_WATCHED_RESULTS: Final = ("ok", "throttled", "denied", "challenged")
+"""Counters that alerts ask for begin at 0 with these labels: of a counter whose first value is 1,
+``increase`` sees nothing."""
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -52,14 +66,23 @@ class Metrics:
     """What is counted and measured of one account's runs; an ``Observer`` of their calls.
 
     ``live`` metrics are read whenever they are asked for, so they can show ages. ``now`` is a clock
-    in seconds since 1970.
+    in seconds since 1970. ``every`` is the interval of its runs in seconds, by which alerts judge
+    ages (None: not known). Counters of its ``services`` begin at 0.
     """
 
-    def __init__(self, account: str, *, live: bool, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        account: str,
+        *,
+        live: bool,
+        now: Callable[[], float] = time.time,
+        every: float | None = None,
+        services: Iterable[str] = (),
+    ) -> None:
         self.registry = CollectorRegistry()
         self.account = account
         self._now = now
-        self._zones = _Zones(now, live=live)
+        self._zones = _Zones(account, now, live=live)
         self._pace = _Pace(account)
         self._succeeded = False
         self._gauge(
@@ -86,6 +109,19 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=self.registry,
         )
+        self._make_gauges(every)
+        self._begin_at_zero(services)
+        self.registry.register(self._zones)
+        self.registry.register(self._pace)
+        self.registry.register(_Log(account))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"syncer_{name}", text, ["account", *labels], registry=self.registry)
+
+    def _gauge(self, name: str, text: str, label: str) -> Gauge:
+        return Gauge(f"syncer_{name}", text, [label], registry=self.registry)
+
+    def _make_gauges(self, every: float | None) -> None:
         self._last_run = self._gauge(
             "last_run_timestamp_seconds", "When the last run ended (Unix time).", "account"
         )
@@ -101,15 +137,23 @@ class Metrics:
             "account",
         )
         self._of_run = {name: self._gauge(name, text, "account") for name, text in _RUN_GAUGES}
-        self.registry.register(self._zones)
-        self.registry.register(self._pace)
-        self.registry.register(_Log(account))
+        interval = self._gauge(
+            "interval_seconds", "How often the account is to be crawled, as set.", "account"
+        )
+        if every is not None:
+            interval.labels(self.account).set(every)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"syncer_{name}", text, ["account", *labels], registry=self.registry)
-
-    def _gauge(self, name: str, text: str, label: str) -> Gauge:
-        return Gauge(f"syncer_{name}", text, [label], registry=self.registry)
+    def _begin_at_zero(self, services: Iterable[str]) -> None:
+        for status in _RUNS:
+            self._runs.labels(self.account, status)
+        for action in _ACTIONS:
+            for result in _WATCHED_RESULTS:
+                self._calls.labels(self.account, action, result)
+        for service in services:
+            for kind in _CHANGES:
+                self._changes.labels(self.account, service, kind)
+            self._rejected.labels(self.account, service)
+            self._rereads.labels(self.account, service)
 
     def began(self, client: Client) -> None:
         """A run begins; the pace of its calls is its client's."""
@@ -170,7 +214,7 @@ class Metrics:
         self._zones.rows = None
 
     def set_zones(self, zones: Sequence[Mapping[str, Any]] | None) -> None:
-        """Take what is stored of zones that are not gone: rows of ``metrics_zones``.
+        """Take what is stored of the zones: rows of ``metrics_zones``; those gone are counted only.
 
         None: the database does not answer. What was known stays, so that zones go on growing old.
         """
@@ -182,8 +226,13 @@ class Metrics:
         """The names of gauges without a value here: an earlier value still holds."""
         names = set() if self._succeeded else {"syncer_last_success_timestamp_seconds"}
         if self._zones.rows is None:
-            names |= {f"syncer_{name}" for _, name, _ in _ZONE_GAUGES}
+            names |= {f"syncer_{name}" for _, name, _ in _ZONE_GAUGES} | {"syncer_zones_gone"}
         return frozenset(names)
+
+
+def metrics_of(account: Account, *, live: bool) -> Metrics:
+    """Return the metrics of an account, with nothing counted yet."""
+    return Metrics(account.name, live=live, every=account.every, services=account.services)
 
 
 class Together(Collector):
@@ -200,6 +249,10 @@ class Together(Collector):
         self._shown = shown
         self.registry = CollectorRegistry()
         self.registry.register(self)
+
+    def register_process(self) -> None:
+        """Show this process too: its memory, processor time, open files and start (process_*)."""
+        self.registry.register(_Process(registry=None))
 
     def collect(self) -> Iterable[Metric]:
         """Yield each family with the samples of all accounts."""
@@ -218,8 +271,10 @@ class Together(Collector):
 class _Zones(Collector):
     """What is stored of each zone, as of the last run (None: it is not known)."""
 
-    def __init__(self, now: Callable[[], float], *, live: bool) -> None:
+    def __init__(self, account: str, now: Callable[[], float], *, live: bool) -> None:
         self.rows: Sequence[Mapping[str, Any]] | None = None
+        self._account = account
+        self._gone = 0
         self._now = now
         self._live = live
         self._taken = 0
@@ -233,7 +288,9 @@ class _Zones(Collector):
         self.rows = [
             {**row, "last_complete": 0.0 if row["unseen"] else now - max(0.0, row["age"])}
             for row in rows
+            if not row["gone"]
         ]
+        self._gone = len(rows) - len(self.rows)
         self._taken = elapsed_microseconds()
 
     def collect(self) -> Iterable[Metric]:
@@ -253,8 +310,23 @@ class _Zones(Collector):
                 family.add_metric(labels, row[column])
             ages.add_metric(labels, max(0.0, row["age"] + elapsed))
         yield from families.values()
+        gone = GaugeMetricFamily(
+            "syncer_zones_gone",
+            "Zones that are gone, and that nobody retired: what is stored of them is unknown.",
+            labels=["account"],
+        )
+        if self.rows is not None:
+            gone.add_metric([self._account], self._gone)
+        yield gone
         if self._live:
             yield ages
+
+
+class _Process(ProcessCollector):
+    """The process, also where units hide all of /proc but processes (ProcSubset=pid)."""
+
+    def _boot_time(self) -> float:  # else from /proc/stat
+        return time.time() - elapsed_microseconds() / 1e6
 
 
 class _Log(Collector):

@@ -39,7 +39,8 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
     def run_ended(self, end: RunEnd, *, seconds: float) -> None:
         """Show how a run ended, and how long it took."""
         whose = "" if self.account is None else f"{self.account}: "
-        self.health.ended(end.result, succeeded=end.status == "succeeded")
+        # One zone that fails for days is an alert of its own, and no reason to hold back a new pod
+        self.health.ended(end.result, succeeded=end.status in {"succeeded", "partial"})
         self.metrics.run_ended(
             end.status, exit_code=end.exit_code, seconds=seconds, report=end.report
         )

@@ -62,6 +62,7 @@ async def serve(
             ]
             health = Healths({work.account.name: work.monitor.health for work in works})
             metrics = Together([work.monitor.metrics for work in works])
+            metrics.register_process()
             watchdog = systemd.watchdog and systemd.watchdog / 2
             async with (
                 serving_http(settings, server, health, metrics),

@@ -30,7 +30,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from syncer import files
-from syncer.serve.metrics import Metrics, Together, ended_by, stored_zones
+from syncer.config.accounts import Account
+from syncer.serve.metrics import Metrics, Together, ended_by, metrics_of, stored_zones
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server
 from syncer.sync.report import Report
@@ -132,7 +133,7 @@ async def observed(metrics: Metrics, run: Callable[[Metrics], Awaitable[Report]]
 @contextlib.asynccontextmanager
 async def measured(
     path: Path,
-    accounts: Sequence[str],
+    accounts: Sequence[Account],
     server: Server,
     *,
     others: Collection[str] = (),
@@ -142,7 +143,7 @@ async def measured(
 
     What the file holds of ``others``, accounts that are not crawled now, stays.
     """
-    metrics = {account: Metrics(account, live=False) for account in accounts}
+    metrics = {account.name: metrics_of(account, live=False) for account in accounts}
     try:
         yield metrics
     finally:

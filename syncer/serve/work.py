@@ -12,7 +12,7 @@ from syncer.config.accounts import Account
 from syncer.config.settings import Settings
 from syncer.core.errors import SyncerError
 from syncer.serve.health import Health
-from syncer.serve.metrics import Metrics, stored_zones
+from syncer.serve.metrics import metrics_of, stored_zones
 from syncer.serve.outcome import Monitor
 from syncer.serve.systemd import Notifier
 from syncer.store import retention
@@ -71,7 +71,7 @@ def work_of(
     limit = account.run_timeout + 3 * server.timing.grace(account.run_timeout)
     monitor = Monitor(
         health=Health(every=account.every, limit=limit),
-        metrics=Metrics(account.name, live=True),
+        metrics=metrics_of(account, live=True),
         systemd=notifier,
         account=settings.whose(account),
     )

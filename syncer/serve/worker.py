@@ -80,6 +80,7 @@ async def work(
                     [each.monitor.metrics for each in works.values()], shown=worker.shows
                 )
                 metrics.registry.register(worker.distribution)
+                metrics.register_process()
                 watchdog = systemd.watchdog and systemd.watchdog / 2
                 async with (
                     serving_http(settings, server, worker.health, metrics),

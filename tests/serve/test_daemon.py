@@ -21,7 +21,7 @@ from syncer.core.errors import Interrupted, LockHeld, SyncerError
 from syncer.serve.daemon import Daemon, keep_alive
 from syncer.serve.health import Health, Healths
 from syncer.serve.metrics import Metrics
-from syncer.serve.outcome import Monitor
+from syncer.serve.outcome import Monitor, RunEnd
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
 from syncer.simulator import Simulator, World
@@ -370,3 +370,12 @@ def test_health_is_that_of_the_worst_account(clock: Clock) -> None:
         assert both.alive
         clock.seconds += LIMIT
         assert (True, False) == (alone.alive, both.alive)
+
+
+@pytest.mark.parametrize("status", ["succeeded", "partial", "failed", "held"])
+def test_what_stored_something_is_ready(status: str) -> None:
+    """A zone that fails for days holds back no pod; a run that read nothing does."""
+    watched = monitor(Clock())
+    end = RunEnd(status=status, exit_code=0, ended="done", result="run 1")
+    watched.run_ended(end, seconds=1.0)
+    assert (status in {"succeeded", "partial"}) == (watched.health.not_ready() is None)
