@@ -10,24 +10,36 @@ import click
 import msgspec
 
 from syncer import files
+from syncer.cli.columns import (
+    ACCOUNT,
+    IMAGE,
+    KIND,
+    NAME_IF_ROOM,
+    SEEN,
+    SERVICE,
+    WHAT_CHANGED,
+    ZONE,
+    time,
+)
 from syncer.cli.common import run, say, settings
-from syncer.cli.output import default_format
-from syncer.cli.show import Filters, filters, moment_type, open_session, open_snapshot, show
+from syncer.cli.output import Headed, default_format
+from syncer.cli.show import (
+    Derive,
+    Filters,
+    filters,
+    moment_type,
+    open_session,
+    open_snapshot,
+    show,
+)
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, OutputFailed
 from syncer.core.moment import Moment
-from syncer.store.reading import Reader
+from syncer.store.reading import Answer, Reader
 
 _POLL: Final = 2.0
 """Seconds from one question for new changes to the next, under ``--follow``."""
-_TABLE: Final = {
-    "changed_at": "SEEN",
-    "kind": "KIND",
-    "zone_id": "ZONE",
-    "image_id": "IMAGE",
-    "image_name": "NAME",
-    "details": "WHAT CHANGED",
-}
+_TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, WHAT_CHANGED)
 
 
 def details(row: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +91,7 @@ async def changes(  # noqa: PLR0917  (click passes by name)
     if cursor is not None:
         after = _load(cursor)
         _try_to_save(cursor)  # or all would be shown, and shown again the next time
-    feed = _Feed(filters, since, initial=initial, output=output)
+    feed = _Feed(filters, since, initial=initial, output=output, paged=not follow)
     async with open_session(settings()) as session:
         async with session.snapshot() as reader:
             last = await feed.first(reader, after)
@@ -91,23 +103,31 @@ async def changes(  # noqa: PLR0917  (click passes by name)
             _save(cursor, last)
 
 
-async def show_changes(loaded: Settings, output: str | None = None) -> None:
-    """Print all changes except those of the first look at a zone."""
+async def show_changes(loaded: Settings) -> None:
+    """Print a table of all changes except those of the first look at a zone."""
+    feed = _Feed(Filters(), None, initial=False, output="table", paged=False)
     async with open_snapshot(loaded) as reader:
-        await _Feed(Filters(), None, initial=False, output=output).first(reader, None)
+        await feed.first(reader, None)
 
 
 class _Feed:
     """Prints changes, and returns the change_id up to which all have been printed."""
 
     def __init__(
-        self, chosen: Filters, since: Moment | None, *, initial: bool, output: str | None
+        self,
+        chosen: Filters,
+        since: Moment | None,
+        *,
+        initial: bool,
+        output: str | None,
+        paged: bool,
     ) -> None:
         self._chosen = chosen
         self._since = since
         self._initial = initial
         self._output = output
-        self._header = True
+        self._paged = paged
+        self._headed = Headed()
 
     async def first(self, reader: Reader, after: int | None) -> int:
         """Print what there is; return the change_id after which to continue."""
@@ -128,14 +148,8 @@ class _Feed:
         answer = await reader.ask(
             "read/changes", *chosen.place, chosen.image, since, self._initial, chosen.limit
         )
-        await show(
-            answer,
-            self._output,
-            table=_TABLE,
-            derive=details,
-            empty="No change. (A zone's first look is left out: --initial shows it.)",
-        )
-        self._header = False
+        empty = "No change. (A zone's first look is left out: --initial shows it.)"
+        await self._show(reader, answer, details, empty)
         return head
 
     async def rest(self, reader: Reader, after: int) -> int:
@@ -157,17 +171,22 @@ class _Feed:
         answer = await reader.ask(
             "read/feed", *chosen.place, chosen.image, since, self._initial, limit, after
         )
-        count = await show(
-            answer,
-            self._output,
-            table=_TABLE,
-            derive=remember,
-            empty="No change since." if self._header else "",
-            header=self._header,
-        )
-        self._header = False
+        count = await self._show(reader, answer, remember, "No change since.")
         # Where the limit cut the answer, there may be more before the head.
         return last if limit is not None and count == limit else head
+
+    async def _show(self, reader: Reader, answer: Answer, derive: Derive, empty: str) -> int:
+        return await show(
+            reader,
+            answer,
+            self._output,
+            chosen=self._chosen,
+            table=_TABLE,
+            derive=derive,
+            empty="" if self._headed.done else empty,
+            headed=self._headed,
+            paged=self._paged,
+        )
 
 
 async def _head(reader: Reader) -> tuple[int, int]:
@@ -220,18 +239,21 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
     async with open_snapshot() as reader:
         answer = await reader.ask("read/history", *filters.place, image, filters.limit)
         count = await show(
+            reader,
             answer,
             output,
-            table={
-                "changed_at": "SEEN",
-                "not_before": "NOT BEFORE",
-                "kind": "KIND",
-                "service": "SERVICE",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "details": "WHAT CHANGED",
-            },
+            chosen=filters,
+            table=[
+                SEEN,
+                time("not_before", "NOT BEFORE", leave=1),
+                KIND,
+                ACCOUNT,
+                SERVICE,
+                ZONE,
+                IMAGE,
+                NAME_IF_ROOM,
+                WHAT_CHANGED,
+            ],
             derive=details,
             empty=f"No image {image!r} was ever seen: see the ids with 'syncer images'.",
         )

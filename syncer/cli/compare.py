@@ -9,6 +9,20 @@ import click
 import msgspec
 
 from syncer.cli.changes import details
+from syncer.cli.columns import (
+    ACCOUNT,
+    IMAGE,
+    KIND,
+    NAME,
+    NAME_IF_ROOM,
+    SEEN,
+    SERVICE,
+    WHAT_CHANGED,
+    ZONE,
+    count,
+    time,
+    whole,
+)
 from syncer.cli.common import run, say
 from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
 from syncer.core import added
@@ -42,19 +56,22 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
         (at,), chosen = await _instants(reader, (moment,), filters)
         answer = await reader.ask("read/asof", *chosen.place, chosen.image, at, chosen.limit)
         await show(
+            reader,
             answer,
             output,
-            table={
-                "service": "SERVICE",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "image_version": "VERSION",
-                "image_size": "GIB",
-                "image_status": "STATUS",
-                "valid_from": "SINCE",
-                "observed_at": "LAST LOOKED AT",
-            },
+            chosen=chosen,
+            table=[
+                ACCOUNT,
+                SERVICE,
+                ZONE,
+                IMAGE,
+                NAME,
+                whole("image_version", "VERSION", leave=4),
+                count("image_size", "GIB", leave=3),
+                whole("image_status", "STATUS"),
+                time("valid_from", "SINCE", leave=2),
+                time("observed_at", "LAST LOOKED AT", leave=1),
+            ],
             empty=f"No image is known to have been there at {at:%Y-%m-%d %H:%M:%S}Z.",
         )
         for zone in await reader.all("read/uncovered", *chosen.place, at):
@@ -87,16 +104,11 @@ async def diff(
             raise ConfigError(f"T1 ({one.isoformat()}) is after T2 ({two.isoformat()}): swap them")
         differences = _Differences(chosen.limit)
         await show(
+            reader,
             await reader.ask("read/diff", *chosen.place, chosen.image, one, two),
             output,
-            table={
-                "kind": "KIND",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "changed_at": "SEEN",
-                "details": "WHAT CHANGED",
-            },
+            chosen=chosen,
+            table=[KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, SEEN, WHAT_CHANGED],
             empty="No difference.",
             derive=differences.derive,
         )

@@ -62,9 +62,9 @@ async def demo(seed: int) -> int:
             _say("\n3. The cloud drifts: images appear, change and vanish.")
             second = await _sync(loaded, "4. Second sync: only what changed is written.")
             _say("\n5. What is stored (syncer zones, then syncer changes):\n")
-            await read.show_zones(loaded, output="table")
+            await read.show_zones(loaded, output="table", paged=False)
             _say("")
-            await changes.show_changes(loaded, output="table")
+            await changes.show_changes(loaded)
             _say(_LOOK_FURTHER.format(home=home, syncer=_command()))
     return first or second
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from syncer import app
+from syncer.cli.columns import count, whole
 from syncer.cli.common import crawled_option, fail, output_option, run, settings
 from syncer.cli.output import each, write
 from syncer.core.moment import duration
@@ -59,8 +60,12 @@ async def prune(  # noqa: PLR0917  (one option each)
         {"table": "zone_scans", "why": "thinned", "rows": pruned.thinned},
         {"table": "runs", "why": "older", "rows": pruned.runs},
     ]
-    heading = {"table": "TABLE", "why": "WHY", "rows": "WOULD BE DELETED" if dry_run else "DELETED"}
-    await write(each(rows), list(heading), output, table=heading, empty="")
+    table = [
+        whole("table", "TABLE", title=True),
+        whole("why", "WHY", title=True),
+        count("rows", "WOULD BE DELETED" if dry_run else "DELETED"),
+    ]
+    await write(each(rows), [column.name for column in table], output, table=table)
     if pruned.stopped:
         fail(3, "stopped by a signal: the next prune deletes the rest")
     return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from syncer.cli.columns import Column
 from syncer.cli.common import (
     accounts_option,
     check_globs,
@@ -18,7 +19,7 @@ from syncer.cli.common import (
     settings,
     zone_option,
 )
-from syncer.cli.output import Json, Row, default_format, write
+from syncer.cli.output import Headed, Json, Row, default_format, write
 from syncer.config.accounts import unknown_accounts
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError
@@ -146,32 +147,35 @@ async def open_snapshot(loaded: Settings | None = None) -> AsyncIterator[Reader]
 
 
 async def show(
+    reader: Reader,
     answer: Answer,
     output: str | None,
     *,
-    table: Mapping[str, str],
+    table: Sequence[Column],
     empty: str,
+    chosen: Filters = Filters(),  # noqa: B008  (frozen)
     derive: Derive = lambda row: row,
-    columns: list[str] | None = None,
-    header: bool = True,
+    headed: Headed | None = None,
+    paged: bool = True,
 ) -> int:
     """Print an answer, streaming where the format allows; return how many rows there were.
 
-    A table names the account of each row where there are several.
-
-    ``derive`` may add to a row, or drop it (None). ``columns`` are printed (default: those of the
-    statement).
+    A table names the account and the service of each row where several are ``chosen``. ``derive``
+    may add to a row, or drop it (None). The others are as in ``write``.
     """
-    is_table = (output or default_format()) == "table"
-    if is_table and "account" in answer.columns and "account" not in table:
-        table = {"account": "ACCOUNT", **table} if await answer.several_accounts() else table
+    now = None
+    if (output or default_format()) == "table":
+        several, now = await reader.several(chosen.accounts, chosen.services)
+        table = [column for column in table if not column.several or column.name in several]
     return await write(
         _derived(answer, derive),
-        columns or answer.columns,
+        answer.columns,
         output,
         table=table,
         empty=empty,
-        header=header,
+        headed=headed,
+        paged=paged,
+        now=now,
     )
 
 

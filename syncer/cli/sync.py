@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from syncer import app
+from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, listed, whole
 from syncer.cli.common import (
     check_globs,
     courtesy,
@@ -84,6 +85,7 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
     reports = [one.report for one in ended if one.report is not None]
     output = output or default_format()
     if dry_run:
+        services = {zone.zone.ref.service for report in reports for zone in report.zones}
         await write(
             each(row for report in reports for row in _planned(report)),
             [
@@ -98,15 +100,15 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
                 "after",
             ],
             output,
-            table={
-                "kind": "WOULD BE",
-                **({"account": "ACCOUNT"} if len(ended) > 1 else {}),
-                "service": "SERVICE",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "changed_fields": "FIELDS",
-            },
+            table=[
+                whole("kind", "WOULD BE", title=True),
+                *([ACCOUNT] if len(ended) > 1 else []),
+                *([SERVICE] if len(services) > 1 else []),
+                ZONE,
+                IMAGE,
+                NAME,
+                listed("changed_fields", "FIELDS"),
+            ],
             empty="Nothing would change.",
         )
     elif output != "table":
@@ -116,8 +118,6 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
             each({**dict.fromkeys(keys), **record} for record in records),
             keys,
             output,
-            table={},
-            empty="",
         )
     if output == "table":
         show = partial(summary, reports[0]) if len(ended) == 1 else partial(overview, ended)

@@ -242,7 +242,7 @@ async def test_a_number_is_a_number_to_a_spreadsheet_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     row = {"whole": -5, "exact": Decimal("-1.50"), "text": "-5", "none": None, "yes": True}
-    await write(each([row]), list(row), "csv-safe", table={}, empty="")
+    await write(each([row]), list(row), "csv-safe")
     assert (
         '"whole","exact","text","none","yes"\n-5,-1.50,"\'-5","",True\n' == capsys.readouterr().out
     )
