@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
 
 import anyio
@@ -25,14 +26,20 @@ _SHOWN: Final = 60
 """Letters of a glob that an error repeats."""
 
 
-def settings(*, crawling: bool = False, **flags: object) -> Settings:
+def settings(
+    *,
+    crawling: bool = False,
+    sentences: Mapping[str, log.Sentence] = MappingProxyType({}),
+    **flags: object,
+) -> Settings:
     """Load the settings under the given flags and set the log up.
 
-    ``crawling``: every account must have credentials.
+    ``crawling``: every account must have credentials. ``sentences`` are said
+    on a terminal.
     """
     loaded = load_with_faults(flags, options=option_names())
     checked = loaded.checked(crawling=crawling)
-    log.configure(checked.log_format, checked.log_level)
+    log.configure(checked.log_format, checked.log_level, sentences=sentences)
     if loaded.unknown:
         from structlog import get_logger  # noqa: PLC0415  (not before ``log``, which tames it)
 

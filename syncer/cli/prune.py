@@ -8,6 +8,7 @@ from syncer import app
 from syncer.cli.columns import count, whole
 from syncer.cli.common import crawled_option, fail, output_option, run, settings
 from syncer.cli.output import each, write
+from syncer.cli.sentences import ON_STOPPING
 from syncer.core.moment import duration
 
 
@@ -50,7 +51,7 @@ async def prune(  # noqa: PLR0917  (one option each)
     """
     if accounts and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
-    loaded = settings(account=accounts, keep=keep)
+    loaded = settings(account=accounts, keep=keep, sentences=ON_STOPPING)
     pruned = await app.prune(
         loaded, all_accounts=all_accounts, thin_after=thin_after, dry_run=dry_run
     )

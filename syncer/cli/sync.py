@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Final
 
 import click
 
@@ -24,14 +24,14 @@ from syncer.cli.common import (
     zone_option,
 )
 from syncer.cli.output import Row, default_format, each, write
+from syncer.cli.sentences import OF_A_RUN, ON_STOPPING
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
-from syncer.store.results import Written
 from syncer.sync.accounts import Ended, exit_code, require_matches
-from syncer.sync.crawl import Progress
+from syncer.sync.progress import Progress
 from syncer.sync.report import Report
 
 
@@ -63,7 +63,11 @@ async def sync(  # noqa: PLR0917  (one option each)
     embedded PostgreSQL is used.
     """
     check_globs(zones + not_zones)
-    loaded = settings(crawling=True, account=accounts, services=",".join(services) or None)
+    summed_up = (output or default_format()) == "table"
+    sentences = OF_A_RUN if summed_up else ON_STOPPING
+    loaded = settings(
+        crawling=True, sentences=sentences, account=accounts, services=",".join(services) or None
+    )
     several = len(loaded.accounts) > 1
     runs = [
         app.run_options(
@@ -176,15 +180,9 @@ def summary(report: Report, *, dry_run: bool) -> str:
         (counts.returned, "returned"),
     ]
     changes = ", ".join(f"{n:,} {kind}" for n, kind in kinds if n) or "no change"
-    seen = f"{counts.zones:,} zones, {counts.images:,} images"
+    seen = f"{report.zones_read}, {counts.images:,} images"
     lines = [f"{name} {report.status}: {seen}, {changes} ({counts.calls:,} calls)."]
-    if report.fault is not None:
-        lines.append(f"Not all done: {report.fault.message}")
-    lines.extend(
-        f"  {written.zone.ref} {written.status}: {written.fault.message}"
-        for written in report.zones
-        if written.status in {"failed", "incomplete", "gone"} and written.fault is not None
-    )
+    lines += _undone(report)
     if counts.withheld:
         lines.append(
             f"{counts.withheld:,} removals are withheld: it is rare that this many are real. See "
@@ -192,6 +190,43 @@ def summary(report: Report, *, dry_run: bool) -> str:
         )
         lines.extend(f"  {command}" for command in _approvals(report))
     return "\n".join(map(printable, lines))
+
+
+def _undone(report: Report) -> Iterator[str]:
+    """Yield what was not done, one line for each cause, and which zones are gone."""
+    stopped = report.stopped.message if report.stopped else ""
+    groups = dict[tuple[str, str], list[str]]()
+    for written in report.zones:
+        if written.fault is not None and (verb := _UNDONE.get(written.status)):
+            why = written.fault.message
+            verb = "not read" if (verb, why) == ("failed", stopped) else verb
+            groups.setdefault((verb, why), []).append(str(written.zone.ref))
+    if report.unread:
+        groups.setdefault(("not read", stopped), [])
+    gone = {key: groups.pop(key) for key in list(groups) if key[0] == _UNDONE["gone"]}
+    lines = [
+        f"{_zones(zones, len(zones) + (report.unread if verb == 'not read' else 0))} {verb}: {why}"
+        for (verb, why), zones in groups.items()
+    ]
+    if report.fault is not None and report.fault.message not in {why for _, why in groups}:
+        lines.insert(0, report.fault.message)
+    for at, line in enumerate(lines):
+        yield f"  {line}" if at else f"Not all done: {line}"
+    for (verb, why), zones in gone.items():
+        yield f"No failure: {_zones(zones, len(zones))} {verb}: {why}"
+
+
+_UNDONE: Final = {"failed": "failed", "incomplete": "read in part", "gone": "gone"}
+_NAMED: Final = 4
+"""As many zones of one cause are named."""
+
+
+def _zones(names: Sequence[str], number: int) -> str:
+    """Return zones by name; of many, how many they are and the first."""
+    if number == len(names) == 1:
+        return names[0]
+    named = ", ".join(names[:_NAMED]) + (", ..." if number > _NAMED else "")
+    return f"{number:,} zone{'s' if number > 1 else ''}" + (f" ({named})" if names else "")
 
 
 def _approvals(report: Report) -> Iterator[str]:
@@ -261,41 +296,12 @@ def _named(columns: Columns) -> dict[str, str | None]:
     return dict(zip(TRACKED, columns.tracked, strict=True)) | values_of(columns.added)
 
 
-class _Bar:
-    """Shows on a terminal's stderr how many zones are done."""
-
-    def __init__(self, progress: Any) -> None:  # noqa: ANN401  (rich is imported lazily)
-        self._progress = progress
-        self._task = progress.add_task("listing zones", total=None, images="")
-        self._zones = 0
-        self._images = 0
-
-    def planned(self, zones: int) -> None:
-        """Show how many zones will be read, by all runs together."""
-        self._zones += zones
-        self._progress.update(self._task, total=self._zones, description="zones")
-
-    def done(self, written: Written) -> None:
-        """Count a zone as done."""
-        self._images += written.images
-        self._progress.update(self._task, advance=1, images=f"{self._images:,} images")
-
-
 @contextmanager
 def _progress_bar() -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415  (start-up: only for people)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from syncer.cli import bar  # noqa: PLC0415  (start-up: rich is for people)
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[images]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        yield _Bar(progress)
+    with bar.opened() as progress:
+        yield progress
