@@ -82,7 +82,13 @@ def configure(
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # Libraries log through the standard library: only their warnings and errors are shown.
+    _take_libraries([*last, renderer], shared)
+
+
+def _take_libraries(
+    last: list[structlog.typing.Processor], shared: list[structlog.typing.Processor]
+) -> None:
+    """Show warnings and errors of libraries, which log through the standard library."""
     handler = _Handler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -90,7 +96,6 @@ def configure(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *last,
-                renderer,
             ],
         )
     )

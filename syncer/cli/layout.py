@@ -1,10 +1,10 @@
 """How rows fit a width: a table whose columns give way in order, or a list of records.
 
 Pure: rows and a width come in, lines of styled parts go out. What gives way, in this order: columns
-in which nothing stands; ages beside times; the ends of texts; times beside their ages; columns that
-can be left out. What identifies a row (ids, zones, versions, statuses) and headings are never cut.
-Where a table does not fit even so, or the width is small and something would be lost, each row is a
-record: it is shown in full on lines of its own.
+in which nothing stands; the ends of texts, while they are easy to read; ages beside times; more of
+the texts; times beside their ages; columns that can be left out. What identifies a row (ids, zones,
+versions, statuses) and headings are never cut. Where a table does not fit even so, or the width is
+small and something would be lost, each row is a record: shown in full on lines of its own.
 
 Widths are cells of a terminal: wide characters take two, combining marks none.
 """
@@ -99,7 +99,7 @@ class Grid(msgspec.Struct, frozen=True):
 
 
 def cut(cell: Cell, width: int, times: Times = "both") -> str:
-    """Return what is shown of a cell in so much room: a list loses items, a text its end."""
+    """Return what is shown of a cell in a room of a width: a list loses items, a text its end."""
     text = cell.shown(times)
     if width_of(text) <= width:
         return text
@@ -118,7 +118,7 @@ def _cut_list(items: Sequence[str], width: int) -> str:
 
 
 def grid(columns: Sequence[Column], rows: Sequence[Cells], width: int | None) -> Grid | None:
-    """Return how rows are shown as a table in so many cells (None: without end).
+    """Return how rows are shown as a table of a width (None: without end).
 
     None where they are to be shown as records.
     """
@@ -222,10 +222,24 @@ def _put(line: Line, parts: Line, width: int, first: str = _INDENT) -> Generator
     return [(first, ""), *parts]
 
 
+def folded(line: str, width: int) -> Iterator[str]:
+    """Yield a line in parts that fit, those after the first indented more."""
+    text = line.lstrip()
+    indent = line[: len(line) - len(text)]
+    after = indent + _INDENT
+    first, *rest = _parts(text, max(8, width - len(indent)), max(8, width - len(after)))
+    yield indent + first
+    yield from (after + part for part in rest)
+
+
 def _folded(text: str, label: str, width: int) -> list[str]:
-    """Return a text in parts that fit lines, the first behind its label; broken at blanks if so."""
+    """Return a text in parts that fit lines, the first behind its label."""
     room = max(8, width - len(_INDENT) - width_of(label))
-    rest_room = max(8, width - 2 * len(_INDENT))
+    return _parts(text, room, max(8, width - 2 * len(_INDENT)))
+
+
+def _parts(text: str, room: int, rest_room: int) -> list[str]:
+    """Return a text in parts that fit so much room; broken at blanks where there are some."""
     parts = list[str]()
     while text:
         size = rest_room if parts else room

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import re
+import shutil
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+import click
 import msgspec
 
 from syncer import files
@@ -175,6 +177,23 @@ def _cell(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list | dict):
         return _json.encode(value).decode()
     return str(value) if isinstance(value, Json) else plain(value)
+
+
+def show_text(text: str) -> None:
+    """Print lines; on a terminal, those that are too long are broken between words.
+
+    A command stays as it is, to be copied.
+    """
+    if not sys.stdout.isatty():
+        click.echo(text)
+        return
+    from syncer.cli.layout import folded  # noqa: PLC0415  (start-up: rich is for people)
+
+    width = shutil.get_terminal_size().columns
+    for line in text.splitlines():
+        is_command = line.lstrip().startswith("syncer ")
+        for part in [line] if is_command else folded(line, width):
+            click.echo(part)
 
 
 class Headed:

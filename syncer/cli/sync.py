@@ -23,7 +23,7 @@ from syncer.cli.common import (
     settings,
     zone_option,
 )
-from syncer.cli.output import Row, default_format, each, write
+from syncer.cli.output import Row, default_format, each, show_text, write
 from syncer.cli.sentences import OF_A_RUN, ON_STOPPING
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
@@ -125,7 +125,7 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
         )
     if output == "table":
         show = partial(summary, reports[0]) if len(ended) == 1 else partial(overview, ended)
-        click.echo(show(dry_run=dry_run))
+        show_text(show(dry_run=dry_run))
         return
     for one in ended:
         whose = f"account {one.account}: " if len(ended) > 1 else ""

@@ -39,7 +39,9 @@ def age(time: timedelta | float) -> str:
 def ago(then: datetime, now: datetime) -> str:
     """Return how long ago an instant was, or how far ahead it is."""
     passed = (now - then).total_seconds()
-    return f"{age(passed)} ago" if passed >= 0 else f"in {age(-passed)}"
+    if abs(passed) < 1:
+        return "just now"
+    return f"{age(passed)} ago" if passed > 0 else f"in {age(-passed)}"
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):

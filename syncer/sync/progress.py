@@ -11,10 +11,10 @@ class Progress(Protocol):
     """Shows how far runs are. Pages are known better and better while zones are read."""
 
     def planned(self, zones: int, pages: int) -> None:
-        """So many more zones will be read, with about so many pages."""
+        """More zones will be read, with about as many pages."""
 
     def expect(self, pages: int) -> None:
-        """There are so many more pages than were expected, or fewer."""
+        """There are more pages than were expected, or fewer (negative)."""
 
     def page(self) -> None:
         """A page was read."""
@@ -36,7 +36,7 @@ class ZoneProgress:
         self._read = 0
 
     def asks(self, pages: int) -> None:
-        """So many more pages are asked for; but for the first, they are known to be all."""
+        """More pages are asked for; but for the first, they are known to be all."""
         first = not self._asked
         self._asked += pages
         if not first:

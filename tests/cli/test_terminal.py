@@ -163,6 +163,7 @@ async def test_nothing_steers_a_terminal(
 ) -> None:
     """Every command, each format; what is logged at debug, and what is said of a failure, too."""
     env = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "200", **environment}
+    env["PAGER"] = "cat"
     env |= {"SYNCER_LOG_LEVEL": "debug", "SYNCER_LOG_FORMAT": "console"}
     commands = [[*command, "-o", form] for command in READING for form in FORMATS]
     said = await anyio.to_thread.run_sync(on_a_terminal, commands + SAYING, env, tmp_path)
