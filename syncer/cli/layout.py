@@ -227,7 +227,7 @@ def folded(line: str, width: int) -> Iterator[str]:
     text = line.lstrip()
     indent = line[: len(line) - len(text)]
     after = indent + _INDENT
-    first, *rest = _parts(text, max(8, width - len(indent)), max(8, width - len(after)))
+    first, *rest = broken(text, max(8, width - len(indent)), max(8, width - len(after)))
     yield indent + first
     yield from (after + part for part in rest)
 
@@ -235,10 +235,10 @@ def folded(line: str, width: int) -> Iterator[str]:
 def _folded(text: str, label: str, width: int) -> list[str]:
     """Return a text in parts that fit lines, the first behind its label."""
     room = max(8, width - len(_INDENT) - width_of(label))
-    return _parts(text, room, max(8, width - 2 * len(_INDENT)))
+    return broken(text, room, max(8, width - 2 * len(_INDENT)))
 
 
-def _parts(text: str, room: int, rest_room: int) -> list[str]:
+def broken(text: str, room: int, rest_room: int) -> list[str]:
     """Return a text in parts that fit so much room; broken at blanks where there are some."""
     parts = list[str]()
     while text:

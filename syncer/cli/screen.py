@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Final, TextIO
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -15,11 +15,6 @@ from syncer.cli.columns import Column
 from syncer.cli.layout import Cells, Grid, Line, grid, record
 from syncer.cli.output import Headed
 from syncer.config.machine import let_less_show_colours
-
-_SGR: Final[dict[str, dict[str, object]]] = {
-    "bold": {"bold": True},
-    "dim": {"dim": True},
-}
 
 
 @contextlib.contextmanager
@@ -42,6 +37,7 @@ class Screen:
         self._colours = self._coloured and not console.no_color
         width, height = shutil.get_terminal_size()
         self.width = width if sys.stdout.isatty() else None
+        self._encoding = sys.stdout.encoding or "utf-8"
         self._stack = stack
         self._wait = height - 1 if paged else 0
         self._held = list[str]()
@@ -72,9 +68,16 @@ class Screen:
         for row in rows:
             self.line(found.line(row))
 
+    @property
+    def is_unicode(self) -> bool:
+        """Whether every letter can be written."""
+        return self._encoding.lower().replace("-", "") == "utf8"
+
     def line(self, parts: Line) -> None:
         """Write a line."""
         text = "".join(self._painted(text, style) for text, style in parts) + "\n"
+        if not self.is_unicode:
+            text = text.encode(self._encoding, "replace").decode(self._encoding)
         if self._out is None and len(self._held) < self._wait:
             self._held.append(text)
             return
@@ -97,6 +100,6 @@ class Screen:
     def _painted(self, text: str, style: str) -> str:
         if not style or not self._coloured:
             return text
-        if style in _SGR:
-            return click.style(text, **_SGR[style])  # type: ignore[arg-type]
-        return click.style(text, fg=style) if self._colours else text
+        bold, dim = "bold" in style, "dim" in style
+        colour = style.removeprefix("bold").strip() if self._colours and not dim else ""
+        return click.style(text, fg=colour or None, bold=bold or None, dim=dim or None)

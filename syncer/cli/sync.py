@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -91,7 +91,11 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
     if dry_run:
         services = {zone.zone.ref.service for report in reports for zone in report.zones}
         await write(
-            each(row for report in reports for row in _planned(report)),
+            each(
+                row | {"fields": [name.removeprefix("image_") for name in row["changed_fields"]]}
+                for report in reports
+                for row in _planned(report)
+            ),
             [
                 "account",
                 "service",
@@ -111,7 +115,7 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
                 ZONE,
                 IMAGE,
                 NAME,
-                listed("changed_fields", "FIELDS"),
+                listed("fields", "FIELDS"),
             ],
             empty="Nothing would change.",
         )
@@ -245,7 +249,7 @@ def _approvals(report: Report) -> Iterator[str]:
         yield approve_run_command(run_id=report.run_id, max_removals=count)
 
 
-def _planned(report: Report) -> Iterator[Row]:
+def _planned(report: Report) -> Iterator[dict[str, Any]]:
     """Yield the changes that a dry run found, in the columns of ``image_changes``."""
     for written in report.zones:
         if written.diff is None:
