@@ -50,6 +50,7 @@ def configure(
     Format ``auto`` is console on a terminal, else JSON; level ``auto`` is info, but on a terminal
     warning, where people have a progress bar, a summary, and events that have ``sentences``.
     """
+    stderr = sys.stderr
     talks = log_format == level == "auto" and sys.stderr.isatty()
     if level == "auto":
         level = "warning" if sys.stderr.isatty() and not talks else "info"
@@ -78,8 +79,7 @@ def configure(
     structlog.configure(
         processors=[*shared, *last, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        # What stderr is when a line is written: above a progress bar, where there is one.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(_above_a_bar(stderr)),
         cache_logger_on_first_use=False,
     )
     _take_libraries([*last, renderer], shared)
@@ -89,7 +89,7 @@ def _take_libraries(
     last: list[structlog.typing.Processor], shared: list[structlog.typing.Processor]
 ) -> None:
     """Show warnings and errors of libraries, which log through the standard library."""
-    handler = _Handler()
+    handler = _Handler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
@@ -104,16 +104,23 @@ def _take_libraries(
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Writes to what stderr is when a line is written."""
+    """Writes to stderr, or to what stands for it."""
 
     @property
     def stream(self) -> Any:  # noqa: ANN401  (whatever stands for it)
         """The stream."""
-        return sys.stderr
+        return _above_a_bar(self._stderr)
 
     @stream.setter
-    def stream(self, _: object) -> None:
-        """Keep to stderr."""
+    def stream(self, stderr: object) -> None:
+        """Take the stream."""
+        self._stderr = stderr
+
+
+def _above_a_bar(stderr: Any) -> Any:  # noqa: ANN401
+    """Return what stands for stderr now: with a progress bar, what writes lines above it."""
+    now = sys.stderr
+    return now if getattr(now, "rich_proxied_file", None) is stderr else stderr
 
 
 def _say(

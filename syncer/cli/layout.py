@@ -186,12 +186,15 @@ def _fitted(columns: Sequence[Column], sizes: dict[int, _Size], width: int) -> G
 
 def record(columns: Sequence[Column], cells: Cells, width: int) -> Iterator[Line]:
     """Yield the lines of a row: what identifies it, then the rest in full, under their headings."""
-    titles = [cell for column, cell in zip(columns, cells, strict=True) if column.title]
     line: Line = []
-    for cell in titles:
-        if not cell.empty:
+    for column, cell in zip(columns, cells, strict=True):
+        if column.title and not cell.empty:
             style = cell.style or ("" if cell.age else "bold")
-            line = yield from _put(line, [(cell.whole, style)], width, first="")
+            whole = [cell.whole]
+            if column.kind == "text":
+                whole = broken(cell.whole, width, width - len(_INDENT))
+            for part in whole:
+                line = yield from _put(line, [(part, style)], width, first="")
     yield line
     line = []
     for column, cell in zip(columns, cells, strict=True):
