@@ -178,7 +178,7 @@ def _fitted(columns: Sequence[Column], sizes: dict[int, _Size], width: int) -> G
             continue
         texts = {at for at in sizes if columns[at].kind in {"text", "list"}}
         while spare and (cut_off := [at for at in texts if needed[at] < sizes[at].full]):
-            needed[min(cut_off, key=lambda at: needed[at])] += 1
+            needed[min(cut_off, key=lambda at: needed[at] / columns[at].least)] += 1
             spare -= 1
         return Grid(columns, tuple(needed.items()), times)
     return None
