@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -22,6 +22,8 @@ from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NAMED: Final = 4
+"""As many zones are named where one line is for them all."""
 _SHOWN: Final = 60
 """Letters of a glob that an error repeats."""
 
@@ -58,6 +60,15 @@ def say(*lines: str, err: bool = False) -> None:
     """Print lines that may hold what came from outside; each stays one line."""
     for line in lines:
         click.echo(printable(redacted(line)), err=err)
+
+
+def counted(zones: Sequence[str], *, more: int = 0) -> str:
+    """Return a zone by name; of many, how many they are and the first. ``more`` have no name."""
+    number = len(zones) + more
+    if number == len(zones) == 1:
+        return f"zone {zones[0]}"
+    named = ", ".join(zones[:_NAMED]) + (", ..." if number > _NAMED else "")
+    return f"{number:,} zone{'s' if number > 1 else ''}" + (f" ({named})" if zones else "")
 
 
 def fail(code: int, *lines: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -23,7 +24,8 @@ from syncer.cli.columns import (
     time,
     whole,
 )
-from syncer.cli.common import run, say
+from syncer.cli.common import counted, run
+from syncer.cli.output import show_text
 from syncer.cli.show import Filters, filters, moment_type, open_snapshot, show
 from syncer.core import added
 from syncer.core.added import values_of
@@ -74,13 +76,17 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
             ],
             empty=f"No image is known to have been there at {at:%Y-%m-%d %H:%M:%S}Z.",
         )
-        for zone in await reader.all("read/uncovered", *chosen.place, at):
-            why = _WHY[zone["gone"]]
-            say(
-                f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
-                f"{zone['account']} ({why})",
-                err=True,
-            )
+        _say_unknown(await reader.all("read/uncovered", *chosen.place, at))
+
+
+def _say_unknown(zones: Sequence[Mapping[str, Any]]) -> None:
+    """Name zones about which nothing is known, one line for each account and cause."""
+    groups = dict[tuple[str, str], list[str]]()
+    for zone in zones:
+        why = _WHY[zone["gone"]]
+        groups.setdefault((zone["account"], why), []).append(f"{zone['service']}/{zone['zone_id']}")
+    for (account, why), names in groups.items():
+        show_text(f"unknown at that time: {counted(names)} of account {account}: {why}", err=True)
 
 
 @click.command()

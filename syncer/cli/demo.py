@@ -118,8 +118,9 @@ That took {seconds:.0f} s. Try, on what the demo stored:
   {syncer} history {image}
   {syncer} db url --hold
 
-The last keeps the PostgreSQL running, for SQL: select * from syncer.image_field_changes;
-For your own account, set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET; then:
+The last keeps the PostgreSQL running, for SQL:
+select * from syncer.image_field_changes;
 
-  {command} sync
-"""
+Your own account: set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, then
+
+  {command} sync"""

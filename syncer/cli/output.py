@@ -179,21 +179,23 @@ def _cell(value: Any) -> Any:  # noqa: ANN401
     return str(value) if isinstance(value, Json) else plain(value)
 
 
-def show_text(text: str) -> None:
+def show_text(text: str, *, err: bool = False) -> None:
     """Print lines; on a terminal, those that are too long are broken between words.
 
     A command stays as it is, to be copied.
     """
-    if not sys.stdout.isatty():
-        click.echo(text)
-        return
-    from syncer.cli.layout import folded  # noqa: PLC0415  (start-up: rich is for people)
+    lines = text.splitlines()
+    if (sys.stderr if err else sys.stdout).isatty():
+        from syncer.cli.layout import folded  # noqa: PLC0415  (start-up: rich is for people)
 
-    width = shutil.get_terminal_size().columns
-    for line in text.splitlines():
-        is_command = line.lstrip().startswith("syncer ")
-        for part in [line] if is_command else folded(line, width):
-            click.echo(part)
+        width = shutil.get_terminal_size().columns
+        lines = [
+            part
+            for line in lines
+            for part in ([line] if line.lstrip().startswith("syncer ") else folded(line, width))
+        ]
+    for line in lines:
+        click.echo(printable(line), err=err)
 
 
 class Headed:

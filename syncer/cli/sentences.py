@@ -94,9 +94,9 @@ class OfDaemon:
 
 
 def _worker_ending(event: Event) -> str:
-    if not event["under_way"]:
+    runs = event["under_way"]
+    if not runs:
         return "Ending."
     again = "Ctrl-C" if event["signal"] == "SIGINT" else event["signal"]
-    return (
-        f"Ending: {event['under_way']} runs under way go on to their end. {again} again stops them."
-    )
+    what = "A run goes" if runs == 1 else f"{runs} runs go"
+    return f"Ending: no more accounts are taken. {what} on to the end; {again} again stops that."

@@ -15,6 +15,7 @@ from syncer import app
 from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, listed, whole
 from syncer.cli.common import (
     check_globs,
+    counted,
     courtesy,
     crawled_option,
     output_option,
@@ -185,7 +186,8 @@ def summary(report: Report, *, dry_run: bool) -> str:
     ]
     changes = ", ".join(f"{n:,} {kind}" for n, kind in kinds if n) or "no change"
     seen = f"{report.zones_read}, {counts.images:,} images"
-    lines = [f"{name} {report.status}: {seen}, {changes} ({counts.calls:,} calls)."]
+    calls = "1 call" if counts.calls == 1 else f"{counts.calls:,} calls"
+    lines = [f"{name} {report.status}: {seen}, {changes} ({calls})."]
     lines += _undone(report)
     if counts.withheld:
         lines.append(
@@ -209,7 +211,7 @@ def _undone(report: Report) -> Iterator[str]:
         groups.setdefault(("not read", stopped), [])
     gone = {key: groups.pop(key) for key in list(groups) if key[0] == _UNDONE["gone"]}
     lines = [
-        f"{_zones(zones, len(zones) + (report.unread if verb == 'not read' else 0))} {verb}: {why}"
+        f"{counted(zones, more=report.unread if verb == 'not read' else 0)} {verb}: {why}"
         for (verb, why), zones in groups.items()
     ]
     if report.fault is not None and report.fault.message not in {why for _, why in groups}:
@@ -217,20 +219,10 @@ def _undone(report: Report) -> Iterator[str]:
     for at, line in enumerate(lines):
         yield f"  {line}" if at else f"Not all done: {line}"
     for (verb, why), zones in gone.items():
-        yield f"No failure: {_zones(zones, len(zones))} {verb}: {why}"
+        yield f"No failure: {counted(zones)} {verb}: {why}"
 
 
 _UNDONE: Final = {"failed": "failed", "incomplete": "read in part", "gone": "gone"}
-_NAMED: Final = 4
-"""As many zones of one cause are named."""
-
-
-def _zones(names: Sequence[str], number: int) -> str:
-    """Return zones by name; of many, how many they are and the first."""
-    if number == len(names) == 1:
-        return names[0]
-    named = ", ".join(names[:_NAMED]) + (", ..." if number > _NAMED else "")
-    return f"{number:,} zone{'s' if number > 1 else ''}" + (f" ({named})" if names else "")
 
 
 def _approvals(report: Report) -> Iterator[str]:

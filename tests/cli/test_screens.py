@@ -150,7 +150,7 @@ async def test_a_warning_is_written_above_the_bar_and_ctrl_c_is_answered(
     [stopping] = [line for line in lines if "Stopping: what was read is stored. Ctrl-C" in line]
     [summed_up] = [line for line in lines if line.startswith("Run 2 partial: 5 of 6 zones, ")]
     assert lines.index(stopping) < lines.index(summed_up)
-    assert "vm/FRA-A not read: the run was asked to stop (SIGINT)" in " ".join(lines)
+    assert "zone vm/FRA-A not read: the run was asked to stop (SIGINT)" in " ".join(lines)
 
 
 async def test_a_daemon_on_a_terminal_says_what_it_does(
