@@ -206,8 +206,9 @@ def record(columns: Sequence[Column], cells: Cells, width: int) -> Iterator[Line
             continue
         if line:
             yield line
-        first, *rest = _folded(cell.whole, label, width)
-        yield [(_INDENT, ""), (label, "dim"), (first, cell.style)]
+        alone = column.kind == "whole" and width_of(cell.whole) <= width - 2 * len(_INDENT)
+        first, *rest = ["", cell.whole] if alone else _folded(cell.whole, label, width)
+        yield [(_INDENT, ""), (label if first else label.rstrip(), "dim"), (first, cell.style)]
         yield from ([(_INDENT * 2, ""), (part, cell.style)] for part in rest)
         line = []
     if line:
