@@ -19,10 +19,11 @@ from syncer.cli.columns import (
     SERVICE,
     WHAT_CHANGED,
     ZONE,
+    Headed,
     time,
 )
 from syncer.cli.common import run, say, settings
-from syncer.cli.output import Headed, default_format
+from syncer.cli.output import default_format
 from syncer.cli.show import (
     Derive,
     Filters,

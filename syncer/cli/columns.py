@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -27,6 +27,15 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """Whether zeros are as good as nothing."""
     several: bool = False
     """Whether it says something only where it has several values."""
+
+
+class Headed:
+    """What heads the rows that were written, where more of them follow."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.grid: Any = None
+        """The layout's ``Grid`` that they were written by; None for records, or before any."""
 
 
 def whole(name: str, heading: str, *, title: bool = False, leave: int = 0) -> Column:

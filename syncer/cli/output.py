@@ -18,13 +18,13 @@ import click
 import msgspec
 
 from syncer import files
-from syncer.cli.columns import Column
+from syncer.cli.columns import Column, Headed
 from syncer.core.errors import OutputFailed
 from syncer.core.moment import ago
 from syncer.core.normalise import printable
 
 if TYPE_CHECKING:
-    from syncer.cli.layout import Cell, Grid
+    from syncer.cli.layout import Cell
 
 Row = Mapping[str, Any]
 FORMATS: Final = ("table", "json", "ndjson", "csv", "csv-safe")
@@ -196,14 +196,6 @@ def show_text(text: str, *, err: bool = False) -> None:
         ]
     for line in lines:
         click.echo(printable(line), err=err)
-
-
-class Headed:
-    """What heads the rows that were written, where more of them follow."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self.grid: Grid | None = None
 
 
 async def _table(

@@ -11,9 +11,8 @@ from typing import TextIO
 import click
 from rich.console import Console
 
-from syncer.cli.columns import Column
+from syncer.cli.columns import Column, Headed
 from syncer.cli.layout import Cells, Grid, Line, grid, record
-from syncer.cli.output import Headed
 from syncer.config.machine import let_less_show_colours
 
 
@@ -47,7 +46,8 @@ class Screen:
         """Write rows under headings, if those they are under do not fit; else as records."""
         records = headed.done and headed.grid is None
         found = None if records else grid(columns, rows, self.width)
-        before, headed.grid = headed.grid, found
+        before: Grid | None = headed.grid
+        headed.grid = found
         if found is None:
             for row in rows:
                 for line in record(columns, row, self.width or 0):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from syncer.cli.columns import Column
+from syncer.cli.columns import Column, Headed
 from syncer.cli.common import (
     accounts_option,
     check_globs,
@@ -19,7 +19,7 @@ from syncer.cli.common import (
     settings,
     zone_option,
 )
-from syncer.cli.output import Headed, Json, Row, default_format, write
+from syncer.cli.output import Json, Row, default_format, write
 from syncer.config.accounts import unknown_accounts
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError

@@ -72,7 +72,7 @@ def texts(lines: list[Line]) -> list[str]:
 
 
 @given(tables(), st.integers(FEWEST, 220))
-@settings(max_examples=100)
+@settings(max_examples=70)
 def test_no_line_passes_the_width_and_no_id_is_broken(
     table: tuple[list[Column], list[Cells]], width: int
 ) -> None:
@@ -100,7 +100,7 @@ def test_no_line_passes_the_width_and_no_id_is_broken(
 
 
 @given(tables(), st.integers(FEWEST, 220))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_table_has_whole_headings_and_leaves_out_what_may_be_left_out(
     table: tuple[list[Column], list[Cells]], width: int
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_table_has_whole_headings_and_leaves_out_what_may_be_left_out(
 
 
 @given(tables())
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_without_a_width_nothing_is_cut(table: tuple[list[Column], list[Cells]]) -> None:
     """In a file or a pipe."""
     columns, rows = table
@@ -130,7 +130,7 @@ def test_without_a_width_nothing_is_cut(table: tuple[list[Column], list[Cells]])
 
 
 @given(st.sampled_from(TEXTS), st.integers(0, 6), st.integers(20, 100))
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_a_sentence_is_broken_between_words(text: str, indent: int, width: int) -> None:
     """None of it is lost."""
     parts = list(folded(" " * indent + text, width))
