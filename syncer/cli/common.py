@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
 
 import anyio
@@ -23,18 +24,26 @@ from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NAMED: Final = 4
+"""As many zones are named where one line is for them all."""
 _SHOWN: Final = 60
 """Letters of a glob that an error repeats."""
 
 
-def settings(*, crawling: bool = False, **flags: object) -> Settings:
+def settings(
+    *,
+    crawling: bool = False,
+    sentences: Mapping[str, log.Sentence] = MappingProxyType({}),
+    **flags: object,
+) -> Settings:
     """Load the settings under the given flags and set the log up.
 
-    ``crawling``: every account must have credentials.
+    ``crawling``: every account must have credentials. ``sentences`` are said
+    on a terminal.
     """
     loaded = load_with_faults(flags, options=option_names())
     checked = loaded.checked(crawling=crawling)
-    log.configure(checked.log_format, checked.log_level)
+    log.configure(checked.log_format, checked.log_level, sentences=sentences)
     if loaded.unknown:
         from structlog import get_logger  # noqa: PLC0415  (not before ``log``, which tames it)
 
@@ -53,6 +62,15 @@ def say(*lines: str, err: bool = False) -> None:
     """Print lines that may hold what came from outside; each stays one line."""
     for line in lines:
         click.echo(printable(redacted(line)), err=err)
+
+
+def counted(zones: Sequence[str], *, more: int = 0) -> str:
+    """Return a zone by name; of many, how many they are and the first. ``more`` have no name."""
+    number = len(zones) + more
+    if number == len(zones) == 1:
+        return f"zone {zones[0]}"
+    named = ", ".join(zones[:_NAMED]) + (", ..." if number > _NAMED else "")
+    return f"{number:,} zone{'s' if number > 1 else ''}" + (f" ({named})" if zones else "")
 
 
 def fail(code: int, *lines: str) -> NoReturn:

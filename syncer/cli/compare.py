@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, cast
@@ -10,9 +11,24 @@ import click
 import msgspec
 
 from syncer.cli.changes import details
+from syncer.cli.columns import (
+    ACCOUNT,
+    IMAGE,
+    KIND,
+    NAME,
+    NAME_IF_ROOM,
+    SEEN,
+    SERVICE,
+    WHAT_CHANGED,
+    ZONE,
+    count,
+    time,
+    whole,
+)
 from syncer.cli.command import Command
-from syncer.cli.common import run, say
+from syncer.cli.common import counted, run
 from syncer.cli.names import complete
+from syncer.cli.output import show_text
 from syncer.cli.show import Filters, filters, moment_type, open_snapshot, require_images, show
 from syncer.core import added
 from syncer.core.added import values_of
@@ -48,29 +64,36 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
         (at,), chosen = await _instants(reader, (moment,), filters)
         answer = await reader.ask("read/asof", *chosen.place, chosen.image, at, chosen.limit)
         await show(
+            reader,
             answer,
             output,
-            table={
-                "service": "SERVICE",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "image_version": "VERSION",
-                "image_size": "GIB",
-                "image_status": "STATUS",
-                "valid_from": "SINCE",
-                "observed_at": "LAST LOOKED AT",
-            },
+            chosen=chosen,
+            table=[
+                ACCOUNT,
+                SERVICE,
+                ZONE,
+                IMAGE,
+                NAME,
+                whole("image_version", "VERSION", leave=4),
+                count("image_size", "GIB", leave=3),
+                whole("image_status", "STATUS"),
+                time("valid_from", "SINCE", leave=2),
+                time("observed_at", "LAST LOOKED AT", leave=1),
+            ],
             empty=f"No image is known to have been there at {at:%Y-%m-%d %H:%M:%S}Z.",
             if_none=partial(require_images, reader, chosen),
         )
-        for zone in await reader.all("read/uncovered", *chosen.place, at):
-            why = "it has not come yet" if zone["to_come"] else _WHY[zone["gone"]]
-            say(
-                f"unknown at that time: zone {zone['service']}/{zone['zone_id']} of account "
-                f"{zone['account']} ({why})",
-                err=True,
-            )
+        _say_unknown(await reader.all("read/uncovered", *chosen.place, at))
+
+
+def _say_unknown(zones: Sequence[Mapping[str, Any]]) -> None:
+    """Name zones about which nothing is known, one line for each account and cause."""
+    groups = dict[tuple[str, str], list[str]]()
+    for zone in zones:
+        why = "it has not come yet" if zone["to_come"] else _WHY[zone["gone"]]
+        groups.setdefault((zone["account"], why), []).append(f"{zone['service']}/{zone['zone_id']}")
+    for (account, why), names in groups.items():
+        show_text(f"unknown at that time: {counted(names)} of account {account}: {why}", err=True)
 
 
 @click.command(cls=Command)
@@ -102,16 +125,11 @@ async def diff(
             raise ConfigError(f"T1 ({one.isoformat()}) is after T2 ({two.isoformat()}): swap them")
         differences = _Differences(chosen.limit)
         await show(
+            reader,
             await reader.ask("read/diff", *chosen.place, chosen.image, one, two),
             output,
-            table={
-                "kind": "KIND",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "changed_at": "SEEN",
-                "details": "WHAT CHANGED",
-            },
+            chosen=chosen,
+            table=[KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, SEEN, WHAT_CHANGED],
             empty="No difference.",
             derive=differences.derive,
             if_none=partial(require_images, reader, chosen),

@@ -12,6 +12,7 @@ import anyio
 import click
 import msgspec
 
+from syncer.cli.columns import count, time, whole
 from syncer.cli.command import Group
 from syncer.cli.common import output_option, run, say, settings
 from syncer.cli.output import each, replacing, write
@@ -101,8 +102,11 @@ async def status(output: str | None) -> int:
             "needed": needed,
             "state": state,
         }
-        heading = {name: name.upper().replace("_", " ") for name in record}
-        await write(each([record]), list(record), output, table=heading, empty="")
+        table = [
+            whole(name, name.upper().replace("_", " "), title=not at)
+            for at, name in enumerate(record)
+        ]
+        await write(each([record]), list(record), output, table=table)
     return 0 if installed == needed else 2
 
 
@@ -257,17 +261,18 @@ async def repair_clock(yes: bool, output: str | None) -> None:
     from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
 
     done = await app.repair_clock(settings(), by=operator() if yes else None)
-    heading = {
-        "account": "ACCOUNT",
-        "stamps": "STAMPS",
-        "timed": "TIMED",
-        "old_from": "FROM",
-        "old_to": "TO",
-        "new_from": "NEW FROM",
-        "new_to": "NEW TO",
-    }
+    table = [
+        whole("account", "ACCOUNT", title=True),
+        count("stamps", "STAMPS"),
+        count("timed", "TIMED"),
+        time("old_from", "FROM"),
+        time("old_to", "TO"),
+        time("new_from", "NEW FROM"),
+        time("new_to", "NEW TO"),
+    ]
     rows = [msgspec.structs.asdict(account) for account in done.accounts]
     nothing = f"Nothing is stamped later than the clock ({done.at:%Y-%m-%d %H:%M:%S}Z)."
-    await write(each(rows), list(heading), output, table=heading, empty=nothing)
+    names = [column.name for column in table]
+    await write(each(rows), names, output, table=table, empty=nothing)
     if rows and not yes:
         click.echo("Nothing was changed. To do this: syncer db repair-clock --yes", err=True)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import sys
+import time
+from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -31,6 +36,7 @@ async def demo(seed: int) -> int:
     Starts from nothing each time, in a database of its own under the state directory. Uses no
     credentials.
     """
+    started = time.monotonic()
     from syncer.simulator import Simulator, SimulatorOptions, World  # noqa: PLC0415  (start-up)
 
     base = settings(log_level="warning")
@@ -59,14 +65,15 @@ async def demo(seed: int) -> int:
         _say("1. A simulated Zenlayer Cloud and an embedded PostgreSQL are started.")
         async with open_emptied(loaded.database):
             first = await _sync(loaded, "2. First sync: every zone is read, every image stored.")
-            world.drift(seed, appear=3, change=4, remove=3)
+            drift = world.drift(seed, appear=3, change=4, remove=3)
+            image = drift.changed[0][1]
             _say("\n3. The cloud drifts: images appear, change and vanish.")
             second = await _sync(loaded, "4. Second sync: only what changed is written.")
             _say("\n5. What is stored (syncer zones, then syncer changes):\n")
-            await read.show_zones(loaded, output="table")
+            await read.show_zones(loaded, output="table", paged=False)
             _say("")
-            await changes.show_changes(loaded, output="table")
-            _say(_LOOK_FURTHER.format(home=home, syncer=_command()))
+            await changes.show_changes(loaded)
+        _say(_look_further(home, image, time.monotonic() - started))
     return first or second
 
 
@@ -79,9 +86,25 @@ async def _sync(loaded: Settings, title: str) -> int:
     return report.exit_code
 
 
+def _look_further(home: Path, image: str, seconds: float) -> str:
+    """Return what to try now."""
+    command = _command()
+    here = f"SYNCER_STATE_DIR={_folder(home)} {command}"
+    return _LOOK_FURTHER.format(seconds=seconds, syncer=here, command=command, image=image)
+
+
 def _command() -> str:
     """Return how the user can call this program again."""
-    return "syncer" if shutil.which("syncer") else sys.argv[0]
+    return "syncer" if shutil.which("syncer") else shlex.quote(sys.argv[0])
+
+
+def _folder(home: Path) -> str:
+    """Return a folder as a shell takes it, shortened where it can be."""
+    below = Path("~") / home.relative_to(Path.home()) if home.is_relative_to(Path.home()) else home
+    return str(below) if _PLAIN.fullmatch(str(below)) else shlex.quote(str(home))
+
+
+_PLAIN: Final = re.compile(r"[\w/.~-]+", re.ASCII)
 
 
 def _say(text: str) -> None:
@@ -90,17 +113,15 @@ def _say(text: str) -> None:
 
 
 _LOOK_FURTHER = """
-Look further with SQL. In one terminal keep the demo's database running:
+That took {seconds:.0f} s. Try, on what the demo stored:
 
-    SYNCER_STATE_DIR={home} {syncer} db url --hold
+  {syncer} images --presence absent
+  {syncer} history {image}
+  {syncer} db url --hold
 
-and in another give the URL that it prints to psql (or any client):
+The last keeps the PostgreSQL running, for SQL:
+select * from syncer.image_field_changes;
 
-    select * from syncer.images where presence = 'absent';
-    select changed_at, zone_id, image_id, field, old_value, new_value
-      from syncer.image_field_changes order by changed_at desc;
-    select zone_id, last_complete_at, present_images from syncer.zones;
+Your own account: set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, then
 
-Without SQL: SYNCER_STATE_DIR={home} {syncer} images --presence absent
-For real: set ZENLAYER_ACCESS_KEY_ID and ZENLAYER_ACCESS_KEY_SECRET, then run
-{syncer} sync."""
+  {command} sync"""

@@ -99,7 +99,7 @@ async def show_findings(findings: Sequence[Finding], output: str | None) -> None
         show(findings)
     else:
         rows = [msgspec.structs.asdict(found) for found in findings]
-        await write(each(rows), _COLUMNS, output, table={}, empty="")
+        await write(each(rows), _COLUMNS, output)
     sys.stdout.flush()
 
 

@@ -6,56 +6,50 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from syncer.cli.layout import Line, broken, width_of
+from syncer.cli.screen import Screen, opened
 from syncer.core.normalise import printable
 from syncer.doctor.finding import Finding
 
-_NARROWEST: Final = 72
-"""Columns, at least, that a terminal is taken to have."""
-_NOT_A_TERMINAL: Final = 100
-"""Columns where the output is not a terminal."""
+_ROOM: Final = 30
+"""Cells, at least, for a text beside status and name; else it stands below them."""
 _STYLES: Final = {
     "ok": "green",
     "skipped": "dim",
     "warning": "bold yellow",
     "failed": "bold red",
-    "": "cyan",
 }
+_ADVICE: Final = "cyan"
 Row = tuple[str, str, str]
 """Status, name and text; without a status the text is advice."""
 
 
 def show(findings: Sequence[Finding]) -> None:
     """Print the findings: settings, what is ok or was skipped, warnings, failures, the counts."""
-    console = Console(highlight=False)
-    console.width = max(console.width, _NARROWEST) if console.is_terminal else _NOT_A_TERMINAL
-    arrow = "->" if console.options.ascii_only else "\N{RIGHTWARDS ARROW}"
-    settings = [
-        found
-        for found in findings
-        if (found.check.isupper() or found.check.startswith("accounts.")) and found.status == "ok"
-    ]
-    well = [found for found in findings if found.status == "ok" and found not in settings]
-    if settings:
-        _settings(console, settings)
-    _block(console, [*map(_row, well), *_skipped(findings)])
-    problems: list[Row] = []
-    for status in ("warning", "failed"):
-        for found in findings:
-            if found.status == status:
-                problems += [_row(found), ("", "", f"{arrow} {found.advice}")]
-    if problems:
-        _block(console, problems)
-    console.print(_summary([found for found in findings if found not in settings]))
+    with opened(paged=False) as screen:
+        arrow = "\N{RIGHTWARDS ARROW}" if screen.is_unicode else "->"
+        settings = [
+            found
+            for found in findings
+            if (found.check.isupper() or found.check.startswith("accounts."))
+            and found.status == "ok"
+        ]
+        well = [found for found in findings if found.status == "ok" and found not in settings]
+        _block(screen, [("", printable(one.check), one.message) for one in settings])
+        _block(screen, [*map(_row, well), *_skipped(findings)])
+        problems: list[Row] = []
+        for status in ("warning", "failed"):
+            for found in findings:
+                if found.status == status:
+                    problems += [_row(found), ("", "", f"{arrow} {found.advice}")]
+        _block(screen, problems)
+        screen.line(_summary([found for found in findings if found not in settings]))
 
 
 def _row(found: Finding) -> Row:
     return (
         found.status,
-        found.check.replace("_", " " if found.check.islower() else "_"),
+        printable(found.check.replace("_", " " if found.check.islower() else "_")),
         found.message,
     )
 
@@ -73,38 +67,39 @@ def _skipped(findings: Iterable[Finding]) -> Iterable[Row]:
         yield "skipped", name, text
 
 
-def _settings(console: Console, settings: Sequence[Finding]) -> None:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for found in settings:
-        table.add_row(Text(printable(found.check), style="dim"), Text(printable(found.message)))
-    console.print(table)
-    console.print()
-
-
-def _block(console: Console, rows: Sequence[Row]) -> None:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, width=max(map(len, _STYLES)))
-    table.add_column(no_wrap=True, width=max((len(name) for _, name, _ in rows), default=0))
-    table.add_column(overflow="fold")
+def _block(screen: Screen, rows: Sequence[Row]) -> None:
+    """Print rows, their texts beside status and name, or below them where that is too narrow."""
+    if not rows:
+        return
+    statuses = max(len(status) for status, _, _ in rows)
+    names = max(width_of(name) for _, name, _ in rows)
+    left = statuses + names + (4 if statuses else 2)
+    room = None if screen.width is None else screen.width - left
+    below = room is not None and room < _ROOM
     for status, name, text in rows:
-        style = _STYLES[status]
-        table.add_row(
-            Text(status, style=style),
-            Text(printable(name)),
-            Text(printable(text), style=style if status in {"", "skipped"} else ""),
-        )
-    console.print(table)
-    console.print()
+        is_advice = not status and not name
+        style = _ADVICE if is_advice else "dim" if status == "skipped" else ""
+        head: Line = [(status, _STYLES.get(status, ""))] if statuses else []
+        if statuses:
+            head.append((" " * (statuses - len(status) + 2), ""))
+        head.append((name, "" if statuses else "dim"))
+        if below:
+            if not is_advice:
+                screen.line(head)
+            head, blanks, size = [("  ", "")], "  ", (screen.width or 0) - 2
+        else:
+            head.append((" " * (names - width_of(name) + 2), ""))
+            blanks, size = " " * left, room or width_of(text) + 1
+        for at, part in enumerate(broken(printable(text), size, size)):
+            screen.line([*head, (part, style)] if not at else [(blanks, ""), (part, style)])
+    screen.line([])
 
 
-def _summary(findings: Sequence[Finding]) -> Text:
+def _summary(findings: Sequence[Finding]) -> Line:
     counts = Counter[str](found.status for found in findings)
-    summary = Text()
+    parts: Line = []
     for status, ending in (("failed", ""), ("warning", "s"), ("ok", ""), ("skipped", "")):
         if count := counts[status]:
             plural = ending if count > 1 else ""
-            summary.append(", " if summary else "")
-            summary.append(f"{count} {status}{plural}", _STYLES[status])
-    return summary.append(".")
+            parts += [(", " if parts else "", ""), (f"{count} {status}{plural}", _STYLES[status])]
+    return [*parts, (".", "")]

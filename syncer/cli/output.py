@@ -6,19 +6,26 @@ import contextlib
 import csv
 import json
 import re
+import shutil
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
+import click
 import msgspec
 
 from syncer import files
+from syncer.cli.columns import Column, Headed
 from syncer.core.errors import OutputFailed
+from syncer.core.moment import ago
 from syncer.core.normalise import printable
 from syncer.core.pinfile import BLANKS
+
+if TYPE_CHECKING:
+    from syncer.cli.layout import Cell
 
 Row = Mapping[str, Any]
 FORMATS: Final = ("table", "json", "ndjson", "csv", "csv-safe")
@@ -84,20 +91,26 @@ async def write(
     columns: Sequence[str],
     output: str | None,
     *,
-    table: Mapping[str, str],
-    empty: str,
-    header: bool = True,
+    table: Sequence[Column] = (),
+    empty: str = "",
+    headed: Headed | None = None,
+    paged: bool = True,
+    now: datetime | None = None,
 ) -> int:
     """Write the rows to stdout and return how many there were.
 
-    ``table`` gives the columns of the table and their headings, ``empty`` what a person reads
-    when there are none; without ``header`` the rows go on from those written before.
+    ``table`` are the columns of the table, ``empty`` what a person reads when there are no rows;
+    ``headed`` is given where rows go on from those written before. On a terminal a table that is
+    longer than the screen is ``paged``. Ages are counted until ``now`` (None: by this machine).
     """
     output = output or default_format()
+    headed = headed or Headed()
     if output == "table":
-        return await _table(rows, table, empty, header=header)
+        return await _table(rows, table, empty, headed=headed, paged=paged, now=now)
     if output in {"csv", "csv-safe"}:
-        return await _csv(rows, columns, header=header, safe=output == "csv-safe")
+        count = await _csv(rows, columns, header=not headed.done, safe=output == "csv-safe")
+        headed.done = True
+        return count
     return await _lines(rows, columns, array=output == "json")
 
 
@@ -168,62 +181,65 @@ def _cell(value: Any) -> Any:  # noqa: ANN401
     return str(value) if isinstance(value, Json) else plain(value)
 
 
-async def _table(
-    rows: AsyncIterable[Row], columns: Mapping[str, str], empty: str, *, header: bool
-) -> int:
-    from rich.console import Console  # noqa: PLC0415  (start-up: only for people)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+def show_text(text: str, *, err: bool = False) -> None:
+    """Print lines; on a terminal, those that are too long are broken between words.
 
-    # An id must stay in one piece to be copied; a narrow terminal wraps the lines itself.
-    console = Console()
-    console.width = max(console.width, _MIN_WIDTH)
-    grid = Table(
-        show_header=header, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
-    )
-    for name, heading in columns.items():
-        grid.add_column(
-            heading,
-            justify="right" if name in _NUMERIC else "left",
-            overflow="fold",
-            no_wrap=name in _WHOLE or name.endswith("_at"),
-        )
-    count, timed = 0, False
-    async for row in rows:
-        grid.add_row(*(Text(_shown(row[name]), style=_style(name, row[name])) for name in columns))
-        timed = timed or any(isinstance(row[name], datetime) for name in columns)
-        count += 1
-    if count or empty:
-        console.print(grid if count else Text(empty))
-    if timed and header and console.is_terminal:
-        console.print(Text("Times are UTC.", style="dim"))
+    A command stays as it is, to be copied.
+    """
+    lines = text.splitlines()
+    if (sys.stderr if err else sys.stdout).isatty():
+        from syncer.cli.layout import folded  # noqa: PLC0415  (start-up: rich is for people)
+
+        width = shutil.get_terminal_size().columns
+        lines = [
+            part
+            for line in lines
+            for part in ([line] if line.lstrip().startswith("syncer ") else folded(line, width))
+        ]
+    for line in lines:
+        click.echo(printable(line), err=err)
+
+
+async def _table(
+    rows: AsyncIterable[Row],
+    columns: Sequence[Column],
+    empty: str,
+    *,
+    headed: Headed,
+    paged: bool,
+    now: datetime | None,
+) -> int:
+    """Write rows as a table that fits the terminal, or as records; elsewhere it has no end.
+
+    Some rows at a time: where later ones need more room than the first, they get headings anew.
+    """
+    from syncer.cli import screen  # noqa: PLC0415  (start-up: rich is for people)
+
+    at = now or datetime.now(UTC)
+    count = 0
+    with screen.opened(paged=paged) as shown:
+        async for some in _batches(rows, _LOOKED_AHEAD):
+            shown.table(columns, [[_shown(c, row, at) for c in columns] for row in some], headed)
+            count += len(some)
+        if not count and empty:
+            shown.line([(empty, "")])
     return count
 
 
-_MIN_WIDTH: Final = 120
-_WHOLE: Final = frozenset({"image_id", "zone_id", "service", "kind", "status", "presence"})
-_NUMERIC: Final = frozenset(
-    {
-        "run_id",
-        "change_id",
-        "zones",
-        "images",
-        "appeared",
-        "changed",
-        "removed",
-        "returned",
-        "withheld",
-        "calls",
-        "image_size_gib",
-        "present_images",
-        "withheld_removals",
-        "approved_removals",
-        "offered",
-        "pages",
-    }
-)
+async def _batches(rows: AsyncIterable[Row], size: int) -> AsyncIterator[list[Row]]:
+    batch = list[Row]()
+    async for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+_LOOKED_AHEAD: Final = 2000
+"""Rows from which the widths of columns are found."""
 _STYLES: Final = {
-    "present": "",
     "absent": "red",
     "unknown": "yellow",
     "appeared": "green",
@@ -239,21 +255,24 @@ _STYLES: Final = {
     "withheld": "magenta",
     "gone": "yellow",
 }
+_STATES: Final = frozenset({"presence", "kind", "status", "last_status"})
 
 
-def _style(name: str, value: Any) -> str:  # noqa: ANN401
-    if name in {"presence", "kind", "status", "last_status"}:
-        return _STYLES.get(str(value), "")
-    return ""
+def _shown(column: Column, row: Row, now: datetime) -> Cell:
+    """Return a value as people read it."""
+    from syncer.cli.layout import Cell  # noqa: PLC0415  (start-up: rich is for people)
 
-
-def _shown(value: Any) -> str:  # noqa: ANN401
-    if value is None:
-        return "-"
+    value = row[column.name]
+    if value is None or value in ([], (), ""):
+        return Cell("-", "dim", empty=True)
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}Z"
-    if isinstance(value, list):
-        value = ", ".join(map(str, value)) or "-"
+        return Cell(f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z", age=ago(value, now))
+    if isinstance(value, list | tuple):
+        items = tuple(printable(str(item)) for item in value)
+        return Cell(", ".join(items), items=items)
     if isinstance(value, Decimal):
         value = format(value.normalize(), "f")
-    return printable(str(value))
+    if column.kind == "count" and isinstance(value, int):
+        return Cell(f"{value:,}", "" if value else "dim", empty=column.zero and not value)
+    text = printable(str(value))
+    return Cell(text, _STYLES.get(text, "") if column.name in _STATES else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, count, text, time, whole
 from syncer.cli.command import Command, Group
 from syncer.cli.common import (
     accounts_option,
@@ -140,17 +141,24 @@ async def _pins(reader: Reader, pinned: str, from_file: list[Pin] | None) -> lis
     return from_file
 
 
-_TABLE: Final = {
-    "status": "STATUS",
-    "zone_id": "ZONE",
-    "image_id": "IMAGE",
-    "image_name": "NAME",
-    "reason": "WHY",
-}
+_TABLE: Final = (
+    whole("status", "STATUS", title=True),
+    ACCOUNT,
+    SERVICE,
+    ZONE,
+    IMAGE,
+    NAME,
+    text("reason", "WHY", least=32),
+)
 
 
-async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -> None:
+async def _print(answers: Sequence[PinAnswer], output: str, limit: int | None) -> None:
     shown = [a for a in answers if output != "table" or a.status != "present"]
+    several = {
+        column.name
+        for column in (ACCOUNT, SERVICE)
+        if len({getattr(answer, column.name) for answer in answers}) > 1
+    }
     await write(
         each(
             msgspec.structs.asdict(answer) | {"changed_fields": list(answer.changed_fields)}
@@ -158,7 +166,7 @@ async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -
         ),
         COLUMNS,
         output,
-        table=_TABLE,
+        table=[column for column in _TABLE if not column.several or column.name in several],
         empty="All that is pinned is there and unchanged.",
     )
     if output == "table" and limit and len(shown) > limit:
@@ -260,16 +268,17 @@ async def list_(output: str | None) -> None:
     """Show the baselines there are."""
     async with open_snapshot() as reader:
         await show(
+            reader,
             await reader.ask("baseline/list"),
             output,
-            table={
-                "name": "NAME",
-                "images": "IMAGES",
-                "as_of": "AS OF",
-                "saved_at": "SAVED",
-                "saved_by": "BY",
-                "filters": "FILTERS",
-            },
+            table=[
+                whole("name", "NAME", title=True),
+                count("images", "IMAGES"),
+                time("as_of", "AS OF"),
+                time("saved_at", "SAVED", leave=1),
+                text("saved_by", "BY", leave=2),
+                text("filters", "FILTERS"),
+            ],
             empty="No baseline yet: 'syncer baseline save NAME' saves one.",
         )
 

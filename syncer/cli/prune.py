@@ -6,9 +6,11 @@ from typing import Final
 
 import click
 
+from syncer.cli.columns import count, whole
 from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, fail, output_option, run, settings
 from syncer.cli.output import each, write
+from syncer.cli.sentences import ON_STOPPING
 from syncer.core.moment import duration
 
 COLUMNS: Final = ("table", "why", "rows")
@@ -57,7 +59,7 @@ async def prune(  # noqa: PLR0917  (one option each)
 
     if accounts and all_accounts:
         raise click.UsageError("give --account or --all-accounts, not both")
-    loaded = settings(account=accounts, keep=keep)
+    loaded = settings(account=accounts, keep=keep, sentences=ON_STOPPING)
     pruned = await app.prune(
         loaded, all_accounts=all_accounts, thin_after=thin_after, dry_run=dry_run
     )
@@ -67,8 +69,12 @@ async def prune(  # noqa: PLR0917  (one option each)
         {"table": "zone_scans", "why": "thinned", "rows": pruned.thinned},
         {"table": "runs", "why": "older", "rows": pruned.runs},
     ]
-    heading = {"table": "TABLE", "why": "WHY", "rows": "WOULD BE DELETED" if dry_run else "DELETED"}
-    await write(each(rows), COLUMNS, output, table=heading, empty="")
+    table = [
+        whole("table", "TABLE", title=True),
+        whole("why", "WHY", title=True),
+        count("rows", "WOULD BE DELETED" if dry_run else "DELETED"),
+    ]
+    await write(each(rows), COLUMNS, output, table=table)
     if pruned.stopped:
         fail(3, "stopped by a signal: the next prune deletes the rest")
     return 0

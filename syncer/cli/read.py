@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import click
+import msgspec
 
+from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, count, listed, text, time, whole
 from syncer.cli.command import Command
 from syncer.cli.common import accounts_option, output_option, run
 from syncer.cli.show import LIMIT, Filters, filters, open_snapshot, require_images, show
@@ -27,26 +31,26 @@ async def images(
 ) -> None:
     """Show every image ever seen, in its current or last known state."""
     async with open_snapshot(chosen=filters) as reader:
-        answer = await reader.ask(
-            "read/images", *filters.place, filters.image, presence, withheld, filters.limit
-        )
-        table = {
-            "service": "SERVICE",
-            "zone_id": "ZONE",
-            "image_id": "IMAGE",
-            "image_name": "NAME",
-            "image_version": "VERSION",
-            "image_size_gib": "GIB",
-            "image_status": "STATUS",
-            "presence": "PRESENCE",
-            "changed_at": "CHANGED",
-        }
-        if withheld:
-            table["withheld_since"] = "WITHHELD SINCE"
         await show(
-            answer,
+            reader,
+            await reader.ask(
+                "read/images", *filters.place, filters.image, presence, withheld, filters.limit
+            ),
             output,
-            table=table,
+            chosen=filters,
+            table=[
+                ACCOUNT,
+                SERVICE,
+                ZONE,
+                IMAGE,
+                NAME,
+                whole("image_version", "VERSION", leave=3),
+                count("image_size_gib", "GIB", leave=2),
+                whole("image_status", "STATUS"),
+                *([] if presence else [whole("presence", "PRESENCE")]),
+                time("changed_at", "CHANGED", leave=1),
+                *([time("withheld_since", "WITHHELD SINCE")] if withheld else []),
+            ],
             empty="The guard withholds no removal."
             if withheld
             else "No image matches. Run 'syncer sync' first, or widen the filters.",
@@ -63,26 +67,34 @@ async def zones(filters: Filters, output: str | None) -> None:
 
 
 async def show_zones(
-    loaded: Settings | None, filters: Filters | None = None, output: str | None = None
+    loaded: Settings | None,
+    filters: Filters | None = None,
+    output: str | None = None,
+    *,
+    paged: bool = True,
 ) -> None:
     """Print zones; without settings these are loaded."""
     chosen = filters or Filters()
     async with open_snapshot(loaded, chosen=chosen) as reader:
         await show(
+            reader,
             await reader.ask("read/zones", *chosen.place, chosen.limit),
             output,
-            table={
-                "service": "SERVICE",
-                "zone_id": "ZONE",
-                "zone_name": "NAME",
-                "present_images": "IMAGES",
-                "withheld_removals": "WITHHELD",
-                "approved_removals": "APPROVED",
-                "last_status": "LAST",
-                "last_complete_at": "LAST WHOLE LOOK",
-                "gone_at": "GONE",
-            },
+            chosen=chosen,
+            table=[
+                ACCOUNT,
+                SERVICE,
+                ZONE,
+                text("zone_name", "NAME", leave=2),
+                count("present_images", "IMAGES"),
+                count("withheld_removals", "WITHHELD", zero=True),
+                count("approved_removals", "APPROVED", zero=True, leave=1),
+                whole("last_status", "LAST"),
+                time("last_complete_at", "LAST WHOLE LOOK"),
+                time("gone_at", "GONE"),
+            ],
             empty="No zone matches. Run 'syncer sync' first, or widen the filters.",
+            paged=paged,
         )
 
 
@@ -92,28 +104,37 @@ async def show_zones(
 @output_option
 @run
 async def runs(accounts: tuple[str, ...], limit: int | None, output: str | None) -> None:
-    """Show runs, newest first."""
+    """Show runs, newest first.
+
+    CHANGES in the table are +appeared ~changed -removed, and how many are back.
+    """
     async with open_snapshot() as reader:
         await show(
+            reader,
             await reader.ask("read/runs", list(accounts) or None, limit),
             output,
-            table={
-                "run_id": "RUN",
-                "account": "ACCOUNT",
-                "started_at": "STARTED",
-                "status": "STATUS",
-                "zones": "ZONES",
-                "images": "IMAGES",
-                "appeared": "APPEARED",
-                "changed": "CHANGED",
-                "removed": "REMOVED",
-                "returned": "RETURNED",
-                "withheld": "WITHHELD",
-                "calls": "CALLS",
-                "error_message": "WHY",
-            },
+            chosen=Filters(accounts=accounts),
+            table=[
+                whole("run_id", "RUN", title=True),
+                ACCOUNT,
+                whole("status", "STATUS", title=True),
+                time("started_at", "STARTED"),
+                count("zones", "ZONES"),
+                count("images", "IMAGES"),
+                whole("counters", "CHANGES"),
+                count("withheld", "WITHHELD", zero=True),
+                count("calls", "CALLS", leave=1),
+                text("error_message", "WHY"),
+            ],
+            derive=lambda row: row | {"counters": _counters(row)},
             empty="No run yet: 'syncer sync' makes the first.",
         )
+
+
+def _counters(row: Mapping[str, Any]) -> str | None:
+    """Return what a run changed, as ``+12 ~15 -8 2 back``."""
+    signs = {"appeared": "+{:,}", "changed": "~{:,}", "removed": "-{:,}", "returned": "{:,} back"}
+    return " ".join(sign.format(row[name]) for name, sign in signs.items() if row[name]) or None
 
 
 @click.command(cls=Command)
@@ -127,19 +148,28 @@ async def spread(filters: Filters, output: str | None) -> None:
     """
     async with open_snapshot(chosen=filters) as reader:
         await show(
+            reader,
             await reader.ask("read/spread", *filters.place, filters.image, filters.limit),
             output,
-            table={
-                "service": "SERVICE",
-                "image_name": "NAME",
-                "differs": "DIFFERS IN",
-                "offered": "IN ZONES",
-                "missing_zones": "MISSING IN",
-                "image_versions": "VERSIONS",
-                "image_sizes": "SIZES",
-                "image_statuses": "STATUSES",
-            },
+            chosen=filters,
+            table=[
+                ACCOUNT,
+                SERVICE,
+                msgspec.structs.replace(NAME, title=True),
+                listed("differing", "DIFFERS IN", least=20),
+                count("offered", "IN ZONES"),
+                listed("missing_zones", "MISSING IN"),
+                listed("image_versions", "VERSIONS"),
+                listed("image_sizes", "SIZES", least=8, leave=2),
+                listed("image_statuses", "STATUSES", least=10, leave=1),
+            ],
             empty="All zones offer the same (or nothing is stored: 'syncer sync').",
-            derive=lambda row: row | {"offered": len(row["zones"])},
+            derive=lambda row: (
+                row
+                | {
+                    "offered": len(row["zones"]),
+                    "differing": [name.removeprefix("image_") for name in row["differs"]],
+                }
+            ),
             if_none=partial(require_images, reader, filters),
         )

@@ -6,6 +6,7 @@ import click
 
 from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, crawled_service_option, run, settings
+from syncer.cli.sentences import OfDaemon
 from syncer.core.moment import duration
 
 
@@ -49,8 +50,15 @@ async def serve(
         late = None if jitter is None else duration(jitter)
     except ValueError as error:
         raise click.UsageError(f"--jitter: {error}") from None
+    says = OfDaemon()
     loaded = settings(
-        crawling=True, every=every, http=http, account=accounts, services=",".join(services) or None
+        crawling=True,
+        sentences=says.sentences(),
+        every=every,
+        http=http,
+        account=accounts,
+        services=",".join(services) or None,
     )
+    says.several = len(loaded.accounts) > 1
     await app.serve(loaded, jitter=late)
     return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 
+from syncer.cli.columns import Column, Headed
 from syncer.cli.common import (
     accounts_option,
     check_globs,
@@ -191,28 +192,30 @@ async def unseen_images(reader: Reader, names: Sequence[str]) -> ConfigError:
 
 
 async def show(
+    reader: Reader,
     answer: Answer,
     output: str | None,
     *,
-    table: Mapping[str, str],
+    table: Sequence[Column],
     empty: str,
+    chosen: Filters = Filters(),  # noqa: B008  (frozen)
     derive: Derive = lambda row: row,
     columns: list[str] | None = None,
-    header: bool = True,
+    headed: Headed | None = None,
+    paged: bool = True,
     if_none: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
     """Print an answer, streaming where the format allows; return how many rows there were.
 
     Without any row ``if_none`` is awaited first: it may raise an error in place of the answer.
-
-    A table names the account of each row where there are several.
-
-    ``derive`` may add to a row, or drop it (None). ``columns`` are printed (default: those of the
-    statement).
+    A table names the account and the service of each row where several are ``chosen``. ``derive``
+    may add to a row, or drop it (None). ``columns`` are printed elsewhere (default: those of the
+    statement). The others are as in ``write``.
     """
-    is_table = (output or default_format()) == "table"
-    if is_table and "account" in answer.columns and "account" not in table:
-        table = {"account": "ACCOUNT", **table} if await answer.several_accounts() else table
+    now = None
+    if (output or default_format()) == "table":
+        several, now = await reader.several(chosen.accounts, chosen.services)
+        table = [column for column in table if not column.several or column.name in several]
     rows = _derived(answer, derive)
     if if_none is not None:
         first = await anext(rows, None)
@@ -226,7 +229,9 @@ async def show(
         output,
         table=table,
         empty=empty,
-        header=header,
+        headed=headed,
+        paged=paged,
+        now=now,
     )
 
 

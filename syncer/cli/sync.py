@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, listed, whole
 from syncer.cli.command import Command
 from syncer.cli.common import (
     check_globs,
+    counted,
     courtesy,
     crawled_option,
     crawled_service_option,
@@ -24,7 +26,8 @@ from syncer.cli.common import (
     zone_option,
 )
 from syncer.cli.names import complete
-from syncer.cli.output import Row, default_format, each, write
+from syncer.cli.output import default_format, each, show_text, write
+from syncer.cli.sentences import OF_A_RUN, ON_STOPPING
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
@@ -34,8 +37,7 @@ from syncer.store.runs import Counts
 from syncer.sync.accounts import Ended, exit_code, require_matches
 
 if TYPE_CHECKING:
-    from syncer.store.results import Written
-    from syncer.sync.crawl import Progress
+    from syncer.sync.progress import Progress
     from syncer.sync.report import Report
 
 RECORD_COLUMNS: Final = (
@@ -87,7 +89,11 @@ async def sync(  # noqa: PLR0917  (one option each)
     from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
 
     check_globs(zones + not_zones)
-    loaded = settings(crawling=True, account=accounts, services=",".join(services) or None)
+    summed_up = (output or default_format()) == "table"
+    sentences = OF_A_RUN if summed_up else ON_STOPPING
+    loaded = settings(
+        crawling=True, sentences=sentences, account=accounts, services=",".join(services) or None
+    )
     several = len(loaded.accounts) > 1
     runs = [
         app.run_options(
@@ -109,27 +115,32 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
     reports = [one.report for one in ended if one.report is not None]
     output = output or default_format()
     if dry_run:
+        services = {zone.zone.ref.service for report in reports for zone in report.zones}
         await write(
-            each(row for report in reports for row in _planned(report)),
+            each(
+                row | {"fields": [name.removeprefix("image_") for name in row["changed_fields"]]}
+                for report in reports
+                for row in _planned(report)
+            ),
             PLANNED_COLUMNS,
             output,
-            table={
-                "kind": "WOULD BE",
-                **({"account": "ACCOUNT"} if len(ended) > 1 else {}),
-                "service": "SERVICE",
-                "zone_id": "ZONE",
-                "image_id": "IMAGE",
-                "image_name": "NAME",
-                "changed_fields": "FIELDS",
-            },
+            table=[
+                whole("kind", "WOULD BE", title=True),
+                *([ACCOUNT] if len(ended) > 1 else []),
+                *([SERVICE] if len(services) > 1 else []),
+                ZONE,
+                IMAGE,
+                NAME,
+                listed("fields", "FIELDS"),
+            ],
             empty="Nothing would change.",
         )
     elif output != "table":
         records = [dict.fromkeys(RECORD_COLUMNS) | _record(one) for one in ended]
-        await write(each(records), RECORD_COLUMNS, output, table={}, empty="")
+        await write(each(records), RECORD_COLUMNS, output)
     if output == "table":
         show = partial(summary, reports[0]) if len(ended) == 1 else partial(overview, ended)
-        click.echo(show(dry_run=dry_run))
+        show_text(show(dry_run=dry_run))
         return
     for one in ended:
         whose = f"account {one.account}: " if len(ended) > 1 else ""
@@ -184,15 +195,10 @@ def summary(report: Report, *, dry_run: bool) -> str:
         (counts.returned, "returned"),
     ]
     changes = ", ".join(f"{n:,} {kind}" for n, kind in kinds if n) or "no change"
-    seen = f"{counts.zones:,} zones, {counts.images:,} images"
-    lines = [f"{name} {report.status}: {seen}, {changes} ({counts.calls:,} calls)."]
-    if report.fault is not None:
-        lines.append(f"Not all done: {report.fault.message}")
-    lines.extend(
-        f"  {written.zone.ref} {written.status}: {written.fault.message}"
-        for written in report.zones
-        if written.status in {"failed", "incomplete", "gone"} and written.fault is not None
-    )
+    seen = f"{report.zones_read}, {counts.images:,} images"
+    calls = "1 call" if counts.calls == 1 else f"{counts.calls:,} calls"
+    lines = [f"{name} {report.status}: {seen}, {changes} ({calls})."]
+    lines += _undone(report)
     if counts.withheld:
         lines.append(
             f"{counts.withheld:,} removals are withheld: it is rare that this many are real. See "
@@ -200,6 +206,33 @@ def summary(report: Report, *, dry_run: bool) -> str:
         )
         lines.extend(f"  {command}" for command in _approvals(report))
     return "\n".join(map(printable, lines))
+
+
+def _undone(report: Report) -> Iterator[str]:
+    """Yield what was not done, one line for each cause, and which zones are gone."""
+    stopped = report.stopped.message if report.stopped else ""
+    groups = dict[tuple[str, str], list[str]]()
+    for written in report.zones:
+        if written.fault is not None and (verb := _UNDONE.get(written.status)):
+            why = written.fault.message
+            verb = "not read" if (verb, why) == ("failed", stopped) else verb
+            groups.setdefault((verb, why), []).append(str(written.zone.ref))
+    if report.unread:
+        groups.setdefault(("not read", stopped), [])
+    gone = {key: groups.pop(key) for key in list(groups) if key[0] == _UNDONE["gone"]}
+    lines = [
+        f"{counted(zones, more=report.unread if verb == 'not read' else 0)} {verb}: {why}"
+        for (verb, why), zones in groups.items()
+    ]
+    if report.fault is not None and report.fault.message not in {why for _, why in groups}:
+        lines.insert(0, report.fault.message)
+    for at, line in enumerate(lines):
+        yield f"  {line}" if at else f"Not all done: {line}"
+    for (verb, why), zones in gone.items():
+        yield f"No failure: {counted(zones)} {verb}: {why}"
+
+
+_UNDONE: Final = {"failed": "failed", "incomplete": "read in part", "gone": "gone"}
 
 
 def _approvals(report: Report) -> Iterator[str]:
@@ -218,7 +251,7 @@ def _approvals(report: Report) -> Iterator[str]:
         yield approve_run_command(run_id=report.run_id, max_removals=count)
 
 
-def _planned(report: Report) -> Iterator[Row]:
+def _planned(report: Report) -> Iterator[dict[str, Any]]:
     """Yield the changes that a dry run found, in the columns of ``image_changes``."""
     for written in report.zones:
         if written.diff is None:
@@ -269,41 +302,12 @@ def _named(columns: Columns) -> dict[str, str | None]:
     return dict(zip(TRACKED, columns.tracked, strict=True)) | values_of(columns.added)
 
 
-class _Bar:
-    """Shows on a terminal's stderr how many zones are done."""
-
-    def __init__(self, progress: Any) -> None:  # noqa: ANN401  (rich is imported lazily)
-        self._progress = progress
-        self._task = progress.add_task("listing zones", total=None, images="")
-        self._zones = 0
-        self._images = 0
-
-    def planned(self, zones: int) -> None:
-        """Show how many zones will be read, by all runs together."""
-        self._zones += zones
-        self._progress.update(self._task, total=self._zones, description="zones")
-
-    def done(self, written: Written) -> None:
-        """Count a zone as done."""
-        self._images += written.images
-        self._progress.update(self._task, advance=1, images=f"{self._images:,} images")
-
-
 @contextmanager
 def _progress_bar() -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415  (start-up: only for people)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from syncer.cli import bar  # noqa: PLC0415  (start-up: rich is for people)
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[images]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        yield _Bar(progress)
+    with bar.opened() as progress:
+        yield progress

@@ -7,6 +7,7 @@ import click
 from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, run, say, settings
 from syncer.cli.names import complete
+from syncer.cli.sentences import OfDaemon
 
 
 @click.command(cls=Command)
@@ -50,6 +51,14 @@ async def worker(
         await app.forget(settings(), forget)
         say(f"No worker crawls {forget} any more, until one is started that has its credentials.")
         return 0
-    loaded = settings(crawling=True, account=accounts, accounts_at_once=accounts_at_once, http=http)
+    says = OfDaemon()
+    loaded = settings(
+        crawling=True,
+        sentences=says.sentences(),
+        account=accounts,
+        accounts_at_once=accounts_at_once,
+        http=http,
+    )
+    says.several = len(loaded.accounts) > 1
     await app.work(loaded)
     return 0

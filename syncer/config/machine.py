@@ -60,3 +60,11 @@ def bare_environment() -> dict[str, str]:
     """Return the environment without what would configure this program or a database."""
     ours = ("ZENLAYER", "SYNCER_", "PG")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def let_less_show_colours() -> None:
+    """Have the pager ``less``, unless the user has set it up, show colours and leave its last page.
+
+    The same as git does.
+    """
+    os.environ.setdefault("LESS", "-FRX")

@@ -14,6 +14,7 @@ _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw]?)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST: Final = 3650 * 86400
+_LARGE: Final = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def duration(text: str) -> float:
@@ -25,6 +26,23 @@ def duration(text: str) -> float:
     if seconds > _LONGEST:
         raise ValueError(f"{text!r} is longer than ten years")
     return seconds
+
+
+def age(time: timedelta | float) -> str:
+    """Return a length of time in its largest unit: ``45 s``, ``12 min``, ``5 h``, ``3 d``."""
+    seconds = time.total_seconds() if isinstance(time, timedelta) else time
+    for unit, name in _LARGE:
+        if abs(seconds) >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """Return how long ago an instant was, or how far ahead it is."""
+    passed = (now - then).total_seconds()
+    if abs(passed) < 1:
+        return "just now"
+    return f"{age(passed)} ago" if passed > 0 else f"in {age(-passed)}"
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,8 +24,9 @@ from syncer.core.errors import (
     TornRead,
     Unreachable,
 )
+from syncer.core.moment import age
 from syncer.doctor.checks import Check, Timing
-from syncer.doctor.finding import Finding, age, failed, listed, number, ok, warning
+from syncer.doctor.finding import Finding, failed, listed, number, ok, warning
 from syncer.secrets import mask
 from syncer.zenlayer import credentials, wire
 from syncer.zenlayer.client import open_client

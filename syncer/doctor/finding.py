@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 _KIB: Final = 1024
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LISTED: Final = 5
 
 
@@ -46,15 +45,6 @@ def skipped(check: str, message: str) -> Finding:
 def exit_code(findings: Iterable[Finding]) -> int:
     """Return 1 if a line failed, else 0."""
     return int(any(finding.status == "failed" for finding in findings))
-
-
-def age(time: timedelta | float) -> str:
-    """Return a length of time in its largest unit: ``45 s``, ``12 min``, ``5 h``, ``3 d``."""
-    seconds = time.total_seconds() if isinstance(time, timedelta) else time
-    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
-        if abs(seconds) >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} s"
 
 
 def instant(time: datetime) -> str:

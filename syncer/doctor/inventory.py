@@ -10,11 +10,11 @@ import msgspec
 
 from syncer.config.accounts import Account
 from syncer.core.hints import approve_command, withheld_command
+from syncer.core.moment import age
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.database import Session, session_check
 from syncer.doctor.finding import (
     Finding,
-    age,
     failed,
     instant,
     listed,

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from syncer.config.settings import Settings
+from syncer.core.moment import age
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.database import Session, session_check
-from syncer.doctor.finding import Finding, age, failed, listed, number, ok, warning
+from syncer.doctor.finding import Finding, failed, listed, number, ok, warning
 from syncer.store import queue
 from syncer.store.connection import Server, reading_transaction
 from syncer.store.schedule import AccountState, WorkerState

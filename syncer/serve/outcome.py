@@ -101,7 +101,7 @@ def unforeseen(error: Exception) -> SyncerError:
 def _summary(report: Report) -> str:
     counts = report.counts
     changes = counts.appeared + counts.changed + counts.removed + counts.returned
-    seen = f"{counts.zones} zones, {counts.images} images, {changes} changes"
+    seen = f"{report.zones_read}, {counts.images} images, {changes} changes"
     parts = [f"run {report.run_id} {report.status}: {seen}"]
     if counts.withheld:
         parts.append(f"{counts.withheld} removals withheld")

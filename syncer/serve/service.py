@@ -78,6 +78,7 @@ async def serve(
                         running.start_soon(_work_for, work.account, daemon)
                 notifier.stopping()
                 tasks.cancel_scope.cancel()
+    _log.info("daemon.ended")
 
 
 async def _work_for(account: Account, daemon: Daemon) -> None:
@@ -129,8 +130,10 @@ async def _handle_signals(daemons: Sequence[Daemon], scope: anyio.CancelScope) -
                 scope.cancel()
             else:
                 ending = True
+                name = signal.Signals(number).name
+                _log.info("daemon.ending", signal=name)
                 for daemon in daemons:
-                    daemon.end(signal.Signals(number).name)
+                    daemon.end(name)
 
 
 class _Daily(msgspec.Struct, kw_only=True):

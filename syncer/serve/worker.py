@@ -91,6 +91,7 @@ async def work(
                     await worker.work(tasks, notifier)
                     notifier.stopping()
                     tasks.cancel_scope.cancel()
+    _log.info("worker.ended")
 
 
 async def _handle_signals(worker: _Worker) -> None:
@@ -170,7 +171,12 @@ class _Worker:
                     ready = True
                     tasks.start_soon(self._tick_on)
                     notifier.ready()
-                    _log.info("worker.ready", worker=self._me.name, accounts=len(self._works))
+                    _log.info(
+                        "worker.ready",
+                        worker=self._me.name,
+                        accounts=len(self._works),
+                        names=list(self._works),
+                    )
                 attempt = 0
                 await self._distributor.work()
             except (DatabaseError, ConfigError) as error:
@@ -288,6 +294,7 @@ class _Worker:
             timing=self._timing,
         )
         due = plan.after(clock, end.ended, random=random.random())  # noqa: S311
+        _log.info("run.scheduled", seconds=round(due - clock))
         await self._note(
             schedule.end, turn, due=due, failures=plan.failures, result=end.result[:500]
         )

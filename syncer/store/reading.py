@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,22 +17,17 @@ _BATCH: Final = 1000
 
 
 class Answer:
-    """The rows of one statement: ``columns`` in order, ``jsonb`` those that hold JSON text.
-
-    ``several_accounts`` asks whether there are more than one.
-    """
+    """The rows of one statement: ``columns`` in order, ``jsonb`` those that hold JSON text."""
 
     def __init__(
         self,
         columns: list[str],
         jsonb: set[str],
         rows: AsyncIterator[dict[str, Any]],
-        several_accounts: Callable[[], Awaitable[bool]],
     ) -> None:
         self.columns = columns
         self.jsonb = jsonb
         self.rows = rows
-        self.several_accounts = several_accounts
 
 
 async def stored_accounts(connection: Connection) -> list[str]:
@@ -65,7 +60,6 @@ class Reader:
             [attribute.name for attribute in attributes],
             {a.name for a in attributes if a.type.name == "jsonb"},
             self._rows(cursor),
-            self.several_accounts,
         )
 
     async def accounts(self) -> list[str]:
@@ -76,9 +70,15 @@ class Reader:
         """Return the ids of the zones ever seen, as ``zone_ids`` does."""
         return await zone_ids(self._connection, accounts, services)
 
-    async def several_accounts(self) -> bool:
-        """Return whether runs of more than one account are stored."""
-        return bool(await self._connection.fetchval(sql("read/several_accounts")))
+    async def several(
+        self, accounts: Sequence[str], services: Sequence[str]
+    ) -> tuple[set[str], datetime]:
+        """Return which of ``account`` and ``service`` have several values, and the time.
+
+        Counted are those chosen, or where none are chosen all.
+        """
+        (row,) = await self.all("read/several", list(accounts) or None, list(services) or None)
+        return {name for name in ("account", "service") if row[name]}, row["now"]
 
     async def _rows(self, cursor: Any) -> AsyncIterator[dict[str, Any]]:  # noqa: ANN401
         while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -28,6 +28,7 @@ from syncer.store.zone import mark_gone, settle
 from syncer.sync.confirm import confirm
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
+from syncer.sync.progress import Progress
 from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
 from syncer.sync.selection import plan
@@ -41,16 +42,6 @@ from syncer.zenlayer.sources import SOURCES
 T = TypeVar("T")
 _Done = Callable[[Looked, Written], None]
 _log = structlog.get_logger()
-
-
-class Progress(Protocol):
-    """Shows how far a run is."""
-
-    def planned(self, zones: int) -> None:
-        """The number of zones to read is known."""
-
-    def done(self, written: Written) -> None:
-        """A zone is done."""
 
 
 class Crawl(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +62,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_in_time)
             targets = await self._targets()
-            if self.progress:
-                self.progress.planned(len(targets))
+            self.report.planned = len(targets)
             unlisted = {target.ref for target in targets if target.once_more}
             await self._remove(await self._crawl(targets), unlisted)
             tasks.cancel_scope.cancel()
@@ -162,7 +152,11 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             now=self.timeline.now,
             stop=self.stop,
             stored_ids=self.writer.stored_ids,
+            progress=self.progress,
         )
+        if self.progress:
+            pages = sum(reader.pages_expected(target) for target in targets)
+            self.progress.planned(len(targets), pages)
         await reader.read_all(targets, partial(_send, outcomes))
 
     async def _write(
@@ -243,6 +237,8 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             self._warn_of_withheld(
                 held.zone, rule=held.rule, images=len(held.image_ids), renamed=renamed
             )
+        if verdict.cleared and self.progress:
+            self.progress.asking()
         for cleared in verdict.cleared:
             await self._settle(cleared, is_listed=cleared.zone not in unlisted)
 

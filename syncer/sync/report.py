@@ -31,6 +31,10 @@ class Report(msgspec.Struct, kw_only=True):
     refused: bool = False
     """The API refused us: the next run would be refused too."""
     zones: list[Written] = msgspec.field(default_factory=list)
+    planned: int = 0
+    """How many zones were to be read."""
+    stopped: Fault | None = None
+    """Why the run was cut short."""
     known: set[ZoneRef] = msgspec.field(default_factory=set)
     """Zones that were known before the run and not gone."""
     refused_write: Fault | None = None
@@ -56,6 +60,19 @@ class Report(msgspec.Struct, kw_only=True):
         if self.status == "partial":
             return 3
         return 4 if self.counts.withheld or self.latched else 0
+
+    @property
+    def unread(self) -> int:
+        """How many zones were to be read and were not begun."""
+        return max(0, self.planned - len(self.zones))
+
+    @property
+    def zones_read(self) -> str:
+        """How many zones were read whole, of how many: ``60 zones``, ``2 of 12 zones``."""
+        counts = self.counts
+        planned = counts.zones + self.unread
+        read = counts.zones - counts.zones_failed - counts.zones_incomplete
+        return f"{planned:,} zones" if read == planned else f"{read:,} of {planned:,} zones"
 
     def add(self, looked: Looked, written: Written) -> None:
         """Add what became of a zone."""
@@ -96,6 +113,7 @@ class Report(msgspec.Struct, kw_only=True):
     def conclude(self, *, calls: int, retries: int, stopped: Fault | None, seconds: float) -> None:
         """Count what was done and set the status; ``stopped`` is why the run was cut short."""
         self.seconds = seconds
+        self.stopped = stopped
         self.counts = Counts(
             calls=calls, retries=retries, zones_unlisted=self.unlisted, zones_lost=len(self.lost)
         )

@@ -24,9 +24,10 @@ from syncer.store.connection import Server
 from syncer.store.lock import session_name
 from syncer.store.runs import Basis, Run, begin, begin_dry_run
 from syncer.store.writer import Writer
-from syncer.sync.crawl import Crawl, Progress
+from syncer.sync.crawl import Crawl
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
+from syncer.sync.progress import Progress
 from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_of
 from syncer.sync.stop import STOPPED, Stop

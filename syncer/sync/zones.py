@@ -17,6 +17,7 @@ import msgspec
 from syncer.core.errors import ApiError, Denied, ZoneNotFound
 from syncer.core.model import Failed, Fault, Gone, Incomplete, Looked, ZoneRef
 from syncer.core.paging import Look, Snapshot, Unchanged, Walk, ZoneRead
+from syncer.sync.progress import Progress, ZoneProgress
 from syncer.sync.report import fault_of
 from syncer.sync.spool import Spool
 from syncer.sync.stop import Stop
@@ -58,6 +59,12 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     stop: Stop
     stored_ids: Callable[[ZoneRef], Awaitable[Collection[str]]]
     """Returns the ids of a zone's images that are stored as present."""
+    progress: Progress | None = None
+
+    def pages_expected(self, target: Target) -> int:
+        """Return how many pages a zone has, as far as that is known."""
+        size = min(self.page_size, SOURCES[target.ref.service].max_page_size)
+        return max(1, -(-(target.size or 0) // size))
 
     async def read_all(
         self, targets: Sequence[Target], deliver: Callable[[Outcome], Awaitable[None]]
@@ -109,6 +116,13 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
 
     async def read(self, target: Target) -> Outcome:
         """Read one zone, again where it was not consistent. Raises Denied."""
+        progress = ZoneProgress(self.progress, self.pages_expected(target))
+        try:
+            return await self._read(target, progress)
+        finally:
+            progress.end()
+
+    async def _read(self, target: Target, progress: ZoneProgress) -> Outcome:
         source = SOURCES[target.ref.service]
         started = self.now()
         looked = Looked(
@@ -127,7 +141,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         error: ApiError | None = None
         while walk := reading.next_walk():
             looked = msgspec.structs.replace(looked, observed_at=self.now())
-            error = await self._read_pages(source, target.ref.zone_id, walk)
+            error = await self._read_pages(source, target.ref.zone_id, walk, progress)
             if isinstance(error, ZoneNotFound) and source.zoned:
                 return Gone(looked=looked, fault=fault_of(error))
             if error is not None:
@@ -143,7 +157,9 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             return Failed(looked=looked, fault=fault_of(error))
         return reading.incomplete(looked, None if error is None else fault_of(error))
 
-    async def _read_pages(self, source: Source, zone_id: str, walk: Walk) -> ApiError | None:
+    async def _read_pages(
+        self, source: Source, zone_id: str, walk: Walk, progress: ZoneProgress
+    ) -> ApiError | None:
         """Read the pages of one walk; a page that fails keeps no other from being read."""
         errors: list[ApiError] = []
 
@@ -157,6 +173,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
                         page_size=walk.page_size,
                         known=walk.known(number),
                     )
+                    progress.page()
                     walk.take(number, page)
                 except Denied:
                     raise
@@ -165,6 +182,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
 
         async def read_all() -> None:
             while not errors and (numbers := walk.remaining()):
+                progress.asks(len(numbers))
                 queue = iter(numbers)  # shared: each reader takes the next number
                 if len(numbers) == 1:
                     await read(queue)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -254,6 +255,9 @@ async def test_the_demo_shows_the_main_job(syncer: Any, tmp_path: Path, pg_bin: 
         assert (0, "") == (done.code, done.err)
         for word in ("appeared", "changed", "removed", "FRA-A", "syncer.image_field_changes"):
             assert word in done.out
+        assert re.search(r"That took \d+ s\. Try", done.out)
+        to_try = re.findall(r"^  SYNCER_STATE_DIR=\S+ \S+ (\w+) ", done.out, re.MULTILINE)
+        assert ["images", "history", "db"] == to_try
 
 
 def test_help_names_every_command_and_each_has_help() -> None:
@@ -364,3 +368,5 @@ async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sy
         head, *lines = (await syncer(*command.split(), "-o", "table")).out.splitlines()
         assert "ACCOUNT" in head, command
         assert any("other" in line for line in lines), command
+        one = await syncer(*command.split(), "--account", "other", "-o", "table")
+        assert "ACCOUNT" not in one.out, "which account it is was asked for"

@@ -163,6 +163,7 @@ async def test_nothing_steers_a_terminal(
 ) -> None:
     """Every command, each format; what is logged at debug, and what is said of a failure, too."""
     env = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "200", **environment}
+    env["PAGER"] = "cat"
     env |= {"SYNCER_LOG_LEVEL": "debug", "SYNCER_LOG_FORMAT": "console"}
     commands = [[*command, "-o", form] for command in READING for form in FORMATS]
     said = await anyio.to_thread.run_sync(on_a_terminal, commands + SAYING, env, tmp_path)
@@ -242,7 +243,7 @@ async def test_a_number_is_a_number_to_a_spreadsheet_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     row = {"whole": -5, "exact": Decimal("-1.50"), "text": "-5", "none": None, "yes": True}
-    await write(each([row]), list(row), "csv-safe", table={}, empty="")
+    await write(each([row]), list(row), "csv-safe")
     assert (
         '"whole","exact","text","none","yes"\n-5,-1.50,"\'-5","",True\n' == capsys.readouterr().out
     )

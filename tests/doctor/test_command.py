@@ -118,7 +118,8 @@ async def test_on_a_terminal_problems_come_last_and_in_colour(
         async with process:
             assert 1 == await process.wait()
     text = shown.decode()
-    parts = ("\x1b[32mok ", "\x1b[1;33mwarning", "\u2192 ", "\x1b[1;31mfailed ", "4 failed")
+    yellow, red = "\x1b[33m\x1b[1m", "\x1b[31m\x1b[1m"
+    parts = ("\x1b[32mok", f"{yellow}warning", "\u2192 ", f"{red}failed", "4 failed")
     order = [text.index(part) for part in parts]
     assert sorted(order) == order
     assert text.rindex(parts[0]) < order[1]

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from syncer.core.moment import age
 from syncer.doctor.finding import (
-    age,
     exit_code,
     failed,
     listed,
