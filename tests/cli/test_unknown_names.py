@@ -51,7 +51,7 @@ async def test_an_unknown_name_is_exit_2_and_says_what_may_be_meant(
             done = await syncer(*arguments)
             assert (2, "") == (done.code, done.out)
             assert words in done.err
-    assert "(it has not come yet)" in (await syncer("asof", "2099-01-01")).err
+    assert ": it has not come yet" in (await syncer("asof", "2099-01-01")).err
     later = rows(await syncer("diff", "1", "2099-01-01"))
     assert {"the later instant has not come yet"} == {row["reason"] for row in later}
     for command in (
