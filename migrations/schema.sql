@@ -257,6 +257,8 @@ CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, 
     SET search_path TO ''
     RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
 
+COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
+
 -- table syncer_store.stretches
 
 CREATE TABLE syncer_store.stretches (
@@ -343,6 +345,8 @@ CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(
           LIMIT 1) later ON (true));
 END;
 
+COMMENT ON FUNCTION syncer.zone_coverage(at timestamp with time zone) IS 'Each zone at an instant: whether it was known what it offers, and which looks before and after say so';
+
 -- function syncer_store.size_gib(text)
 
 CREATE FUNCTION syncer_store.size_gib(size text) RETURNS numeric
@@ -390,6 +394,14 @@ CREATE VIEW syncer.image_gaps AS
      JOIN syncer_store.zones z USING (zone_key));
 
 COMMENT ON VIEW syncer.image_gaps IS 'Times when it was unknown whether an image is there: from the first whole look that did not list it until it was seen again or removed';
+
+COMMENT ON COLUMN syncer.image_gaps.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_gaps.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_gaps.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_gaps.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
 
 COMMENT ON COLUMN syncer.image_gaps.gap_from IS 'When the first whole look that did not list it had ended';
 
@@ -471,7 +483,47 @@ CREATE VIEW syncer.image_versions AS
            FROM syncer_store.image_history) v
      JOIN syncer_store.zones z USING (zone_key));
 
+COMMENT ON VIEW syncer.image_versions IS 'Each state that an image was ever in, with the time from when to when';
+
+COMMENT ON COLUMN syncer.image_versions.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_versions.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_versions.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_versions.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_versions.image_name IS 'The name of the image, as the API sent it';
+
+COMMENT ON COLUMN syncer.image_versions.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
+
+COMMENT ON COLUMN syncer.image_versions.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
+
+COMMENT ON COLUMN syncer.image_versions.image_description IS 'The description, as the API sent it';
+
+COMMENT ON COLUMN syncer.image_versions.image_version IS 'The version of the operating system, as the API sent it';
+
+COMMENT ON COLUMN syncer.image_versions.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_versions.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
+
+COMMENT ON COLUMN syncer.image_versions.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
+
+COMMENT ON COLUMN syncer.image_versions.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
+
+COMMENT ON COLUMN syncer.image_versions.valid_from IS 'When this state was first seen';
+
+COMMENT ON COLUMN syncer.image_versions.valid_to IS 'When it was first seen to be over (null: it is the current state)';
+
+COMMENT ON COLUMN syncer.image_versions.run_id IS 'The run that saw the state first';
+
 COMMENT ON COLUMN syncer.image_versions.last_listed_at IS 'The last whole look that listed the image, where a later one did not (else null)';
+
+COMMENT ON COLUMN syncer.image_versions.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
+
+COMMENT ON COLUMN syncer.image_versions.image_source IS 'Of zec: where the image comes from (null: not known)';
+
+COMMENT ON COLUMN syncer.image_versions.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
 
 COMMENT ON COLUMN syncer.image_versions.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
@@ -502,6 +554,48 @@ CREATE VIEW syncer.zone_scans AS
    FROM ((syncer_store.zone_scans s
      JOIN syncer_store.zones z USING (zone_key))
      LEFT JOIN syncer_store.stretches t ON (((t.zone_key = s.zone_key) AND (t.run_id = s.run_id))));
+
+COMMENT ON VIEW syncer.zone_scans IS 'Each attempt to read a zone, and what came of it';
+
+COMMENT ON COLUMN syncer.zone_scans.run_id IS 'The run that it is part of';
+
+COMMENT ON COLUMN syncer.zone_scans.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zone_scans.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zone_scans.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zone_scans.started_at IS 'When it began';
+
+COMMENT ON COLUMN syncer.zone_scans.observed_at IS 'Just before the first page was asked for: what was seen is as of then';
+
+COMMENT ON COLUMN syncer.zone_scans.finished_at IS 'When what came of it was stored';
+
+COMMENT ON COLUMN syncer.zone_scans.status IS 'Read whole: unchanged, changed, or guarded (removals wait for a person); else incomplete (it did not add up), failed (nothing was read), gone (the zone is not offered)';
+
+COMMENT ON COLUMN syncer.zone_scans.pages IS 'Pages that were read';
+
+COMMENT ON COLUMN syncer.zone_scans.images IS 'Images that were read';
+
+COMMENT ON COLUMN syncer.zone_scans.appeared IS 'Images that were not known before';
+
+COMMENT ON COLUMN syncer.zone_scans.changed IS 'Images of which a tracked column changed';
+
+COMMENT ON COLUMN syncer.zone_scans.removed IS 'Images that were confirmed to be absent';
+
+COMMENT ON COLUMN syncer.zone_scans.returned IS 'Images that were removed before and are there again';
+
+COMMENT ON COLUMN syncer.zone_scans.withheld IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.zone_scans.rejected IS 'Rows of the API that cannot be kept, for instance without an id';
+
+COMMENT ON COLUMN syncer.zone_scans.rereads IS 'How often the zone was read again, as what was read did not add up';
+
+COMMENT ON COLUMN syncer.zone_scans.error_code IS 'Why it was not read whole, or what was not answered: a short name';
+
+COMMENT ON COLUMN syncer.zone_scans.error_message IS 'The same, in words';
+
+COMMENT ON COLUMN syncer.zone_scans.request_id IS 'The number by which the support of Zenlayer finds the call that failed';
 
 COMMENT ON COLUMN syncer.zone_scans.looks IS 'The scans that this row stands for: its own, and those after it that came to the same';
 
@@ -551,6 +645,8 @@ CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(ac
             FROM syncer.image_gaps g
            WHERE ((g.gap_from <= images_asof.at) AND ((g.gap_to > images_asof.at) OR (g.gap_to IS NULL)))))));
 END;
+
+COMMENT ON FUNCTION syncer.images_asof(at timestamp with time zone) IS 'The images that were present at an instant, as they were then';
 
 -- function syncer_store.all_equal(text[])
 
@@ -785,6 +881,66 @@ CREATE VIEW syncer.runs AS
     changes
    FROM syncer_store.runs r;
 
+COMMENT ON VIEW syncer.runs IS 'Each run of syncer: one pass over everything that it was asked to read';
+
+COMMENT ON COLUMN syncer.runs.run_id IS 'The number of the run; runs of all accounts are numbered together';
+
+COMMENT ON COLUMN syncer.runs.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.runs.started_at IS 'When the run began';
+
+COMMENT ON COLUMN syncer.runs.finished_at IS 'When it ended (null: it is running)';
+
+COMMENT ON COLUMN syncer.runs.deadline_at IS 'When it may be taken for dead, and be ended by the next run';
+
+COMMENT ON COLUMN syncer.runs.status IS 'running; succeeded; partial (some zones were not read whole); failed; crashed';
+
+COMMENT ON COLUMN syncer.runs.zones IS 'Zones that were read, or tried';
+
+COMMENT ON COLUMN syncer.runs.zones_unchanged IS 'Zones read whole in which nothing had changed';
+
+COMMENT ON COLUMN syncer.runs.zones_changed IS 'Zones read whole in which something had changed';
+
+COMMENT ON COLUMN syncer.runs.zones_incomplete IS 'Zones of which what was read did not add up';
+
+COMMENT ON COLUMN syncer.runs.zones_failed IS 'Zones that could not be read';
+
+COMMENT ON COLUMN syncer.runs.zones_guarded IS 'Zones read whole in which removals wait for a person';
+
+COMMENT ON COLUMN syncer.runs.zones_gone IS 'Zones that are not offered any more';
+
+COMMENT ON COLUMN syncer.runs.pages IS 'Pages that were read';
+
+COMMENT ON COLUMN syncer.runs.images IS 'Images that were read';
+
+COMMENT ON COLUMN syncer.runs.appeared IS 'Images that were not known before';
+
+COMMENT ON COLUMN syncer.runs.changed IS 'Images of which a tracked column changed';
+
+COMMENT ON COLUMN syncer.runs.removed IS 'Images that were confirmed to be absent';
+
+COMMENT ON COLUMN syncer.runs.returned IS 'Images that were removed before and are there again';
+
+COMMENT ON COLUMN syncer.runs.withheld IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.runs.rejected IS 'Rows of the API that cannot be kept, for instance without an id';
+
+COMMENT ON COLUMN syncer.runs.rereads IS 'How often zones were read again, as what was read did not add up';
+
+COMMENT ON COLUMN syncer.runs.calls IS 'Calls to the API';
+
+COMMENT ON COLUMN syncer.runs.retries IS 'Calls that had to be made again';
+
+COMMENT ON COLUMN syncer.runs.error_code IS 'Why it failed or was stopped: a short name';
+
+COMMENT ON COLUMN syncer.runs.error_message IS 'The same, in words';
+
+COMMENT ON COLUMN syncer.runs.selection IS 'Which zones and services it was asked to read, as JSON';
+
+COMMENT ON COLUMN syncer.runs.syncer_version IS 'The version of syncer that ran';
+
+COMMENT ON COLUMN syncer.runs.last_change_id IS 'The last change of the run in image_changes (null: it is running)';
+
 COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
 
 COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at work has its lock in; null where it is gone';
@@ -846,6 +1002,8 @@ CREATE VIEW syncer.account_schedule AS
 
 COMMENT ON VIEW syncer.account_schedule IS 'The accounts that workers crawl: whose turn it is, and who crawls them; accounts of syncer serve and of cron are not in it';
 
+COMMENT ON COLUMN syncer.account_schedule.account IS 'The credentials that it was read with, by the name that you gave them';
+
 COMMENT ON COLUMN syncer.account_schedule.every IS 'From the start of one run to that of the next';
 
 COMMENT ON COLUMN syncer.account_schedule.due_at IS 'When the next run is due';
@@ -906,6 +1064,34 @@ CREATE VIEW syncer.approvals AS
    FROM (syncer_store.approvals a
      JOIN syncer_store.zones z USING (zone_key));
 
+COMMENT ON VIEW syncer.approvals IS 'Each time that a person allowed removals which the guard withheld';
+
+COMMENT ON COLUMN syncer.approvals.approval_id IS 'The number of the approval';
+
+COMMENT ON COLUMN syncer.approvals.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.approvals.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.approvals.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.approvals.max_removals IS 'Up to how many images may be removed';
+
+COMMENT ON COLUMN syncer.approvals.approved_at IS 'When it was given';
+
+COMMENT ON COLUMN syncer.approvals.approved_by IS 'Who gave it';
+
+COMMENT ON COLUMN syncer.approvals.outcome IS 'pending; applied; exceeded (there were more, so none was removed); not_needed; replaced (by a later approval)';
+
+COMMENT ON COLUMN syncer.approvals.decided_at IS 'When it was used or ended (null: it is pending)';
+
+COMMENT ON COLUMN syncer.approvals.run_id IS 'The run that used it';
+
+COMMENT ON COLUMN syncer.approvals.candidates IS 'How many images were to be removed then';
+
+COMMENT ON COLUMN syncer.approvals.removed IS 'How many it let be removed so far';
+
+COMMENT ON COLUMN syncer.approvals.of_run_id IS 'The run whose removals are approved (null: those of the next whole look)';
+
 -- table syncer_store.baseline_images
 
 CREATE TABLE syncer_store.baseline_images (
@@ -958,6 +1144,40 @@ CREATE VIEW syncer.baseline_images AS
      JOIN syncer_store.baseline_images i USING (baseline_id))
      JOIN syncer_store.zones z USING (zone_key));
 
+COMMENT ON VIEW syncer.baseline_images IS 'The images of each baseline, as they were then';
+
+COMMENT ON COLUMN syncer.baseline_images.name IS 'The name of the baseline that the image is part of';
+
+COMMENT ON COLUMN syncer.baseline_images.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.baseline_images.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.baseline_images.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.baseline_images.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.baseline_images.image_name IS 'The name of the image, as the API sent it';
+
+COMMENT ON COLUMN syncer.baseline_images.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
+
+COMMENT ON COLUMN syncer.baseline_images.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
+
+COMMENT ON COLUMN syncer.baseline_images.image_description IS 'The description, as the API sent it';
+
+COMMENT ON COLUMN syncer.baseline_images.image_version IS 'The version of the operating system, as the API sent it';
+
+COMMENT ON COLUMN syncer.baseline_images.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.baseline_images.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
+
+COMMENT ON COLUMN syncer.baseline_images.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
+
+COMMENT ON COLUMN syncer.baseline_images.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
+
+COMMENT ON COLUMN syncer.baseline_images.image_source IS 'Of zec: where the image comes from (null: not known)';
+
+COMMENT ON COLUMN syncer.baseline_images.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
+
 COMMENT ON COLUMN syncer.baseline_images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
 -- view syncer.baselines
@@ -972,6 +1192,20 @@ CREATE VIEW syncer.baselines AS
            FROM syncer_store.baseline_images i
           WHERE (i.baseline_id = b.baseline_id)) AS images
    FROM syncer_store.baselines b;
+
+COMMENT ON VIEW syncer.baselines IS 'Lists of images that syncer baseline save kept, to be compared with later';
+
+COMMENT ON COLUMN syncer.baselines.name IS 'The name of the baseline';
+
+COMMENT ON COLUMN syncer.baselines.as_of IS 'The instant whose images it shows';
+
+COMMENT ON COLUMN syncer.baselines.saved_at IS 'When it was saved';
+
+COMMENT ON COLUMN syncer.baselines.saved_by IS 'Who saved it';
+
+COMMENT ON COLUMN syncer.baselines.filters IS 'Which images were asked for, as JSON';
+
+COMMENT ON COLUMN syncer.baselines.images IS 'How many images it has';
 
 -- view syncer.clock_repairs
 
@@ -1152,9 +1386,37 @@ CREATE VIEW syncer.image_changes AS
            FROM syncer_store.image_history p
           WHERE ((p.zone_key = c.zone_key) AND (p.image_id = c.image_id) AND (p.valid_from < c.changed_at)))));
 
+COMMENT ON VIEW syncer.image_changes IS 'Each change of an image: it appeared, changed, was removed, or returned';
+
+COMMENT ON COLUMN syncer.image_changes.change_id IS 'The place of the change in the feed: later changes have higher numbers';
+
+COMMENT ON COLUMN syncer.image_changes.changed_at IS 'When the change was seen';
+
+COMMENT ON COLUMN syncer.image_changes.not_before IS 'When the old state was seen last: the true change lies between this and changed_at (null: the zone had never been read whole)';
+
+COMMENT ON COLUMN syncer.image_changes.kind IS 'appeared, changed, removed, or returned (seen again after it was removed)';
+
+COMMENT ON COLUMN syncer.image_changes.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_changes.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_changes.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_changes.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_changes.image_name IS 'The name of the image, after the change';
+
+COMMENT ON COLUMN syncer.image_changes.changed_fields IS 'The columns that differ; empty where it appeared or was removed';
+
+COMMENT ON COLUMN syncer.image_changes.before IS 'The tracked columns before the change, as JSON (null: there was no image)';
+
+COMMENT ON COLUMN syncer.image_changes.after IS 'The tracked columns after the change, as JSON (null: there is no image)';
+
+COMMENT ON COLUMN syncer.image_changes.run_id IS 'The run that saw the change';
+
 COMMENT ON COLUMN syncer.image_changes.first_look IS 'Seen by the first look that read anything of its zone: it may have been there for long';
 
-COMMENT ON COLUMN syncer.image_changes.severity IS 'breaking (a launch may fail or differ, or it is gone) or cosmetic; null: it appeared';
+COMMENT ON COLUMN syncer.image_changes.severity IS 'breaking (a launch may fail or differ, or the image is gone) or cosmetic; null: it appeared, or returned as it was';
 
 -- view syncer.image_field_changes
 
@@ -1173,6 +1435,30 @@ CREATE VIEW syncer.image_field_changes AS
     syncer_store.severity(ARRAY[f.field]) AS severity
    FROM (syncer.image_changes c
      CROSS JOIN LATERAL unnest(c.changed_fields) f(field));
+
+COMMENT ON VIEW syncer.image_field_changes IS 'Each field of each change, with its value before and after';
+
+COMMENT ON COLUMN syncer.image_field_changes.change_id IS 'The change in image_changes that it is part of';
+
+COMMENT ON COLUMN syncer.image_field_changes.changed_at IS 'When the change was seen';
+
+COMMENT ON COLUMN syncer.image_field_changes.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_field_changes.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_field_changes.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_field_changes.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_field_changes.image_name IS 'The name of the image, after the change';
+
+COMMENT ON COLUMN syncer.image_field_changes.field IS 'The name of the column that changed';
+
+COMMENT ON COLUMN syncer.image_field_changes.old_value IS 'Its value before, as text';
+
+COMMENT ON COLUMN syncer.image_field_changes.new_value IS 'Its value after, as text';
+
+COMMENT ON COLUMN syncer.image_field_changes.run_id IS 'The run that saw the change';
 
 COMMENT ON COLUMN syncer.image_field_changes.severity IS 'breaking or cosmetic: the class of the field';
 
@@ -1300,6 +1586,32 @@ CREATE VIEW syncer.image_spread AS
           WHERE (((n.marks & k.marks) <> k.marks) OR (NOT syncer_store.all_equal(n.versions)) OR (NOT syncer_store.all_equal(n.sizes)) OR (NOT syncer_store.all_equal(n.statuses)))) c
   WHERE (differs <> '{}'::text[]);
 
+COMMENT ON VIEW syncer.image_spread IS 'Image names that the zones of an account and service do not offer alike: missing in some, or with another version, size or status';
+
+COMMENT ON COLUMN syncer.image_spread.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_spread.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_spread.image_name IS 'The name that zones do not offer alike';
+
+COMMENT ON COLUMN syncer.image_spread.differs IS 'In what: zones (some lack it), image_version, image_size, image_status';
+
+COMMENT ON COLUMN syncer.image_spread.zones IS 'The zones that offer it';
+
+COMMENT ON COLUMN syncer.image_spread.missing_zones IS 'The zones that were read whole and do not offer it';
+
+COMMENT ON COLUMN syncer.image_spread.image_versions IS 'The versions there are';
+
+COMMENT ON COLUMN syncer.image_spread.image_sizes IS 'The sizes there are';
+
+COMMENT ON COLUMN syncer.image_spread.image_statuses IS 'The statuses there are';
+
+COMMENT ON COLUMN syncer.image_spread.image_ids IS 'The ids there are; they differ from zone to zone as a rule';
+
+COMMENT ON COLUMN syncer.image_spread.offers IS 'What each zone offers under the name, as JSON';
+
+COMMENT ON COLUMN syncer.image_spread.zone_count IS 'How many zones offer it';
+
 COMMENT ON COLUMN syncer.image_spread.missing_count IS 'How many zones do not offer the name, as far as they were ever read whole';
 
 -- view syncer.images
@@ -1369,11 +1681,57 @@ CREATE VIEW syncer.images AS
           WHERE (image_gaps.ended_by = 'seen'::text)
           GROUP BY image_gaps.zone_key, image_gaps.image_id) g ON (((g.zone_key = i.zone_key) AND (g.image_id = i.image_id))));
 
+COMMENT ON VIEW syncer.images IS 'Each image ever seen, in its current or last known state; filter by presence = ''present'' for what is offered now';
+
+COMMENT ON COLUMN syncer.images.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.images.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.images.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.images.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.images.image_name IS 'The name of the image, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
+
+COMMENT ON COLUMN syncer.images.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
+
+COMMENT ON COLUMN syncer.images.image_description IS 'The description, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_version IS 'The version of the operating system, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.images.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
+
+COMMENT ON COLUMN syncer.images.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
+
+COMMENT ON COLUMN syncer.images.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
+
+COMMENT ON COLUMN syncer.images.extra IS 'All else that the API sent, as JSON; a change of it is no change of the image';
+
+COMMENT ON COLUMN syncer.images.fingerprint IS 'A digest of the tracked columns as they were sent last';
+
 COMMENT ON COLUMN syncer.images.presence IS 'present, absent, or unknown: its zone is gone, or the last whole look did not list it and it is not confirmed to be absent';
+
+COMMENT ON COLUMN syncer.images.first_seen_at IS 'When it was first seen';
+
+COMMENT ON COLUMN syncer.images.changed_at IS 'When its current state began: it appeared, changed, returned or was removed';
+
+COMMENT ON COLUMN syncer.images.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
+
+COMMENT ON COLUMN syncer.images.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
 
 COMMENT ON COLUMN syncer.images.observed_at IS 'When it was seen last';
 
 COMMENT ON COLUMN syncer.images.unlisted_since IS 'The first whole look that did not list it, while it is neither seen again nor removed';
+
+COMMENT ON COLUMN syncer.images.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
+
+COMMENT ON COLUMN syncer.images.image_source IS 'Of zec: where the image comes from (null: not known)';
+
+COMMENT ON COLUMN syncer.images.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
 
 COMMENT ON COLUMN syncer.images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
@@ -1398,11 +1756,23 @@ CREATE VIEW syncer.rate_limits AS
 
 COMMENT ON VIEW syncer.rate_limits IS 'The rate at which the API took the calls of an account, where it ever refused some';
 
+COMMENT ON COLUMN syncer.rate_limits.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.rate_limits.calls_per_second IS 'How many calls a second the API takes, as it was learnt';
+
+COMMENT ON COLUMN syncer.rate_limits.learnt_at IS 'When it was learnt';
+
+COMMENT ON COLUMN syncer.rate_limits.run_id IS 'The run that learnt it';
+
 -- view syncer.schema_version
 
 CREATE VIEW syncer.schema_version AS
  SELECT version_num AS revision
    FROM syncer_store.alembic_version;
+
+COMMENT ON VIEW syncer.schema_version IS 'The last migration that was applied to this database: one row';
+
+COMMENT ON COLUMN syncer.schema_version.revision IS 'Its number';
 
 -- view syncer.workers
 
@@ -1425,6 +1795,16 @@ CREATE VIEW syncer.workers AS
 COMMENT ON VIEW syncer.workers IS 'The processes of syncer worker that are there, or were lately';
 
 COMMENT ON COLUMN syncer.workers.worker IS 'Its name: host, process and a random part';
+
+COMMENT ON COLUMN syncer.workers.host IS 'The machine that it runs on';
+
+COMMENT ON COLUMN syncer.workers.pid IS 'The number of its process there';
+
+COMMENT ON COLUMN syncer.workers.syncer_version IS 'The version of syncer that it runs';
+
+COMMENT ON COLUMN syncer.workers.started_at IS 'When it started';
+
+COMMENT ON COLUMN syncer.workers.seen_at IS 'When it last said that it is there';
 
 COMMENT ON COLUMN syncer.workers.alive IS 'Whether it was seen within the last minute';
 
@@ -1488,7 +1868,35 @@ CREATE VIEW syncer.zones AS
            FROM syncer_store.missing m_1
           WHERE (m_1.zone_key = z.zone_key)) m);
 
+COMMENT ON VIEW syncer.zones IS 'Each zone ever seen: how fresh what is known of it is, and how many images it has';
+
+COMMENT ON COLUMN syncer.zones.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zones.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zones.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zones.zone_name IS 'The name of the zone, as the API sent it';
+
+COMMENT ON COLUMN syncer.zones.attributes IS 'All else that the API says of the zone, as JSON';
+
+COMMENT ON COLUMN syncer.zones.first_seen_at IS 'When the zone was first listed';
+
+COMMENT ON COLUMN syncer.zones.last_seen_at IS 'When the zone was listed, or answered, last';
+
+COMMENT ON COLUMN syncer.zones.gone_at IS 'Since when the API does not offer the zone any more (null: it does)';
+
+COMMENT ON COLUMN syncer.zones.last_complete_at IS 'When the zone was last read whole: what is known of it is as of then';
+
+COMMENT ON COLUMN syncer.zones.last_attempt_at IS 'When it was last tried to read the zone';
+
+COMMENT ON COLUMN syncer.zones.last_status IS 'What came of that: see status of zone_scans';
+
 COMMENT ON COLUMN syncer.zones.present_images IS 'Images whose presence is present; those of a gone zone are unknown';
+
+COMMENT ON COLUMN syncer.zones.withheld_removals IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.zones.approved_removals IS 'Up to how many removals a pending approval allows (null: none)';
 
 COMMENT ON COLUMN syncer.zones.kept_from IS 'Before it nothing is known of the zone any more: see syncer prune (null: all is kept)';
 

@@ -229,6 +229,41 @@ async def test_the_views_keep_their_columns(view: str, fresh: Any) -> None:
     assert times <= {"timestamp with time zone"}
 
 
+UNCOMMENTED = """
+    select named from (
+        select 'schema ' || nspname as named, obj_description(oid, 'pg_namespace') as comment
+        from pg_namespace where nspname = 'syncer'
+        union all
+        select 'view ' || relname, obj_description(oid, 'pg_class')
+        from pg_class where relnamespace = 'syncer'::regnamespace
+        union all
+        select 'column ' || relname || '.' || attname, col_description(attrelid, attnum)
+        from pg_attribute join pg_class on pg_class.oid = attrelid
+        where relnamespace = 'syncer'::regnamespace and attnum > 0
+        union all
+        select 'function ' || proname, obj_description(oid, 'pg_proc')
+        from pg_proc where pronamespace = 'syncer'::regnamespace) as all_of_it
+    where coalesce(comment, '') !~ '^[[:alpha:]].*[[:alnum:])*]$'
+    order by named"""
+
+
+async def test_all_of_the_contract_has_a_comment(undone: Any) -> None:
+    """Schema, views, columns and functions: tools for SQL show what each means."""
+    assert [] == await undone.fetch(UNCOMMENTED)
+    await undone.execute("""
+        create or replace view syncer.feed as
+            select last_change_id, pruned_to, 1 as added from syncer_store.feed;
+        create function syncer.more() returns int return 1;
+        create view syncer.another as select 1 as one;
+        comment on view syncer.another is ''""")
+    assert [
+        "column another.one",
+        "column feed.added",
+        "function more",
+        "view another",
+    ] == [row["named"] for row in await undone.fetch(UNCOMMENTED)]
+
+
 @pytest.fixture
 async def reader(db: Any) -> Any:
     await db.execute(sql("schema/roles"))
