@@ -786,6 +786,20 @@ CREATE FUNCTION syncer_store.may_write(role oid) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN (EXISTS (SELECT FROM (pg_class c CROSS JOIN LATERAL aclexplode(COALESCE(c.relacl, acldefault('r'::"char", c.relowner))) a(grantor, grantee, privilege_type, is_grantable)) WHERE ((c.oid = ('syncer_store.accounts'::regclass)::oid) AND (a.privilege_type = 'UPDATE'::text) AND ((a.grantee = (0)::oid) OR pg_has_role(may_write.role, a.grantee, 'MEMBER'::text)))));
 
+-- function syncer_store.plain_name(text)
+
+CREATE FUNCTION syncer_store.plain_name(name text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+        declare
+            small text := btrim(lower(name collate "C"), E' \t\n\x0b\f\r');
+            unstamped text := coalesce(nullif(regexp_replace(small, '(?:[ \t\n\v\f\r._(\[,@-]+(?:v?20[0-9]{2}(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|[-._/](?:0[1-9]|1[0-2])[-._/](?:0[1-9]|[12][0-9]|3[01]))(?:[t _-]?(?:[01][0-9]|2[0-3]):?[0-5][0-9](?::?[0-5][0-9])?z?)?(?:[.-][0-9]{1,2})?|v?1[4-9][0-9]{8}|build[ ._:#-]{0,2}[0-9]+(?:[.][0-9]+)*)[\])]*)+$', ''), ''), small);
+        begin
+            return nullif(regexp_replace(
+                regexp_replace(unstamped, '[ \t\n\v\f\r]+', ' ', 'g'),
+                '(?<![0-9]) | (?![0-9])', '', 'g'), '');
+        end $_$;
+
 -- function syncer_store.plain_size(text)
 
 CREATE FUNCTION syncer_store.plain_size(size text) RETURNS text
@@ -1461,6 +1475,130 @@ COMMENT ON COLUMN syncer.image_field_changes.new_value IS 'Its value after, as t
 COMMENT ON COLUMN syncer.image_field_changes.run_id IS 'The run that saw the change';
 
 COMMENT ON COLUMN syncer.image_field_changes.severity IS 'breaking or cosmetic: the class of the field';
+
+-- view syncer.image_replacements
+
+CREATE VIEW syncer.image_replacements AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.image_version,
+    o.removed_at,
+    NULL::timestamp with time zone AS unlisted_since,
+    NULL::timestamp with time zone AS withheld_since,
+    (n.candidate)::integer AS candidate,
+    n.rule,
+    n.image_id AS replacement_id,
+    n.image_name AS replacement_name,
+    n.image_version AS replacement_version,
+    n.image_status AS replacement_status,
+    n.came_at AS replacement_since
+   FROM ((syncer_store.images o
+     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
+     CROSS JOIN LATERAL ( SELECT i.image_id,
+            i.image_name,
+            i.image_version,
+            i.image_status,
+            came.at AS came_at,
+                CASE
+                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
+                    ELSE 'similar_name'::text
+                END AS rule,
+            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
+           FROM (syncer_store.images i
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
+                            ELSE COALESCE(( SELECT h.valid_from
+                               FROM syncer_store.image_history h
+                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
+                              ORDER BY h.valid_from DESC
+                             LIMIT 1), i.first_seen_at)
+                        END AS at) came)
+          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
+                   FROM syncer_store.missing m
+                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
+  WHERE ((z.gone_at IS NULL) AND (o.removed_run_id IS NOT NULL))
+UNION ALL
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.image_version,
+    NULL::timestamp with time zone AS removed_at,
+    w.missing_since AS unlisted_since,
+    w.withheld_since,
+    (n.candidate)::integer AS candidate,
+    n.rule,
+    n.image_id AS replacement_id,
+    n.image_name AS replacement_name,
+    n.image_version AS replacement_version,
+    n.image_status AS replacement_status,
+    n.came_at AS replacement_since
+   FROM (((syncer_store.missing w
+     JOIN syncer_store.images o ON (((o.zone_key = w.zone_key) AND (o.image_id = w.image_id))))
+     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
+     CROSS JOIN LATERAL ( SELECT i.image_id,
+            i.image_name,
+            i.image_version,
+            i.image_status,
+            came.at AS came_at,
+                CASE
+                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
+                    ELSE 'similar_name'::text
+                END AS rule,
+            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
+           FROM (syncer_store.images i
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
+                            ELSE COALESCE(( SELECT h.valid_from
+                               FROM syncer_store.image_history h
+                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
+                              ORDER BY h.valid_from DESC
+                             LIMIT 1), i.first_seen_at)
+                        END AS at) came)
+          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
+                   FROM syncer_store.missing m
+                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
+  WHERE (z.gone_at IS NULL);
+
+COMMENT ON VIEW syncer.image_replacements IS 'Images that went (removed, withheld or not listed), and what came to their zone under the same name: what to pin instead';
+
+COMMENT ON COLUMN syncer.image_replacements.account IS 'The credentials that both were read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_replacements.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose images they are';
+
+COMMENT ON COLUMN syncer.image_replacements.zone_id IS 'The zone of both, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.image_id IS 'The image that went, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.image_name IS 'Its name when it was seen last';
+
+COMMENT ON COLUMN syncer.image_replacements.image_version IS 'Its version when it was seen last';
+
+COMMENT ON COLUMN syncer.image_replacements.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
+
+COMMENT ON COLUMN syncer.image_replacements.unlisted_since IS 'The first whole look that did not list it (null: it is confirmed absent)';
+
+COMMENT ON COLUMN syncer.image_replacements.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
+
+COMMENT ON COLUMN syncer.image_replacements.candidate IS 'Which one it is: 1 is the likeliest; the same name first, then the newest';
+
+COMMENT ON COLUMN syncer.image_replacements.rule IS 'same_name, or similar_name: but for case, blanks and a date or build at the end';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_id IS 'The image that is there instead, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_name IS 'Its name';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_version IS 'Its version: look whether it is the one that you want';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_status IS 'Whether it can be used: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_since IS 'When it came to the zone';
 
 -- view syncer_store.comparable_zones
 
@@ -2246,6 +2384,10 @@ CREATE INDEX image_history_opened ON syncer_store.image_history USING btree (ope
 -- index syncer_store.image_history_removed
 
 CREATE INDEX image_history_removed ON syncer_store.image_history USING btree (removed_run_id) WHERE (removed_run_id IS NOT NULL);
+
+-- index syncer_store.images_came
+
+CREATE INDEX images_came ON syncer_store.images USING btree (zone_key, syncer_store.plain_name(image_name)) WHERE (opened_not_before IS NOT NULL);
 
 -- index syncer_store.images_opened
 

@@ -50,18 +50,6 @@ async def zone_key(db: Any) -> int:
     return key
 
 
-@pytest.fixture(scope="module")
-async def fresh(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Any]:
-    """A connection to a migrated database, for tests that leave it empty."""
-    admin = await asyncpg.connect(postgres.dsn("postgres"))
-    await admin.execute(f"create database fresh template {template}")
-    connection = await asyncpg.connect(postgres.dsn("fresh"))
-    yield connection
-    await connection.close()
-    await admin.execute("drop database fresh with (force)")
-    await admin.close()
-
-
 @pytest.fixture
 async def undone(fresh: Any) -> AsyncIterator[Any]:
     """The same; what a test writes is rolled back."""
