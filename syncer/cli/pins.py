@@ -145,10 +145,7 @@ _TABLE: Final = {
 async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -> None:
     shown = [a for a in answers if output != "table" or a.status != "present"]
     await write(
-        each(
-            msgspec.structs.asdict(answer) | {"changed_fields": list(answer.changed_fields)}
-            for answer in shown[:limit]
-        ),
+        each(map(_row, shown[:limit])),
         COLUMNS,
         output,
         table=_TABLE,
@@ -156,6 +153,14 @@ async def _print(answers: Iterable[PinAnswer], output: str, limit: int | None) -
     )
     if output == "table" and limit and len(shown) > limit:
         say(f"(the first {limit:,} of {len(shown):,})", err=True)
+
+
+def _row(answer: PinAnswer) -> dict[str, Any]:
+    replaced_by = answer.replaced_by and [msgspec.structs.asdict(one) for one in answer.replaced_by]
+    return msgspec.structs.asdict(answer) | {
+        "changed_fields": list(answer.changed_fields),
+        "replaced_by": replaced_by,
+    }
 
 
 @click.group()

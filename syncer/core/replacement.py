@@ -12,7 +12,7 @@ replaces an image of another type, or of another kind or family of operating sys
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from string import ascii_lowercase, ascii_uppercase
 from typing import Final
@@ -93,6 +93,28 @@ def replacements(gone: Image, present: Iterable[Image]) -> list[Replacement]:
     found.sort(key=lambda pair: pair[0].came_at, reverse=True)
     found.sort(key=lambda pair: pair[1] != SAME_NAME)
     return [Replacement(image_id=other.image_id, rule=rule) for other, rule in found]
+
+
+def decoded(listed: object) -> tuple[Replacement, ...]:
+    """Return what a statement says of replacements: JSON text, or None for none."""
+    if listed is None:
+        return ()
+    return msgspec.json.decode(str(listed), type=tuple[Replacement, ...])
+
+
+def in_words(found: Sequence[Replacement]) -> str:
+    """Return what replaces an image for people, by rule: the first few of each."""
+    said = []
+    for rule, words in _WORDS.items():
+        ids = [one.image_id for one in found if one.rule == rule]
+        if ids:
+            more = f" and {len(ids) - _SAID:,} more" if len(ids) > _SAID else ""
+            said.append(f"{words}: {', '.join(ids[:_SAID])}{more}")
+    return "; ".join(said)
+
+
+_SAID: Final = 3
+_WORDS: Final = {SAME_NAME: "now under its name", SIMILAR_NAME: "now under a similar name"}
 
 
 def _kind(image: Image) -> tuple[str | None, ...]:

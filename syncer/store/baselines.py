@@ -16,6 +16,7 @@ from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.core.moment import Moment
 from syncer.core.pins import Found, KnownZone, Pin, PinAnswer, check_pin, wanted
+from syncer.core.replacement import decoded
 from syncer.store.connection import sql
 from syncer.store.reading import Reader
 
@@ -195,4 +196,5 @@ def _found(row: dict[str, Any]) -> Found:
         not_before=row["not_before"],
         withheld_since=row["withheld_since"],
         unlisted_since=row["unlisted_since"],
+        replaced_by=decoded(row["replaced_by"]),
     )
