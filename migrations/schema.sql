@@ -1476,6 +1476,96 @@ COMMENT ON COLUMN syncer.image_field_changes.run_id IS 'The run that saw the cha
 
 COMMENT ON COLUMN syncer.image_field_changes.severity IS 'breaking or cosmetic: the class of the field';
 
+-- view syncer.image_outages
+
+CREATE VIEW syncer.image_outages AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.began_as,
+    o.at AS outage_from,
+    again.at AS outage_to,
+    (again.at - o.at) AS duration,
+    o.not_before
+   FROM ((syncer_store.zones z
+     CROSS JOIN LATERAL ( SELECT i.zone_key,
+            i.image_id,
+            i.image_name,
+            'removed'::text AS began_as,
+            i.removed_at AS at,
+            i.removed_not_before AS not_before
+           FROM syncer_store.images i
+          WHERE ((i.zone_key = z.zone_key) AND (i.removed_run_id IS NOT NULL) AND (i.image_status = 'AVAILABLE'::text))
+        UNION ALL
+         SELECT h.zone_key,
+            h.image_id,
+            h.image_name,
+            'removed'::text,
+            h.valid_to,
+            h.removed_not_before
+           FROM syncer_store.image_history h
+          WHERE ((h.zone_key = z.zone_key) AND (h.removed_run_id IS NOT NULL) AND (h.image_status = 'AVAILABLE'::text))
+        UNION ALL
+         SELECT v.zone_key,
+            v.image_id,
+            v.image_name,
+            v.image_status,
+            v.valid_from,
+            v.opened_not_before
+           FROM ( SELECT images.zone_key,
+                    images.image_id,
+                    images.image_name,
+                    images.image_status,
+                    images.valid_from,
+                    images.opened_kind,
+                    images.opened_not_before
+                   FROM syncer_store.images
+                UNION ALL
+                 SELECT image_history.zone_key,
+                    image_history.image_id,
+                    image_history.image_name,
+                    image_history.image_status,
+                    image_history.valid_from,
+                    image_history.opened_kind,
+                    image_history.opened_not_before
+                   FROM syncer_store.image_history) v
+          WHERE ((v.zone_key = z.zone_key) AND (v.opened_kind = 'changed'::syncer_store.opening) AND (v.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND ('AVAILABLE'::text = ( SELECT p.image_status
+                   FROM syncer_store.image_history p
+                  WHERE ((p.zone_key = v.zone_key) AND (p.image_id = v.image_id) AND (p.valid_from < v.valid_from))
+                  ORDER BY p.valid_from DESC
+                 LIMIT 1)))) o)
+     CROSS JOIN LATERAL ( SELECT LEAST(( SELECT i.valid_from
+                   FROM syncer_store.images i
+                  WHERE ((i.zone_key = o.zone_key) AND (i.image_id = o.image_id) AND (i.valid_from >= o.at) AND (i.image_status = 'AVAILABLE'::text))), ( SELECT h.valid_from
+                   FROM syncer_store.image_history h
+                  WHERE ((h.zone_key = o.zone_key) AND (h.image_id = o.image_id) AND (h.valid_from >= o.at) AND (h.image_status = 'AVAILABLE'::text))
+                  ORDER BY h.valid_from
+                 LIMIT 1)) AS at) again);
+
+COMMENT ON VIEW syncer.image_outages IS 'From when to when an image that could be used could not: removed, or not AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_outages.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_outages.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_outages.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_outages.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_outages.image_name IS 'The name of the image when the outage began';
+
+COMMENT ON COLUMN syncer.image_outages.began_as IS 'removed, or the status that it had instead of AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_outages.outage_from IS 'When it was first seen that the image cannot be used';
+
+COMMENT ON COLUMN syncer.image_outages.outage_to IS 'When it was first seen AVAILABLE again (null: it was not yet)';
+
+COMMENT ON COLUMN syncer.image_outages.duration IS 'How long that was (null: it lasts)';
+
+COMMENT ON COLUMN syncer.image_outages.not_before IS 'When it was seen AVAILABLE last: it began between this and outage_from';
+
 -- view syncer.image_replacements
 
 CREATE VIEW syncer.image_replacements AS
@@ -1953,6 +2043,112 @@ COMMENT ON COLUMN syncer.workers.accounts IS 'How many accounts it has the crede
 COMMENT ON COLUMN syncer.workers.at_once IS 'How many accounts it crawls side by side, at most';
 
 COMMENT ON COLUMN syncer.workers.running IS 'How many accounts it crawls now';
+
+-- view syncer.zone_spells
+
+CREATE VIEW syncer.zone_spells AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    s.state,
+    s.spell_from,
+    s.spell_to,
+    (s.scans)::integer AS scans,
+    s.longest_wait,
+    s.error_code,
+    s.error_message
+   FROM (syncer_store.zones z
+     CROSS JOIN LATERAL ( SELECT numbered.state,
+            min(numbered.at) AS spell_from,
+            NULLIF(max(COALESCE(numbered.next_at, 'infinity'::timestamp with time zone)), 'infinity'::timestamp with time zone) AS spell_to,
+            count(numbered.run_id) AS scans,
+            max((COALESCE(numbered.next_at, GREATEST(now(), numbered.at)) - numbered.at)) AS longest_wait,
+            (array_agg(numbered.error_code ORDER BY numbered.at, numbered.run_id))[1] AS error_code,
+            (array_agg(numbered.error_message ORDER BY numbered.at, numbered.run_id))[1] AS error_message
+           FROM ( SELECT marked.at,
+                    marked.run_id,
+                    marked.error_code,
+                    marked.error_message,
+                    marked.state,
+                    marked.begins,
+                    marked.next_at,
+                    sum(marked.begins) OVER (ORDER BY marked.at, marked.run_id) AS number
+                   FROM ( SELECT judged.at,
+                            judged.run_id,
+                            judged.error_code,
+                            judged.error_message,
+                            judged.state,
+                            ((lag(judged.state) OVER by_time IS DISTINCT FROM judged.state))::integer AS begins,
+                            lead(judged.at) OVER by_time AS next_at
+                           FROM ( SELECT counted.at,
+                                    counted.run_id,
+                                    counted.error_code,
+                                    counted.error_message,
+CASE
+ WHEN (first_value(counted.outcome) OVER (PARTITION BY counted.looks ORDER BY counted.at, counted.run_id) = 'gone'::text) THEN 'gone'::text
+ ELSE counted.outcome
+END AS state
+                                   FROM ( SELECT scanned.at,
+    scanned.run_id,
+    scanned.error_code,
+    scanned.error_message,
+    scanned.outcome,
+    count(*) FILTER (WHERE (scanned.outcome = ANY (ARRAY['read'::text, 'gone'::text]))) OVER (ORDER BY scanned.at, scanned.run_id) AS looks
+   FROM ( SELECT s_1.finished_at AS at,
+      s_1.run_id,
+      s_1.error_code,
+      s_1.error_message,
+    CASE
+     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+     ELSE s_1.status
+    END AS outcome
+     FROM syncer_store.zone_scans s_1
+    WHERE (s_1.zone_key = z.zone_key)
+  UNION ALL
+   SELECT u.at,
+      u.run_id,
+      s_1.error_code,
+      s_1.error_message,
+    CASE
+     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+     ELSE s_1.status
+    END AS status
+     FROM ((syncer_store.stretches t
+       JOIN syncer_store.zone_scans s_1 ON (((s_1.zone_key = t.zone_key) AND (s_1.run_id = t.run_id))))
+       CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+    WHERE (t.zone_key = z.zone_key)
+  UNION ALL
+   SELECT r.retired_at,
+      NULL::bigint,
+      NULL::text,
+      ('retired by '::text || r.retired_by),
+      'gone'::text
+     FROM syncer_store.retirements r
+    WHERE (r.zone_key = z.zone_key)) scanned) counted) judged
+                          WINDOW by_time AS (ORDER BY judged.at, judged.run_id)) marked) numbered
+          GROUP BY numbered.number, numbered.state) s);
+
+COMMENT ON VIEW syncer.zone_spells IS 'From when to when each zone was read whole, could not be read, or was gone';
+
+COMMENT ON COLUMN syncer.zone_spells.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zone_spells.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zone_spells.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zone_spells.state IS 'read (whole); incomplete (what was read did not add up); failed (nothing was read); gone (the zone was not offered, until it was read whole again)';
+
+COMMENT ON COLUMN syncer.zone_spells.spell_from IS 'When the first scan that came to this had ended';
+
+COMMENT ON COLUMN syncer.zone_spells.spell_to IS 'When the first scan that came to something else had ended (null: none yet)';
+
+COMMENT ON COLUMN syncer.zone_spells.scans IS 'How many scans came to this, one after the other';
+
+COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time from one scan to the next in it (while it lasts, till now): how old what was known became';
+
+COMMENT ON COLUMN syncer.zone_spells.error_code IS 'Why its first scan did not read the zone: a short name';
+
+COMMENT ON COLUMN syncer.zone_spells.error_message IS 'The same, in words';
 
 -- view syncer.zones
 
