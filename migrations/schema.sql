@@ -127,108 +127,6 @@ CREATE FUNCTION syncer_store.newest_stamp(of_account text) RETURNS timestamp wit
     LANGUAGE sql STABLE
     RETURN GREATEST((SELECT max(zones.newest_at) AS max FROM syncer_store.zones WHERE (zones.account = newest_stamp.of_account)), (SELECT GREATEST(runs.started_at, runs.finished_at) AS "greatest" FROM syncer_store.runs WHERE (runs.account = newest_stamp.of_account) ORDER BY runs.run_id DESC LIMIT 1), (SELECT GREATEST(runs.started_at, runs.finished_at) AS "greatest" FROM syncer_store.runs WHERE (runs.account = newest_stamp.of_account) ORDER BY runs.started_at DESC LIMIT 1), (SELECT max(s.finished_at) AS max FROM ((syncer_store.runs r JOIN syncer_store.zones z USING (account)) JOIN syncer_store.zone_scans s ON (((s.zone_key = z.zone_key) AND (s.run_id = r.run_id)))) WHERE ((r.account = newest_stamp.of_account) AND (r.status = 'running'::text))));
 
--- table syncer_store.image_gaps
-
-CREATE TABLE syncer_store.image_gaps (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    gap_from timestamp with time zone NOT NULL,
-    gap_to timestamp with time zone NOT NULL,
-    ended_by text NOT NULL,
-    ended_run_id bigint NOT NULL,
-    seen_at timestamp with time zone,
-    last_listed_at timestamp with time zone,
-    rule text,
-    withheld_since timestamp with time zone,
-    namesake_id text COLLATE pg_catalog."C",
-    approval_id bigint,
-    CONSTRAINT image_gaps_end_somehow CHECK ((((ended_by = 'seen'::text) AND (seen_at IS NOT NULL)) OR ((ended_by = 'removed'::text) AND (seen_at IS NULL))))
-);
-
-COMMENT ON TABLE syncer_store.image_gaps IS 'From the first whole look that missed an image until it was seen again or removed';
-
--- table syncer_store.image_history
-
-CREATE TABLE syncer_store.image_history (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    image_name text,
-    image_type text,
-    image_size text,
-    image_description text,
-    image_version text,
-    image_status text,
-    category text,
-    os_type text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_to timestamp with time zone NOT NULL,
-    opened_kind syncer_store.opening NOT NULL,
-    opened_run_id bigint NOT NULL,
-    opened_ordinal integer NOT NULL,
-    opened_not_before timestamp with time zone,
-    changed_fields text[],
-    removed_run_id bigint,
-    removed_ordinal integer,
-    removed_not_before timestamp with time zone,
-    added jsonb,
-    CONSTRAINT image_history_is_an_interval CHECK ((valid_from < valid_to)),
-    CONSTRAINT image_history_removed_by_a_run CHECK (((removed_run_id IS NULL) = (removed_ordinal IS NULL)))
-)
-WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-
--- table syncer_store.images
-
-CREATE TABLE syncer_store.images (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    image_name text,
-    image_type text,
-    image_size text,
-    image_description text,
-    image_version text,
-    image_status text,
-    category text,
-    os_type text,
-    extra jsonb,
-    fingerprint bytea NOT NULL,
-    extra_digest bytea,
-    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
-    valid_from timestamp with time zone DEFAULT now() NOT NULL,
-    opened_kind syncer_store.opening DEFAULT 'appeared'::syncer_store.opening NOT NULL,
-    opened_run_id bigint NOT NULL,
-    opened_ordinal integer NOT NULL,
-    opened_not_before timestamp with time zone,
-    changed_fields text[],
-    removed_at timestamp with time zone,
-    removed_run_id bigint,
-    removed_ordinal integer,
-    removed_not_before timestamp with time zone,
-    added jsonb,
-    CONSTRAINT images_removed_after_seen CHECK ((removed_at > valid_from)),
-    CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL))))
-);
-
--- table syncer_store.missing
-
-CREATE TABLE syncer_store.missing (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    missing_since timestamp with time zone NOT NULL,
-    since_run_id bigint NOT NULL,
-    last_listed_at timestamp with time zone,
-    looks integer DEFAULT 1 NOT NULL,
-    last_run_id bigint NOT NULL,
-    judged_run_id bigint,
-    rule text,
-    held_by_run_id bigint,
-    withheld_since timestamp with time zone,
-    namesake_id text COLLATE pg_catalog."C",
-    approval_id bigint,
-    CONSTRAINT missing_withheld_when_judged CHECK (((withheld_since IS NULL) OR (judged_run_id IS NOT NULL)))
-);
-
-COMMENT ON TABLE syncer_store.missing IS 'Images that the last whole looks did not list and that are not removed; judged_run_id: the guard has spoken (null: its run ended before), rule: which of its rules withholds it, held_by_run_id: the run whose own rule that is';
-
 -- table syncer_store.retention
 
 CREATE TABLE syncer_store.retention (
@@ -249,15 +147,6 @@ CREATE TABLE syncer_store.retirements (
 );
 
 COMMENT ON TABLE syncer_store.retirements IS 'When a person said that a zone is gone, until a look read it again';
-
--- function syncer.image_presence(text, text, text, text, timestamp with time zone)
-
-CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
-
-COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
 
 -- table syncer_store.stretches
 
@@ -353,6 +242,47 @@ CREATE FUNCTION syncer_store.size_gib(size text) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (size ~ '^[ \t\n\r\f\v]*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?[ \t\n\r\f\v]*$'::text) THEN (size)::numeric ELSE NULL::numeric END;
 
+-- table syncer_store.image_gaps
+
+CREATE TABLE syncer_store.image_gaps (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    gap_from timestamp with time zone NOT NULL,
+    gap_to timestamp with time zone NOT NULL,
+    ended_by text NOT NULL,
+    ended_run_id bigint NOT NULL,
+    seen_at timestamp with time zone,
+    last_listed_at timestamp with time zone,
+    rule text,
+    withheld_since timestamp with time zone,
+    namesake_id text COLLATE pg_catalog."C",
+    approval_id bigint,
+    CONSTRAINT image_gaps_end_somehow CHECK ((((ended_by = 'seen'::text) AND (seen_at IS NOT NULL)) OR ((ended_by = 'removed'::text) AND (seen_at IS NULL))))
+);
+
+COMMENT ON TABLE syncer_store.image_gaps IS 'From the first whole look that missed an image until it was seen again or removed';
+
+-- table syncer_store.missing
+
+CREATE TABLE syncer_store.missing (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    missing_since timestamp with time zone NOT NULL,
+    since_run_id bigint NOT NULL,
+    last_listed_at timestamp with time zone,
+    looks integer DEFAULT 1 NOT NULL,
+    last_run_id bigint NOT NULL,
+    judged_run_id bigint,
+    rule text,
+    held_by_run_id bigint,
+    withheld_since timestamp with time zone,
+    namesake_id text COLLATE pg_catalog."C",
+    approval_id bigint,
+    CONSTRAINT missing_withheld_when_judged CHECK (((withheld_since IS NULL) OR (judged_run_id IS NOT NULL)))
+);
+
+COMMENT ON TABLE syncer_store.missing IS 'Images that the last whole looks did not list and that are not removed; judged_run_id: the guard has spoken (null: its run ended before), rule: which of its rules withholds it, held_by_run_id: the run whose own rule that is';
+
 -- view syncer.image_gaps
 
 CREATE VIEW syncer.image_gaps AS
@@ -418,6 +348,67 @@ COMMENT ON COLUMN syncer.image_gaps.last_listed_at IS 'When it was seen last bef
 COMMENT ON COLUMN syncer.image_gaps.seen_at IS 'When it was seen again';
 
 COMMENT ON COLUMN syncer.image_gaps.namesake_id IS 'An image of the same name that appeared in the look that missed this one';
+
+-- table syncer_store.image_history
+
+CREATE TABLE syncer_store.image_history (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    image_name text,
+    image_type text,
+    image_size text,
+    image_description text,
+    image_version text,
+    image_status text,
+    category text,
+    os_type text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_to timestamp with time zone NOT NULL,
+    opened_kind syncer_store.opening NOT NULL,
+    opened_run_id bigint NOT NULL,
+    opened_ordinal integer NOT NULL,
+    opened_not_before timestamp with time zone,
+    changed_fields text[],
+    removed_run_id bigint,
+    removed_ordinal integer,
+    removed_not_before timestamp with time zone,
+    added jsonb,
+    CONSTRAINT image_history_is_an_interval CHECK ((valid_from < valid_to)),
+    CONSTRAINT image_history_removed_by_a_run CHECK (((removed_run_id IS NULL) = (removed_ordinal IS NULL)))
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+-- table syncer_store.images
+
+CREATE TABLE syncer_store.images (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    image_name text,
+    image_type text,
+    image_size text,
+    image_description text,
+    image_version text,
+    image_status text,
+    category text,
+    os_type text,
+    extra jsonb,
+    fingerprint bytea NOT NULL,
+    extra_digest bytea,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    opened_kind syncer_store.opening DEFAULT 'appeared'::syncer_store.opening NOT NULL,
+    opened_run_id bigint NOT NULL,
+    opened_ordinal integer NOT NULL,
+    opened_not_before timestamp with time zone,
+    changed_fields text[],
+    removed_at timestamp with time zone,
+    removed_run_id bigint,
+    removed_ordinal integer,
+    removed_not_before timestamp with time zone,
+    added jsonb,
+    CONSTRAINT images_removed_after_seen CHECK ((removed_at > valid_from)),
+    CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL))))
+);
 
 -- view syncer.image_versions
 
@@ -526,6 +517,69 @@ COMMENT ON COLUMN syncer.image_versions.image_source IS 'Of zec: where the image
 COMMENT ON COLUMN syncer.image_versions.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
 
 COMMENT ON COLUMN syncer.image_versions.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
+
+-- function syncer.image_counts(timestamp with time zone, timestamp with time zone, interval)
+
+CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) RETURNS TABLE(at timestamp with time zone, account text, service text, zone_id text, images bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH instants AS MATERIALIZED (
+          SELECT array_agg(t_1.t ORDER BY t_1.t) AS all_of_them
+            FROM generate_series(image_counts."from", image_counts."to", image_counts.step) t_1(t)
+         ), spans AS (
+          SELECT v.account,
+             v.service,
+             v.zone_id,
+             v.valid_from AS since,
+             v.valid_to AS until,
+             1 AS one
+            FROM syncer.image_versions v
+           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)))
+         UNION ALL
+          SELECT g.account,
+             g.service,
+             g.zone_id,
+             g.gap_from,
+             g.gap_to,
+             '-1'::integer
+            FROM syncer.image_gaps g
+           WHERE ((g.gap_from <= image_counts."to") AND ((g.gap_to > image_counts."from") OR (g.gap_to IS NULL)))
+         ), steps AS (
+          SELECT s_1.account,
+             s_1.service,
+             s_1.zone_id,
+             e.place,
+             sum(e.one) AS more
+            FROM ((spans s_1
+              CROSS JOIN instants i_1)
+              CROSS JOIN LATERAL ( VALUES (width_bucket((s_1.since - '00:00:00.000001'::interval), i_1.all_of_them),s_1.one), (width_bucket((s_1.until - '00:00:00.000001'::interval), i_1.all_of_them),(- s_1.one))) e(place, one))
+           WHERE (e.place < cardinality(i_1.all_of_them))
+           GROUP BY s_1.account, s_1.service, s_1.zone_id, e.place
+         )
+  SELECT t.at,
+     c.account,
+     c.service,
+     c.zone_id,
+         CASE
+             WHEN (c.coverage = 'known'::text) THEN (COALESCE(sum(s.more) OVER (PARTITION BY c.account, c.service, c.zone_id ORDER BY t.at), (0)::numeric))::bigint
+             ELSE NULL::bigint
+         END AS "case"
+    FROM (((instants i
+      CROSS JOIN LATERAL unnest(i.all_of_them) WITH ORDINALITY t(at, place))
+      CROSS JOIN LATERAL syncer.zone_coverage(t.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at))
+      LEFT JOIN steps s ON (((s.account = c.account) AND (s.service = c.service) AND (s.zone_id = c.zone_id) AND (s.place = (t.place - 1)))));
+END;
+
+COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) IS 'How many images each zone had at each instant from one to another, step by step; null where that was unknown';
+
+-- function syncer.image_presence(text, text, text, text, timestamp with time zone)
+
+CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
+
+COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
 
 -- view syncer.zone_scans
 

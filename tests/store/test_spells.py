@@ -164,3 +164,52 @@ async def test_image_outages_say_from_when_to_when_an_image_could_not_be_used(db
         )
         for row in expected
     ] == [tuple(row) for row in rows]
+
+
+async def test_image_counts_are_those_of_images_asof_at_each_instant(db: Any) -> None:
+    """Step by step, ends included; null before the first whole look and while a zone was gone."""
+    await db.execute(ZONES)
+    await db.execute("""
+        insert into syncer_store.runs (account, started_at, finished_at, deadline_at, status,
+            syncer_version, change_base)
+        select 'a', at, at, at, 'succeeded', '', 0
+        from generate_series(1, 30) as n, lateral (
+            select '2026-03-01T00:00Z'::timestamptz + n * interval '1 hour' as at) as t""")
+    for zone, at, status in (
+        *((1, 2, "changed"), (1, 9, "gone"), (1, 11, "unchanged"), (1, 30, "unchanged")),
+        (2, 3, "unchanged"),
+    ):
+        await db.execute(SCAN, zone, at, hour(at), status, None)
+    await versions(db, "i-stays", (UP, 2, None))
+    await versions(db, "i-changes", (UP, 2, 4), (OFF, 4, None))
+    await versions(db, "i-goes", (UP, 3, 6))
+    await versions(db, "i-returns", (UP, 2, 5), (UP, 7.5, None))
+    await versions(db, "i-missed", (UP, 2, None))
+    await versions(db, "i-missing", (UP, 4, None))
+    await db.execute(
+        "insert into syncer_store.image_gaps (zone_key, image_id, gap_from, gap_to, ended_by, "
+        "ended_run_id, seen_at) values (1, 'i-missed', $1, $2, 'seen', 9, $2)",
+        *(hour(5), hour(7)),
+    )
+    await db.execute(
+        "insert into syncer_store.missing (zone_key, image_id, missing_since, since_run_id, "
+        "last_run_id) values (1, 'i-missing', $1, 1, 1)",
+        hour(12),
+    )
+    rows = await db.fetch(
+        "select at, zone_id, images from syncer.image_counts($1, $2, '1 hour') "
+        "where account = 'a' order by zone_id, at",
+        *(hour(0), hour(14)),
+    )
+    #           0     1     2  3  4  5  6  7  8  9    10    11 12 13 14
+    counted = [None, None, 4, 5, 6, 4, 3, 4, 5, None, None, 5, 4, 4, 4]
+    assert counted == [row["images"] for row in rows if row["zone_id"] == "Z-1"]
+    assert [None] * 3 + [0] * 12 == [row["images"] for row in rows if row["zone_id"] == "Z-2"]
+    for number, count in enumerate(counted):
+        asked = "select count(*) from syncer.images_asof($1) where zone_id = 'Z-1'"
+        assert (count or 0) == await db.fetchval(asked, hour(number)), number
+    months = await db.fetch(
+        "select at, images from syncer.image_counts('2026-02-28', '2026-05-01', '1 month') "
+        "where account = 'a' and zone_id = 'Z-1' order by at"
+    )
+    assert [None, 4, 4] == [row["images"] for row in months]
