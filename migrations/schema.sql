@@ -127,108 +127,6 @@ CREATE FUNCTION syncer_store.newest_stamp(of_account text) RETURNS timestamp wit
     LANGUAGE sql STABLE
     RETURN GREATEST((SELECT max(zones.newest_at) AS max FROM syncer_store.zones WHERE (zones.account = newest_stamp.of_account)), (SELECT GREATEST(runs.started_at, runs.finished_at) AS "greatest" FROM syncer_store.runs WHERE (runs.account = newest_stamp.of_account) ORDER BY runs.run_id DESC LIMIT 1), (SELECT GREATEST(runs.started_at, runs.finished_at) AS "greatest" FROM syncer_store.runs WHERE (runs.account = newest_stamp.of_account) ORDER BY runs.started_at DESC LIMIT 1), (SELECT max(s.finished_at) AS max FROM ((syncer_store.runs r JOIN syncer_store.zones z USING (account)) JOIN syncer_store.zone_scans s ON (((s.zone_key = z.zone_key) AND (s.run_id = r.run_id)))) WHERE ((r.account = newest_stamp.of_account) AND (r.status = 'running'::text))));
 
--- table syncer_store.image_gaps
-
-CREATE TABLE syncer_store.image_gaps (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    gap_from timestamp with time zone NOT NULL,
-    gap_to timestamp with time zone NOT NULL,
-    ended_by text NOT NULL,
-    ended_run_id bigint NOT NULL,
-    seen_at timestamp with time zone,
-    last_listed_at timestamp with time zone,
-    rule text,
-    withheld_since timestamp with time zone,
-    namesake_id text COLLATE pg_catalog."C",
-    approval_id bigint,
-    CONSTRAINT image_gaps_end_somehow CHECK ((((ended_by = 'seen'::text) AND (seen_at IS NOT NULL)) OR ((ended_by = 'removed'::text) AND (seen_at IS NULL))))
-);
-
-COMMENT ON TABLE syncer_store.image_gaps IS 'From the first whole look that missed an image until it was seen again or removed';
-
--- table syncer_store.image_history
-
-CREATE TABLE syncer_store.image_history (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    image_name text,
-    image_type text,
-    image_size text,
-    image_description text,
-    image_version text,
-    image_status text,
-    category text,
-    os_type text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_to timestamp with time zone NOT NULL,
-    opened_kind syncer_store.opening NOT NULL,
-    opened_run_id bigint NOT NULL,
-    opened_ordinal integer NOT NULL,
-    opened_not_before timestamp with time zone,
-    changed_fields text[],
-    removed_run_id bigint,
-    removed_ordinal integer,
-    removed_not_before timestamp with time zone,
-    added jsonb,
-    CONSTRAINT image_history_is_an_interval CHECK ((valid_from < valid_to)),
-    CONSTRAINT image_history_removed_by_a_run CHECK (((removed_run_id IS NULL) = (removed_ordinal IS NULL)))
-)
-WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-
--- table syncer_store.images
-
-CREATE TABLE syncer_store.images (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    image_name text,
-    image_type text,
-    image_size text,
-    image_description text,
-    image_version text,
-    image_status text,
-    category text,
-    os_type text,
-    extra jsonb,
-    fingerprint bytea NOT NULL,
-    extra_digest bytea,
-    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
-    valid_from timestamp with time zone DEFAULT now() NOT NULL,
-    opened_kind syncer_store.opening DEFAULT 'appeared'::syncer_store.opening NOT NULL,
-    opened_run_id bigint NOT NULL,
-    opened_ordinal integer NOT NULL,
-    opened_not_before timestamp with time zone,
-    changed_fields text[],
-    removed_at timestamp with time zone,
-    removed_run_id bigint,
-    removed_ordinal integer,
-    removed_not_before timestamp with time zone,
-    added jsonb,
-    CONSTRAINT images_removed_after_seen CHECK ((removed_at > valid_from)),
-    CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL))))
-);
-
--- table syncer_store.missing
-
-CREATE TABLE syncer_store.missing (
-    zone_key integer NOT NULL,
-    image_id text NOT NULL COLLATE pg_catalog."C",
-    missing_since timestamp with time zone NOT NULL,
-    since_run_id bigint NOT NULL,
-    last_listed_at timestamp with time zone,
-    looks integer DEFAULT 1 NOT NULL,
-    last_run_id bigint NOT NULL,
-    judged_run_id bigint,
-    rule text,
-    held_by_run_id bigint,
-    withheld_since timestamp with time zone,
-    namesake_id text COLLATE pg_catalog."C",
-    approval_id bigint,
-    CONSTRAINT missing_withheld_when_judged CHECK (((withheld_since IS NULL) OR (judged_run_id IS NOT NULL)))
-);
-
-COMMENT ON TABLE syncer_store.missing IS 'Images that the last whole looks did not list and that are not removed; judged_run_id: the guard has spoken (null: its run ended before), rule: which of its rules withholds it, held_by_run_id: the run whose own rule that is';
-
 -- table syncer_store.retention
 
 CREATE TABLE syncer_store.retention (
@@ -249,13 +147,6 @@ CREATE TABLE syncer_store.retirements (
 );
 
 COMMENT ON TABLE syncer_store.retirements IS 'When a person said that a zone is gone, until a look read it again';
-
--- function syncer.image_presence(text, text, text, text, timestamp with time zone)
-
-CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
 
 -- table syncer_store.stretches
 
@@ -343,11 +234,54 @@ CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(
           LIMIT 1) later ON (true));
 END;
 
+COMMENT ON FUNCTION syncer.zone_coverage(at timestamp with time zone) IS 'Each zone at an instant: whether it was known what it offers, and which looks before and after say so';
+
 -- function syncer_store.size_gib(text)
 
 CREATE FUNCTION syncer_store.size_gib(size text) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (size ~ '^[ \t\n\r\f\v]*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?[ \t\n\r\f\v]*$'::text) THEN (size)::numeric ELSE NULL::numeric END;
+
+-- table syncer_store.image_gaps
+
+CREATE TABLE syncer_store.image_gaps (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    gap_from timestamp with time zone NOT NULL,
+    gap_to timestamp with time zone NOT NULL,
+    ended_by text NOT NULL,
+    ended_run_id bigint NOT NULL,
+    seen_at timestamp with time zone,
+    last_listed_at timestamp with time zone,
+    rule text,
+    withheld_since timestamp with time zone,
+    namesake_id text COLLATE pg_catalog."C",
+    approval_id bigint,
+    CONSTRAINT image_gaps_end_somehow CHECK ((((ended_by = 'seen'::text) AND (seen_at IS NOT NULL)) OR ((ended_by = 'removed'::text) AND (seen_at IS NULL))))
+);
+
+COMMENT ON TABLE syncer_store.image_gaps IS 'From the first whole look that missed an image until it was seen again or removed';
+
+-- table syncer_store.missing
+
+CREATE TABLE syncer_store.missing (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    missing_since timestamp with time zone NOT NULL,
+    since_run_id bigint NOT NULL,
+    last_listed_at timestamp with time zone,
+    looks integer DEFAULT 1 NOT NULL,
+    last_run_id bigint NOT NULL,
+    judged_run_id bigint,
+    rule text,
+    held_by_run_id bigint,
+    withheld_since timestamp with time zone,
+    namesake_id text COLLATE pg_catalog."C",
+    approval_id bigint,
+    CONSTRAINT missing_withheld_when_judged CHECK (((withheld_since IS NULL) OR (judged_run_id IS NOT NULL)))
+);
+
+COMMENT ON TABLE syncer_store.missing IS 'Images that the last whole looks did not list and that are not removed; judged_run_id: the guard has spoken (null: its run ended before), rule: which of its rules withholds it, held_by_run_id: the run whose own rule that is';
 
 -- view syncer.image_gaps
 
@@ -391,6 +325,14 @@ CREATE VIEW syncer.image_gaps AS
 
 COMMENT ON VIEW syncer.image_gaps IS 'Times when it was unknown whether an image is there: from the first whole look that did not list it until it was seen again or removed';
 
+COMMENT ON COLUMN syncer.image_gaps.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_gaps.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_gaps.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_gaps.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
 COMMENT ON COLUMN syncer.image_gaps.gap_from IS 'When the first whole look that did not list it had ended';
 
 COMMENT ON COLUMN syncer.image_gaps.gap_to IS 'When it was seen again or removed (null: neither yet)';
@@ -406,6 +348,67 @@ COMMENT ON COLUMN syncer.image_gaps.last_listed_at IS 'When it was seen last bef
 COMMENT ON COLUMN syncer.image_gaps.seen_at IS 'When it was seen again';
 
 COMMENT ON COLUMN syncer.image_gaps.namesake_id IS 'An image of the same name that appeared in the look that missed this one';
+
+-- table syncer_store.image_history
+
+CREATE TABLE syncer_store.image_history (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    image_name text,
+    image_type text,
+    image_size text,
+    image_description text,
+    image_version text,
+    image_status text,
+    category text,
+    os_type text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_to timestamp with time zone NOT NULL,
+    opened_kind syncer_store.opening NOT NULL,
+    opened_run_id bigint NOT NULL,
+    opened_ordinal integer NOT NULL,
+    opened_not_before timestamp with time zone,
+    changed_fields text[],
+    removed_run_id bigint,
+    removed_ordinal integer,
+    removed_not_before timestamp with time zone,
+    added jsonb,
+    CONSTRAINT image_history_is_an_interval CHECK ((valid_from < valid_to)),
+    CONSTRAINT image_history_removed_by_a_run CHECK (((removed_run_id IS NULL) = (removed_ordinal IS NULL)))
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+-- table syncer_store.images
+
+CREATE TABLE syncer_store.images (
+    zone_key integer NOT NULL,
+    image_id text NOT NULL COLLATE pg_catalog."C",
+    image_name text,
+    image_type text,
+    image_size text,
+    image_description text,
+    image_version text,
+    image_status text,
+    category text,
+    os_type text,
+    extra jsonb,
+    fingerprint bytea NOT NULL,
+    extra_digest bytea,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    opened_kind syncer_store.opening DEFAULT 'appeared'::syncer_store.opening NOT NULL,
+    opened_run_id bigint NOT NULL,
+    opened_ordinal integer NOT NULL,
+    opened_not_before timestamp with time zone,
+    changed_fields text[],
+    removed_at timestamp with time zone,
+    removed_run_id bigint,
+    removed_ordinal integer,
+    removed_not_before timestamp with time zone,
+    added jsonb,
+    CONSTRAINT images_removed_after_seen CHECK ((removed_at > valid_from)),
+    CONSTRAINT images_removed_by_a_run CHECK ((((removed_at IS NULL) = (removed_run_id IS NULL)) AND ((removed_at IS NULL) = (removed_ordinal IS NULL))))
+);
 
 -- view syncer.image_versions
 
@@ -471,9 +474,112 @@ CREATE VIEW syncer.image_versions AS
            FROM syncer_store.image_history) v
      JOIN syncer_store.zones z USING (zone_key));
 
+COMMENT ON VIEW syncer.image_versions IS 'Each state that an image was ever in, with the time from when to when';
+
+COMMENT ON COLUMN syncer.image_versions.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_versions.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_versions.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_versions.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_versions.image_name IS 'The name of the image, as the API sent it';
+
+COMMENT ON COLUMN syncer.image_versions.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
+
+COMMENT ON COLUMN syncer.image_versions.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
+
+COMMENT ON COLUMN syncer.image_versions.image_description IS 'The description, as the API sent it';
+
+COMMENT ON COLUMN syncer.image_versions.image_version IS 'The version of the operating system, as the API sent it';
+
+COMMENT ON COLUMN syncer.image_versions.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_versions.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
+
+COMMENT ON COLUMN syncer.image_versions.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
+
+COMMENT ON COLUMN syncer.image_versions.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
+
+COMMENT ON COLUMN syncer.image_versions.valid_from IS 'When this state was first seen';
+
+COMMENT ON COLUMN syncer.image_versions.valid_to IS 'When it was first seen to be over (null: it is the current state)';
+
+COMMENT ON COLUMN syncer.image_versions.run_id IS 'The run that saw the state first';
+
 COMMENT ON COLUMN syncer.image_versions.last_listed_at IS 'The last whole look that listed the image, where a later one did not (else null)';
 
+COMMENT ON COLUMN syncer.image_versions.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
+
+COMMENT ON COLUMN syncer.image_versions.image_source IS 'Of zec: where the image comes from (null: not known)';
+
+COMMENT ON COLUMN syncer.image_versions.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
+
 COMMENT ON COLUMN syncer.image_versions.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
+
+-- function syncer.image_counts(timestamp with time zone, timestamp with time zone, interval)
+
+CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) RETURNS TABLE(at timestamp with time zone, account text, service text, zone_id text, images bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH instants AS MATERIALIZED (
+          SELECT array_agg(t_1.t ORDER BY t_1.t) AS all_of_them
+            FROM generate_series(image_counts."from", image_counts."to", image_counts.step) t_1(t)
+         ), spans AS (
+          SELECT v.account,
+             v.service,
+             v.zone_id,
+             v.valid_from AS since,
+             v.valid_to AS until,
+             1 AS one
+            FROM syncer.image_versions v
+           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)))
+         UNION ALL
+          SELECT g.account,
+             g.service,
+             g.zone_id,
+             g.gap_from,
+             g.gap_to,
+             '-1'::integer
+            FROM syncer.image_gaps g
+           WHERE ((g.gap_from <= image_counts."to") AND ((g.gap_to > image_counts."from") OR (g.gap_to IS NULL)))
+         ), steps AS (
+          SELECT s_1.account,
+             s_1.service,
+             s_1.zone_id,
+             e.place,
+             sum(e.one) AS more
+            FROM ((spans s_1
+              CROSS JOIN instants i_1)
+              CROSS JOIN LATERAL ( VALUES (width_bucket((s_1.since - '00:00:00.000001'::interval), i_1.all_of_them),s_1.one), (width_bucket((s_1.until - '00:00:00.000001'::interval), i_1.all_of_them),(- s_1.one))) e(place, one))
+           WHERE (e.place < cardinality(i_1.all_of_them))
+           GROUP BY s_1.account, s_1.service, s_1.zone_id, e.place
+         )
+  SELECT t.at,
+     c.account,
+     c.service,
+     c.zone_id,
+         CASE
+             WHEN (c.coverage = 'known'::text) THEN (COALESCE(sum(s.more) OVER (PARTITION BY c.account, c.service, c.zone_id ORDER BY t.at), (0)::numeric))::bigint
+             ELSE NULL::bigint
+         END AS "case"
+    FROM (((instants i
+      CROSS JOIN LATERAL unnest(i.all_of_them) WITH ORDINALITY t(at, place))
+      CROSS JOIN LATERAL syncer.zone_coverage(t.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at))
+      LEFT JOIN steps s ON (((s.account = c.account) AND (s.service = c.service) AND (s.zone_id = c.zone_id) AND (s.place = (t.place - 1)))));
+END;
+
+COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) IS 'How many images each zone had at each instant from one to another, step by step; null where that was unknown';
+
+-- function syncer.image_presence(text, text, text, text, timestamp with time zone)
+
+CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
+
+COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
 
 -- view syncer.zone_scans
 
@@ -502,6 +608,48 @@ CREATE VIEW syncer.zone_scans AS
    FROM ((syncer_store.zone_scans s
      JOIN syncer_store.zones z USING (zone_key))
      LEFT JOIN syncer_store.stretches t ON (((t.zone_key = s.zone_key) AND (t.run_id = s.run_id))));
+
+COMMENT ON VIEW syncer.zone_scans IS 'Each attempt to read a zone, and what came of it';
+
+COMMENT ON COLUMN syncer.zone_scans.run_id IS 'The run that it is part of';
+
+COMMENT ON COLUMN syncer.zone_scans.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zone_scans.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zone_scans.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zone_scans.started_at IS 'When it began';
+
+COMMENT ON COLUMN syncer.zone_scans.observed_at IS 'Just before the first page was asked for: what was seen is as of then';
+
+COMMENT ON COLUMN syncer.zone_scans.finished_at IS 'When what came of it was stored';
+
+COMMENT ON COLUMN syncer.zone_scans.status IS 'Read whole: unchanged, changed, or guarded (removals wait for a person); else incomplete (it did not add up), failed (nothing was read), gone (the zone is not offered)';
+
+COMMENT ON COLUMN syncer.zone_scans.pages IS 'Pages that were read';
+
+COMMENT ON COLUMN syncer.zone_scans.images IS 'Images that were read';
+
+COMMENT ON COLUMN syncer.zone_scans.appeared IS 'Images that were not known before';
+
+COMMENT ON COLUMN syncer.zone_scans.changed IS 'Images of which a tracked column changed';
+
+COMMENT ON COLUMN syncer.zone_scans.removed IS 'Images that were confirmed to be absent';
+
+COMMENT ON COLUMN syncer.zone_scans.returned IS 'Images that were removed before and are there again';
+
+COMMENT ON COLUMN syncer.zone_scans.withheld IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.zone_scans.rejected IS 'Rows of the API that cannot be kept, for instance without an id';
+
+COMMENT ON COLUMN syncer.zone_scans.rereads IS 'How often the zone was read again, as what was read did not add up';
+
+COMMENT ON COLUMN syncer.zone_scans.error_code IS 'Why it was not read whole, or what was not answered: a short name';
+
+COMMENT ON COLUMN syncer.zone_scans.error_message IS 'The same, in words';
+
+COMMENT ON COLUMN syncer.zone_scans.request_id IS 'The number by which the support of Zenlayer finds the call that failed';
 
 COMMENT ON COLUMN syncer.zone_scans.looks IS 'The scans that this row stands for: its own, and those after it that came to the same';
 
@@ -551,6 +699,8 @@ CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(ac
             FROM syncer.image_gaps g
            WHERE ((g.gap_from <= images_asof.at) AND ((g.gap_to > images_asof.at) OR (g.gap_to IS NULL)))))));
 END;
+
+COMMENT ON FUNCTION syncer.images_asof(at timestamp with time zone) IS 'The images that were present at an instant, as they were then';
 
 -- function syncer_store.all_equal(text[])
 
@@ -691,6 +841,20 @@ CREATE FUNCTION syncer_store.may_write(role oid) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN (EXISTS (SELECT FROM (pg_class c CROSS JOIN LATERAL aclexplode(COALESCE(c.relacl, acldefault('r'::"char", c.relowner))) a(grantor, grantee, privilege_type, is_grantable)) WHERE ((c.oid = ('syncer_store.accounts'::regclass)::oid) AND (a.privilege_type = 'UPDATE'::text) AND ((a.grantee = (0)::oid) OR pg_has_role(may_write.role, a.grantee, 'MEMBER'::text)))));
 
+-- function syncer_store.plain_name(text)
+
+CREATE FUNCTION syncer_store.plain_name(name text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+        declare
+            small text := btrim(lower(name collate "C"), E' \t\n\x0b\f\r');
+            unstamped text := coalesce(nullif(regexp_replace(small, '(?:[ \t\n\v\f\r._(\[,@-]+(?:v?20[0-9]{2}(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|[-._/](?:0[1-9]|1[0-2])[-._/](?:0[1-9]|[12][0-9]|3[01]))(?:[t _-]?(?:[01][0-9]|2[0-3]):?[0-5][0-9](?::?[0-5][0-9])?z?)?(?:[.-][0-9]{1,2})?|v?1[4-9][0-9]{8}|build[ ._:#-]{0,2}[0-9]+(?:[.][0-9]+)*)[\])]*)+$', ''), ''), small);
+        begin
+            return nullif(regexp_replace(
+                regexp_replace(unstamped, '[ \t\n\v\f\r]+', ' ', 'g'),
+                '(?<![0-9]) | (?![0-9])', '', 'g'), '');
+        end $_$;
+
 -- function syncer_store.plain_size(text)
 
 CREATE FUNCTION syncer_store.plain_size(size text) RETURNS text
@@ -791,6 +955,8 @@ CREATE VIEW syncer.account_schedule AS
 
 COMMENT ON VIEW syncer.account_schedule IS 'The accounts that workers crawl: whose turn it is, and who crawls them; accounts of syncer serve and of cron are not in it';
 
+COMMENT ON COLUMN syncer.account_schedule.account IS 'The credentials that it was read with, by the name that you gave them';
+
 COMMENT ON COLUMN syncer.account_schedule.every IS 'From the start of one run to that of the next';
 
 COMMENT ON COLUMN syncer.account_schedule.due_at IS 'When the next run is due';
@@ -851,6 +1017,34 @@ CREATE VIEW syncer.approvals AS
    FROM (syncer_store.approvals a
      JOIN syncer_store.zones z USING (zone_key));
 
+COMMENT ON VIEW syncer.approvals IS 'Each time that a person allowed removals which the guard withheld';
+
+COMMENT ON COLUMN syncer.approvals.approval_id IS 'The number of the approval';
+
+COMMENT ON COLUMN syncer.approvals.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.approvals.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.approvals.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.approvals.max_removals IS 'Up to how many images may be removed';
+
+COMMENT ON COLUMN syncer.approvals.approved_at IS 'When it was given';
+
+COMMENT ON COLUMN syncer.approvals.approved_by IS 'Who gave it';
+
+COMMENT ON COLUMN syncer.approvals.outcome IS 'pending; applied; exceeded (there were more, so none was removed); not_needed; replaced (by a later approval)';
+
+COMMENT ON COLUMN syncer.approvals.decided_at IS 'When it was used or ended (null: it is pending)';
+
+COMMENT ON COLUMN syncer.approvals.run_id IS 'The run that used it';
+
+COMMENT ON COLUMN syncer.approvals.candidates IS 'How many images were to be removed then';
+
+COMMENT ON COLUMN syncer.approvals.removed IS 'How many it let be removed so far';
+
+COMMENT ON COLUMN syncer.approvals.of_run_id IS 'The run whose removals are approved (null: those of the next whole look)';
+
 -- table syncer_store.baseline_images
 
 CREATE TABLE syncer_store.baseline_images (
@@ -903,6 +1097,40 @@ CREATE VIEW syncer.baseline_images AS
      JOIN syncer_store.baseline_images i USING (baseline_id))
      JOIN syncer_store.zones z USING (zone_key));
 
+COMMENT ON VIEW syncer.baseline_images IS 'The images of each baseline, as they were then';
+
+COMMENT ON COLUMN syncer.baseline_images.name IS 'The name of the baseline that the image is part of';
+
+COMMENT ON COLUMN syncer.baseline_images.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.baseline_images.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.baseline_images.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.baseline_images.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.baseline_images.image_name IS 'The name of the image, as the API sent it';
+
+COMMENT ON COLUMN syncer.baseline_images.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
+
+COMMENT ON COLUMN syncer.baseline_images.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
+
+COMMENT ON COLUMN syncer.baseline_images.image_description IS 'The description, as the API sent it';
+
+COMMENT ON COLUMN syncer.baseline_images.image_version IS 'The version of the operating system, as the API sent it';
+
+COMMENT ON COLUMN syncer.baseline_images.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.baseline_images.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
+
+COMMENT ON COLUMN syncer.baseline_images.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
+
+COMMENT ON COLUMN syncer.baseline_images.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
+
+COMMENT ON COLUMN syncer.baseline_images.image_source IS 'Of zec: where the image comes from (null: not known)';
+
+COMMENT ON COLUMN syncer.baseline_images.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
+
 COMMENT ON COLUMN syncer.baseline_images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
 -- view syncer.baselines
@@ -917,6 +1145,20 @@ CREATE VIEW syncer.baselines AS
            FROM syncer_store.baseline_images i
           WHERE (i.baseline_id = b.baseline_id)) AS images
    FROM syncer_store.baselines b;
+
+COMMENT ON VIEW syncer.baselines IS 'Lists of images that syncer baseline save kept, to be compared with later';
+
+COMMENT ON COLUMN syncer.baselines.name IS 'The name of the baseline';
+
+COMMENT ON COLUMN syncer.baselines.as_of IS 'The instant whose images it shows';
+
+COMMENT ON COLUMN syncer.baselines.saved_at IS 'When it was saved';
+
+COMMENT ON COLUMN syncer.baselines.saved_by IS 'Who saved it';
+
+COMMENT ON COLUMN syncer.baselines.filters IS 'Which images were asked for, as JSON';
+
+COMMENT ON COLUMN syncer.baselines.images IS 'How many images it has';
 
 -- view syncer.clock_repairs
 
@@ -1097,9 +1339,37 @@ CREATE VIEW syncer.image_changes AS
            FROM syncer_store.image_history p
           WHERE ((p.zone_key = c.zone_key) AND (p.image_id = c.image_id) AND (p.valid_from < c.changed_at)))));
 
+COMMENT ON VIEW syncer.image_changes IS 'Each change of an image: it appeared, changed, was removed, or returned';
+
+COMMENT ON COLUMN syncer.image_changes.change_id IS 'The place of the change in the feed: later changes have higher numbers';
+
+COMMENT ON COLUMN syncer.image_changes.changed_at IS 'When the change was seen';
+
+COMMENT ON COLUMN syncer.image_changes.not_before IS 'When the old state was seen last: the true change lies between this and changed_at (null: the zone had never been read whole)';
+
+COMMENT ON COLUMN syncer.image_changes.kind IS 'appeared, changed, removed, or returned (seen again after it was removed)';
+
+COMMENT ON COLUMN syncer.image_changes.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_changes.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_changes.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_changes.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_changes.image_name IS 'The name of the image, after the change';
+
+COMMENT ON COLUMN syncer.image_changes.changed_fields IS 'The columns that differ; empty where it appeared or was removed';
+
+COMMENT ON COLUMN syncer.image_changes.before IS 'The tracked columns before the change, as JSON (null: there was no image)';
+
+COMMENT ON COLUMN syncer.image_changes.after IS 'The tracked columns after the change, as JSON (null: there is no image)';
+
+COMMENT ON COLUMN syncer.image_changes.run_id IS 'The run that saw the change';
+
 COMMENT ON COLUMN syncer.image_changes.first_look IS 'Seen by the first look that read anything of its zone: it may have been there for long';
 
-COMMENT ON COLUMN syncer.image_changes.severity IS 'breaking (a launch may fail or differ, or it is gone) or cosmetic; null: it appeared';
+COMMENT ON COLUMN syncer.image_changes.severity IS 'breaking (a launch may fail or differ, or the image is gone) or cosmetic; null: it appeared, or returned as it was';
 
 -- view syncer.image_field_changes
 
@@ -1119,7 +1389,245 @@ CREATE VIEW syncer.image_field_changes AS
    FROM (syncer.image_changes c
      CROSS JOIN LATERAL unnest(c.changed_fields) f(field));
 
+COMMENT ON VIEW syncer.image_field_changes IS 'Each field of each change, with its value before and after';
+
+COMMENT ON COLUMN syncer.image_field_changes.change_id IS 'The change in image_changes that it is part of';
+
+COMMENT ON COLUMN syncer.image_field_changes.changed_at IS 'When the change was seen';
+
+COMMENT ON COLUMN syncer.image_field_changes.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_field_changes.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_field_changes.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_field_changes.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_field_changes.image_name IS 'The name of the image, after the change';
+
+COMMENT ON COLUMN syncer.image_field_changes.field IS 'The name of the column that changed';
+
+COMMENT ON COLUMN syncer.image_field_changes.old_value IS 'Its value before, as text';
+
+COMMENT ON COLUMN syncer.image_field_changes.new_value IS 'Its value after, as text';
+
+COMMENT ON COLUMN syncer.image_field_changes.run_id IS 'The run that saw the change';
+
 COMMENT ON COLUMN syncer.image_field_changes.severity IS 'breaking or cosmetic: the class of the field';
+
+-- view syncer.image_outages
+
+CREATE VIEW syncer.image_outages AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.began_as,
+    o.at AS outage_from,
+    again.at AS outage_to,
+    (again.at - o.at) AS duration,
+    o.not_before
+   FROM ((syncer_store.zones z
+     CROSS JOIN LATERAL ( SELECT i.zone_key,
+            i.image_id,
+            i.image_name,
+            'removed'::text AS began_as,
+            i.removed_at AS at,
+            i.removed_not_before AS not_before
+           FROM syncer_store.images i
+          WHERE ((i.zone_key = z.zone_key) AND (i.removed_run_id IS NOT NULL) AND (i.image_status = 'AVAILABLE'::text))
+        UNION ALL
+         SELECT h.zone_key,
+            h.image_id,
+            h.image_name,
+            'removed'::text,
+            h.valid_to,
+            h.removed_not_before
+           FROM syncer_store.image_history h
+          WHERE ((h.zone_key = z.zone_key) AND (h.removed_run_id IS NOT NULL) AND (h.image_status = 'AVAILABLE'::text))
+        UNION ALL
+         SELECT v.zone_key,
+            v.image_id,
+            v.image_name,
+            v.image_status,
+            v.valid_from,
+            v.opened_not_before
+           FROM ( SELECT images.zone_key,
+                    images.image_id,
+                    images.image_name,
+                    images.image_status,
+                    images.valid_from,
+                    images.opened_kind,
+                    images.opened_not_before
+                   FROM syncer_store.images
+                UNION ALL
+                 SELECT image_history.zone_key,
+                    image_history.image_id,
+                    image_history.image_name,
+                    image_history.image_status,
+                    image_history.valid_from,
+                    image_history.opened_kind,
+                    image_history.opened_not_before
+                   FROM syncer_store.image_history) v
+          WHERE ((v.zone_key = z.zone_key) AND (v.opened_kind = 'changed'::syncer_store.opening) AND (v.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND ('AVAILABLE'::text = ( SELECT p.image_status
+                   FROM syncer_store.image_history p
+                  WHERE ((p.zone_key = v.zone_key) AND (p.image_id = v.image_id) AND (p.valid_from < v.valid_from))
+                  ORDER BY p.valid_from DESC
+                 LIMIT 1)))) o)
+     CROSS JOIN LATERAL ( SELECT LEAST(( SELECT i.valid_from
+                   FROM syncer_store.images i
+                  WHERE ((i.zone_key = o.zone_key) AND (i.image_id = o.image_id) AND (i.valid_from >= o.at) AND (i.image_status = 'AVAILABLE'::text))), ( SELECT h.valid_from
+                   FROM syncer_store.image_history h
+                  WHERE ((h.zone_key = o.zone_key) AND (h.image_id = o.image_id) AND (h.valid_from >= o.at) AND (h.image_status = 'AVAILABLE'::text))
+                  ORDER BY h.valid_from
+                 LIMIT 1)) AS at) again);
+
+COMMENT ON VIEW syncer.image_outages IS 'From when to when an image that could be used could not: removed, or not AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_outages.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_outages.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_outages.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_outages.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_outages.image_name IS 'The name of the image when the outage began';
+
+COMMENT ON COLUMN syncer.image_outages.began_as IS 'removed, or the status that it had instead of AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_outages.outage_from IS 'When it was first seen that the image cannot be used';
+
+COMMENT ON COLUMN syncer.image_outages.outage_to IS 'When it was first seen AVAILABLE again (null: it was not yet)';
+
+COMMENT ON COLUMN syncer.image_outages.duration IS 'How long that was (null: it lasts)';
+
+COMMENT ON COLUMN syncer.image_outages.not_before IS 'When it was seen AVAILABLE last: it began between this and outage_from';
+
+-- view syncer.image_replacements
+
+CREATE VIEW syncer.image_replacements AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.image_version,
+    o.removed_at,
+    NULL::timestamp with time zone AS unlisted_since,
+    NULL::timestamp with time zone AS withheld_since,
+    (n.candidate)::integer AS candidate,
+    n.rule,
+    n.image_id AS replacement_id,
+    n.image_name AS replacement_name,
+    n.image_version AS replacement_version,
+    n.image_status AS replacement_status,
+    n.came_at AS replacement_since
+   FROM ((syncer_store.images o
+     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
+     CROSS JOIN LATERAL ( SELECT i.image_id,
+            i.image_name,
+            i.image_version,
+            i.image_status,
+            came.at AS came_at,
+                CASE
+                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
+                    ELSE 'similar_name'::text
+                END AS rule,
+            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
+           FROM (syncer_store.images i
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
+                            ELSE COALESCE(( SELECT h.valid_from
+                               FROM syncer_store.image_history h
+                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
+                              ORDER BY h.valid_from DESC
+                             LIMIT 1), i.first_seen_at)
+                        END AS at) came)
+          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
+                   FROM syncer_store.missing m
+                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
+  WHERE ((z.gone_at IS NULL) AND (o.removed_run_id IS NOT NULL))
+UNION ALL
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.image_version,
+    NULL::timestamp with time zone AS removed_at,
+    w.missing_since AS unlisted_since,
+    w.withheld_since,
+    (n.candidate)::integer AS candidate,
+    n.rule,
+    n.image_id AS replacement_id,
+    n.image_name AS replacement_name,
+    n.image_version AS replacement_version,
+    n.image_status AS replacement_status,
+    n.came_at AS replacement_since
+   FROM (((syncer_store.missing w
+     JOIN syncer_store.images o ON (((o.zone_key = w.zone_key) AND (o.image_id = w.image_id))))
+     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
+     CROSS JOIN LATERAL ( SELECT i.image_id,
+            i.image_name,
+            i.image_version,
+            i.image_status,
+            came.at AS came_at,
+                CASE
+                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
+                    ELSE 'similar_name'::text
+                END AS rule,
+            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
+           FROM (syncer_store.images i
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
+                            ELSE COALESCE(( SELECT h.valid_from
+                               FROM syncer_store.image_history h
+                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
+                              ORDER BY h.valid_from DESC
+                             LIMIT 1), i.first_seen_at)
+                        END AS at) came)
+          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
+                   FROM syncer_store.missing m
+                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
+  WHERE (z.gone_at IS NULL);
+
+COMMENT ON VIEW syncer.image_replacements IS 'Images that went (removed, withheld or not listed), and what came to their zone under the same name: what to pin instead';
+
+COMMENT ON COLUMN syncer.image_replacements.account IS 'The credentials that both were read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_replacements.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose images they are';
+
+COMMENT ON COLUMN syncer.image_replacements.zone_id IS 'The zone of both, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.image_id IS 'The image that went, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.image_name IS 'Its name when it was seen last';
+
+COMMENT ON COLUMN syncer.image_replacements.image_version IS 'Its version when it was seen last';
+
+COMMENT ON COLUMN syncer.image_replacements.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
+
+COMMENT ON COLUMN syncer.image_replacements.unlisted_since IS 'The first whole look that did not list it (null: it is confirmed absent)';
+
+COMMENT ON COLUMN syncer.image_replacements.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
+
+COMMENT ON COLUMN syncer.image_replacements.candidate IS 'Which one it is: 1 is the likeliest; the same name first, then the newest';
+
+COMMENT ON COLUMN syncer.image_replacements.rule IS 'same_name, or similar_name: but for case, blanks and a date or build at the end';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_id IS 'The image that is there instead, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_name IS 'Its name';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_version IS 'Its version: look whether it is the one that you want';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_status IS 'Whether it can be used: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_since IS 'When it came to the zone';
 
 -- view syncer_store.comparable_zones
 
@@ -1245,6 +1753,32 @@ CREATE VIEW syncer.image_spread AS
           WHERE (((n.marks & k.marks) <> k.marks) OR (NOT syncer_store.all_equal(n.versions)) OR (NOT syncer_store.all_equal(n.sizes)) OR (NOT syncer_store.all_equal(n.statuses)))) c
   WHERE (differs <> '{}'::text[]);
 
+COMMENT ON VIEW syncer.image_spread IS 'Image names that the zones of an account and service do not offer alike: missing in some, or with another version, size or status';
+
+COMMENT ON COLUMN syncer.image_spread.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_spread.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_spread.image_name IS 'The name that zones do not offer alike';
+
+COMMENT ON COLUMN syncer.image_spread.differs IS 'In what: zones (some lack it), image_version, image_size, image_status';
+
+COMMENT ON COLUMN syncer.image_spread.zones IS 'The zones that offer it';
+
+COMMENT ON COLUMN syncer.image_spread.missing_zones IS 'The zones that were read whole and do not offer it';
+
+COMMENT ON COLUMN syncer.image_spread.image_versions IS 'The versions there are';
+
+COMMENT ON COLUMN syncer.image_spread.image_sizes IS 'The sizes there are';
+
+COMMENT ON COLUMN syncer.image_spread.image_statuses IS 'The statuses there are';
+
+COMMENT ON COLUMN syncer.image_spread.image_ids IS 'The ids there are; they differ from zone to zone as a rule';
+
+COMMENT ON COLUMN syncer.image_spread.offers IS 'What each zone offers under the name, as JSON';
+
+COMMENT ON COLUMN syncer.image_spread.zone_count IS 'How many zones offer it';
+
 COMMENT ON COLUMN syncer.image_spread.missing_count IS 'How many zones do not offer the name, as far as they were ever read whole';
 
 -- view syncer.images
@@ -1314,11 +1848,57 @@ CREATE VIEW syncer.images AS
           WHERE (image_gaps.ended_by = 'seen'::text)
           GROUP BY image_gaps.zone_key, image_gaps.image_id) g ON (((g.zone_key = i.zone_key) AND (g.image_id = i.image_id))));
 
+COMMENT ON VIEW syncer.images IS 'Each image ever seen, in its current or last known state; filter by presence = ''present'' for what is offered now';
+
+COMMENT ON COLUMN syncer.images.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.images.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.images.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.images.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.images.image_name IS 'The name of the image, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
+
+COMMENT ON COLUMN syncer.images.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
+
+COMMENT ON COLUMN syncer.images.image_description IS 'The description, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_version IS 'The version of the operating system, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.images.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
+
+COMMENT ON COLUMN syncer.images.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
+
+COMMENT ON COLUMN syncer.images.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
+
+COMMENT ON COLUMN syncer.images.extra IS 'All else that the API sent, as JSON; a change of it is no change of the image';
+
+COMMENT ON COLUMN syncer.images.fingerprint IS 'A digest of the tracked columns as they were sent last';
+
 COMMENT ON COLUMN syncer.images.presence IS 'present, absent, or unknown: its zone is gone, or the last whole look did not list it and it is not confirmed to be absent';
+
+COMMENT ON COLUMN syncer.images.first_seen_at IS 'When it was first seen';
+
+COMMENT ON COLUMN syncer.images.changed_at IS 'When its current state began: it appeared, changed, returned or was removed';
+
+COMMENT ON COLUMN syncer.images.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
+
+COMMENT ON COLUMN syncer.images.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
 
 COMMENT ON COLUMN syncer.images.observed_at IS 'When it was seen last';
 
 COMMENT ON COLUMN syncer.images.unlisted_since IS 'The first whole look that did not list it, while it is neither seen again nor removed';
+
+COMMENT ON COLUMN syncer.images.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
+
+COMMENT ON COLUMN syncer.images.image_source IS 'Of zec: where the image comes from (null: not known)';
+
+COMMENT ON COLUMN syncer.images.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
 
 COMMENT ON COLUMN syncer.images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
@@ -1342,6 +1922,14 @@ CREATE VIEW syncer.rate_limits AS
    FROM syncer_store.rate_limits;
 
 COMMENT ON VIEW syncer.rate_limits IS 'The rate at which the API took the calls of an account, where it ever refused some';
+
+COMMENT ON COLUMN syncer.rate_limits.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.rate_limits.calls_per_second IS 'How many calls a second the API takes, as it was learnt';
+
+COMMENT ON COLUMN syncer.rate_limits.learnt_at IS 'When it was learnt';
+
+COMMENT ON COLUMN syncer.rate_limits.run_id IS 'The run that learnt it';
 
 -- view syncer.runs
 
@@ -1385,6 +1973,66 @@ CREATE VIEW syncer.runs AS
     changes
    FROM syncer_store.runs r;
 
+COMMENT ON VIEW syncer.runs IS 'Each run of syncer: one pass over everything that it was asked to read';
+
+COMMENT ON COLUMN syncer.runs.run_id IS 'The number of the run; runs of all accounts are numbered together';
+
+COMMENT ON COLUMN syncer.runs.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.runs.started_at IS 'When the run began';
+
+COMMENT ON COLUMN syncer.runs.finished_at IS 'When it ended (null: it is running)';
+
+COMMENT ON COLUMN syncer.runs.deadline_at IS 'When it may be taken for dead, and be ended by the next run';
+
+COMMENT ON COLUMN syncer.runs.status IS 'running; succeeded; partial (some zones were not read whole); failed; crashed';
+
+COMMENT ON COLUMN syncer.runs.zones IS 'Zones that were read, or tried';
+
+COMMENT ON COLUMN syncer.runs.zones_unchanged IS 'Zones read whole in which nothing had changed';
+
+COMMENT ON COLUMN syncer.runs.zones_changed IS 'Zones read whole in which something had changed';
+
+COMMENT ON COLUMN syncer.runs.zones_incomplete IS 'Zones of which what was read did not add up';
+
+COMMENT ON COLUMN syncer.runs.zones_failed IS 'Zones that could not be read';
+
+COMMENT ON COLUMN syncer.runs.zones_guarded IS 'Zones read whole in which removals wait for a person';
+
+COMMENT ON COLUMN syncer.runs.zones_gone IS 'Zones that are not offered any more';
+
+COMMENT ON COLUMN syncer.runs.pages IS 'Pages that were read';
+
+COMMENT ON COLUMN syncer.runs.images IS 'Images that were read';
+
+COMMENT ON COLUMN syncer.runs.appeared IS 'Images that were not known before';
+
+COMMENT ON COLUMN syncer.runs.changed IS 'Images of which a tracked column changed';
+
+COMMENT ON COLUMN syncer.runs.removed IS 'Images that were confirmed to be absent';
+
+COMMENT ON COLUMN syncer.runs.returned IS 'Images that were removed before and are there again';
+
+COMMENT ON COLUMN syncer.runs.withheld IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.runs.rejected IS 'Rows of the API that cannot be kept, for instance without an id';
+
+COMMENT ON COLUMN syncer.runs.rereads IS 'How often zones were read again, as what was read did not add up';
+
+COMMENT ON COLUMN syncer.runs.calls IS 'Calls to the API';
+
+COMMENT ON COLUMN syncer.runs.retries IS 'Calls that had to be made again';
+
+COMMENT ON COLUMN syncer.runs.error_code IS 'Why it failed or was stopped: a short name';
+
+COMMENT ON COLUMN syncer.runs.error_message IS 'The same, in words';
+
+COMMENT ON COLUMN syncer.runs.selection IS 'Which zones and services it was asked to read, as JSON';
+
+COMMENT ON COLUMN syncer.runs.syncer_version IS 'The version of syncer that ran';
+
+COMMENT ON COLUMN syncer.runs.last_change_id IS 'The last change of the run in image_changes (null: it is running)';
+
 COMMENT ON COLUMN syncer.runs.clock_at IS 'The clock when the run began; started_at is later where the clock had stepped back';
 
 COMMENT ON COLUMN syncer.runs.pid IS 'The process of PostgreSQL that a run at work has its lock in; null where it is gone';
@@ -1400,6 +2048,10 @@ COMMENT ON COLUMN syncer.runs.changes IS 'How many changes of the feed it holds,
 CREATE VIEW syncer.schema_version AS
  SELECT version_num AS revision
    FROM syncer_store.alembic_version;
+
+COMMENT ON VIEW syncer.schema_version IS 'The last migration that was applied to this database: one row';
+
+COMMENT ON COLUMN syncer.schema_version.revision IS 'Its number';
 
 -- view syncer.workers
 
@@ -1423,6 +2075,16 @@ COMMENT ON VIEW syncer.workers IS 'The processes of syncer worker that are there
 
 COMMENT ON COLUMN syncer.workers.worker IS 'Its name: host, process and a random part';
 
+COMMENT ON COLUMN syncer.workers.host IS 'The machine that it runs on';
+
+COMMENT ON COLUMN syncer.workers.pid IS 'The number of its process there';
+
+COMMENT ON COLUMN syncer.workers.syncer_version IS 'The version of syncer that it runs';
+
+COMMENT ON COLUMN syncer.workers.started_at IS 'When it started';
+
+COMMENT ON COLUMN syncer.workers.seen_at IS 'When it last said that it is there';
+
 COMMENT ON COLUMN syncer.workers.alive IS 'Whether it was seen within the last minute';
 
 COMMENT ON COLUMN syncer.workers.draining IS 'It was asked to end: it takes no more accounts';
@@ -1432,6 +2094,112 @@ COMMENT ON COLUMN syncer.workers.accounts IS 'How many accounts it has the crede
 COMMENT ON COLUMN syncer.workers.at_once IS 'How many accounts it crawls side by side, at most';
 
 COMMENT ON COLUMN syncer.workers.running IS 'How many accounts it crawls now';
+
+-- view syncer.zone_spells
+
+CREATE VIEW syncer.zone_spells AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    s.state,
+    s.spell_from,
+    s.spell_to,
+    (s.scans)::integer AS scans,
+    s.longest_wait,
+    s.error_code,
+    s.error_message
+   FROM (syncer_store.zones z
+     CROSS JOIN LATERAL ( SELECT numbered.state,
+            min(numbered.at) AS spell_from,
+            NULLIF(max(COALESCE(numbered.next_at, 'infinity'::timestamp with time zone)), 'infinity'::timestamp with time zone) AS spell_to,
+            count(numbered.run_id) AS scans,
+            max((COALESCE(numbered.next_at, GREATEST(now(), numbered.at)) - numbered.at)) AS longest_wait,
+            (array_agg(numbered.error_code ORDER BY numbered.at, numbered.run_id))[1] AS error_code,
+            (array_agg(numbered.error_message ORDER BY numbered.at, numbered.run_id))[1] AS error_message
+           FROM ( SELECT marked.at,
+                    marked.run_id,
+                    marked.error_code,
+                    marked.error_message,
+                    marked.state,
+                    marked.begins,
+                    marked.next_at,
+                    sum(marked.begins) OVER (ORDER BY marked.at, marked.run_id) AS number
+                   FROM ( SELECT judged.at,
+                            judged.run_id,
+                            judged.error_code,
+                            judged.error_message,
+                            judged.state,
+                            ((lag(judged.state) OVER by_time IS DISTINCT FROM judged.state))::integer AS begins,
+                            lead(judged.at) OVER by_time AS next_at
+                           FROM ( SELECT counted.at,
+                                    counted.run_id,
+                                    counted.error_code,
+                                    counted.error_message,
+CASE
+ WHEN (first_value(counted.outcome) OVER (PARTITION BY counted.looks ORDER BY counted.at, counted.run_id) = 'gone'::text) THEN 'gone'::text
+ ELSE counted.outcome
+END AS state
+                                   FROM ( SELECT scanned.at,
+    scanned.run_id,
+    scanned.error_code,
+    scanned.error_message,
+    scanned.outcome,
+    count(*) FILTER (WHERE (scanned.outcome = ANY (ARRAY['read'::text, 'gone'::text]))) OVER (ORDER BY scanned.at, scanned.run_id) AS looks
+   FROM ( SELECT s_1.finished_at AS at,
+      s_1.run_id,
+      s_1.error_code,
+      s_1.error_message,
+    CASE
+     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+     ELSE s_1.status
+    END AS outcome
+     FROM syncer_store.zone_scans s_1
+    WHERE (s_1.zone_key = z.zone_key)
+  UNION ALL
+   SELECT u.at,
+      u.run_id,
+      s_1.error_code,
+      s_1.error_message,
+    CASE
+     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+     ELSE s_1.status
+    END AS status
+     FROM ((syncer_store.stretches t
+       JOIN syncer_store.zone_scans s_1 ON (((s_1.zone_key = t.zone_key) AND (s_1.run_id = t.run_id))))
+       CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+    WHERE (t.zone_key = z.zone_key)
+  UNION ALL
+   SELECT r.retired_at,
+      NULL::bigint,
+      NULL::text,
+      ('retired by '::text || r.retired_by),
+      'gone'::text
+     FROM syncer_store.retirements r
+    WHERE (r.zone_key = z.zone_key)) scanned) counted) judged
+                          WINDOW by_time AS (ORDER BY judged.at, judged.run_id)) marked) numbered
+          GROUP BY numbered.number, numbered.state) s);
+
+COMMENT ON VIEW syncer.zone_spells IS 'From when to when each zone was read whole, could not be read, or was gone';
+
+COMMENT ON COLUMN syncer.zone_spells.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zone_spells.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zone_spells.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zone_spells.state IS 'read (whole); incomplete (what was read did not add up); failed (nothing was read); gone (the zone was not offered, until it was read whole again)';
+
+COMMENT ON COLUMN syncer.zone_spells.spell_from IS 'When the first scan that came to this had ended';
+
+COMMENT ON COLUMN syncer.zone_spells.spell_to IS 'When the first scan that came to something else had ended (null: none yet)';
+
+COMMENT ON COLUMN syncer.zone_spells.scans IS 'How many scans came to this, one after the other';
+
+COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time from one scan to the next in it (while it lasts, till now): how old what was known became';
+
+COMMENT ON COLUMN syncer.zone_spells.error_code IS 'Why its first scan did not read the zone: a short name';
+
+COMMENT ON COLUMN syncer.zone_spells.error_message IS 'The same, in words';
 
 -- view syncer.zones
 
@@ -1485,7 +2253,35 @@ CREATE VIEW syncer.zones AS
            FROM syncer_store.missing m_1
           WHERE (m_1.zone_key = z.zone_key)) m);
 
+COMMENT ON VIEW syncer.zones IS 'Each zone ever seen: how fresh what is known of it is, and how many images it has';
+
+COMMENT ON COLUMN syncer.zones.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zones.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zones.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zones.zone_name IS 'The name of the zone, as the API sent it';
+
+COMMENT ON COLUMN syncer.zones.attributes IS 'All else that the API says of the zone, as JSON';
+
+COMMENT ON COLUMN syncer.zones.first_seen_at IS 'When the zone was first listed';
+
+COMMENT ON COLUMN syncer.zones.last_seen_at IS 'When the zone was listed, or answered, last';
+
+COMMENT ON COLUMN syncer.zones.gone_at IS 'Since when the API does not offer the zone any more (null: it does)';
+
+COMMENT ON COLUMN syncer.zones.last_complete_at IS 'When the zone was last read whole: what is known of it is as of then';
+
+COMMENT ON COLUMN syncer.zones.last_attempt_at IS 'When it was last tried to read the zone';
+
+COMMENT ON COLUMN syncer.zones.last_status IS 'What came of that: see status of zone_scans';
+
 COMMENT ON COLUMN syncer.zones.present_images IS 'Images whose presence is present; those of a gone zone are unknown';
+
+COMMENT ON COLUMN syncer.zones.withheld_removals IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.zones.approved_removals IS 'Up to how many removals a pending approval allows (null: none)';
 
 COMMENT ON COLUMN syncer.zones.kept_from IS 'Before it nothing is known of the zone any more: see syncer prune (null: all is kept)';
 
@@ -1835,6 +2631,10 @@ CREATE INDEX image_history_opened ON syncer_store.image_history USING btree (ope
 -- index syncer_store.image_history_removed
 
 CREATE INDEX image_history_removed ON syncer_store.image_history USING btree (removed_run_id) WHERE (removed_run_id IS NOT NULL);
+
+-- index syncer_store.images_came
+
+CREATE INDEX images_came ON syncer_store.images USING btree (zone_key, syncer_store.plain_name(image_name)) WHERE (opened_not_before IS NOT NULL);
 
 -- index syncer_store.images_opened
 

@@ -42,6 +42,7 @@ from syncer.cli.show import (
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, OutputFailed
 from syncer.core.moment import Moment
+from syncer.core.replacement import decoded, in_words
 from syncer.store.reading import Answer, Reader
 
 _POLL: Final = 2.0
@@ -52,12 +53,12 @@ _TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, WHAT_C
 
 
 def details(row: dict[str, Any]) -> dict[str, Any]:
-    """Add the column ``details`` for people: each changed field, its old and its new value."""
+    """Add the column ``details`` for people: what each field was and is, or what replaced it."""
     before, after = (msgspec.json.decode(str(row[side] or "{}")) for side in ("before", "after"))
     row["details"] = "; ".join(
         f"{name.removeprefix('image_')}: {_text(before.get(name))} -> {_text(after.get(name))}"
         for name in row["changed_fields"]
-    )
+    ) or in_words(decoded(row["replaced_by"]))
     return row
 
 

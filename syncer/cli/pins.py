@@ -160,10 +160,7 @@ async def _print(answers: Sequence[PinAnswer], output: str, limit: int | None) -
         if len({getattr(answer, column.name) for answer in answers}) > 1
     }
     await write(
-        each(
-            msgspec.structs.asdict(answer) | {"changed_fields": list(answer.changed_fields)}
-            for answer in shown[:limit]
-        ),
+        each(map(_row, shown[:limit])),
         COLUMNS,
         output,
         table=[column for column in _TABLE if not column.several or column.name in several],
@@ -171,6 +168,14 @@ async def _print(answers: Sequence[PinAnswer], output: str, limit: int | None) -
     )
     if output == "table" and limit and len(shown) > limit:
         say(f"(the first {limit:,} of {len(shown):,})", err=True)
+
+
+def _row(answer: PinAnswer) -> dict[str, Any]:
+    replaced_by = answer.replaced_by and [msgspec.structs.asdict(one) for one in answer.replaced_by]
+    return msgspec.structs.asdict(answer) | {
+        "changed_fields": list(answer.changed_fields),
+        "replaced_by": replaced_by,
+    }
 
 
 @click.group(cls=Group)

@@ -17,6 +17,7 @@ from syncer.core import added
 from syncer.core.glob import matches
 from syncer.core.model import TRACKED, Tracked, name_of
 from syncer.core.normalise import changed_fields
+from syncer.core.replacement import Replacement, in_words
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -57,6 +58,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     not_before: datetime | None
     withheld_since: datetime | None
     unlisted_since: datetime | None = None
+    replaced_by: tuple[Replacement, ...] = ()
 
 
 class PinAnswer(msgspec.Struct, kw_only=True, gc=False):
@@ -76,6 +78,7 @@ class PinAnswer(msgspec.Struct, kw_only=True, gc=False):
     removed_at: datetime | None = None
     not_before: datetime | None = None
     last_complete_at: datetime | None = None
+    replaced_by: tuple[Replacement, ...] | None = None
 
 
 NEVER_SEEN: Final = "never seen in this zone; is the id right?"
@@ -147,6 +150,7 @@ def _seen(pin: Pin, image: Found, zone: KnownZone, max_age: timedelta | None) ->
         removed_at=image.removed_at,
         not_before=image.not_before,
         last_complete_at=zone.last_complete_at,
+        replaced_by=image.replaced_by or None,
     )
     if image.presence == "unknown":
         answer.status, answer.reason = "unknown", _unknown(image, zone)
@@ -164,6 +168,8 @@ def _seen(pin: Pin, image: Found, zone: KnownZone, max_age: timedelta | None) ->
             f"{name} was {_short(answer.before[name])}, is {_short(answer.after[name])}"
             for name in fields
         )
+    if answer.reason and image.replaced_by:
+        answer.reason += f"; {in_words(image.replaced_by)}"
     return answer
 
 

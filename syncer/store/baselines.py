@@ -17,6 +17,7 @@ from syncer.core.model import TRACKED
 from syncer.core.moment import Moment
 from syncer.core.nearest import did_you_mean
 from syncer.core.pins import Found, KnownZone, Pin, PinAnswer, check_pin, wanted
+from syncer.core.replacement import decoded
 from syncer.store.connection import sql
 from syncer.store.reading import Reader
 
@@ -198,4 +199,5 @@ def _found(row: dict[str, Any]) -> Found:
         not_before=row["not_before"],
         withheld_since=row["withheld_since"],
         unlisted_since=row["unlisted_since"],
+        replaced_by=decoded(row["replaced_by"]),
     )

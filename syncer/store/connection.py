@@ -136,6 +136,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 _TRACKED: Final = re.compile(r"\{(tracked|added)(?:: (.+?))?(?: from (\d+))?\}")
 
+_REPLACED: Final = re.compile(r"\{replaced: (\w+)\}")
+_REPLACEMENTS: Final = r"""(
+           select jsonb_agg(jsonb_build_object('image_id', r.replacement_id, 'rule', r.rule)
+                            order by r.candidate)
+           from syncer.image_replacements as r
+           where (r.account, r.service, r.zone_id, r.image_id)
+               = (\1.account, \1.service, \1.zone_id, \1.image_id))"""
+
 
 @cache
 def sql(name: str) -> str:
@@ -144,10 +152,11 @@ def sql(name: str) -> str:
     ``{tracked}`` in it stands for the tracked columns: no statement spells their list.
     ``{tracked: i.@}`` is that list with each name in the place of ``@``, ``{tracked: $# from 5}``
     with ``#`` counted from 5. ``{added}`` is the list of the later ones, which are columns of views
-    only: tables keep them together.
+    only: tables keep them together. ``{replaced: i}`` is what replaces the image of row ``i``, as
+    JSON that ``core.replacement.decoded`` reads.
     """
     text = files("syncer.store").joinpath("sql", f"{name}.sql").read_text()
-    return _TRACKED.sub(_tracked_columns, text)
+    return _REPLACED.sub(_REPLACEMENTS, _TRACKED.sub(_tracked_columns, text))
 
 
 def _tracked_columns(marker: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,44 @@ async def test_a_baseline_shows_what_became_of_it(syncer: Any, sync: Any, world:
         done = await syncer("check", "golden", *filters)
         assert (2, "") == (done.code, done.out)
         assert "no pin of golden matches" in done.err
+
+
+async def test_what_replaced_an_image_is_said_wherever_it_went(
+    syncer: Any, sync: Any, world: World
+) -> None:
+    """check, changes, its feed, diff and history: ids, the best first, and rules."""
+    await sync()
+    await syncer("baseline", "save", "golden", "--zone", "FRA-A")
+    gone, alone, *_ = sorted(world.images("FRA-A"))
+    old = world.images("FRA-A")[gone]
+    values = {name: old[name] for name in ("imageType", "category", "osType")}
+    world.change_image("FRA-A", alone, imageName="of no other")
+    for image in (gone, alone):
+        world.remove_image("FRA-A", image)
+    similar = world.add_image("FRA-A", imageName=f"{old['imageName'].upper()} 20261101", **values)
+    same = world.add_image("FRA-A", imageName=old["imageName"], **values)
+    world.add_image("FRA-A", imageName=f"{old['imageName']} Minimal", **values)
+    await sync()
+
+    replaced = [
+        {"image_id": same, "rule": "same_name"},
+        {"image_id": similar, "rule": "similar_name"},
+    ]
+    words = f"now under its name: {same}; now under a similar name: {similar}"
+    answers = by_id(await syncer("check", "golden"))
+    assert {gone: replaced} == {i: r["replaced_by"] for i, r in answers.items() if r["replaced_by"]}
+    assert answers[gone]["reason"].endswith(f"; {words}")
+    assert answers[alone]["reason"].startswith("confirmed absent")
+    csv_rows = csv.DictReader(io.StringIO((await syncer("check", "golden", "-o", "csv")).out))
+    assert {"": 19, json.dumps(replaced, separators=(",", ":")): 1} == Counter(
+        row["replaced_by"] for row in csv_rows
+    )
+    for command_ in (("changes",), ("changes", "--after", "0"), ("diff", "1"), ("history", gone)):
+        found = rows(await syncer(*command_))
+        assert [gone] == [row["image_id"] for row in found if row["replaced_by"]], command_
+        assert [replaced] == [row["replaced_by"] for row in found if row["replaced_by"]]
+        shown = await syncer(*command_, "-o", "table")
+        assert "similar" in shown.out
 
 
 async def test_a_baseline_expects_null_too(syncer: Any, sync: Any, world: World) -> None:

@@ -83,7 +83,7 @@ async def test_reading_goes_through_transaction_mode(
         for _ in range(2):
             for command in (
                 "images", "zones", "changes --initial", "runs", "spread", "db status", "asof 0s",
-                "history img-1", "diff 1s",
+                f"history {min(world.images('FRA-A'))}", "diff 1s",
             ):  # fmt: skip
                 done = await syncer(*command.split(), **env)
                 assert (0, command) == (done.code, command), done.err

@@ -173,7 +173,11 @@ WORKS: Mapping[str, str] = {
 MISTAKES: Mapping[str, tuple[str, int, str]] = {
     # parameters
     "a time in words": (HERE + "&connect_timeout=x", 2, "SYNCER_DATABASE_URL: connect_timeout is"),
-    "misspelt": (HERE + "&sslmod=require", 2, "no parameter 'sslmod' of libpq: did you mean sslmode"),
+    "misspelt": (
+        HERE + "&sslmod=require",
+        2,
+        "'sslmod' of libpq: did you mean sslmode",
+    ),
     "a server's setting": (HERE + "&schema=public", 2, "options=-c%20schema%3Dvalue"),
     "demands what cannot be had": (HERE + "&require_auth=none", 2, "require_auth cannot be had"),
     "GSSAPI": (HERE + "&gssencmode=require", 2, "gssencmode can be prefer or disable only"),

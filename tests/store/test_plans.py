@@ -138,7 +138,7 @@ async def test_what_is_asked_of_many_accounts_reads_what_it_answers(db: Any, syn
     since = await db.fetchval("select now()") - hour
     questions: dict[str, tuple[Any, ...]] = {
         "read/runs": (None, 20),
-        "read/several_accounts": (),
+        "read/several": (None, None),
         "read/moment": (None, hour, None),
         "read/feed": (*NOTHING, None, True, 100, head - 10),
         "read/changes": (*NOTHING, None, True, 5, head - 10),

@@ -50,18 +50,6 @@ async def zone_key(db: Any) -> int:
     return key
 
 
-@pytest.fixture(scope="module")
-async def fresh(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Any]:
-    """A connection to a migrated database, for tests that leave it empty."""
-    admin = await asyncpg.connect(postgres.dsn("postgres"))
-    await admin.execute(f"create database fresh template {template}")
-    connection = await asyncpg.connect(postgres.dsn("fresh"))
-    yield connection
-    await connection.close()
-    await admin.execute("drop database fresh with (force)")
-    await admin.close()
-
-
 @pytest.fixture
 async def undone(fresh: Any) -> AsyncIterator[Any]:
     """The same; what a test writes is rolled back."""
@@ -214,6 +202,7 @@ FUNCTIONS = {
     "images_asof(now())": "account service zone_id image_id image_name image_type image_size "
     "image_description image_version image_status category os_type valid_from observed_at",
     "zone_coverage(now())": "account service zone_id last_complete_at next_complete_at coverage",
+    "image_counts(now(), now(), '1 day')": "at account service zone_id images",
     "image_presence('a', 'vm', 'Z-1', 'img-1', now())": "image_presence",
 }
 
@@ -230,6 +219,41 @@ async def test_the_views_keep_their_columns(view: str, fresh: Any) -> None:
     assert set(CONTRACT[view].split()) <= types.keys()
     times = {kind for name, kind in types.items() if name.endswith("_at") or "time" in kind}
     assert times <= {"timestamp with time zone"}
+
+
+UNCOMMENTED = """
+    select named from (
+        select 'schema ' || nspname as named, obj_description(oid, 'pg_namespace') as comment
+        from pg_namespace where nspname = 'syncer'
+        union all
+        select 'view ' || relname, obj_description(oid, 'pg_class')
+        from pg_class where relnamespace = 'syncer'::regnamespace
+        union all
+        select 'column ' || relname || '.' || attname, col_description(attrelid, attnum)
+        from pg_attribute join pg_class on pg_class.oid = attrelid
+        where relnamespace = 'syncer'::regnamespace and attnum > 0
+        union all
+        select 'function ' || proname, obj_description(oid, 'pg_proc')
+        from pg_proc where pronamespace = 'syncer'::regnamespace) as all_of_it
+    where coalesce(comment, '') !~ '^[[:alpha:]].*[[:alnum:])*]$'
+    order by named"""
+
+
+async def test_all_of_the_contract_has_a_comment(undone: Any) -> None:
+    """Schema, views, columns and functions: tools for SQL show what each means."""
+    assert [] == await undone.fetch(UNCOMMENTED)
+    await undone.execute("""
+        create or replace view syncer.feed as
+            select last_change_id, pruned_to, 1 as added from syncer_store.feed;
+        create function syncer.more() returns int return 1;
+        create view syncer.another as select 1 as one;
+        comment on view syncer.another is ''""")
+    assert [
+        "column another.one",
+        "column feed.added",
+        "function more",
+        "view another",
+    ] == [row["named"] for row in await undone.fetch(UNCOMMENTED)]
 
 
 @pytest.fixture

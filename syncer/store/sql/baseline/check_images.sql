@@ -6,7 +6,8 @@ select p.pin, i.account, i.service, i.presence, {tracked: i.@}, i.added, i.remov
            from syncer.image_versions as v
            where (v.account, v.service, v.zone_id, v.image_id, v.valid_to)
                = (i.account, i.service, i.zone_id, i.image_id, i.removed_at)) end as not_before,
-       i.withheld_since, i.unlisted_since
+       i.withheld_since, i.unlisted_since,
+       case when i.presence <> 'present' then {replaced: i} end as replaced_by
 from unnest($3::text[], $4::text[], $5::text[], $6::text[])
     with ordinality as p (account, service, zone_id, image_id, pin)
 join syncer.images as i

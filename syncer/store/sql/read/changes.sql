@@ -1,7 +1,8 @@
 -- The newest changes in the order they were seen, as `syncer changes` shows them: all, or those after
 -- a change_id ($8), which are found as in read/feed.
 select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
-       changed_fields, severity, before, after, run_id
+       changed_fields, severity, before, after, run_id,
+       case when kind = 'removed' then {replaced: newest} end as replaced_by
 from (
     select *
     from syncer.image_changes

@@ -59,7 +59,8 @@ select case when e.image_id is null then 'appeared'
            jsonb_build_object({tracked: '@', e.@}) || coalesce(e.added, '{}') end as before,
        case when b.image_id is not null then
            jsonb_build_object({tracked: '@', b.@}) || coalesce(b.added, '{}') end as after,
-       coalesce(b.valid_from, e.valid_to) as changed_at, null as reason
+       coalesce(b.valid_from, e.valid_to) as changed_at, null as reason,
+       case when b.image_id is null then {replaced: e} end as replaced_by
 from ended as e
 full join begun as b using (account, service, zone_id, image_id)
 join zone as z using (account, service, zone_id)
@@ -72,14 +73,14 @@ where not z.gone and m.account is null
 union all
 select 'unknown', account, service, zone_id, image_id, i.image_name, '{}', null, null, null,
        case when m.before then 'it was not listed at the earlier instant, and not confirmed absent'
-            else 'it was not listed at the later instant, and not confirmed absent' end
+            else 'it was not listed at the later instant, and not confirmed absent' end, null
 from missing as m
 join zone as z using (account, service, zone_id)
 join syncer.images as i using (account, service, zone_id, image_id)
 where m.before <> m.after and z.reason is null and not z.gone
   and ($4::text[] is null or image_id ~ any ($4) or i.image_name ~ any ($4))
 union all
-select 'unknown', account, service, zone_id, null, null, '{}', null, null, null, reason
+select 'unknown', account, service, zone_id, null, null, '{}', null, null, null, reason, null
 from zone
 where reason is not null
 order by account, service, zone_id, image_id nulls first

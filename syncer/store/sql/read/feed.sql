@@ -2,8 +2,9 @@
 -- hold them are named twice: as an array they reach the index of each table of versions, as a set
 -- the runs that number them.
 select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
-       changed_fields, severity, before, after, run_id
-from syncer.image_changes
+       changed_fields, severity, before, after, run_id,
+       case when kind = 'removed' then {replaced: c} end as replaced_by
+from syncer.image_changes as c
 where change_id > $8::bigint
   and run_id = any (array(
       select run_id from syncer.runs where changes > 0 and last_change_id > $8))

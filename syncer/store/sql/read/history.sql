@@ -8,7 +8,8 @@ with meant as (
       and ($3::text[] is null or zone_id ~ any ($3))
 )
 select change_id, changed_at, not_before, kind, account, service, zone_id, image_id, image_name,
-       changed_fields, severity, before, after, run_id
+       changed_fields, severity, before, after, run_id,
+       case when kind in ('removed', 'missing', 'withheld') then {replaced: timeline} end as replaced_by
 from (
     select c.change_id, c.changed_at, c.not_before, c.kind, account, service, zone_id, image_id,
            c.image_name, c.changed_fields, c.severity, c.before, c.after, c.run_id

@@ -1,7 +1,12 @@
--- Whether more than one account, and more than one service, are among those chosen; and the time.
-select coalesce((select min(account) <> max(account) from syncer.runs
-                 where $1::text[] is null or account = any ($1)), false) as account,
-       coalesce((select min(service) <> max(service) from syncer.zones
-                 where ($1::text[] is null or account = any ($1))
-                   and ($2::text[] is null or service = any ($2))), false) as service,
+-- Whether more than one account, and more than one service, are chosen or, where none is, stored; and
+-- the time.
+select coalesce(case when $1::text[] is null
+                     then (select min(account) <> max(account) from syncer.runs)
+                     else cardinality($1) > 1 end, false) as account,
+       case when $2::text[] is null
+            then exists (
+                select from syncer.zones
+                where ($1 is null or account = any ($1)) and service <> (
+                    select service from syncer.zones where $1 is null or account = any ($1) limit 1))
+            else cardinality($2) > 1 end as service,
        clock_timestamp() as now
