@@ -25,8 +25,8 @@ def test_faults_name_the_place(place: Place) -> None:
         "where the file is (PGSERVICEFILE)",
         "blank": f"PGSERVICE: {services}: line 2: write name=value, without blanks",
         "nested": f"PGSERVICE: {services}: line 4: a service cannot name another",
-        "odd": f"PGSERVICE: {services}: line 6: there is no parameter 'hots' of libpq: is host "
-        "meant?",
+        "odd": f"PGSERVICE: {services}: line 6: there is no parameter 'hots' of libpq: did "
+        "you mean host?",
         "port": f"PGSERVICE: port in {services}: 'x' is no port: it is a number from 1 to 65535",
     }.items():
         assert (fault,) == place.faults(**given, PGSERVICE=service)
