@@ -199,6 +199,7 @@ FUNCTIONS = {
     "images_asof(now())": "account service zone_id image_id image_name image_type image_size "
     "image_description image_version image_status category os_type valid_from observed_at",
     "zone_coverage(now())": "account service zone_id last_complete_at next_complete_at coverage",
+    "image_counts(now(), now(), '1 day')": "at account service zone_id images",
     "image_presence('a', 'vm', 'Z-1', 'img-1', now())": "image_presence",
 }
 
