@@ -975,6 +975,127 @@ COMMENT ON COLUMN syncer.account_schedule.workers IS 'Workers that are there and
 
 COMMENT ON COLUMN syncer.account_schedule.state IS 'running; taken (by a worker, or by one that died and whose turn is given away soon); waiting (for its time); due; late (for longer than its interval)';
 
+-- view syncer.images
+
+CREATE VIEW syncer.images AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    i.image_id,
+    i.image_name,
+    i.image_type,
+    i.image_size,
+    i.image_description,
+    i.image_version,
+    i.image_status,
+    i.category,
+    i.os_type,
+    syncer_store.size_gib(i.image_size) AS image_size_gib,
+    COALESCE(i.extra, '{}'::jsonb) AS extra,
+    i.fingerprint,
+        CASE
+            WHEN (z.gone_at IS NOT NULL) THEN 'unknown'::text
+            WHEN (i.removed_at IS NOT NULL) THEN 'absent'::text
+            WHEN (m.image_id IS NOT NULL) THEN 'unknown'::text
+            ELSE 'present'::text
+        END AS presence,
+    i.first_seen_at,
+    COALESCE(i.removed_at, i.valid_from) AS changed_at,
+    i.removed_at,
+    m.withheld_since,
+        CASE
+            WHEN (m.image_id IS NOT NULL) THEN m.last_listed_at
+            WHEN (i.removed_at IS NOT NULL) THEN i.removed_not_before
+            ELSE GREATEST(z.whole_at, g.seen_at,
+            CASE
+                WHEN ((i.opened_run_id > z.whole_run_id) OR (z.whole_run_id IS NULL)) THEN ( SELECT s.observed_at
+                   FROM syncer_store.zone_scans s
+                  WHERE ((s.zone_key = i.zone_key) AND (s.run_id = i.opened_run_id)))
+                ELSE NULL::timestamp with time zone
+            END)
+        END AS observed_at,
+    m.missing_since AS unlisted_since,
+    (i.added ->> 'nic_network_type'::text) AS nic_network_type,
+    (i.added ->> 'image_source'::text) AS image_source,
+    (i.added ->> 'min_disk_size'::text) AS min_disk_size,
+    i.added
+   FROM (((syncer_store.images i
+     JOIN ( SELECT z_1.zone_key,
+            z_1.account,
+            z_1.service,
+            z_1.zone_id,
+            z_1.gone_at,
+            whole.run_id AS whole_run_id,
+            whole.observed_at AS whole_at
+           FROM (syncer_store.zones z_1
+             LEFT JOIN LATERAL ( SELECT s.run_id,
+                    s.observed_at
+                   FROM syncer_store.zone_scans s
+                  WHERE ((s.zone_key = z_1.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+                  ORDER BY s.run_id DESC
+                 LIMIT 1) whole ON (true))) z USING (zone_key))
+     LEFT JOIN syncer_store.missing m ON (((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))
+     LEFT JOIN ( SELECT image_gaps.zone_key,
+            image_gaps.image_id,
+            max(image_gaps.seen_at) AS seen_at
+           FROM syncer_store.image_gaps
+          WHERE (image_gaps.ended_by = 'seen'::text)
+          GROUP BY image_gaps.zone_key, image_gaps.image_id) g ON (((g.zone_key = i.zone_key) AND (g.image_id = i.image_id))));
+
+COMMENT ON VIEW syncer.images IS 'Each image ever seen, in its current or last known state; filter by presence = ''present'' for what is offered now';
+
+COMMENT ON COLUMN syncer.images.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.images.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.images.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.images.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.images.image_name IS 'The name of the image, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
+
+COMMENT ON COLUMN syncer.images.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
+
+COMMENT ON COLUMN syncer.images.image_description IS 'The description, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_version IS 'The version of the operating system, as the API sent it';
+
+COMMENT ON COLUMN syncer.images.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.images.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
+
+COMMENT ON COLUMN syncer.images.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
+
+COMMENT ON COLUMN syncer.images.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
+
+COMMENT ON COLUMN syncer.images.extra IS 'All else that the API sent, as JSON; a change of it is no change of the image';
+
+COMMENT ON COLUMN syncer.images.fingerprint IS 'A digest of the tracked columns as they were sent last';
+
+COMMENT ON COLUMN syncer.images.presence IS 'present, absent, or unknown: its zone is gone, or the last whole look did not list it and it is not confirmed to be absent';
+
+COMMENT ON COLUMN syncer.images.first_seen_at IS 'When it was first seen';
+
+COMMENT ON COLUMN syncer.images.changed_at IS 'When its current state began: it appeared, changed, returned or was removed';
+
+COMMENT ON COLUMN syncer.images.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
+
+COMMENT ON COLUMN syncer.images.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
+
+COMMENT ON COLUMN syncer.images.observed_at IS 'When it was seen last';
+
+COMMENT ON COLUMN syncer.images.unlisted_since IS 'The first whole look that did not list it, while it is neither seen again nor removed';
+
+COMMENT ON COLUMN syncer.images.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
+
+COMMENT ON COLUMN syncer.images.image_source IS 'Of zec: where the image comes from (null: not known)';
+
+COMMENT ON COLUMN syncer.images.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
+
+COMMENT ON COLUMN syncer.images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
+
 -- table syncer_store.approvals
 
 CREATE TABLE syncer_store.approvals (
@@ -997,6 +1118,200 @@ CREATE TABLE syncer_store.approvals (
 );
 
 COMMENT ON COLUMN syncer_store.approvals.of_run_id IS 'The run whose removals in this zone are approved (null: whatever the next look misses)';
+
+-- view syncer.zones
+
+CREATE VIEW syncer.zones AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    z.zone_name,
+    z.attributes,
+    z.first_seen_at,
+    seen.observed_at AS last_seen_at,
+    z.gone_at,
+    whole.observed_at AS last_complete_at,
+    last.observed_at AS last_attempt_at,
+    last.status AS last_status,
+        CASE
+            WHEN (z.gone_at IS NULL) THEN (z.present - (m.missing)::integer)
+            ELSE 0
+        END AS present_images,
+    (m.withheld)::integer AS withheld_removals,
+    a.max_removals AS approved_removals,
+    k.kept_from,
+    z.listed,
+    (whole.observed_at - (r.started_at - COALESCE(r.clock_at, r.started_at))) AS last_complete_clock,
+    (m.missing)::integer AS unlisted_images,
+    t.retired_by
+   FROM ((((((((syncer_store.zones z
+     LEFT JOIN syncer_store.approvals a ON (((a.zone_key = z.zone_key) AND (a.outcome IS NULL) AND (a.of_run_id IS NULL))))
+     LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key)))
+     LEFT JOIN syncer_store.retirements t ON (((t.zone_key = z.zone_key) AND (t.ended_at IS NULL))))
+     LEFT JOIN LATERAL ( SELECT s.observed_at,
+            s.status
+           FROM syncer_store.zone_scans s
+          WHERE (s.zone_key = z.zone_key)
+          ORDER BY s.run_id DESC
+         LIMIT 1) last ON (true))
+     LEFT JOIN LATERAL ( SELECT s.observed_at,
+            s.run_id
+           FROM syncer_store.zone_scans s
+          WHERE ((s.zone_key = z.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+          ORDER BY s.run_id DESC
+         LIMIT 1) whole ON (true))
+     LEFT JOIN syncer_store.runs r ON ((r.run_id = whole.run_id)))
+     LEFT JOIN LATERAL ( SELECT s.observed_at
+           FROM syncer_store.zone_scans s
+          WHERE ((s.zone_key = z.zone_key) AND (s.listed OR (s.status <> ALL (ARRAY['failed'::text, 'gone'::text]))))
+          ORDER BY s.run_id DESC
+         LIMIT 1) seen ON (true))
+     CROSS JOIN LATERAL ( SELECT count(*) AS missing,
+            count(m_1.withheld_since) AS withheld
+           FROM syncer_store.missing m_1
+          WHERE (m_1.zone_key = z.zone_key)) m);
+
+COMMENT ON VIEW syncer.zones IS 'Each zone ever seen: how fresh what is known of it is, and how many images it has';
+
+COMMENT ON COLUMN syncer.zones.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zones.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zones.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zones.zone_name IS 'The name of the zone, as the API sent it';
+
+COMMENT ON COLUMN syncer.zones.attributes IS 'All else that the API says of the zone, as JSON';
+
+COMMENT ON COLUMN syncer.zones.first_seen_at IS 'When the zone was first listed';
+
+COMMENT ON COLUMN syncer.zones.last_seen_at IS 'When the zone was listed, or answered, last';
+
+COMMENT ON COLUMN syncer.zones.gone_at IS 'Since when the API does not offer the zone any more (null: it does)';
+
+COMMENT ON COLUMN syncer.zones.last_complete_at IS 'When the zone was last read whole: what is known of it is as of then';
+
+COMMENT ON COLUMN syncer.zones.last_attempt_at IS 'When it was last tried to read the zone';
+
+COMMENT ON COLUMN syncer.zones.last_status IS 'What came of that: see status of zone_scans';
+
+COMMENT ON COLUMN syncer.zones.present_images IS 'Images whose presence is present; those of a gone zone are unknown';
+
+COMMENT ON COLUMN syncer.zones.withheld_removals IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.zones.approved_removals IS 'Up to how many removals a pending approval allows (null: none)';
+
+COMMENT ON COLUMN syncer.zones.kept_from IS 'Before it nothing is known of the zone any more: see syncer prune (null: all is kept)';
+
+COMMENT ON COLUMN syncer.zones.listed IS 'Whether DescribeZones named it when its answer was last reliable';
+
+COMMENT ON COLUMN syncer.zones.last_complete_clock IS 'The clock at the last whole look: for ages';
+
+COMMENT ON COLUMN syncer.zones.unlisted_images IS 'Images that the last whole look did not list and that are not removed';
+
+COMMENT ON COLUMN syncer.zones.retired_by IS 'Who said that the zone is gone for this account (null: nobody)';
+
+-- view syncer.account_spread
+
+CREATE VIEW syncer.account_spread AS
+ WITH whole AS (
+         SELECT zones.service,
+            array_agg(DISTINCT zones.account ORDER BY zones.account) AS accounts
+           FROM syncer.zones
+          WHERE ((zones.last_complete_at IS NOT NULL) AND (zones.gone_at IS NULL))
+          GROUP BY zones.service
+        ), offered AS (
+         SELECT images.service,
+            images.account,
+            images.image_name,
+            images.image_version,
+            images.image_status,
+            syncer_store.plain_size(images.image_size) AS image_size
+           FROM syncer.images
+          WHERE ((images.presence = 'present'::text) AND (images.image_name IS NOT NULL))
+        ), by_account AS (
+         SELECT offered.service,
+            offered.account,
+            offered.image_name,
+            array_agg(DISTINCT offered.image_version) AS versions,
+            array_agg(DISTINCT offered.image_size) AS sizes,
+            array_agg(DISTINCT offered.image_status) AS statuses
+           FROM offered
+          GROUP BY offered.service, offered.account, offered.image_name
+        ), compared AS (
+         SELECT by_account.service,
+            by_account.image_name,
+            (count(DISTINCT by_account.versions) > 1) AS other_versions,
+            (count(DISTINCT by_account.sizes) > 1) AS other_sizes,
+            (count(DISTINCT by_account.statuses) > 1) AS other_statuses
+           FROM by_account
+          GROUP BY by_account.service, by_account.image_name
+        ), together AS (
+         SELECT offered.service,
+            offered.image_name,
+            array_agg(DISTINCT offered.account ORDER BY offered.account) AS accounts,
+            array_agg(DISTINCT offered.image_version ORDER BY offered.image_version) AS image_versions,
+            array_agg(DISTINCT offered.image_size ORDER BY offered.image_size) AS image_sizes,
+            array_agg(DISTINCT offered.image_status ORDER BY offered.image_status) AS image_statuses
+           FROM offered
+          GROUP BY offered.service, offered.image_name
+        )
+ SELECT t.service,
+    t.image_name,
+    array_remove(ARRAY[
+        CASE
+            WHEN (m.missing <> '{}'::text[]) THEN 'accounts'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN c.other_versions THEN 'image_version'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN c.other_sizes THEN 'image_size'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN c.other_statuses THEN 'image_status'::text
+            ELSE NULL::text
+        END], NULL::text) AS differs,
+    t.accounts,
+    m.missing AS missing_accounts,
+    t.image_versions,
+    t.image_sizes,
+    t.image_statuses,
+    cardinality(t.accounts) AS account_count,
+    cardinality(m.missing) AS missing_count
+   FROM (((together t
+     JOIN compared c USING (service, image_name))
+     JOIN whole w USING (service))
+     CROSS JOIN LATERAL ( SELECT ARRAY( SELECT a.a
+                   FROM unnest(w.accounts) a(a)
+                  WHERE (a.a <> ALL (t.accounts))
+                  ORDER BY a.a) AS missing) m)
+  WHERE ((m.missing <> '{}'::text[]) OR c.other_versions OR c.other_sizes OR c.other_statuses);
+
+COMMENT ON VIEW syncer.account_spread IS 'Names that the accounts of a service do not offer alike: not in all, or otherwise';
+
+COMMENT ON COLUMN syncer.account_spread.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.account_spread.image_name IS 'The name';
+
+COMMENT ON COLUMN syncer.account_spread.differs IS 'In what: accounts (some lack it), image_version, image_size, image_status';
+
+COMMENT ON COLUMN syncer.account_spread.accounts IS 'The accounts that have it in some zone';
+
+COMMENT ON COLUMN syncer.account_spread.missing_accounts IS 'The accounts that have none, though a zone of each was read whole';
+
+COMMENT ON COLUMN syncer.account_spread.image_versions IS 'The versions there are';
+
+COMMENT ON COLUMN syncer.account_spread.image_sizes IS 'The sizes there are';
+
+COMMENT ON COLUMN syncer.account_spread.image_statuses IS 'The statuses there are';
+
+COMMENT ON COLUMN syncer.account_spread.account_count IS 'How many accounts have it';
+
+COMMENT ON COLUMN syncer.account_spread.missing_count IS 'How many have none';
 
 -- view syncer.approvals
 
@@ -1415,6 +1730,78 @@ COMMENT ON COLUMN syncer.image_field_changes.run_id IS 'The run that saw the cha
 
 COMMENT ON COLUMN syncer.image_field_changes.severity IS 'breaking or cosmetic: the class of the field';
 
+-- view syncer.image_field_spells
+
+CREATE VIEW syncer.image_field_spells AS
+ SELECT account,
+    service,
+    zone_id,
+    image_id,
+    field,
+    (array_agg(value ORDER BY valid_from))[1] AS value,
+    min(valid_from) AS spell_from,
+    NULLIF(max(COALESCE(valid_to, 'infinity'::timestamp with time zone)), 'infinity'::timestamp with time zone) AS spell_to,
+    (NULLIF(max(COALESCE(valid_to, 'infinity'::timestamp with time zone)), 'infinity'::timestamp with time zone) - min(valid_from)) AS duration
+   FROM ( SELECT marked.account,
+            marked.service,
+            marked.zone_id,
+            marked.image_id,
+            marked.valid_from,
+            marked.valid_to,
+            marked.field,
+            marked.value,
+            marked.same,
+            marked.begins,
+            sum(marked.begins) OVER (of_one ROWS UNBOUNDED PRECEDING) AS number
+           FROM ( SELECT each_field.account,
+                    each_field.service,
+                    each_field.zone_id,
+                    each_field.image_id,
+                    each_field.valid_from,
+                    each_field.valid_to,
+                    each_field.field,
+                    each_field.value,
+                    each_field.same,
+                    (((lag(each_field.valid_to) OVER of_one IS DISTINCT FROM each_field.valid_from) OR (lag(each_field.same) OVER of_one IS DISTINCT FROM each_field.same)))::integer AS begins
+                   FROM ( SELECT v.account,
+                            v.service,
+                            v.zone_id,
+                            v.image_id,
+                            v.valid_from,
+                            v.valid_to,
+                            f.field,
+                            f.value,
+                                CASE f.field
+                                    WHEN 'image_size'::text THEN syncer_store.plain_size(f.value)
+                                    ELSE f.value
+                                END AS same
+                           FROM (syncer.image_versions v
+                             CROSS JOIN LATERAL ( VALUES ('image_name'::text,v.image_name,true), ('image_type'::text,v.image_type,true), ('image_size'::text,v.image_size,true), ('image_description'::text,v.image_description,true), ('image_version'::text,v.image_version,true), ('image_status'::text,v.image_status,true), ('category'::text,v.category,true), ('os_type'::text,v.os_type,true), ('nic_network_type'::text,v.nic_network_type,COALESCE((v.added ? 'nic_network_type'::text), false)), ('image_source'::text,v.image_source,COALESCE((v.added ? 'image_source'::text), false)), ('min_disk_size'::text,v.min_disk_size,COALESCE((v.added ? 'min_disk_size'::text), false))) f(field, value, known))
+                          WHERE f.known) each_field
+                  WINDOW of_one AS (PARTITION BY each_field.account, each_field.service, each_field.zone_id, each_field.image_id, each_field.field ORDER BY each_field.valid_from)) marked
+          WINDOW of_one AS (PARTITION BY marked.account, marked.service, marked.zone_id, marked.image_id, marked.field ORDER BY marked.valid_from)) numbered
+  GROUP BY account, service, zone_id, image_id, field, number;
+
+COMMENT ON VIEW syncer.image_field_spells IS 'From when to when each field of an image had each value; filter by field or image';
+
+COMMENT ON COLUMN syncer.image_field_spells.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_field_spells.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_field_spells.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.image_field_spells.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
+
+COMMENT ON COLUMN syncer.image_field_spells.field IS 'The name of the column of image_versions';
+
+COMMENT ON COLUMN syncer.image_field_spells.value IS 'The value, as text (null: the API sent none)';
+
+COMMENT ON COLUMN syncer.image_field_spells.spell_from IS 'When the value was first seen';
+
+COMMENT ON COLUMN syncer.image_field_spells.spell_to IS 'When another one was first seen, or that the image is gone (null: it lasts)';
+
+COMMENT ON COLUMN syncer.image_field_spells.duration IS 'How long that was (null: it lasts)';
+
 -- view syncer.image_outages
 
 CREATE VIEW syncer.image_outages AS
@@ -1781,127 +2168,6 @@ COMMENT ON COLUMN syncer.image_spread.zone_count IS 'How many zones offer it';
 
 COMMENT ON COLUMN syncer.image_spread.missing_count IS 'How many zones do not offer the name, as far as they were ever read whole';
 
--- view syncer.images
-
-CREATE VIEW syncer.images AS
- SELECT z.account,
-    z.service,
-    z.zone_id,
-    i.image_id,
-    i.image_name,
-    i.image_type,
-    i.image_size,
-    i.image_description,
-    i.image_version,
-    i.image_status,
-    i.category,
-    i.os_type,
-    syncer_store.size_gib(i.image_size) AS image_size_gib,
-    COALESCE(i.extra, '{}'::jsonb) AS extra,
-    i.fingerprint,
-        CASE
-            WHEN (z.gone_at IS NOT NULL) THEN 'unknown'::text
-            WHEN (i.removed_at IS NOT NULL) THEN 'absent'::text
-            WHEN (m.image_id IS NOT NULL) THEN 'unknown'::text
-            ELSE 'present'::text
-        END AS presence,
-    i.first_seen_at,
-    COALESCE(i.removed_at, i.valid_from) AS changed_at,
-    i.removed_at,
-    m.withheld_since,
-        CASE
-            WHEN (m.image_id IS NOT NULL) THEN m.last_listed_at
-            WHEN (i.removed_at IS NOT NULL) THEN i.removed_not_before
-            ELSE GREATEST(z.whole_at, g.seen_at,
-            CASE
-                WHEN ((i.opened_run_id > z.whole_run_id) OR (z.whole_run_id IS NULL)) THEN ( SELECT s.observed_at
-                   FROM syncer_store.zone_scans s
-                  WHERE ((s.zone_key = i.zone_key) AND (s.run_id = i.opened_run_id)))
-                ELSE NULL::timestamp with time zone
-            END)
-        END AS observed_at,
-    m.missing_since AS unlisted_since,
-    (i.added ->> 'nic_network_type'::text) AS nic_network_type,
-    (i.added ->> 'image_source'::text) AS image_source,
-    (i.added ->> 'min_disk_size'::text) AS min_disk_size,
-    i.added
-   FROM (((syncer_store.images i
-     JOIN ( SELECT z_1.zone_key,
-            z_1.account,
-            z_1.service,
-            z_1.zone_id,
-            z_1.gone_at,
-            whole.run_id AS whole_run_id,
-            whole.observed_at AS whole_at
-           FROM (syncer_store.zones z_1
-             LEFT JOIN LATERAL ( SELECT s.run_id,
-                    s.observed_at
-                   FROM syncer_store.zone_scans s
-                  WHERE ((s.zone_key = z_1.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
-                  ORDER BY s.run_id DESC
-                 LIMIT 1) whole ON (true))) z USING (zone_key))
-     LEFT JOIN syncer_store.missing m ON (((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))
-     LEFT JOIN ( SELECT image_gaps.zone_key,
-            image_gaps.image_id,
-            max(image_gaps.seen_at) AS seen_at
-           FROM syncer_store.image_gaps
-          WHERE (image_gaps.ended_by = 'seen'::text)
-          GROUP BY image_gaps.zone_key, image_gaps.image_id) g ON (((g.zone_key = i.zone_key) AND (g.image_id = i.image_id))));
-
-COMMENT ON VIEW syncer.images IS 'Each image ever seen, in its current or last known state; filter by presence = ''present'' for what is offered now';
-
-COMMENT ON COLUMN syncer.images.account IS 'The credentials that it was read with, by the name that you gave them';
-
-COMMENT ON COLUMN syncer.images.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
-
-COMMENT ON COLUMN syncer.images.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
-
-COMMENT ON COLUMN syncer.images.image_id IS 'The image, by its id in the API; the same id may occur in several zones';
-
-COMMENT ON COLUMN syncer.images.image_name IS 'The name of the image, as the API sent it';
-
-COMMENT ON COLUMN syncer.images.image_type IS 'Whose image it is, as the API sent it: PUBLIC_IMAGE or CUSTOM_IMAGE';
-
-COMMENT ON COLUMN syncer.images.image_size IS 'The size in GiB, as the API sent it: text, for instance 30';
-
-COMMENT ON COLUMN syncer.images.image_description IS 'The description, as the API sent it';
-
-COMMENT ON COLUMN syncer.images.image_version IS 'The version of the operating system, as the API sent it';
-
-COMMENT ON COLUMN syncer.images.image_status IS 'Whether it can be used, as the API sent it: for instance AVAILABLE';
-
-COMMENT ON COLUMN syncer.images.category IS 'The family that it belongs to, as the API sent it: for instance Ubuntu';
-
-COMMENT ON COLUMN syncer.images.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
-
-COMMENT ON COLUMN syncer.images.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
-
-COMMENT ON COLUMN syncer.images.extra IS 'All else that the API sent, as JSON; a change of it is no change of the image';
-
-COMMENT ON COLUMN syncer.images.fingerprint IS 'A digest of the tracked columns as they were sent last';
-
-COMMENT ON COLUMN syncer.images.presence IS 'present, absent, or unknown: its zone is gone, or the last whole look did not list it and it is not confirmed to be absent';
-
-COMMENT ON COLUMN syncer.images.first_seen_at IS 'When it was first seen';
-
-COMMENT ON COLUMN syncer.images.changed_at IS 'When its current state began: it appeared, changed, returned or was removed';
-
-COMMENT ON COLUMN syncer.images.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
-
-COMMENT ON COLUMN syncer.images.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
-
-COMMENT ON COLUMN syncer.images.observed_at IS 'When it was seen last';
-
-COMMENT ON COLUMN syncer.images.unlisted_since IS 'The first whole look that did not list it, while it is neither seen again nor removed';
-
-COMMENT ON COLUMN syncer.images.nic_network_type IS 'Of zec: the network types it works with, as JSON (null: not known)';
-
-COMMENT ON COLUMN syncer.images.image_source IS 'Of zec: where the image comes from (null: not known)';
-
-COMMENT ON COLUMN syncer.images.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
-
-COMMENT ON COLUMN syncer.images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
-
 -- table syncer_store.rate_limits
 
 CREATE TABLE syncer_store.rate_limits (
@@ -2113,9 +2379,9 @@ CREATE VIEW syncer.zone_spells AS
             min(numbered.at) AS spell_from,
             NULLIF(max(COALESCE(numbered.next_at, 'infinity'::timestamp with time zone)), 'infinity'::timestamp with time zone) AS spell_to,
             count(numbered.run_id) AS scans,
-            max((COALESCE(numbered.next_at, GREATEST(now(), numbered.at)) - numbered.at)) AS longest_wait,
-            (array_agg(numbered.error_code ORDER BY numbered.at, numbered.run_id))[1] AS error_code,
-            (array_agg(numbered.error_message ORDER BY numbered.at, numbered.run_id))[1] AS error_message
+            max((numbered.next_at - numbered.at)) AS longest_wait,
+            max(numbered.error_code) FILTER (WHERE (numbered.begins = 1)) AS error_code,
+            max(numbered.error_message) FILTER (WHERE (numbered.begins = 1)) AS error_message
            FROM ( SELECT marked.at,
                     marked.run_id,
                     marked.error_code,
@@ -2123,7 +2389,7 @@ CREATE VIEW syncer.zone_spells AS
                     marked.state,
                     marked.begins,
                     marked.next_at,
-                    sum(marked.begins) OVER (ORDER BY marked.at, marked.run_id) AS number
+                    sum(marked.begins) OVER by_time AS number
                    FROM ( SELECT judged.at,
                             judged.run_id,
                             judged.error_code,
@@ -2131,20 +2397,21 @@ CREATE VIEW syncer.zone_spells AS
                             judged.state,
                             ((lag(judged.state) OVER by_time IS DISTINCT FROM judged.state))::integer AS begins,
                             lead(judged.at) OVER by_time AS next_at
-                           FROM ( SELECT counted.at,
-                                    counted.run_id,
-                                    counted.error_code,
-                                    counted.error_message,
+                           FROM ( SELECT looked_at.at,
+                                    looked_at.run_id,
+                                    looked_at.error_code,
+                                    looked_at.error_message,
 CASE
- WHEN (first_value(counted.outcome) OVER (PARTITION BY counted.looks ORDER BY counted.at, counted.run_id) = 'gone'::text) THEN 'gone'::text
- ELSE counted.outcome
+ WHEN (looked_at.gone_at > COALESCE(looked_at.read_at, '-infinity'::timestamp with time zone)) THEN 'gone'::text
+ ELSE looked_at.outcome
 END AS state
                                    FROM ( SELECT scanned.at,
     scanned.run_id,
     scanned.error_code,
     scanned.error_message,
     scanned.outcome,
-    count(*) FILTER (WHERE (scanned.outcome = ANY (ARRAY['read'::text, 'gone'::text]))) OVER (ORDER BY scanned.at, scanned.run_id) AS looks
+    max(scanned.at) FILTER (WHERE (scanned.outcome = 'read'::text)) OVER by_time AS read_at,
+    max(scanned.at) FILTER (WHERE (scanned.outcome = 'gone'::text)) OVER by_time AS gone_at
    FROM ( SELECT s_1.finished_at AS at,
       s_1.run_id,
       s_1.error_code,
@@ -2175,8 +2442,10 @@ END AS state
       ('retired by '::text || r.retired_by),
       'gone'::text
      FROM syncer_store.retirements r
-    WHERE (r.zone_key = z.zone_key)) scanned) counted) judged
-                          WINDOW by_time AS (ORDER BY judged.at, judged.run_id)) marked) numbered
+    WHERE (r.zone_key = z.zone_key)) scanned
+  WINDOW by_time AS (ORDER BY scanned.at, scanned.run_id ROWS UNBOUNDED PRECEDING)) looked_at) judged
+                          WINDOW by_time AS (ORDER BY judged.at, judged.run_id)) marked
+                  WINDOW by_time AS (ORDER BY marked.at, marked.run_id ROWS UNBOUNDED PRECEDING)) numbered
           GROUP BY numbered.number, numbered.state) s);
 
 COMMENT ON VIEW syncer.zone_spells IS 'From when to when each zone was read whole, could not be read, or was gone';
@@ -2195,103 +2464,11 @@ COMMENT ON COLUMN syncer.zone_spells.spell_to IS 'When the first scan that came 
 
 COMMENT ON COLUMN syncer.zone_spells.scans IS 'How many scans came to this, one after the other';
 
-COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time from one scan to the next in it (while it lasts, till now): how old what was known became';
+COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time from one scan of it to the next: how old what was known became (null: there was no next one yet)';
 
 COMMENT ON COLUMN syncer.zone_spells.error_code IS 'Why its first scan did not read the zone: a short name';
 
 COMMENT ON COLUMN syncer.zone_spells.error_message IS 'The same, in words';
-
--- view syncer.zones
-
-CREATE VIEW syncer.zones AS
- SELECT z.account,
-    z.service,
-    z.zone_id,
-    z.zone_name,
-    z.attributes,
-    z.first_seen_at,
-    seen.observed_at AS last_seen_at,
-    z.gone_at,
-    whole.observed_at AS last_complete_at,
-    last.observed_at AS last_attempt_at,
-    last.status AS last_status,
-        CASE
-            WHEN (z.gone_at IS NULL) THEN (z.present - (m.missing)::integer)
-            ELSE 0
-        END AS present_images,
-    (m.withheld)::integer AS withheld_removals,
-    a.max_removals AS approved_removals,
-    k.kept_from,
-    z.listed,
-    (whole.observed_at - (r.started_at - COALESCE(r.clock_at, r.started_at))) AS last_complete_clock,
-    (m.missing)::integer AS unlisted_images,
-    t.retired_by
-   FROM ((((((((syncer_store.zones z
-     LEFT JOIN syncer_store.approvals a ON (((a.zone_key = z.zone_key) AND (a.outcome IS NULL) AND (a.of_run_id IS NULL))))
-     LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key)))
-     LEFT JOIN syncer_store.retirements t ON (((t.zone_key = z.zone_key) AND (t.ended_at IS NULL))))
-     LEFT JOIN LATERAL ( SELECT s.observed_at,
-            s.status
-           FROM syncer_store.zone_scans s
-          WHERE (s.zone_key = z.zone_key)
-          ORDER BY s.run_id DESC
-         LIMIT 1) last ON (true))
-     LEFT JOIN LATERAL ( SELECT s.observed_at,
-            s.run_id
-           FROM syncer_store.zone_scans s
-          WHERE ((s.zone_key = z.zone_key) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
-          ORDER BY s.run_id DESC
-         LIMIT 1) whole ON (true))
-     LEFT JOIN syncer_store.runs r ON ((r.run_id = whole.run_id)))
-     LEFT JOIN LATERAL ( SELECT s.observed_at
-           FROM syncer_store.zone_scans s
-          WHERE ((s.zone_key = z.zone_key) AND (s.listed OR (s.status <> ALL (ARRAY['failed'::text, 'gone'::text]))))
-          ORDER BY s.run_id DESC
-         LIMIT 1) seen ON (true))
-     CROSS JOIN LATERAL ( SELECT count(*) AS missing,
-            count(m_1.withheld_since) AS withheld
-           FROM syncer_store.missing m_1
-          WHERE (m_1.zone_key = z.zone_key)) m);
-
-COMMENT ON VIEW syncer.zones IS 'Each zone ever seen: how fresh what is known of it is, and how many images it has';
-
-COMMENT ON COLUMN syncer.zones.account IS 'The credentials that it was read with, by the name that you gave them';
-
-COMMENT ON COLUMN syncer.zones.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
-
-COMMENT ON COLUMN syncer.zones.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
-
-COMMENT ON COLUMN syncer.zones.zone_name IS 'The name of the zone, as the API sent it';
-
-COMMENT ON COLUMN syncer.zones.attributes IS 'All else that the API says of the zone, as JSON';
-
-COMMENT ON COLUMN syncer.zones.first_seen_at IS 'When the zone was first listed';
-
-COMMENT ON COLUMN syncer.zones.last_seen_at IS 'When the zone was listed, or answered, last';
-
-COMMENT ON COLUMN syncer.zones.gone_at IS 'Since when the API does not offer the zone any more (null: it does)';
-
-COMMENT ON COLUMN syncer.zones.last_complete_at IS 'When the zone was last read whole: what is known of it is as of then';
-
-COMMENT ON COLUMN syncer.zones.last_attempt_at IS 'When it was last tried to read the zone';
-
-COMMENT ON COLUMN syncer.zones.last_status IS 'What came of that: see status of zone_scans';
-
-COMMENT ON COLUMN syncer.zones.present_images IS 'Images whose presence is present; those of a gone zone are unknown';
-
-COMMENT ON COLUMN syncer.zones.withheld_removals IS 'Images whose removal waits for a person to approve it';
-
-COMMENT ON COLUMN syncer.zones.approved_removals IS 'Up to how many removals a pending approval allows (null: none)';
-
-COMMENT ON COLUMN syncer.zones.kept_from IS 'Before it nothing is known of the zone any more: see syncer prune (null: all is kept)';
-
-COMMENT ON COLUMN syncer.zones.listed IS 'Whether DescribeZones named it when its answer was last reliable';
-
-COMMENT ON COLUMN syncer.zones.last_complete_clock IS 'The clock at the last whole look: for ages';
-
-COMMENT ON COLUMN syncer.zones.unlisted_images IS 'Images that the last whole look did not list and that are not removed';
-
-COMMENT ON COLUMN syncer.zones.retired_by IS 'Who said that the zone is gone for this account (null: nobody)';
 
 -- sequence syncer_store.approvals_approval_id_seq
 

@@ -23,8 +23,8 @@ COMMENTS = {
         "spell_from": "When the first scan that came to this had ended",
         "spell_to": "When the first scan that came to something else had ended (null: none yet)",
         "scans": "How many scans came to this, one after the other",
-        "longest_wait": "The longest time from one scan to the next in it (while it lasts, till "
-        "now): how old what was known became",
+        "longest_wait": "The longest time from one scan of it to the next: how old what was known "
+        "became (null: there was no next one yet)",
         "error_code": "Why its first scan did not read the zone: a short name",
         "error_message": "The same, in words",
     },
@@ -65,23 +65,23 @@ def zone_spells() -> None:
             select state, min(at) as spell_from,
                    nullif(max(coalesce(next_at, 'infinity')), 'infinity') as spell_to,
                    count(run_id) as scans,
-                   max(coalesce(next_at, greatest(now(), at)) - at) as longest_wait,
-                   (array_agg(error_code order by at, run_id))[1] as error_code,
-                   (array_agg(error_message order by at, run_id))[1] as error_message
+                   max(next_at - at) as longest_wait,
+                   max(error_code) filter (where begins = 1) as error_code,
+                   max(error_message) filter (where begins = 1) as error_message
             from (
-                select *, sum(begins) over (order by at, run_id nulls last) as number
+                select *, sum(begins) over by_time as number
                 from (
                     select *, (lag(state) over by_time is distinct from state)::integer as begins,
                            lead(at) over by_time as next_at
                     from (
                         -- What is gone stays so until the next whole look.
                         select at, run_id, error_code, error_message,
-                               case when first_value(outcome) over (
-                                        partition by looks order by at, run_id nulls last) = 'gone'
+                               case when gone_at > coalesce(read_at, '-infinity')
                                     then 'gone' else outcome end as state
                         from (
-                            select *, count(*) filter (where outcome in ('read', 'gone'))
-                                       over (order by at, run_id nulls last) as looks
+                            select *,
+                                   max(at) filter (where outcome = 'read') over by_time as read_at,
+                                   max(at) filter (where outcome = 'gone') over by_time as gone_at
                             from (
                                 select s.finished_at as at, s.run_id, s.error_code, s.error_message,
                                        case when s.status in ('unchanged', 'changed', 'guarded')
@@ -103,10 +103,12 @@ def zone_spells() -> None:
                                 from syncer_store.retirements as r
                                 where r.zone_key = z.zone_key
                             ) as scanned
-                        ) as counted
+                            window by_time as (order by at, run_id rows unbounded preceding)
+                        ) as looked_at
                     ) as judged
-                    window by_time as (order by at, run_id nulls last)
+                    window by_time as (order by at, run_id)
                 ) as marked
+                window by_time as (order by at, run_id rows unbounded preceding)
             ) as numbered
             group by number, state
         ) as s""")

@@ -54,7 +54,7 @@ async def test_zone_spells_say_when_a_zone_was_read_failed_or_was_gone(db: Any) 
         ("a", "Z-1", "failed", 9, 10, 1, 1, "HTTP_500"),
         ("a", "Z-1", "read", 10, 11, 1, 1, None),
         ("a", "Z-1", "gone", 11, 17, 3, 4, "INVALID_ZONE_NOT_FOUND"),
-        ("a", "Z-1", "read", 17, None, 2, None, None),
+        ("a", "Z-1", "read", 17, None, 2, 13, None),
         ("a", "Z-2", "read", 1, 9.5, 8, 2, None),
         ("a", "Z-2", "gone", 9.5, None, 0, None, None),
         ("b", "Z-1", "failed", 5, None, 1, None, "DENIED"),
@@ -62,11 +62,8 @@ async def test_zone_spells_say_when_a_zone_was_read_failed_or_was_gone(db: Any) 
     assert [(*row[:3], hour(row[3]), hour(row[4]), row[5], row[7]) for row in expected] == [
         (*row[:6], row[7]) for row in map(tuple, rows)
     ]
-    for wanted, row in zip(expected, rows, strict=True):
-        if wanted[4] is None:  # it lasts: the wait goes on
-            assert row["longest_wait"] > timedelta(hours=13)
-        else:
-            assert timedelta(hours=wanted[6] or 0) == row["longest_wait"]
+    waits = [None if row[6] is None else timedelta(hours=row[6]) for row in expected]
+    assert waits == [row["longest_wait"] for row in rows]
     words = [row["error_message"] for row in rows if row["error_message"]]
     assert ["in words: HTTP_500", "in words: TORN", "in words: HTTP_500"] == words[:3]
     assert "retired by ann" in words
@@ -213,3 +210,69 @@ async def test_image_counts_are_those_of_images_asof_at_each_instant(db: Any) ->
         "where account = 'a' and zone_id = 'Z-1' order by at"
     )
     assert [None, 4, 4] == [row["images"] for row in months]
+
+
+async def test_image_field_spells_say_how_long_a_field_had_a_value(db: Any) -> None:
+    """Over versions in which others changed; not over an absence; sizes by their number."""
+    await db.execute(ZONES)
+    await versions(
+        db, "i", (UP, 1, 3), (UP, 3, 5), (OFF, 5, 6), (UP, 6, 8), (UP, 9, 10), (UP, 10, None)
+    )
+    await versions(db, "other", (MADE, 2, 4))
+    await db.execute("""
+        update syncer_store.image_history set image_size = case when opened_kind = 'appeared'
+            then '30' when valid_from < '2026-03-01T06:00Z' then '30.0' else '40' end;
+        update syncer_store.images set image_size = '4e1',
+            added = case image_id when 'i' then '{"image_source": null}'::jsonb end""")
+    ask = """
+        select image_id, value, spell_from, spell_to, duration from syncer.image_field_spells
+        where account = 'a' and zone_id = 'Z-1' and field = $1 order by image_id, spell_from"""
+    spells: dict[str, list[tuple[str, str | None, float, float | None]]] = {
+        "image_status": [
+            *(("i", UP, 1, 5), ("i", OFF, 5, 6), ("i", UP, 6, 8), ("i", UP, 9, None)),
+            ("other", MADE, 2, 4),
+        ],
+        "image_size": [
+            *(("i", "30", 1, 6), ("i", "40", 6, 8), ("i", "40", 9, None)),
+            ("other", "4e1", 2, 4),
+        ],
+        "image_source": [("i", None, 10, None)],
+        "min_disk_size": [],
+    }
+    for field, expected in spells.items():
+        assert [
+            (i, value, hour(begin), hour(end), end and timedelta(hours=end - begin))
+            for i, value, begin, end in expected
+        ] == [tuple(row) for row in await db.fetch(ask, field)], field
+
+
+async def test_account_spread_says_what_accounts_do_not_offer_alike(db: Any) -> None:
+    """As sets over their zones; an account without a whole look lacks nothing."""
+    await db.execute("""
+        insert into syncer_store.zones (account, service, zone_id)
+        values ('a', 'vm', 'Z-1'), ('a', 'vm', 'Z-2'), ('b', 'vm', 'Z-1'), ('c', 'vm', 'Z-1'),
+               ('a', 'zec', 'Z-1')""")
+    for zone, status in ((1, "changed"), (2, "changed"), (3, "changed"), (4, "failed")):
+        await db.execute(SCAN, zone, 1, hour(1), status, None)
+    await db.executemany(
+        """insert into syncer_store.images (zone_key, image_id, image_name, image_version,
+               image_size, image_status, fingerprint, opened_run_id, opened_ordinal)
+           values ($1, $2, $3, $4, $5, $6, '', 1, 1)""",
+        [
+            *((1, "i1", "alike", "1", "30", UP), (3, "i2", "alike", "1", "30.0", UP)),
+            *((1, "i3", "only a", None, "30", UP), (2, "i4", "only a", "2", "40", UP)),
+            *((1, "i5", "otherwise", "1", "30", UP), (2, "i6", "otherwise", "2", "30", UP)),
+            (3, "i7", "otherwise", "1", "30", OFF),
+            *((4, "i8", "alike", "1", "30", UP), (5, "i9", "only zec", "1", "30", UP)),
+            (1, "i10", None, "1", "30", UP),
+        ],
+    )
+    found = await db.fetch("select * from syncer.account_spread order by image_name")
+    a, b = ["a"], ["b"]
+    assert [
+        ("vm", "only a", ["accounts"], a, b, ["2", None], ["30", "40"], [UP], 1, 1),
+        (
+            *("vm", "otherwise", ["image_version", "image_status"], a + b, []),
+            *(["1", "2"], ["30"], [UP, OFF], 2, 0),
+        ),
+    ] == [tuple(row) for row in found]
