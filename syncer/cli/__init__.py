@@ -47,6 +47,8 @@ _COMMANDS: Final = {
     "bench": ("bench", "How close a run is to what network, parser and PostgreSQL allow."),
 }
 
+INTERRUPTED: Final = 130
+"""Exit code where Ctrl-C came before anything was begun, as of a shell."""
 GARBAGE_THRESHOLD: Final = 50_000
 """How many new containers there must be before Python looks for garbage among them."""
 _LONGEST: Final = 1000
@@ -98,6 +100,8 @@ class _LazyGroup(Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (whatever a command returns)
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # before a command could say what it means to it
+            raise SystemExit(INTERRUPTED) from None
         except NoArgsIsHelpError:  # whose message is the help
             raise
         except click.UsageError as error:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from syncer.sync.progress import Progress
     from syncer.sync.report import Report
 
+_APPROVALS_SHOWN: Final = 5
+"""The most commands that are offered where removals of many zones are withheld."""
 RECORD_COLUMNS: Final = (
     *("account", "run_id", "status", "exit_code", "seconds"),
     *Counts.__struct_fields__,
@@ -204,7 +206,10 @@ def summary(report: Report, *, dry_run: bool) -> str:
             f"{counts.withheld:,} removals are withheld: it is rare that this many are real. See "
             f"them with '{withheld_command()}'; if they are really gone:"
         )
-        lines.extend(f"  {command}" for command in _approvals(report))
+        commands = list(_approvals(report))
+        lines.extend(f"  {command}" for command in commands[:_APPROVALS_SHOWN])
+        if len(commands) > _APPROVALS_SHOWN:
+            lines.append(f"  and {len(commands) - _APPROVALS_SHOWN:,} more, a zone each")
     return "\n".join(map(printable, lines))
 
 

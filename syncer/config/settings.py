@@ -234,6 +234,9 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     state_home = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
     state_dir = layers.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
     accounts, others, missing = _accounts(layers, home)
+    roots = env.get("SSL_CERT_FILE")
+    if roots and not Path(roots).is_file():
+        missing += (f"SSL_CERT_FILE: there is no file {roots}: correct it, or unset it",)
     return Settings(
         accounts=accounts,
         others=others,

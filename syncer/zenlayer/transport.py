@@ -241,8 +241,12 @@ def _untrusted(
         host = f"the proxy {error.host}"
     reason = getattr(error.certificate_error, "verify_message", "") or _brief(error)
     return Refused(
-        f"the certificate that {host} shows is not trusted ({reason}); if its authority is "
-        "your own, name the file of its certificate in SSL_CERT_FILE",
+        f"the certificate that {host} shows is not trusted ({reason}); "
+        + (
+            "use the name that it is for"
+            if "mismatch" in reason
+            else "if its authority is your own, name the file of its certificate in SSL_CERT_FILE"
+        ),
         code=UNTRUSTED,
     )
 
