@@ -150,6 +150,12 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
         faults = [fault.message for fault in self.faults]
         if crawling and all(fault.name is not None for fault in self.faults):
             faults += self.settings.missing
+        if crawling:
+            faults += [
+                f"SSL_CERT_FILE: there is no file {setting.value}: correct it, or unset it"
+                for setting in self.shown
+                if setting.name == "SSL_CERT_FILE" and not Path(setting.value).is_file()
+            ]
         if faults:
             raise ConfigError(*faults)
         return self.settings
@@ -234,9 +240,6 @@ def _settings(layers: Layers, env: Mapping[str, str], home: Path) -> Settings:
     state_home = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
     state_dir = layers.get("SYNCER_STATE_DIR", lambda t: Path(t).absolute(), state_home / "syncer")
     accounts, others, missing = _accounts(layers, home)
-    roots = env.get("SSL_CERT_FILE")
-    if roots and not Path(roots).is_file():
-        missing += (f"SSL_CERT_FILE: there is no file {roots}: correct it, or unset it",)
     return Settings(
         accounts=accounts,
         others=others,
