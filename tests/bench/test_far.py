@@ -1,8 +1,12 @@
-"""The API that is far away: the link takes its time either way, is counted, and can fail."""
+"""The API that is far away: the link takes its time either way, is counted, and can fail.
+
+``SYNCER_TEST_FAR=1`` also measures many accounts, and workers that share them.
+"""
 
 from __future__ import annotations
 
 import heapq
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +38,7 @@ TINY = Workload(
     at_once=(2,),
     workers=2,
 )
+MANY = bool(os.environ.get("SYNCER_TEST_FAR"))
 HOST = "127.0.0.1"
 HOURS = 10_000.0
 """Seconds there and back: nothing arrives while a test runs."""
@@ -129,6 +134,7 @@ async def test_a_usual_account_far_away(opened: Fixture) -> None:
     assert runner.measurements["syncer sync: far away"][0].peak > 10 << 20
 
 
+@pytest.mark.skipif(not MANY, reason="takes twenty seconds: SYNCER_TEST_FAR=1")
 async def test_many_accounts_far_away(opened: Fixture) -> None:
     """All accounts are read and stored, each as its own; one alone makes its own calls only."""
     runner = runner_of(opened)

@@ -31,8 +31,8 @@ from syncer.store.migrate import upgrade
 from tests.pooler import pooler
 from tests.support import served, stored, until
 
-WORKERS, ACCOUNTS = map(int, os.environ.get("SYNCER_TEST_WORKERS", "3x12").split("x"))
-EVERY = max(3, ACCOUNTS // 5)
+WORKERS, ACCOUNTS = map(int, os.environ.get("SYNCER_TEST_WORKERS", "3x6").split("x"))
+EVERY = max(2, ACCOUNTS // 5)
 NAMES = [f"account-{number}" for number in range(ACCOUNTS)]
 PROGRAM = Path(__file__).parents[1] / "worker.py"
 
