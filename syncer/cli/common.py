@@ -206,6 +206,15 @@ crawled_service_option: Final = click.option(
 """Adds ``--service``, repeatable, to what crawls."""
 
 
+http_option: Final = click.option(
+    "--http",
+    metavar="ADDR:PORT",
+    show_default="SYNCER_HTTP, 127.0.0.1:9464",
+    help="Serve /livez, /readyz and /metrics there, or 'off'.",
+)
+"""Adds ``--http``, to what serves for long."""
+
+
 def check_services(
     _ctx: click.Context, _param: click.Parameter, given: tuple[str, ...] | str | None
 ) -> tuple[str, ...] | str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from syncer.cli.command import Command
-from syncer.cli.common import crawled_option, crawled_service_option, run, settings
+from syncer.cli.common import crawled_option, crawled_service_option, http_option, run, settings
 from syncer.cli.sentences import OfDaemon
 from syncer.core.moment import duration
 
@@ -23,12 +23,7 @@ from syncer.core.moment import duration
     show_default="a tenth of --every, at most 60s",
     help="Delay each run by a random time, at most this.",
 )
-@click.option(
-    "--http",
-    metavar="ADDR:PORT",
-    show_default="SYNCER_HTTP, 127.0.0.1:9464",
-    help="Serve /livez, /readyz and /metrics there, or 'off'.",
-)
+@http_option
 @crawled_option
 @crawled_service_option
 @run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from syncer.cli.command import Command
-from syncer.cli.common import crawled_option, run, say, settings
+from syncer.cli.common import crawled_option, http_option, run, say, settings
 from syncer.cli.names import complete
 from syncer.cli.sentences import OfDaemon
 
@@ -19,12 +19,7 @@ from syncer.cli.sentences import OfDaemon
     show_default="SYNCER_ACCOUNTS_AT_ONCE, 8",
     help="Accounts that are crawled side by side.",
 )
-@click.option(
-    "--http",
-    metavar="ADDR:PORT",
-    show_default="SYNCER_HTTP, 127.0.0.1:9464",
-    help="Serve /livez, /readyz and /metrics there, or 'off'.",
-)
+@http_option
 @click.option(
     "--forget",
     metavar="NAME",

@@ -152,13 +152,21 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
             faults += self.settings.missing
         if crawling:
             faults += [
-                f"SSL_CERT_FILE: there is no file {setting.value}: correct it, or unset it"
-                for setting in self.shown
-                if setting.name == "SSL_CERT_FILE" and not Path(setting.value).is_file()
+                f"{name}: {why}: correct it, or unset it"
+                for name, why in self.roots_missing()
+                if name == "SSL_CERT_FILE"
             ]
         if faults:
             raise ConfigError(*faults)
         return self.settings
+
+    def roots_missing(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that say where trusted certificates are, and are wrong, with why."""
+        for setting in self.shown:
+            if setting.name == "SSL_CERT_FILE" and not Path(setting.value).is_file():
+                yield setting.name, f"there is no file {setting.value}"
+            if setting.name == "SSL_CERT_DIR" and not Path(setting.value).is_dir():
+                yield setting.name, f"there is no folder {setting.value}"
 
     def first_faulty(self, *names: str) -> str | None:
         """Return which of these settings may not be what was meant, or None.

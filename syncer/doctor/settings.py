@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from syncer.config.layers import SettingFault, others_may_read
 from syncer.config.settings import LoadedSettings
@@ -39,17 +38,15 @@ def judge_fault(fault: SettingFault) -> Finding:
 
 
 def _check_roots(loaded: LoadedSettings) -> Iterator[Finding]:
-    for setting in loaded.shown:
-        if setting.name == "SSL_CERT_FILE" and not Path(setting.value).is_file():
+    for name, why in loaded.roots_missing():
+        if name == "SSL_CERT_FILE":
             yield warning(
-                setting.name,
-                f"there is no file {setting.value}: no certificate can be trusted",
+                name,
+                f"{why}: no certificate can be trusted",
                 "correct SSL_CERT_FILE, or unset it",
             )
-        if setting.name == "SSL_CERT_DIR" and not Path(setting.value).is_dir():
-            yield warning(
-                setting.name, f"there is no folder {setting.value}", "correct it, or unset it"
-            )
+        else:
+            yield warning(name, why, "correct it, or unset it")
 
 
 def _check_file(loaded: LoadedSettings) -> Iterator[Finding]:

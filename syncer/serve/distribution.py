@@ -14,7 +14,6 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-import anyio
 import procrastinate
 import structlog
 from procrastinate.connector import BaseAsyncConnector
@@ -23,7 +22,7 @@ from procrastinate.jobs import DeleteJobCondition, Job
 from procrastinate.sql import queries
 from procrastinate.worker import Worker
 
-from syncer.core.errors import ConfigError, DatabaseError, DatabaseGone, StatementRefused
+from syncer.core.errors import DatabaseError, DatabaseGone, SyncerError
 from syncer.serve.timing import Timing
 from syncer.store.connection import Connection
 from syncer.store.queue import Queue
@@ -165,17 +164,13 @@ class _Connector(BaseAsyncConnector):
 
     async def _finish(self, query: str, arguments: dict[str, object]) -> None:
         """Finish a job. One that is gone was lost and deleted; one that stays will be."""
-        for attempt in range(1, self._retry.attempts + 1):
-            try:
-                async with self._queue.transaction() as connection:
-                    await _fetched(connection, query, arguments)
-            except StatementRefused:
-                return
-            except (DatabaseError, ConfigError) as error:
-                _log.debug("job.not_finished", error_message=str(error))
-                await anyio.sleep(self._retry.delay(attempt, random=1.0))
-            else:
-                return
+
+        def failed(error: SyncerError) -> None:
+            _log.debug("job.not_finished", error_message=str(error))
+
+        await self._queue.insist(
+            lambda connection: _fetched(connection, query, arguments), self._retry, failed
+        )
 
 
 async def _fetched(

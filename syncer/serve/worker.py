@@ -26,7 +26,7 @@ from structlog.contextvars import bound_contextvars
 from syncer import __version__
 from syncer.config.machine import supervisor
 from syncer.config.settings import Settings
-from syncer.core.errors import ConfigError, DatabaseError, unwrapped
+from syncer.core.errors import ConfigError, DatabaseError, SyncerError, unwrapped
 from syncer.core.model import Fault
 from syncer.serve.daemon import keep_alive
 from syncer.serve.distribution import Distributor
@@ -77,7 +77,8 @@ async def work(
             async with Queue(place) as queue:
                 worker = _Worker(server, queue, works, at_once=at_once, timing=timing)
                 metrics = Together(
-                    [each.monitor.metrics for each in works.values()], shown=worker.shows
+                    [each.monitor.metrics for each in works.values()],
+                    shown=worker.distribution.was_here,
                 )
                 metrics.registry.register(worker.distribution)
                 metrics.register_process()
@@ -137,10 +138,6 @@ class _Worker:
         self._runs: dict[Stop, anyio.CancelScope] = {}
         self.health = _Health(works, timing)
         self.distribution = Distribution(self._me.name, holds=timing.unseen)
-
-    def shows(self, account: str) -> bool:
-        """Return whether it is shown here how an account stands: where it was crawled last."""
-        return self.distribution.was_here(account)
 
     def end(self, why: str) -> None:
         """Take no more accounts; asked again, stop the runs under way; once more, give them up."""
@@ -303,16 +300,13 @@ class _Worker:
         self, statement: Callable[..., Awaitable[None]], *what: object, **how: object
     ) -> None:
         """Write into the schedule; where that cannot be done the account is crawled again."""
-        retry = self._timing.queue
-        for attempt in range(1, retry.attempts + 1):
-            try:
-                async with self._queue.transaction() as connection:
-                    await statement(connection, *what, **how)
-            except (DatabaseError, ConfigError) as error:
-                _log.warning("turn.not_noted", error_message=str(error))
-                await anyio.sleep(retry.delay(attempt, random=random.random()))  # noqa: S311
-            else:
-                return
+
+        def failed(error: SyncerError) -> None:
+            _log.warning("turn.not_noted", error_message=str(error))
+
+        await self._queue.insist(
+            lambda connection: statement(connection, *what, **how), self._timing.queue, failed
+        )
 
 
 class _Health:

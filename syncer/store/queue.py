@@ -8,7 +8,8 @@ a matter of seconds and can be lost: whose turn it is stands in ``syncer_store.a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,8 @@ import anyio
 import asyncpg
 import msgspec
 
-from syncer.core.errors import ConfigError
+from syncer.core.backoff import Backoff
+from syncer.core.errors import ConfigError, DatabaseError, StatementRefused, SyncerError
 from syncer.store.connection import (
     PINNED,
     Connection,
@@ -77,6 +79,28 @@ class Queue:
                     if not is_lost(connection) and connection.is_in_transaction():
                         connection.terminate()  # it was given up
 
+    async def insist(
+        self,
+        do: Callable[[Connection], Awaitable[object]],
+        retry: Backoff,
+        failed: Callable[[SyncerError], None],
+    ) -> None:
+        """Do a transaction, again while the database does not take it; then give up.
+
+        Each error is handed to ``failed``; what the database refuses for good is not tried again.
+        """
+        for attempt in range(1, retry.attempts + 1):
+            try:
+                async with self.transaction() as connection:
+                    await do(connection)
+            except (DatabaseError, ConfigError) as error:
+                failed(error)
+                if isinstance(error, StatementRefused):
+                    return
+                await anyio.sleep(retry.delay(attempt, random=random.random()))  # noqa: S311
+            else:
+                return
+
     async def _connected(self) -> asyncpg.Connection[Any]:
         if self._connection is None or self._connection.is_closed():
             await self._opened.aclose()
@@ -115,8 +139,7 @@ async def install(server: Server) -> bool:
             await connection.execute(sql("schema/queue_make"))
             await connection.execute(pins(_PATH, connection, local=True))
             later = [known[name] for name in sorted(known.keys() - applied)]
-            whole = [later[0].parents[1] / "schema.sql"] if later else []
-            for file in later if applied else whole:
+            for file in later if applied else [_whole(known)]:
                 await connection.execute(file.read_text(encoding="utf-8"))
             await connection.execute(sql("schema/queue_applied"), list(known))
             await connection.execute(sql("schema/queue_roles"))
@@ -129,13 +152,12 @@ def as_sql() -> str:
     if not known:
         return ""
     names = ", ".join(f"'{name}'" for name in sorted(known))
-    file = next(iter(known.values())).parents[1] / "schema.sql"
     return "\n".join(
         (
             "begin;",
             sql("schema/queue_make").rstrip() + ";",
             f"set local search_path to {SCHEMA};",
-            file.read_text(encoding="utf-8"),
+            _whole(known).read_text(encoding="utf-8"),
             f"insert into applied (name) select unnest(array[{names}]);",
             "commit;",
         )
@@ -163,6 +185,11 @@ async def _applied(connection: Connection) -> set[str]:
     if not await connection.fetchval(sql("schema/queue_there")):
         return set()
     return {row["name"] for row in await connection.fetch(sql("schema/queue_installed"))}
+
+
+def _whole(migrations: Mapping[str, Path]) -> Path:
+    """Return the file of all that the migrations come to."""
+    return next(iter(migrations.values())).parents[1] / "schema.sql"
 
 
 def _migrations() -> dict[str, Path]:

@@ -26,7 +26,7 @@ async def test_while_it_crawls_what_another_did_it_shows_nothing_of_its_own_last
     shown: list[bool] = []
 
     async def run(*_: object, **__: object) -> Any:
-        text = generate_latest(Together([work.monitor.metrics], shown=worker.shows))
+        text = generate_latest(Together([work.monitor.metrics], shown=worker.distribution.was_here))
         shown.append(b"syncer_last_run_exit_code{" in text)
         raise SyncerError("it failed")
 
@@ -42,7 +42,7 @@ async def test_while_it_crawls_what_another_did_it_shows_nothing_of_its_own_last
                 other,
             )
             await worker._tick()
-            assert worker.shows(account.name) is (other is None)
+            assert worker.distribution.was_here(account.name) is (other is None)
             await worker._do(account.name)
     assert [False, True, False] == shown
-    assert worker.shows(account.name)
+    assert worker.distribution.was_here(account.name)
