@@ -12,10 +12,8 @@ import io
 import itertools
 import json
 import os
-import pty
 import re
 import socket
-import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -34,6 +32,7 @@ from syncer.serve.systemd import Notifier
 from syncer.simulator import Simulator, World
 from syncer.simulator.faults import InjectedFault
 from tests.support import Done
+from tests.terminal import on_a_terminal
 
 HOSTILE: Final = {
     "escape": "\x1b[2J\x1b[7;95mx\x1b]0;owned\x07",
@@ -119,7 +118,7 @@ async def stored(
     return world
 
 
-def on_a_terminal(commands: list[list[str]], env: dict[str, str], folder: Path) -> str:
+def in_one_process(commands: list[list[str]], env: dict[str, str], folder: Path) -> str:
     """What commands print, one after the other in one process, on a terminal."""
     code = (
         "import sys; from syncer import streams; from syncer.cli import cli; streams.protect()\n"
@@ -128,24 +127,9 @@ def on_a_terminal(commands: list[list[str]], env: dict[str, str], folder: Path) 
         "    except SystemExit as end: assert end.code in range(7), (command, end.code)\n"
         "    sys.stdout.flush(); sys.stderr.flush()\n"
     )
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=env, stdin=theirs, stdout=theirs, stderr=theirs,
-        cwd=folder,
-    )  # fmt: skip
-    os.close(theirs)
-    said = b""
-    with process, os.fdopen(ours, "rb", buffering=0) as terminal:
-        while True:
-            try:
-                part = terminal.read(65536)
-            except OSError:  # nobody has the terminal any more
-                break
-            if not part:
-                break
-            said += part
-    assert 0 == process.returncode, said.decode()[-2000:]
-    return said.decode()
+    ended, said = on_a_terminal([sys.executable, "-c", code], env, folder, size=(0, 0))
+    assert 0 == ended, said[-2000:]
+    return said
 
 
 def forged(text: str) -> list[str]:
@@ -166,7 +150,7 @@ async def test_nothing_steers_a_terminal(
     env["PAGER"] = "cat"
     env |= {"SYNCER_LOG_LEVEL": "debug", "SYNCER_LOG_FORMAT": "console"}
     commands = [[*command, "-o", form] for command in READING for form in FORMATS]
-    said = await anyio.to_thread.run_sync(on_a_terminal, commands + SAYING, env, tmp_path)
+    said = await anyio.to_thread.run_sync(in_one_process, commands + SAYING, env, tmp_path)
     assert "forged" in said
     left = OURS.sub("", said.replace("\r\n", "\n"))
     assert set() == steering(left), [line for line in left.split("\n") if steering(line)][:5]
