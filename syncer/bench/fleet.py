@@ -25,7 +25,9 @@ async def main(workers: int) -> None:
     settings = load()
     assert settings.database.url is not None  # noqa: S101  (the bench gives it)
     connection = await asyncpg.connect(settings.database.url.reveal())
+    # As if no worker had been there before: one that handed out just now would be waited for.
     await connection.execute("delete from syncer_store.account_schedule")
+    await connection.execute("delete from syncer_store.ticks")
     async with AsyncExitStack() as stack:
         processes = [
             await stack.enter_async_context(await anyio.open_process([sys.executable, *_WORKER]))
