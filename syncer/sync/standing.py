@@ -1,0 +1,60 @@
+"""Whether zones are listed, which may be known after they were read.
+
+DescribeZones says which zones there are, and far away its answer is a third of a run: a connection
+is made for it, and nothing else is done meanwhile. Nearly always it names the zones that it named
+before. So those that the run before read whole, with the same key, are asked for beside it, at most
+as many as calls may be under way (``selection.foretold`` says which; ``Crawl`` begins them). They
+are read as any zone is, but what came of them waits here until the list has come, which judges it:
+one that is not listed after all was asked for once more. Every zone that is foretold would be read
+in any case, listed or not, so nothing is asked for in vain, and none is asked for twice.
+
+A refusal means another thing for a zone that is listed (it ends the run) than for one that is not.
+Until the list has come nobody knows which it is, so from the first refusal on no call of a zone
+starts before that: a key that was revoked is refused for what was under way, and no more.
+
+Where the list came first, as always in ``sync --full`` and in a first run, all of this is no wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import anyio
+import msgspec
+
+from syncer.core.model import ZoneRef
+from syncer.zenlayer.calls import Hold
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a zone is listed.
+
+    ``once_more`` is whether DescribeZones names others and not this one: it is asked for all the
+    same. Neither is true where its answer cannot be relied on.
+    """
+
+    listed: bool
+    once_more: bool
+
+
+class Standings:
+    """What DescribeZones says of every zone, once it is known."""
+
+    def __init__(self) -> None:
+        self.hold = Hold()
+        """Keeps calls of zones back while the list is to say what a refusal means."""
+        self._known = anyio.Event()
+        self._listed: Collection[ZoneRef] = ()
+        self._unreliable: Collection[str] = ()
+
+    def set(self, listed: Collection[ZoneRef], unreliable: Collection[str]) -> None:
+        """Note which zones are listed, and of which services that cannot be relied on."""
+        self._listed, self._unreliable = listed, unreliable
+        self._known.set()
+        self.hold.end()
+
+    async def of(self, ref: ZoneRef) -> Standing:
+        """Return whether a zone is listed, as soon as it is known."""
+        await self._known.wait()
+        listed = ref in self._listed
+        return Standing(listed=listed, once_more=not listed and ref.service not in self._unreliable)
