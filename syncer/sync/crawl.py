@@ -254,8 +254,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         if verdict.cleared and self.progress:
             self.progress.asking()
         for cleared in verdict.cleared:
-            standing = await standings.of(cleared.zone)
-            await self._settle(cleared, is_listed=not standing.once_more)
+            await self._settle(cleared, is_listed=not standings.once_more(cleared.zone))
 
     def _warn_of_withheld(
         self, zone: ZoneRef, *, rule: Rule | None, images: int, renamed: int

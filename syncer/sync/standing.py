@@ -22,19 +22,8 @@ from collections.abc import Collection
 import anyio
 import msgspec
 
-from syncer.core.model import ZoneRef
+from syncer.core.model import Looked, ZoneRef
 from syncer.zenlayer.calls import Hold
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a zone is listed.
-
-    ``once_more`` is whether DescribeZones names others and not this one: it is asked for all the
-    same. Neither is true where its answer cannot be relied on.
-    """
-
-    listed: bool
-    once_more: bool
 
 
 class Standings:
@@ -53,8 +42,14 @@ class Standings:
         self._known.set()
         self.hold.end()
 
-    async def of(self, ref: ZoneRef) -> Standing:
-        """Return whether a zone is listed, as soon as it is known."""
+    async def judged(self, looked: Looked) -> Looked:
+        """Return a look with whether its zone is listed, as soon as that is known."""
         await self._known.wait()
-        listed = ref in self._listed
-        return Standing(listed=listed, once_more=not listed and ref.service not in self._unreliable)
+        ref = looked.zone
+        return msgspec.structs.replace(
+            looked, listed=ref in self._listed, once_more=self.once_more(ref)
+        )
+
+    def once_more(self, ref: ZoneRef) -> bool:
+        """Return whether DescribeZones names others and not this zone: it is asked all the same."""
+        return ref not in self._listed and ref.service not in self._unreliable

@@ -112,10 +112,9 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             if not refuses_a_zone(error):
                 raise
             self.standings.hold.begin()
-            if not (await self.standings.of(target.ref)).once_more:
+            looked = await self.standings.judged(self._began(target.ref))
+            if not looked.once_more:
                 raise
-            now = self.now()
-            looked = await self._looked(target.ref, started_at=now, observed_at=now)
             return Failed(looked=looked, fault=fault_of(error))
         empty = isinstance(outcome, Unchanged) and not outcome.images
         empty = empty or (isinstance(outcome, Snapshot) and not outcome.offered)
@@ -133,7 +132,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _read(self, target: Target, progress: ZoneProgress) -> Outcome:
         source = SOURCES[target.ref.service]
-        started = self.now()
+        looked = self._began(target.ref)
         reading = ZoneRead(
             min(self.page_size, source.max_page_size),
             paged=source.paged,
@@ -142,9 +141,9 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         )
         error: ApiError | None = None
         while walk := reading.next_walk():
-            observed = self.now()
+            looked = msgspec.structs.replace(looked, observed_at=self.now())
             error = await self._read_pages(source, target.ref.zone_id, walk, progress)
-            looked = await self._looked(target.ref, started_at=started, observed_at=observed)
+            looked = await self.standings.judged(looked)
             if isinstance(error, ZoneNotFound) and source.zoned:
                 return Gone(looked=looked, fault=fault_of(error))
             if error is not None:
@@ -160,16 +159,9 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             return Failed(looked=looked, fault=fault_of(error))
         return reading.incomplete(looked, None if error is None else fault_of(error))
 
-    async def _looked(self, ref: ZoneRef, *, started_at: datetime, observed_at: datetime) -> Looked:
-        """Return a look at a zone, as soon as it is known whether it is listed."""
-        standing = await self.standings.of(ref)
-        return Looked(
-            zone=ref,
-            started_at=started_at,
-            observed_at=observed_at,
-            listed=standing.listed,
-            once_more=standing.once_more,
-        )
+    def _began(self, ref: ZoneRef) -> Looked:
+        now = self.now()
+        return Looked(zone=ref, started_at=now, observed_at=now, listed=False)
 
     async def _read_pages(
         self, source: Source, zone_id: str, walk: Walk, progress: ZoneProgress
