@@ -10,7 +10,8 @@ in any case, listed or not, so nothing is asked for in vain, and none is asked f
 
 A refusal means another thing for a zone that is listed (it ends the run) than for one that is not.
 Until the list has come nobody knows which it is, so from the first refusal on no call of a zone
-starts before that: a key that was revoked is refused for what was under way, and no more.
+starts (``hold``) unless the list says that it was that zone's own: a key that was revoked is
+refused for what was under way, and no more.
 
 Where the list came first, as always in ``sync --full`` and in a first run, all of this is no wait.
 """
@@ -40,7 +41,8 @@ class Standings:
         """Note which zones are listed, and of which services that cannot be relied on."""
         self._listed, self._unreliable = listed, unreliable
         self._known.set()
-        self.hold.end()
+        if not self.hold.on:
+            self.hold.end()  # from now on it is known at once what a refusal means
 
     async def judged(self, looked: Looked) -> Looked:
         """Return a look with whether its zone is listed, as soon as that is known."""

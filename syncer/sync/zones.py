@@ -115,6 +115,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             looked = await self.standings.judged(self._began(target.ref))
             if not looked.once_more:
                 raise
+            self.standings.hold.end()
             return Failed(looked=looked, fault=fault_of(error))
         empty = isinstance(outcome, Unchanged) and not outcome.images
         empty = empty or (isinstance(outcome, Snapshot) and not outcome.offered)
