@@ -32,7 +32,7 @@ from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
 from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
-from syncer.sync.selection import foretold, plan
+from syncer.sync.selection import expected, plan
 from syncer.sync.standing import Standings
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
@@ -145,7 +145,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         return judged
 
     async def _read(self, standings: Standings, outcomes: MemoryObjectSendStream[Outcome]) -> None:
-        """Read the zones: those that are foretold beside the list of zones, the others after it."""
+        """Read the zones: those that are expected beside the list of zones, the others after it."""
         reader = ZoneReader(
             client=self.client,
             page_size=self.options.page_size,
@@ -163,7 +163,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         }
         early = list[Target]()
         if not self.listings.ended:
-            early = foretold(
+            early = expected(
                 before, selection, key_digest=self.writer.key_digest, at_most=reader.at_once
             )
         async with reader.reading(partial(_send, outcomes)) as begin:

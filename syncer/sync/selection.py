@@ -43,7 +43,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(glob for glob in self.globs if not any(matches(glob, i) for i in ids))
 
 
-def foretold(
+def expected(
     known: Mapping[ZoneRef, StoredZone],
     selection: Selection,
     *,
@@ -53,7 +53,8 @@ def foretold(
     """Return the zones to read, largest first, before it is known whether they are listed.
 
     They are those that the run before read whole with the same key, if it ended well and this run
-    is neither selected nor ``full``. A token has no digest that would tell, so nothing is foretold.
+    is neither selected nor ``full``. Of a token no digest is kept, so nothing is known to be the
+    same.
     """
     if key_digest is None or selection.full or selection.globs:
         return []
@@ -61,7 +62,7 @@ def foretold(
     targets = [
         _target(zone.ref, zone)
         for zone in zones
-        if zone.read_last and zone.listed and not zone.gone and zone.key_digest == key_digest
+        if zone.read_last and not zone.gone and zone.key_digest == key_digest
     ]
     return sorted(targets, key=largest_first)[:at_most]
 

@@ -3,9 +3,9 @@
 DescribeZones says which zones there are, and far away its answer is a third of a run: a connection
 is made for it, and nothing else is done meanwhile. Nearly always it names the zones that it named
 before. So those that the run before read whole, with the same key, are asked for beside it, at most
-as many as calls may be under way (``selection.foretold`` says which; ``Crawl`` begins them). They
+as many as calls may be under way (``selection.expected`` says which; ``Crawl`` begins them). They
 are read as any zone is, but what came of them waits here until the list has come, which judges it:
-one that is not listed after all was asked for once more. Every zone that is foretold would be read
+one that is not listed after all was asked for once more. Every zone that is expected would be read
 in any case, listed or not, so nothing is asked for in vain, and none is asked for twice.
 
 A refusal means another thing for a zone that is listed (it ends the run) than for one that is not.
@@ -38,7 +38,7 @@ class Standings:
         self._unreliable: Collection[str] = ()
 
     def set(self, listed: Collection[ZoneRef], unreliable: Collection[str]) -> None:
-        """Note which zones are listed, and of which services that cannot be relied on."""
+        """Note which zones are listed, and the services whose list cannot be relied on."""
         self._listed, self._unreliable = listed, unreliable
         self._known.set()
         if not self.hold.on:

@@ -17,7 +17,7 @@ import pytest
 from syncer.core.model import Fault
 from syncer.simulator import Simulator, World
 from syncer.simulator.calls import CallRecord
-from syncer.store.approvals import approve
+from syncer.store.approvals import approve, retire
 from syncer.sync.stop import Stop
 from tests.conftest import KEY, SECRET
 from tests.support import assert_exact, naming, until
@@ -141,6 +141,11 @@ async def test_what_is_not_known_well_is_asked_for_after_the_list(
     assert 1 == (await sync()).counts.zones_gone
     simulator.clear_faults()
     await run(5)
+    simulator.add_fault(f"hide_zone,zone={A}")
+    assert 1 == (await sync()).counts.zones_unlisted
+    await retire(db, account=None, service=None, zone_id=A, by="test")
+    await run(5)
+    await sync()
     await assert_exact(db, world)
 
 
