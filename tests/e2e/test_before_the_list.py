@@ -262,6 +262,25 @@ async def test_a_key_that_was_revoked_is_refused_for_what_was_under_way(
     assert (True, 1, 2) == (report.refused, len(run.before), len(simulator.calls))
 
 
+async def test_a_list_that_was_refused_before_is_all_that_is_asked_for(
+    simulator: Simulator, sync: Any, db: Any
+) -> None:
+    """Where it came while the run began, the zones are asked for after it, and not at all here."""
+    await sync()
+    simulator.reset_stats()
+    del simulator.gate.access_keys[KEY]
+    async with anyio.create_task_group() as tasks:
+        async with db.transaction():
+            await db.execute("lock table syncer_store.runs in access exclusive mode")
+            tasks.start_soon(sync)
+            await until(lambda: simulator.calls and simulator.calls[0].finished)
+            for _ in range(3):
+                await anyio.wait_all_tasks_blocked()
+                await anyio.lowlevel.checkpoint()
+    assert [LIST] == [call.action for call in simulator.calls]
+    assert "failed" == await db.fetchval("select status from syncer.runs order by run_id desc")
+
+
 async def test_a_stop_keeps_what_was_read_before_the_list_came(
     simulator: Simulator, world: World, sync: Any, db: Any
 ) -> None:
