@@ -269,14 +269,13 @@ async def test_a_list_that_was_refused_before_is_all_that_is_asked_for(
     await sync()
     simulator.reset_stats()
     del simulator.gate.access_keys[KEY]
-    async with anyio.create_task_group() as tasks:
-        async with db.transaction():
-            await db.execute("lock table syncer_store.runs in access exclusive mode")
-            tasks.start_soon(sync)
-            await until(lambda: simulator.calls and simulator.calls[0].finished)
-            for _ in range(3):
-                await anyio.wait_all_tasks_blocked()
-                await anyio.lowlevel.checkpoint()
+    async with anyio.create_task_group() as tasks, db.transaction():
+        await db.execute("lock table syncer_store.runs in access exclusive mode")
+        tasks.start_soon(sync)
+        await until(lambda: simulator.calls and simulator.calls[0].finished)
+        for _ in range(3):
+            await anyio.wait_all_tasks_blocked()
+            await anyio.lowlevel.checkpoint()
     assert [LIST] == [call.action for call in simulator.calls]
     assert "failed" == await db.fetchval("select status from syncer.runs order by run_id desc")
 
