@@ -136,7 +136,6 @@ async def test_what_is_not_known_well_is_asked_for_after_the_list(
         await db.execute(f"update syncer_store.runs set status = '{status}' {newest}")
         await run(0, dry_run=True)
         await run(0)
-        await run(6)
     simulator.add_fault(f"not_found=zone,zone={A}")
     assert 1 == (await sync()).counts.zones_gone
     simulator.clear_faults()
