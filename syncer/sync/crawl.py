@@ -162,7 +162,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             ref for ref, zone in before.items() if selection.holds(ref) and not zone.gone
         }
         early = list[Target]()
-        if not self.listings.ended:
+        if not self.listings.ended:  # at most as many as are read at once: they wait for the list
             early = expected(
                 before, selection, key_digest=self.writer.key_digest, at_most=reader.at_once
             )
@@ -171,9 +171,6 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             begun = {target.ref for target in early}
             targets = await self._targets(before, standings, begun)
             self.report.planned = len(targets)
-            if self.progress:
-                pages = sum(reader.pages_expected(target) for target in targets)
-                self.progress.planned(len(targets), pages)
             await begin([target for target in targets if target.ref not in begun])
 
     async def _write(

@@ -82,6 +82,9 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
                 gate.release()
 
         async def begin(targets: Collection[Target]) -> None:
+            if self.progress and targets:
+                pages = sum(self.pages_expected(target) for target in targets)
+                self.progress.planned(len(targets), pages)
             for target in sorted(targets, key=largest_first):
                 await gate.acquire()
                 if self.stop.reason is not None:
