@@ -26,6 +26,7 @@ from syncer.core.errors import ConfigError, SyncerError, unwrapped
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import Server
 from syncer.store.migrate import upgrade
+from syncer.zenlayer.credentials import MAX_CONCURRENCY
 
 _TEMPLATE: Final = "syncer_bench_template"
 _DATABASE: Final = "syncer_bench"
@@ -218,7 +219,7 @@ class Fixture:
         await self.admin.execute("checkpoint")
 
     async def measure(
-        self, kind: str, *, concurrency: int = 16, max_rate: float | None = None
+        self, kind: str, *, concurrency: int = MAX_CONCURRENCY, max_rate: float | None = None
     ) -> Measurement:
         """Measure one of ``measure.MEASURES`` in a process of its own."""
         zones, images = self.size

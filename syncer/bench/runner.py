@@ -9,6 +9,7 @@ import msgspec
 
 from syncer.bench.fixture import Fixture, Measurement, WrongAnswer
 from syncer.bench.programs import SYNCER, AccountsRun, Program, side_by_side
+from syncer.zenlayer.credentials import MAX_CONCURRENCY
 
 Measurements = dict[str, list[Measurement]]
 """What was measured, by name, in the order it was measured."""
@@ -88,7 +89,7 @@ class Runner:
         name: str,
         kind: str = "sync",
         *,
-        concurrency: int = 16,
+        concurrency: int = MAX_CONCURRENCY,
         max_rate: float | None = None,
         **expected: Any,  # noqa: ANN401
     ) -> Measurement:

@@ -45,6 +45,8 @@ class StoredZone(msgspec.Struct, kw_only=True):
     last_complete_at: datetime | None
     last_complete_run_id: int | None = None
     """The run of its last whole look."""
+    read_last: bool = False
+    """That was the run before, which ended well."""
     first_run_id: int | None = None
     """The run whose look was the first to read anything of it."""
     key_digest: bytes | None = None
@@ -84,12 +86,16 @@ class StoredZone(msgspec.Struct, kw_only=True):
 
 
 async def known_zones(
-    connection: Connection, account: str, parsers: Mapping[str, int]
+    connection: Connection,
+    account: str,
+    parsers: Mapping[str, int],
+    *,
+    run_id: int | None = None,
 ) -> dict[ZoneRef, StoredZone]:
     """Return every zone of an account as it is stored.
 
     ``parsers`` says of each service how its images are read: what was read in another way is not
-    known.
+    known. ``run_id`` is the run that asks.
     """
     return {
         ZoneRef(row["service"], row["zone_id"]): StoredZone(
@@ -102,6 +108,7 @@ async def known_zones(
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
             last_complete_run_id=row["last_complete_run_id"],
+            read_last=row["read_last"],
             first_run_id=row["first_run_id"],
             key_digest=row["key_digest"],
             asked_when_gone=row["asked_when_gone"],
@@ -110,7 +117,7 @@ async def known_zones(
             before=_look_of(row, parsers.get(row["service"])),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zone/known"), account)
+        for row in await connection.fetch(sql("zone/known"), account, run_id)
     }
 
 

@@ -7,7 +7,7 @@ are recorded together. Removals come last, as the guard judges those of all zone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from syncer.core.hints import approve_command, no_zone, withheld_command
 from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Unchanged
 from syncer.store.clock import Timeline
+from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.store.writer import Writer
 from syncer.store.zone import mark_gone, settle
@@ -31,7 +32,8 @@ from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
 from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
-from syncer.sync.selection import plan
+from syncer.sync.selection import expected, plan
+from syncer.sync.standing import Standings
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
@@ -61,10 +63,8 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         """List the zones, read and write them, then remove what is really gone."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_in_time)
-            targets = await self._targets()
-            self.report.planned = len(targets)
-            unlisted = {target.ref for target in targets if target.once_more}
-            await self._remove(await self._crawl(targets), unlisted)
+            standings = Standings()
+            await self._remove(await self._crawl(standings), standings)
             tasks.cancel_scope.cancel()
 
     async def _stop_in_time(self) -> None:
@@ -73,17 +73,17 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         message = f"the run's time of {seconds:g} s was over{_cause(self.client.calls)}"
         self.stop.now(Fault(code="RUN_TIMEOUT", message=message))
 
-    async def _targets(self) -> list[Target]:
-        """Return the zones to read."""
+    async def _targets(
+        self, before: Mapping[ZoneRef, StoredZone], standings: Standings, begun: set[ZoneRef]
+    ) -> list[Target]:
+        """Return the zones to read, once they are listed; ``begun`` are being read already."""
         selection = self.options.selection
-        before = await self.writer.read_zones()
-        self.report.known = {
-            ref for ref, zone in before.items() if selection.holds(ref) and not zone.gone
-        }
         listings = await self.listings.wait()
-        if listings is None:
-            return []
         unreliable = set[str]()
+        if listings is None:  # the run was stopped
+            if not begun:
+                return []
+            listings, unreliable = [], set(selection.services)
         listed = [
             ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
             for name in selection.services
@@ -107,8 +107,10 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             if unmatched and not self.options.beside:
                 raise no_zone(unmatched, {ref.zone_id for ref in zones})
         listed = [zone for zone in listed if selection.holds(zone.ref)]
-        known = await self.writer.describe_zones(listed)
-        targets = plan({zone.ref for zone in listed}, known, selection, unreliable)
+        known = await self.writer.describe_zones(listed, reading=begun)
+        refs = {zone.ref for zone in listed}
+        targets = plan(refs, known, selection, unreliable)
+        standings.set(refs, unreliable)
         read = {target.ref for target in targets}
         self.report.latched = sum(
             zone.withheld
@@ -120,7 +122,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             raise no_zone(selection.zones or selection.not_zones)
         return targets
 
-    async def _crawl(self, targets: Sequence[Target]) -> list[Judged]:
+    async def _crawl(self, standings: Standings) -> list[Judged]:
         """Read and write the zones; return what the guard is to judge of each whole look."""
         judged: list[Judged] = []
 
@@ -139,25 +141,37 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             outcomes.close()
             send_same.close()
             async with send:
-                await self._read(targets, send)
+                await self._read(standings, send)
         return judged
 
-    async def _read(
-        self, targets: Sequence[Target], outcomes: MemoryObjectSendStream[Outcome]
-    ) -> None:
+    async def _read(self, standings: Standings, outcomes: MemoryObjectSendStream[Outcome]) -> None:
+        """Read the zones: those that are expected beside the list of zones, the others after it."""
         reader = ZoneReader(
             client=self.client,
             page_size=self.options.page_size,
             at_once=self.options.api.max_concurrency,
             now=self.timeline.now,
             stop=self.stop,
+            standings=standings,
             stored_ids=self.writer.stored_ids,
             progress=self.progress,
         )
-        if self.progress:
-            pages = sum(reader.pages_expected(target) for target in targets)
-            self.progress.planned(len(targets), pages)
-        await reader.read_all(targets, partial(_send, outcomes))
+        selection = self.options.selection
+        before = await self.writer.read_zones()
+        self.report.known = {
+            ref for ref, zone in before.items() if selection.holds(ref) and not zone.gone
+        }
+        early = list[Target]()
+        if not self.listings.ended:  # at most as many as are read at once: they wait for the list
+            early = expected(
+                before, selection, key_digest=self.writer.key_digest, at_most=reader.at_once
+            )
+        async with reader.reading(partial(_send, outcomes)) as begin:
+            await begin(early)
+            begun = {target.ref for target in early}
+            targets = await self._targets(before, standings, begun)
+            self.report.planned = len(targets)
+            await begin([target for target in targets if target.ref not in begun])
 
     async def _write(
         self,
@@ -215,11 +229,8 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         if self.progress:
             self.progress.done(written)
 
-    async def _remove(self, judged: Sequence[Judged], unlisted: Collection[ZoneRef]) -> None:
-        """Judge what whole looks did not list; remove what passes and the API does not return.
-
-        ``unlisted`` are zones that DescribeZones no longer lists.
-        """
+    async def _remove(self, judged: Sequence[Judged], standings: Standings) -> None:
+        """Judge what whole looks did not list; remove what passes and the API does not return."""
         limits = self.options.guard
         kinds = kinds_in_question(judged, limits)
         lost = await self.writer.lost_kinds(judged, kinds)
@@ -240,7 +251,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         if verdict.cleared and self.progress:
             self.progress.asking()
         for cleared in verdict.cleared:
-            await self._settle(cleared, is_listed=cleared.zone not in unlisted)
+            await self._settle(cleared, is_listed=not standings.once_more(cleared.zone))
 
     def _warn_of_withheld(
         self, zone: ZoneRef, *, rule: Rule | None, images: int, renamed: int

@@ -74,6 +74,11 @@ class Listings:
     async def _fetch(self) -> None:
         self._listings = await list_zones(self._client, self._services)
 
+    @property
+    def ended(self) -> bool:
+        """Whether ``fetch`` ended, so that nothing is to be waited for."""
+        return self._ended.is_set()
+
     async def wait(self) -> list[Listing] | None:
         """Wait until ``fetch`` ended; return None where the run was stopped. Raises Denied."""
         await self._ended.wait()

@@ -61,6 +61,8 @@ OVERDUE: Final = """
 LOSE: Final = """
     select pg_terminate_backend(pid) from pg_stat_activity
     where application_name like 'syncer sync run % of ' || $1 || '%'"""
+LATE_LIST: Final = "latency=0.03,action=DescribeZones,probability=50%"
+"""Then zones that are known are read before they are listed."""
 BEHIND: Final = """
     select setval(pg_get_serial_sequence('syncer_store.zones', 'zone_key'), 1)"""
 WITHHELD: Final = """
@@ -93,7 +95,7 @@ async def clouds() -> AsyncIterator[dict[str, tuple[World, str]]]:
             world = World(seed=number)
             for zone in range(3):
                 world.add_zone(f"{account.upper()}{zone}-A", images=6)
-            options = SimulatorOptions(access_keys={KEY: SECRET}, keep_calls=10)
+            options = SimulatorOptions(access_keys={KEY: SECRET}, keep_calls=10, faults=[LATE_LIST])
             simulator = await stack.enter_async_context(Simulator(world, options))
             served[account] = world, simulator.endpoint
         yield served
