@@ -152,6 +152,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             now=self.timeline.now,
             stop=self.stop,
             stored_ids=self.writer.stored_ids,
+            known_rows=self.writer.known_rows,
             progress=self.progress,
         )
         if self.progress:

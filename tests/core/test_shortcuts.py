@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from syncer.core.known import Look
 from syncer.core.model import Image
 from syncer.core.page import KnownPage, Page
-from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
+from syncer.core.paging import Snapshot, Torn, Unchanged, Walk
 from syncer.sync.spool import Spool
 from syncer.zenlayer.rows import read_rows
 from syncer.zenlayer.shortcuts import read_documented, read_page

@@ -18,8 +18,9 @@ import msgspec
 import pytest
 
 from syncer.core.guard import Limits
+from syncer.core.known import Look
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.paging import Look, Snapshot, Unchanged, Walk
+from syncer.core.paging import Snapshot, Unchanged, Walk
 from syncer.simulator import Simulator, World
 from syncer.store.approvals import approve
 from syncer.store.connection import Server

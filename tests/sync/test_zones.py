@@ -45,6 +45,9 @@ def reader(
     async def nothing(_ref: ZoneRef) -> tuple[str, ...]:
         return ()
 
+    async def unknown(_ref: ZoneRef) -> None:
+        return None
+
     return ZoneReader(
         client=client,
         page_size=page_size,
@@ -52,6 +55,7 @@ def reader(
         now=now,
         stop=stop or Stop(),
         stored_ids=nothing,
+        known_rows=unknown,
     )
 
 

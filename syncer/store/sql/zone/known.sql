@@ -5,7 +5,7 @@ select z.zone_key, z.service, z.zone_id, z.zone_name, z.attributes, z.gone_at is
        z.asked_when_gone, z.listed,
        whole.observed_at as last_complete_at, whole.run_id as last_complete_run_id,
        a.max_removals - a.removed as approved, d.parser, d.asked, d.total, d.images, d.pages,
-       d.content
+       d.content, d.hash, d.unordered, d.rows is not null as has_rows
 from syncer_store.zones as z
 left join syncer_store.approvals as a
     on a.zone_key = z.zone_key and a.outcome is null and a.of_run_id is null
