@@ -7,16 +7,20 @@ stored. How a page, and with it a zone, becomes *unchanged* without that, from t
    seen in ``zenlayer.shortcuts``); if all pages have theirs, the zone is unchanged.
 2. Any other page is split into its rows, which are not read; if all rows of the zone, sorted, have
    the digest that they had, the zone is unchanged, in another order.
-3. Otherwise each row is hashed, and only those whose digests are new are read; the images of which
-   no row came are missing; where there is neither, the zone is unchanged.
+3. Otherwise each row is hashed, and only those whose digests are new are read; if there are none,
+   and no known row failed to come, the zone is unchanged (else those are what changed, or went).
 4. Where that says nothing (no digests of rows are kept, most rows are new, an id comes twice), all
    rows are read; if what they say has the digest that it had, the zone is unchanged, spelt anew.
-5. All this counts only with the same ``totalCount`` as well, and only as long as what is stored of
-   the zone is what that look listed: whatever else is written to a zone deletes its ``Look``.
+5. It is so only if ``totalCount`` is what it was too, and while what is stored of the zone is what
+   that look listed: whatever else is written to a zone deletes its ``Look``.
 
 ``sync --full`` takes the plain way, as it gives no look. Rows are not compared as they were served
 where they are not held (zones of more than ``paging.LARGE`` images), nor in a listing without
-``totalCount``, whose reading looks at ids.
+``totalCount``, whose reading needs all ids.
+
+What is kept costs a write, so it is kept where it may be of use: the digest of all rows in any
+order once they came in another one, the digests of single rows once the zone changed. A first load
+keeps neither, and what reads the same, byte for byte, writes nothing.
 """
 
 from __future__ import annotations
@@ -34,9 +38,8 @@ from syncer.core.page import KnownPage, Page, Rows, Total
 
 _SAMPLE: Final = 16
 """Rows of a page that are looked up first: where none is known, they are as a rule spelt anew."""
-_ONE_IN: Final = 2
-"""Where more than one row in so many is new, reading all of them costs hardly more."""
-
+_MOST_NEW: Final = 0.5
+"""Where a larger share of the rows is new, reading all of them costs hardly more."""
 
 _DIGEST: Final = Struct(f"{digests.ROW_BYTES}s")
 
@@ -72,7 +75,7 @@ class KnownRows(msgspec.Struct, frozen=True):
 
     @classmethod
     def unpacked(cls, packed: bytes, images: int) -> KnownRows:
-        """Return the rows of so many images."""
+        """Return the rows of a number of images."""
         end = images * digests.ROW_BYTES
         each = chain.from_iterable(_DIGEST.iter_unpack(memoryview(packed)[:end]))
         return cls(list(each), packed[end:].decode().split("\0") if images else [])
@@ -80,10 +83,10 @@ class KnownRows(msgspec.Struct, frozen=True):
 
 @final
 class Compared:
-    """What a look comes to of which only the new rows were read. Made by ``Served.compare``.
+    """What a look comes to if only its new rows were read. Made by ``Served.compare``.
 
-    ``fresh`` are these rows, ``ids`` those of all images that it lists, ``missing`` those of images
-    of which no row came, ``rows`` is what is known from here on.
+    ``fresh`` are these rows, ``ids`` those of all images that it lists, ``missing`` those that the
+    look before listed and it does not, ``rows`` is what is known from here on.
     """
 
     __slots__ = ("fresh", "ids", "missing", "rows")
@@ -159,7 +162,7 @@ class Served:
         stood = {before.digests[place]: before.ids[place] for place in differ if place < known}
         found = {place: stood.pop(came[place], None) for place in differ if place < len(came)}
         new = [place for place, image_id in found.items() if image_id is None]
-        if len(new) * _ONE_IN > len(came):
+        if len(new) > _MOST_NEW * len(came):
             return None
         rows = list(self._rows()) if new else []
         fresh = self._pages[0].read_some([rows[place] for place in new]) if new else Rows([], [])

@@ -185,7 +185,7 @@ async def plan_snapshot(
 async def _plan_compared(
     connection: Connection, zone: StoredZone, compared: Compared
 ) -> AsyncIterator[Plan]:
-    """Yield what a look changes of which only new rows were read: the others are as stored."""
+    """Yield what a look changes whose new rows alone were read: the others are as stored."""
     fresh = compared.fresh
     yield await plan_images(connection, zone, Block(fresh.lines, fresh.digests()).sorted())
     if compared.missing:
