@@ -347,8 +347,10 @@ def test_digests_of_another_hash_are_no_digests() -> None:
     changed = [{**FIRST[0], "imageName": "other"}, *FIRST[1:]]
     other = look(changed, Written(5, 0))
     assert isinstance(other, Snapshot)
+    reordered = look(changed[::-1], Written(5, 0), other.look)
+    assert isinstance(reordered, Unchanged)
     misleading = msgspec.structs.replace(
-        before, hash="other", pages=other.look.pages, unordered=again.look.unordered
+        before, hash="other", pages=other.look.pages, unordered=reordered.look.unordered
     )
     assert isinstance(look(changed, Written(5, 0), misleading), Snapshot)
 

@@ -251,7 +251,7 @@ FORGETS: list[Callable[[Case], Awaitable[None]]] = [
 
 
 async def compared_one_by_one(db: Any) -> set[str]:
-    """The zones of which the digests of single rows are kept."""
+    """The zones whose rows have digests of their own."""
     rows = await db.fetch("""
         select zone_id from syncer_store.zone_digests join syncer_store.zones using (zone_key)
         where rows is not null""")
