@@ -232,6 +232,12 @@ class Shortcuts:
             return None
         return self.served.compare(self.rows)
 
+    def known_rows(self) -> KnownRows | None:
+        """Return what is known of single rows from here on; all are read, unless ``compared``."""
+        if self.compared is not None:
+            return self.compared.rows
+        return None if self.served is None else self.served.known()
+
     def same(self, *, content: bytes | None = None) -> Look | None:
         """Return the look from here on, where what is listed is what the look before listed.
 

@@ -39,7 +39,7 @@ from typing import Final, final
 import msgspec
 
 from syncer.core import digests
-from syncer.core.known import Compared, KnownRows, Look, Served, Shortcuts, known_pages
+from syncer.core.known import Compared, KnownRows, Look, Shortcuts, known_pages
 from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
 from syncer.core.page import (
     INVALID_TOTAL,
@@ -77,11 +77,12 @@ _SEAL: Final = object()
 class Snapshot:
     """A zone that was read whole. Only ``Walk.finish`` can make one.
 
-    ``offered`` are its images, ``look`` the digests of what was read. Where only the rows that are
-    new were read, that is ``compared``, and ``offered`` reads all of them when it is asked.
+    ``offered`` are its images, ``look`` the digests of what was read, ``rows`` of each row, where
+    they are to be kept. Where only the rows that are new were read, that is ``compared``, and
+    ``offered`` reads all of them when it is asked.
     """
 
-    __slots__ = ("_served", "compared", "look", "looked", "offered")
+    __slots__ = ("compared", "look", "looked", "offered", "rows")
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Snapshot:
         look: Look,
         *,
         compared: Compared | None = None,
-        served: Served | None = None,
+        rows: KnownRows | None = None,
     ) -> None:
         if seal is not _SEAL:
             raise TypeError("a Snapshot comes from Walk.finish only")
@@ -99,18 +100,12 @@ class Snapshot:
         self.offered = offered
         self.look = look
         self.compared = compared
-        self._served = served
+        self.rows = rows
 
     @property
     def ids(self) -> frozenset[str]:
         """The ids of its images."""
         return self.offered.ids if self.compared is None else self.compared.ids
-
-    def rows(self) -> KnownRows | None:
-        """Return the digests of its rows, where they are to be kept."""
-        if self.compared is not None:
-            return self.compared.rows
-        return None if self._served is None else self._served.known()
 
     @property
     def is_large(self) -> bool:
@@ -367,8 +362,11 @@ class Walk:
             content=offered.content if compared is None else None,
             hash=digests.HASH,
         )
-        served = None if self.shortcuts is None else self.shortcuts.served
-        return Snapshot(_SEAL, looked, offered, look, compared=compared, served=served)
+        rows = None if self.shortcuts is None else self.shortcuts.known_rows()
+        if compared is None:
+            for page in self.pages.values():
+                page.release()
+        return Snapshot(_SEAL, looked, offered, look, compared=compared, rows=rows)
 
     def salvage(self) -> tuple[dict[str, Image], int]:
         """Return the images that were read, by id, and the number of rows that cannot be kept."""

@@ -48,7 +48,7 @@ async def keep(
     look = snapshot.look
     if before is not None and _bytes_of(look) == _bytes_of(before):
         return  # a full look at what was known: more is kept than it knows
-    rows = snapshot.rows()
+    rows = snapshot.rows
     await connection.execute(
         sql("zone/look_keep"),
         zone_key,

@@ -150,13 +150,13 @@ def whole(rows: Sequence[Row], how: Written, *, one_by_one: bool) -> tuple[Look,
     """What a first look leaves behind, or (``one_by_one``) a look that found a change."""
     first = look(rows, how)
     assert isinstance(first, Snapshot)
-    assert first.rows() is None
+    assert first.rows is None
     if not one_by_one:
         return first.look, None
     changed = msgspec.structs.replace(first.look, content=None, pages=())
     second = look(rows, how, changed)
     assert isinstance(second, Snapshot)
-    known = second.rows()
+    known = second.rows
     return msgspec.structs.replace(second.look, has_rows=known is not None), known
 
 
@@ -238,7 +238,7 @@ def test_no_digest_ever_hides_a_change(
             assert contents(one_each(after)) == contents(laid_over | read_anew)
             assert stored.keys() - there.keys() == second.compared.missing
             assert not second.compared.is_same
-        if (kept := second.rows()) is not None and now.is_even:
+        if (kept := second.rows) is not None and now.is_even:
             again = msgspec.structs.replace(second.look, has_rows=True)
             assert isinstance(look(after, now, again, kept, total=total), Unchanged)
             again = msgspec.structs.replace(again, pages=(), content=None)
