@@ -2630,8 +2630,12 @@ CREATE TABLE syncer_store.zone_digests (
     total bigint,
     images integer NOT NULL,
     pages bytea NOT NULL,
-    content bytea NOT NULL
+    content bytea NOT NULL,
+    hash text NOT NULL,
+    unordered bytea,
+    rows bytea
 );
+ALTER TABLE ONLY syncer_store.zone_digests ALTER COLUMN rows SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE syncer_store.zone_digests IS 'A cache: after editing images by hand, delete from it or run syncer sync --full';
 

@@ -116,9 +116,9 @@ def _busy(measurements: Measurements, name: str) -> float:
 def _beside_typed_floor(measurements: Measurements) -> Iterator[Goal]:
     for goal, name, at_most in (
         ("G1", "no change", 0.75),
-        ("G2", "reordered", 2.5),
+        ("G2", "reordered", 1.4),
         ("G2", "reformatted", 2.5),
-        ("G5", "1 % spread", 4.0),
+        ("G5", "1 % spread", 2.5),
         ("G5", "1 % concentrated", 1.2),
     ):
         figures = _ratios(measurements, name, f"typed floor of {name}")

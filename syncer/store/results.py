@@ -10,7 +10,7 @@ import msgspec
 from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged, Rule
 from syncer.core.model import Failed, Fault, Gone, Incomplete
-from syncer.core.paging import Look, Snapshot, Unchanged
+from syncer.core.paging import Snapshot, Unchanged
 from syncer.store.planning import Plan, StoredZone
 
 Outcome = Snapshot | Incomplete | Failed | Gone
@@ -129,7 +129,7 @@ def read_whole(zone: StoredZone, outcome: Snapshot, tally: Tally, judged: Judged
     return Written(
         zone=zone,
         status="changed" if tally != Tally() else "unchanged",
-        images=len(outcome.offered),
+        images=outcome.look.images,
         pages=outcome.looked.pages,
         rereads=outcome.looked.rereads,
         tally=tally,
@@ -150,8 +150,8 @@ def unchanged(zone: StoredZone, outcome: Unchanged) -> Written:
     )
 
 
-def look_to_keep(result: Written, outcome: Snapshot | Incomplete | Gone) -> Look | None:
+def to_keep(result: Written, outcome: Snapshot | Incomplete | Gone) -> Snapshot | None:
     """Return the look, if what is stored as present now is what it listed."""
     if not isinstance(outcome, Snapshot) or result.judged is None:
         return None
-    return None if result.judged.candidates.image_ids else outcome.look
+    return None if result.judged.candidates.image_ids else outcome

@@ -17,10 +17,11 @@ import structlog
 
 from syncer.core.errors import ConfigError, DatabaseError
 from syncer.core.guard import Judged, Kind, Limits, Verdict
+from syncer.core.known import KnownRows
 from syncer.core.model import ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Snapshot, Unchanged
-from syncer.store import keys, missing, planning, results, tables
+from syncer.store import keys, looks, missing, planning, results, tables
 from syncer.store.clock import Timeline
 from syncer.store.connection import Connection, Server, acquired
 from syncer.store.planning import StoredZone
@@ -105,6 +106,13 @@ class Writer:
         """Return the ids of a zone's images that are stored as present."""
         return await self._do(partial(planning.stored_ids, zone=self._zones[ref]))
 
+    async def known_rows(self, ref: ZoneRef) -> KnownRows | None:
+        """Return what is kept of the rows of a zone's last whole look."""
+        zone = self._zones[ref]
+        if zone.before is None:
+            return None
+        return await self._do(partial(looks.known_rows, zone_key=zone.key, before=zone.before))
+
     async def describe_zones(
         self, listed: Sequence[ListedZone], *, reading: Collection[ZoneRef] = ()
     ) -> dict[ZoneRef, StoredZone]:
@@ -144,7 +152,7 @@ class Writer:
     async def record_unchanged(self, outcomes: Sequence[Unchanged]) -> list[Written]:
         """Record whole looks that read what is stored, in one transaction."""
         self._say_that_key_changed()
-        seen = [(self._zones[o.looked.zone], o.looked, o.images) for o in outcomes]
+        seen = [(self._zones[o.looked.zone], o) for o in outcomes]
         if (run := self._run) is not None:
             with _naming(*(o.looked.zone for o in outcomes)):
                 await run.commit(

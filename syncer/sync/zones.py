@@ -16,8 +16,9 @@ import anyio
 import msgspec
 
 from syncer.core.errors import ApiError, Denied, ZoneNotFound
+from syncer.core.known import KnownRows, Look
 from syncer.core.model import Failed, Fault, Gone, Incomplete, Looked, ZoneRef
-from syncer.core.paging import Look, Snapshot, Unchanged, Walk, ZoneRead
+from syncer.core.paging import Snapshot, Unchanged, Walk, ZoneRead
 from syncer.sync.progress import Progress, ZoneProgress
 from syncer.sync.report import fault_of
 from syncer.sync.spool import Spool
@@ -57,6 +58,8 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     standings: Standings
     stored_ids: Callable[[ZoneRef], Awaitable[Collection[str]]]
     """Returns the ids of a zone's images that are stored as present."""
+    known_rows: Callable[[ZoneRef], Awaitable[KnownRows | None]]
+    """Returns what is kept of the rows of a zone's last whole look."""
     progress: Progress | None = None
 
     def pages_expected(self, target: Target) -> int:
@@ -121,7 +124,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             self.standings.hold.end()
             return Failed(looked=looked, fault=fault_of(error))
         empty = isinstance(outcome, Unchanged) and not outcome.images
-        empty = empty or (isinstance(outcome, Snapshot) and not outcome.offered)
+        empty = empty or (isinstance(outcome, Snapshot) and not outcome.ids)
         if outcome.looked.once_more and empty:
             return Gone(looked=outcome.looked, fault=_NOT_LISTED)
         return outcome
@@ -157,6 +160,8 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 if reading.needs_stored(walk):
                     reading.stored = await self.stored_ids(target.ref)
+                if walk.shortcuts is not None and walk.shortcuts.needs_rows:
+                    walk.shortcuts.rows = await self.known_rows(target.ref)
                 if snapshot := reading.done(walk, looked):
                     return snapshot
         if error is not None and not reading.pages:

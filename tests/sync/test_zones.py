@@ -46,6 +46,9 @@ def reader(
     async def nothing(_ref: ZoneRef) -> tuple[str, ...]:
         return ()
 
+    async def unknown(_ref: ZoneRef) -> None:
+        return None
+
     standings = Standings()
     standings.set(listed=(), unreliable={"vm"})
     return ZoneReader(
@@ -56,6 +59,7 @@ def reader(
         stop=stop or Stop(),
         standings=standings,
         stored_ids=nothing,
+        known_rows=unknown,
     )
 
 
