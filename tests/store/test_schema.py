@@ -204,6 +204,12 @@ FUNCTIONS = {
     "zone_coverage(now())": "account service zone_id last_complete_at next_complete_at coverage",
     "image_counts(now(), now(), '1 day')": "at account service zone_id images",
     "image_presence('a', 'vm', 'Z-1', 'img-1', now())": "image_presence",
+    "zone_coverage(now(), 'a', 'vm', 'Z-1')": "account service zone_id coverage gone",
+    "images_asof(now(), 'a', 'vm', 'Z-1')": "account service zone_id image_id observed_at",
+    "changes_between(now(), now(), 'a', 'vm', 'Z-1')": "kind account service zone_id image_id "
+    "image_name changed_fields before after changed_at reason severity changed_fields_text",
+    "pin_status('Z-1', 'img-1', 'a', 'vm')": "account service zone_id image_id status since reason "
+    "last_complete_at withheld_since replacement_id replacements",
 }
 
 
