@@ -1,8 +1,9 @@
-"""Replacements over the whole sample catalogue, republished, beside names that look like its own."""
+"""Replacements over the whole sample catalogue: rebuilds are found, look-alikes are not taken."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from syncer.core.replacement import Image, plain_name, replacements
@@ -72,7 +73,7 @@ NAMES = list(
         ]
     )
 )
-REPUBLISHED = {
+REPUBLISHED: dict[str, Callable[[str], str]] = {
     "as it was": lambda name: name,
     "case": str.swapcase,
     "capitals": str.upper,
@@ -89,7 +90,7 @@ REPUBLISHED = {
     "build in brackets": lambda name: f"{name.upper()} [Build #7]",
 }
 """Ways of a rebuild's name: each is found."""
-RENAMED = {
+RENAMED: dict[str, Callable[[str], str]] = {
     "revision": lambda name: f"{name} r2",
     "second version": lambda name: f"{name} v2",
     "a word": lambda name: f"{name} (updated)",
