@@ -1006,11 +1006,22 @@ CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timest
           SELECT v.account,
              v.service,
              v.zone_id,
-             v.valid_from AS since,
-             v.valid_to AS until,
+                 CASE
+                     WHEN ((v.kind <> 'changed'::text) OR (v.valid_from <= b.at)) THEN v.valid_from
+                     ELSE NULL::timestamp with time zone
+                 END AS since,
+                 CASE
+                     WHEN (v.closed_kind = 'removed'::text) THEN v.valid_to
+                     ELSE NULL::timestamp with time zone
+                 END AS until,
              1 AS one
-            FROM syncer.image_versions v
-           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)))
+            FROM (syncer.image_versions v
+              JOIN ( SELECT z.account,
+                     z.service,
+                     z.zone_id,
+                     GREATEST(image_counts."from", z.kept_from) AS at
+                    FROM syncer.zones z) b USING (account, service, zone_id))
+           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)) AND ((v.valid_to > b.at) OR (v.valid_to IS NULL)) AND ((v.kind <> 'changed'::text) OR (v.valid_from <= b.at) OR (v.closed_kind = 'removed'::text)))
          UNION ALL
           SELECT g.account,
              g.service,
@@ -1053,7 +1064,7 @@ COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" ti
 CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
-    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
+    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT CASE WHEN (image_presence.at <= clock_timestamp()) THEN true ELSE (image_presence.at <= syncer_store.newest_stamp(z.account)) END AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
 
 COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
 
@@ -2340,14 +2351,14 @@ CREATE VIEW syncer.image_outages AS
     (again.at - o.at) AS duration,
     o.not_before
    FROM ((syncer_store.zones z
-     CROSS JOIN LATERAL ( SELECT i.zone_key,
+     JOIN ( SELECT i.zone_key,
             i.image_id,
             i.image_name,
             'removed'::text AS began_as,
             i.removed_at AS at,
             i.removed_not_before AS not_before
            FROM syncer_store.images i
-          WHERE ((i.zone_key = z.zone_key) AND (i.removed_run_id IS NOT NULL) AND (i.image_status = 'AVAILABLE'::text))
+          WHERE ((i.removed_run_id IS NOT NULL) AND (i.image_status = 'AVAILABLE'::text))
         UNION ALL
          SELECT h.zone_key,
             h.image_id,
@@ -2356,7 +2367,7 @@ CREATE VIEW syncer.image_outages AS
             h.valid_to,
             h.removed_not_before
            FROM syncer_store.image_history h
-          WHERE ((h.zone_key = z.zone_key) AND (h.removed_run_id IS NOT NULL) AND (h.image_status = 'AVAILABLE'::text))
+          WHERE ((h.removed_run_id IS NOT NULL) AND (h.image_status = 'AVAILABLE'::text))
         UNION ALL
          SELECT v.zone_key,
             v.image_id,
@@ -2370,8 +2381,10 @@ CREATE VIEW syncer.image_outages AS
                     images.image_status,
                     images.valid_from,
                     images.opened_kind,
-                    images.opened_not_before
+                    images.opened_not_before,
+                    images.changed_fields
                    FROM syncer_store.images
+                  WHERE ((images.opened_kind = 'changed'::syncer_store.opening) AND (images.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND (images.changed_fields @> '{image_status}'::text[]))
                 UNION ALL
                  SELECT image_history.zone_key,
                     image_history.image_id,
@@ -2379,13 +2392,15 @@ CREATE VIEW syncer.image_outages AS
                     image_history.image_status,
                     image_history.valid_from,
                     image_history.opened_kind,
-                    image_history.opened_not_before
-                   FROM syncer_store.image_history) v
-          WHERE ((v.zone_key = z.zone_key) AND (v.opened_kind = 'changed'::syncer_store.opening) AND (v.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND ('AVAILABLE'::text = ( SELECT p.image_status
+                    image_history.opened_not_before,
+                    image_history.changed_fields
+                   FROM syncer_store.image_history
+                  WHERE ((image_history.opened_kind = 'changed'::syncer_store.opening) AND (image_history.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND (image_history.changed_fields @> '{image_status}'::text[]))) v
+          WHERE ('AVAILABLE'::text = ( SELECT p.image_status
                    FROM syncer_store.image_history p
                   WHERE ((p.zone_key = v.zone_key) AND (p.image_id = v.image_id) AND (p.valid_from < v.valid_from))
                   ORDER BY p.valid_from DESC
-                 LIMIT 1)))) o)
+                 LIMIT 1))) o USING (zone_key))
      CROSS JOIN LATERAL ( SELECT LEAST(( SELECT i.valid_from
                    FROM syncer_store.images i
                   WHERE ((i.zone_key = o.zone_key) AND (i.image_id = o.image_id) AND (i.valid_from >= o.at) AND (i.image_status = 'AVAILABLE'::text))), ( SELECT h.valid_from
@@ -2825,83 +2840,196 @@ CREATE VIEW syncer.zone_spells AS
     s.state,
     s.spell_from,
     s.spell_to,
-    (s.scans)::integer AS scans,
-    s.longest_wait,
+    ((( SELECT count(*) AS count
+           FROM syncer_store.zone_scans c
+          WHERE ((c.zone_key = z.zone_key) AND (c.run_id >= s.from_run) AND (c.run_id < s.to_run))) + ( SELECT count(*) AS count
+           FROM (syncer_store.stretches t
+             CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+          WHERE ((t.zone_key = z.zone_key) AND (t.run_id < s.to_run) AND (t.run_ids[cardinality(t.run_ids)] >= s.from_run) AND (u.run_id >= s.from_run) AND (u.run_id < s.to_run)))))::integer AS scans,
+    ( SELECT NULLIF(max((l.next_at - l.at)), '00:00:00'::interval) AS "nullif"
+           FROM ( SELECT l_1.at,
+                    lead(l_1.at, 1, s.spell_to) OVER (ORDER BY l_1.at) AS next_at
+                   FROM ( SELECT s.spell_from
+                        UNION ALL
+                         SELECT c.finished_at
+                           FROM syncer_store.zone_scans c
+                          WHERE ((c.zone_key = z.zone_key) AND (c.run_id >= s.from_run) AND (c.run_id < s.to_run))
+                        UNION ALL
+                         SELECT u.at
+                           FROM (syncer_store.stretches t
+                             CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+                          WHERE ((t.zone_key = z.zone_key) AND (t.run_id < s.to_run) AND (t.run_ids[cardinality(t.run_ids)] >= s.from_run) AND (u.run_id >= s.from_run) AND (u.run_id < s.to_run))) l_1(at)) l) AS longest_wait,
     s.error_code,
     s.error_message
    FROM (syncer_store.zones z
-     CROSS JOIN LATERAL ( SELECT numbered.state,
-            min(numbered.at) AS spell_from,
-            NULLIF(max(COALESCE(numbered.next_at, 'infinity'::timestamp with time zone)), 'infinity'::timestamp with time zone) AS spell_to,
-            count(numbered.run_id) AS scans,
-            max((numbered.next_at - numbered.at)) AS longest_wait,
-            max(numbered.error_code) FILTER (WHERE (numbered.begins = 1)) AS error_code,
-            max(numbered.error_message) FILTER (WHERE (numbered.begins = 1)) AS error_message
-           FROM ( SELECT marked.at,
-                    marked.run_id,
-                    marked.error_code,
-                    marked.error_message,
-                    marked.state,
-                    marked.begins,
-                    marked.next_at,
-                    sum(marked.begins) OVER by_time AS number
-                   FROM ( SELECT judged.at,
-                            judged.run_id,
-                            judged.error_code,
-                            judged.error_message,
-                            judged.state,
-                            ((lag(judged.state) OVER by_time IS DISTINCT FROM judged.state))::integer AS begins,
-                            lead(judged.at) OVER by_time AS next_at
-                           FROM ( SELECT looked_at.at,
-                                    looked_at.run_id,
-                                    looked_at.error_code,
-                                    looked_at.error_message,
-CASE
- WHEN (looked_at.gone_at > COALESCE(looked_at.read_at, '-infinity'::timestamp with time zone)) THEN 'gone'::text
- ELSE looked_at.outcome
-END AS state
-                                   FROM ( SELECT scanned.at,
-    scanned.run_id,
-    scanned.error_code,
-    scanned.error_message,
-    scanned.outcome,
-    max(scanned.at) FILTER (WHERE (scanned.outcome = 'read'::text)) OVER by_time AS read_at,
-    max(scanned.at) FILTER (WHERE (scanned.outcome = 'gone'::text)) OVER by_time AS gone_at
-   FROM ( SELECT s_1.finished_at AS at,
-      s_1.run_id,
-      s_1.error_code,
-      s_1.error_message,
-    CASE
-     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
-     ELSE s_1.status
-    END AS outcome
-     FROM syncer_store.zone_scans s_1
-    WHERE (s_1.zone_key = z.zone_key)
-  UNION ALL
-   SELECT u.at,
-      u.run_id,
-      s_1.error_code,
-      s_1.error_message,
-    CASE
-     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
-     ELSE s_1.status
-    END AS status
+     JOIN ( SELECT marked.zone_key,
+            marked.state,
+            marked.at AS spell_from,
+            marked.error_code,
+            marked.error_message,
+            lead(marked.at) OVER by_time AS spell_to,
+            marked.run_id AS from_run,
+            COALESCE(lead(marked.run_id) OVER by_time, '9223372036854775807'::bigint) AS to_run
+           FROM ( SELECT judged.zone_key,
+                    judged.at,
+                    judged.run_id,
+                    judged.error_code,
+                    judged.error_message,
+                    judged.outcome,
+                    judged.read_at,
+                    judged.gone_at,
+                    judged.state,
+                    (lag(judged.state) OVER by_time IS DISTINCT FROM judged.state) AS begins
+                   FROM ( SELECT looked_at.zone_key,
+                            looked_at.at,
+                            looked_at.run_id,
+                            looked_at.error_code,
+                            looked_at.error_message,
+                            looked_at.outcome,
+                            looked_at.read_at,
+                            looked_at.gone_at,
+                                CASE
+                                    WHEN (looked_at.gone_at > COALESCE(looked_at.read_at, '-infinity'::timestamp with time zone)) THEN 'gone'::text
+                                    ELSE looked_at.outcome
+                                END AS state
+                           FROM ( SELECT m.zone_key,
+                                    m.at,
+                                    m.run_id,
+                                    m.error_code,
+                                    m.error_message,
+                                    m.outcome,
+                                    max(m.at) FILTER (WHERE (m.outcome = 'read'::text)) OVER running AS read_at,
+                                    max(m.at) FILTER (WHERE (m.outcome = 'gone'::text)) OVER running AS gone_at
+                                   FROM ( SELECT s_1.zone_key,
+    s_1.finished_at AS at,
+    s_1.run_id,
+    s_1.error_code,
+    s_1.error_message,
+  CASE
+   WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+   ELSE s_1.status
+  END AS outcome
+   FROM syncer_store.zone_scans s_1
+  WHERE (s_1.status = ANY (ARRAY['incomplete'::text, 'failed'::text, 'gone'::text]))
+UNION ALL
+ SELECT s_1.zone_key,
+    s_1.finished_at AS at,
+    s_1.run_id,
+    s_1.error_code,
+    s_1.error_message,
+  CASE
+   WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+   ELSE s_1.status
+  END AS outcome
+   FROM (syncer_store.zone_scans b
+     CROSS JOIN LATERAL ( SELECT n.zone_key,
+      n.run_id,
+      n.started_at,
+      n.observed_at,
+      n.finished_at,
+      n.status,
+      n.listed,
+      n.pages,
+      n.images,
+      n.appeared,
+      n.changed,
+      n.removed,
+      n.returned,
+      n.withheld,
+      n.rejected,
+      n.rereads,
+      n.last_change,
+      n.error_code,
+      n.error_message,
+      n.request_id,
+      n.amended
+     FROM syncer_store.zone_scans n
+    WHERE ((n.zone_key = b.zone_key) AND (n.run_id > b.run_id))
+    ORDER BY n.run_id
+   LIMIT 1) s_1)
+  WHERE ((b.status = ANY (ARRAY['incomplete'::text, 'failed'::text, 'gone'::text])) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+UNION ALL
+ SELECT s_1.zone_key,
+    s_1.finished_at AS at,
+    s_1.run_id,
+    s_1.error_code,
+    s_1.error_message,
+  CASE
+   WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+   ELSE s_1.status
+  END AS outcome
+   FROM (syncer_store.zones z_1
+     CROSS JOIN LATERAL ( SELECT n.zone_key,
+      n.run_id,
+      n.started_at,
+      n.observed_at,
+      n.finished_at,
+      n.status,
+      n.listed,
+      n.pages,
+      n.images,
+      n.appeared,
+      n.changed,
+      n.removed,
+      n.returned,
+      n.withheld,
+      n.rejected,
+      n.rereads,
+      n.last_change,
+      n.error_code,
+      n.error_message,
+      n.request_id,
+      n.amended
+     FROM syncer_store.zone_scans n
+    WHERE (n.zone_key = z_1.zone_key)
+    ORDER BY n.run_id
+   LIMIT 1) s_1)
+  WHERE (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text]))
+UNION ALL
+ SELECT r.zone_key,
+    r.retired_at,
+    (1 + COALESCE(GREATEST(( SELECT c.run_id
+     FROM syncer_store.zone_scans c
+    WHERE ((c.zone_key = r.zone_key) AND (c.finished_at <= r.retired_at))
+    ORDER BY c.run_id DESC
+   LIMIT 1), ( SELECT max(u.run_id) AS max
      FROM ((syncer_store.stretches t
-       JOIN syncer_store.zone_scans s_1 ON (((s_1.zone_key = t.zone_key) AND (s_1.run_id = t.run_id))))
+       JOIN syncer_store.zone_scans c USING (zone_key, run_id))
        CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
-    WHERE (t.zone_key = z.zone_key)
+    WHERE ((t.zone_key = r.zone_key) AND (u.at <= r.retired_at)))), (0)::bigint)),
+    NULL::text,
+    ('retired by '::text || r.retired_by),
+    'gone'::text
+   FROM syncer_store.retirements r
+UNION ALL
+ SELECT r.zone_key,
+    l.at,
+    l.run_id,
+    NULL::text,
+    NULL::text,
+    'read'::text
+   FROM (syncer_store.retirements r
+     CROSS JOIN LATERAL (( SELECT c.finished_at AS at,
+      c.run_id
+     FROM syncer_store.zone_scans c
+    WHERE ((c.zone_key = r.zone_key) AND (c.finished_at > r.retired_at) AND (c.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+    ORDER BY c.run_id
+   LIMIT 1)
   UNION ALL
-   SELECT r.retired_at,
-      NULL::bigint,
-      NULL::text,
-      ('retired by '::text || r.retired_by),
-      'gone'::text
-     FROM syncer_store.retirements r
-    WHERE (r.zone_key = z.zone_key)) scanned
-  WINDOW by_time AS (ORDER BY scanned.at, scanned.run_id ROWS UNBOUNDED PRECEDING)) looked_at) judged
-                          WINDOW by_time AS (ORDER BY judged.at, judged.run_id)) marked
-                  WINDOW by_time AS (ORDER BY marked.at, marked.run_id ROWS UNBOUNDED PRECEDING)) numbered
-          GROUP BY numbered.number, numbered.state) s);
+  ( SELECT u.at,
+      u.run_id
+     FROM ((syncer_store.stretches t
+       JOIN syncer_store.zone_scans c USING (zone_key, run_id))
+       CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+    WHERE ((t.zone_key = r.zone_key) AND (u.at > r.retired_at) AND (c.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+    ORDER BY u.run_id
+   LIMIT 1)
+  ORDER BY 1
+ LIMIT 1) l)) m
+                                  WINDOW running AS (PARTITION BY m.zone_key ORDER BY m.at, m.run_id ROWS UNBOUNDED PRECEDING)) looked_at) judged
+                  WINDOW by_time AS (PARTITION BY judged.zone_key ORDER BY judged.at, judged.run_id)) marked
+          WHERE marked.begins
+          WINDOW by_time AS (PARTITION BY marked.zone_key ORDER BY marked.at, marked.run_id)) s USING (zone_key));
 
 COMMENT ON VIEW syncer.zone_spells IS 'From when to when each zone was read whole, could not be read, or was gone';
 
@@ -2919,7 +3047,7 @@ COMMENT ON COLUMN syncer.zone_spells.spell_to IS 'When the first scan that came 
 
 COMMENT ON COLUMN syncer.zone_spells.scans IS 'How many scans came to this, one after the other';
 
-COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time from one scan of it to the next: how old what was known became (null: there was no next one yet)';
+COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time without a scan in it: how old what was known became';
 
 COMMENT ON COLUMN syncer.zone_spells.error_code IS 'Why its first scan did not read the zone: a short name';
 
@@ -3299,6 +3427,14 @@ CREATE INDEX runs_running ON syncer_store.runs USING btree (account) WHERE (stat
 -- index syncer_store.runs_started
 
 CREATE INDEX runs_started ON syncer_store.runs USING btree (account, started_at DESC);
+
+-- index syncer_store.zone_scans_by_time
+
+CREATE INDEX zone_scans_by_time ON syncer_store.zone_scans USING brin (started_at) WITH (pages_per_range='16');
+
+-- index syncer_store.zone_scans_not_read
+
+CREATE INDEX zone_scans_not_read ON syncer_store.zone_scans USING btree (zone_key, run_id) WHERE (status = ANY (ARRAY['incomplete'::text, 'failed'::text, 'gone'::text]));
 
 -- statistics syncer_store.image_history_of_an_image
 
