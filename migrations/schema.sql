@@ -2133,7 +2133,6 @@ CREATE VIEW syncer.image_changes AS
                     images.removed_not_before,
                     images.removed_at
                    FROM syncer_store.images
-                  WHERE (images.removed_run_id IS NOT NULL)
                 UNION ALL
                  SELECT image_history.zone_key,
                     image_history.image_id,
@@ -2150,8 +2149,7 @@ CREATE VIEW syncer.image_changes AS
                     image_history.removed_ordinal,
                     image_history.removed_not_before,
                     image_history.valid_to
-                   FROM syncer_store.image_history
-                  WHERE (image_history.removed_run_id IS NOT NULL)) v) c
+                   FROM syncer_store.image_history) v) c
      JOIN syncer_store.zones z USING (zone_key))
      JOIN syncer_store.runs r ON (((r.run_id = c.run_id) AND (r.change_base IS NOT NULL))))
      LEFT JOIN syncer_store.retention k ON ((k.zone_key = c.zone_key)))

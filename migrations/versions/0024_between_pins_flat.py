@@ -197,7 +197,9 @@ def versions() -> None:
 
 
 def changes() -> None:
-    # As in 0016, with the tracked columns as columns of their own.
+    # As in 0016, with the tracked columns as columns of their own. What was never removed has no
+    # run to be joined with; a condition that says so as well would keep the order of runs, which
+    # indexes have, from being used.
     version = f"""
                    zone_key, image_id, {TRACKED}, added, valid_from, opened_kind, opened_run_id,
                    opened_ordinal, opened_not_before, changed_fields"""
@@ -243,10 +245,8 @@ def changes() -> None:
                    {state("v")}, null, {rest}, v.added
             from (
                 select {removal}, removed_at from syncer_store.images
-                where removed_run_id is not null
                 union all
                 select {removal}, valid_to from syncer_store.image_history
-                where removed_run_id is not null
             ) as v
         ) as c
         join syncer_store.zones as z using (zone_key)

@@ -50,8 +50,8 @@ def indexes() -> None:
 
 def zone_spells() -> None:
     # A spell begins at the first scan of a zone, at one that did not read it, at the one after
-    # that, at a retirement, or at the first whole look after it. So only those few are read (marks);
-    # all scans only where it is asked how many there were, or how long was waited.
+    # that, at a retirement, or at the first whole look after it. So only those few are read; all
+    # scans only where it is asked how many there were, or how long was waited.
     op.execute(f"""
         create or replace view syncer.zone_spells as
         select z.account, z.service, z.zone_id, s.state, s.spell_from, s.spell_to,
@@ -143,7 +143,8 @@ def marks() -> str:
                                 order by c.run_id limit 1)
                                 union all (
                                 select u.at, u.run_id from {STRETCHES_OF_RETIRED}
-                                where t.zone_key = r.zone_key and u.at > r.retired_at and c.status in {WHOLE}
+                                where t.zone_key = r.zone_key and u.at > r.retired_at
+                                  and c.status in {WHOLE}
                                 order by u.run_id limit 1)
                                 order by at limit 1) as l"""
 

@@ -86,7 +86,7 @@ IMAGE = """
         opened_run_id, opened_ordinal, first_seen_at, valid_from, opened_kind, changed_fields,
         opened_not_before, removed_at, removed_run_id, removed_ordinal, removed_not_before)
     values ($1, $2, $3, $4, '', 1, 1, $5, $5, $6,
-        case when $6::syncer_store.opening = 'changed' then '{image_name, image_status}'::text[] end,
+        case when $6::syncer_store.opening = 'changed' then '{image_status}'::text[] end,
         $7, $8,
         case when $8::timestamptz is not null then 1 end,
         case when $8::timestamptz is not null then 1 end, $9)"""
@@ -95,7 +95,7 @@ VERSION = """
         valid_from, valid_to, opened_kind, changed_fields, opened_run_id, opened_ordinal,
         opened_not_before, removed_run_id, removed_ordinal, removed_not_before)
     values ($1, $2, $3, $4, $5, $6, $7,
-        case when $7::syncer_store.opening = 'changed' then '{image_name, image_status}'::text[] end,
+        case when $7::syncer_store.opening = 'changed' then '{image_status}'::text[] end,
         1, 1, $8, case when $9 then 1 end, case when $9 then 1 end,
         case when $9 then $6::timestamptz - interval '1 hour' end)"""
 UP, MADE, OFF = "AVAILABLE", "CREATING", "UNAVAILABLE"
