@@ -22,7 +22,7 @@ from tests.support import naming
 
 PAGE: Final = Path(__file__).parents[1] / "migrations/queries.md"
 QUESTIONS: Final = dict(
-    enumerate(re.findall(r"^```sql\n(.*?)^```$", PAGE.read_text(), re.M | re.S), 1)
+    enumerate(re.findall(r"^```sql\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL), 1)
 )
 A_YEAR: Final = bool(os.environ.get("SYNCER_TEST_YEAR"))
 TWELVE_DAYS: Final = seed.Size(
@@ -62,9 +62,9 @@ PLANTED: Final = f"""
            image_version, 'CREATING', category, os_type, first_seen_at, valid_from, 'appeared',
            opened_run_id, 960
     from syncer_store.images where image_id = '{OLD}';
-    insert into syncer_store.image_history (zone_key, image_id, image_name, image_status, valid_from,
-        valid_to, opened_kind, opened_run_id, opened_ordinal, changed_fields)
-    select zone_key, image_id, image_name, case n % 2 when 1 then 'AVAILABLE' else 'UNAVAILABLE' end,
+    insert into syncer_store.image_history (zone_key, image_id, image_name, image_status,
+        valid_from, valid_to, opened_kind, opened_run_id, opened_ordinal, changed_fields)
+    select zone_key, image_id, image_name, (array['UNAVAILABLE', 'AVAILABLE'])[1 + n % 2],
            first_seen_at + (n - 1) * interval '1 day', first_seen_at + n * interval '1 day',
            case n when 1 then 'appeared' else 'changed' end::syncer_store.opening, opened_run_id,
            970 + n, case when n > 1 then '{{image_status}}'::text[] end
@@ -155,7 +155,7 @@ async def test_each_answers_what_it_asks(ask: Any, db: Any) -> None:
     assert present == sum(row["images"] for row in answers[27])
     last = max(row["at"] for row in answers[28])
     assert present == sum(row["images"] for row in answers[28] if row["at"] == last)
-    assert await changed(db, "interval '1 year'") == sum(row["changes"] for row in answers[29])
+    assert await changed(db, "interval '12 weeks'") == sum(row["changes"] for row in answers[29])
     assert [("img-own",)] == of(30, "image_id")
 
 
@@ -165,6 +165,8 @@ async def changed(db: Any, age: str) -> int:
         select count(*) filter (where v.valid_from > now() - {age} and v.valid_from > z.first)
              + count(*) filter (where v.closed_kind = 'removed' and v.valid_to > now() - {age})
         from syncer.image_versions as v
-        join (select account, service, zone_id, min(valid_from) as first
-              from syncer.image_versions group by 1, 2, 3) as z using (account, service, zone_id)""")
+        join (
+            select account, service, zone_id, min(valid_from) as first
+            from syncer.image_versions group by account, service, zone_id
+        ) as z using (account, service, zone_id)""")
     return number

@@ -11,12 +11,13 @@ import pytest
 
 from syncer.embedded import EmbeddedPostgres
 from syncer.simulator import World
-from tests.conftest import UNSAFE_AND_FAST
 from tests.deploy.tools import DEPLOY
 from tests.support import until
 
 PAGE = (DEPLOY / "replica.md").read_text()
-PUBLISH, SUBSCRIBE, MISSING, BEHIND, END = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.M | re.S)
+PUBLISH, SUBSCRIBE, MISSING, BEHIND, END = re.findall(
+    r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+)
 VIEWS = "select viewname from pg_views where schemaname = 'syncer' order by 1"
 
 
@@ -32,7 +33,7 @@ async def answers(db: Any) -> dict[str, list[str]]:
 
 @pytest.fixture
 async def copy(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Any]:
-    """A connection to a migrated database, on the same server: the slot is made by hand for that."""
+    """A connection to a migrated database on the same server."""
     admin = await asyncpg.connect(postgres.dsn("postgres"))
     await admin.execute(f"create database copy template {template}")
     connection = await asyncpg.connect(postgres.dsn("copy"))
@@ -43,7 +44,7 @@ async def copy(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Any]:
 
 
 async def test_a_copy_answers_alike_and_goes_on(
-    db: Any, url: str, copy: Any, postgres: EmbeddedPostgres, sync: Any, world: World
+    environment: dict[str, str], db: Any, copy: Any, sync: Any, world: World
 ) -> None:
     """After the first copy, after a run meanwhile, and after the first server was lost."""
     await sync()
@@ -51,6 +52,7 @@ async def test_a_copy_answers_alike_and_goes_on(
     # One server for both would wait for itself when it makes the slot; else as it stands there.
     await db.execute("select pg_create_logical_replication_slot('syncer', 'pgoutput')")
     empty, _, subscribe = SUBSCRIBE.partition("create subscription")
+    url = environment["SYNCER_DATABASE_URL"]
     place = re.sub(r".*host=(.*)&port=(\d+)", r"host=\1 port=\2", url)
     name = await db.fetchval("select current_database()")
     subscribe = re.sub(r"'host=.*'", f"'{place} dbname={name} user=syncer_replica'", subscribe)
@@ -70,8 +72,8 @@ async def test_a_copy_answers_alike_and_goes_on(
     last = await db.fetchval("select max(last_change_id) from syncer.runs")
 
     async def followed() -> bool:
-        there: int = await copy.fetchval("select max(last_change_id) from syncer.runs")
-        return there == last
+        newest = "select max(last_change_id) = $1 from syncer.runs"
+        return await copy.fetchval(newest, last) is True
 
     await until(followed)
     assert await db.fetch(BEHIND)
@@ -80,14 +82,14 @@ async def test_a_copy_answers_alike_and_goes_on(
     for statement in END.split(";")[:-1]:
         await copy.execute(statement)
     world.drift(3, appear=2, change=0, remove=0)
-    await sync(SYNCER_DATABASE_URL=postgres.dsn("copy"))
+    await sync(SYNCER_DATABASE_URL=url.replace(f"/{name}", "/copy"))
     added = await copy.fetchval(
         "select count(*) from syncer.image_changes where change_id > $1", last
     )
     assert added == 2
 
     async def freed() -> bool:
-        return not await db.fetchval("select active from pg_replication_slots")
+        return await db.fetchval("select active from pg_replication_slots") is False
 
     await until(freed)
     await db.execute("select pg_drop_replication_slot('syncer')")

@@ -58,8 +58,9 @@ async def team(db: Any, url: str, pg_bin: str | None) -> AsyncIterator[Any]:
     await db.execute(MORE)
     await db.execute(sql("schema/roles"))
     psql = find_binaries(pg_bin).psql
+    printed = ""
     for accounts in ("default", "edge, later"):  # the last one counts
-        printed = run(
+        printed += run(
             *(psql, "--no-psqlrc", "--set=team=team_web", f"--set=accounts={accounts}"),
             *(f"--file={DEPLOY / 'sql/team.sql'}", url),
         )

@@ -131,6 +131,13 @@ async def test_schema_sql_is_what_the_migrations_come_to(
     assert written == schema_sql.schema_of(postgres.dsn(template), programs.directory)
 
 
+async def test_the_page_of_the_views_is_what_the_comments_say(
+    postgres: EmbeddedPostgres, template: str
+) -> None:
+    """Column by column; if not: make schema."""
+    assert schema_sql.VIEWS.read_text() == await schema_sql.views_of(postgres.dsn(template))
+
+
 async def test_versions_of_an_image_never_overlap(db: Any, zone_key: int) -> None:
     """Two closed versions that share an instant are refused; adjoining ones are not."""
     await db.execute(VERSION, zone_key, "2026-01-01 00:00", "2026-01-01 12:00")
