@@ -69,6 +69,16 @@ PLANTED: Final = f"""
            case n when 1 then 'appeared' else 'changed' end::syncer_store.opening, opened_run_id,
            970 + n, case when n > 1 then '{{image_status}}'::text[] end
     from syncer_store.images, generate_series(1, 4) as n where image_id = 'img-own';
+    insert into syncer_store.zones (account, service, zone_id, first_run_id)
+    select 'edge', 'vm', 'NEW-A', run_id from ours;
+    insert into syncer_store.zone_scans (zone_key, run_id, started_at, observed_at, finished_at,
+        status, listed, images, appeared)
+    select zone_key, first_run_id, now() - interval '5 min', now() - interval '5 min', now(),
+           'changed', true, 1, 1 from syncer_store.zones where zone_id = 'NEW-A';
+    insert into syncer_store.images (zone_key, image_id, fingerprint, opened_run_id, opened_ordinal,
+        first_seen_at, valid_from)
+    select zone_key, 'img-first', '', first_run_id, 980, now(), now()
+    from syncer_store.zones where zone_id = 'NEW-A';
     insert into syncer_store.image_gaps (zone_key, image_id, gap_from, gap_to, ended_by, rule,
         withheld_since, ended_run_id)
     select zone_key, '{OLD}', now() - interval '60 hours', now() - interval '2 days', 'removed',
@@ -77,7 +87,7 @@ PLANTED: Final = f"""
         decided_at, run_id, candidates)
     select zone_key, 1, now() - interval '50 hours', 'bob', 'applied', now() - interval '2 days',
            run_id, 1 from ours"""
-"""An image that was created, renamed, withheld, approved and removed; what came; one that flaps."""
+"""An image that was created, renamed, withheld and removed; what came; one that flaps; a new zone."""
 
 
 @pytest.fixture
