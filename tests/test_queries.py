@@ -87,7 +87,7 @@ PLANTED: Final = f"""
         decided_at, run_id, candidates)
     select zone_key, 1, now() - interval '50 hours', 'bob', 'applied', now() - interval '2 days',
            run_id, 1 from ours"""
-"""An image that was created, renamed, withheld and removed; what came; one that flaps; a new zone."""
+"""An image that was renamed, withheld and removed; what came; one that flaps; a new zone."""
 
 
 @pytest.fixture

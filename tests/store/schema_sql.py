@@ -92,7 +92,7 @@ async def views_of(dsn: str) -> str:
         lines += [f"## `{view}`\n", f"{listed[0]['is']}.\n", "| column | type | meaning |"]
         lines += ["|---|---|---|"]
         lines += [
-            f"| `{row['column']}` | {row['type']} | {row['means'].replace('|', chr(92) + '|')} |"
+            f"| `{row['column']}` | {row['type']} | {(row['means'] or '').replace('|', chr(92) + '|')} |"
             for row in listed
         ]
         lines.append("")
