@@ -15,13 +15,13 @@ import asyncpg
 import msgspec
 import pytest
 
+from syncer.bench import seed as seeding
 from syncer.core.errors import ConfigError, LockHeld
 from syncer.store.connection import Server, sql
 from syncer.store.lock import take_key
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.retention import Pruned, prune
 from syncer.store.schema import revisions
-from tests import seed as seeding
 from tests.past import DAY, Past
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
