@@ -15,9 +15,9 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from syncer.bench import seed
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import sql
-from tests import seed
 from tests.support import naming
 
 PAGE: Final = Path(__file__).parents[1] / "migrations/queries.md"

@@ -64,11 +64,11 @@ def _titled(line: str) -> str | None:
     return f"-- {kind.lower()} {'' if schema == '-' else schema + '.'}{name}"
 
 
-_VIEWS: Final = """
+_VIEWS: Final = r"""
     select c.relname as view, obj_description(c.oid, 'pg_class') as is, a.attname as column,
            replace(format_type(a.atttypid, null), 'timestamp with time zone', 'timestamptz')
                as type,
-           col_description(c.oid, a.attnum) as means
+           replace(col_description(c.oid, a.attnum), '|', '\|') as means
     from pg_class as c
     join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
     where c.relnamespace = 'syncer'::regnamespace
@@ -91,10 +91,7 @@ async def views_of(dsn: str) -> str:
         listed = list(columns)
         lines += [f"## `{view}`\n", f"{listed[0]['is']}.\n", "| column | type | meaning |"]
         lines += ["|---|---|---|"]
-        lines += [
-            f"| `{row['column']}` | {row['type']} | {(row['means'] or '').replace('|', chr(92) + '|')} |"
-            for row in listed
-        ]
+        lines += [f"| `{row['column']}` | {row['type']} | {row['means']} |" for row in listed]
         lines.append("")
     return "\n".join(lines)
 
