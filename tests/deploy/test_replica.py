@@ -18,16 +18,17 @@ PAGE = (DEPLOY / "replica.md").read_text()
 PUBLISH, SUBSCRIBE, MISSING, BEHIND, END = re.findall(
     r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 )
-VIEWS = "select viewname from pg_views where schemaname = 'syncer' order by 1"
+TABLES = "select tablename from pg_tables where schemaname = 'syncer_store' order by 1"
 
 
 async def answers(db: Any) -> dict[str, list[str]]:
-    """All that the views show; whether a run is at work cannot be seen of a copy."""
+    """All that the tables hold, and what the feed shows."""
+    sources = [f"syncer_store.{row[0]}" for row in await db.fetch(TABLES)] + [
+        "syncer.image_changes"
+    ]
     return {
-        view: [
-            row[0] for row in await db.fetch(f"select v::text from syncer.{view} as v order by 1")
-        ]
-        for (view,) in await db.fetch(VIEWS)
+        source: [row[0] for row in await db.fetch(f"select s::text from {source} as s order by 1")]
+        for source in sources
     }
 
 

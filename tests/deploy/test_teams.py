@@ -74,7 +74,15 @@ async def team(db: Any, url: str, pg_bin: str | None) -> AsyncIterator[Any]:
 
 
 async def test_a_team_sees_its_own_accounts_and_no_other(team: Any, db: Any) -> None:
-    """Through every view and function it gets what there is of them, and nothing else."""
+    """Through every view and function it gets what there is of them, and nothing else.
+
+    Neither are there other ways.
+    """
+    await sees_its_accounts(team, db)
+    await reaches_nothing_else(team, db)
+
+
+async def sees_its_accounts(team: Any, db: Any) -> None:
     views = "select viewname from pg_views where schemaname = $1"
     of_all, of_team = [{row[0] for row in await db.fetch(views, name)} for name in SCHEMAS]
     assert of_all - ACROSS == of_team
@@ -108,7 +116,7 @@ SCHEMAS = "syncer", "team_web"
 ONE = "select team_web.image_presence($1, $2, $3, $4, now())"
 
 
-async def test_a_team_reaches_nothing_else(team: Any, db: Any) -> None:
+async def reaches_nothing_else(team: Any, db: Any) -> None:
     """Neither the views of all, nor what they are made of; and it makes nothing of its own.
 
     Each view is a barrier: else the error of a condition could show the rows of others.
