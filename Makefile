@@ -54,7 +54,7 @@ lint: $(READY) ## ruff, mypy, import rules, migrations
 	  $(BIN)/squawk --pg-version 15 -e prefer-robust-stmts -e require-timeout-settings -e prefer-bigint-over-int -e prefer-text-field
 
 .PHONY: schema
-schema: $(READY) ## Write migrations/schema.sql: what all migrations come to; and the JSON Schemas
+schema: $(READY) ## Write migrations/schema.sql and views.md: what all migrations come to; and the JSON Schemas
 	$(BIN)/python -m tests.store.schema_sql
 	$(BIN)/python -m tests.cli.schemas
 

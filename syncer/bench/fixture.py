@@ -79,6 +79,10 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     written: int = 0
     """Rows of images and versions written."""
     dead: int = 0
+    rows: int | None = None
+    """Of a statement that reads: the rows that it returns,"""
+    buffers: int = 0
+    """and the pages that it touches."""
     """Rows of images and versions left dead."""
     calls: int = 0
     """Calls that the server got."""
@@ -214,7 +218,7 @@ class Fixture:
 
     async def vacuum(self) -> None:
         """Do what PostgreSQL would do by itself in time: vacuum, analyse, write out."""
-        async with self._connected() as connection:
+        async with self.connected() as connection:
             await connection.execute("vacuum analyze")
         await self.admin.execute("checkpoint")
 
@@ -291,7 +295,7 @@ class Fixture:
         return self.link.endpoint if self.link is not None else self.endpoint
 
     async def _counts(self) -> dict[str, int]:
-        async with self._connected() as connection:
+        async with self.connected() as connection:
             [row] = await connection.fetch(_WRITTEN)
             wal = await connection.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         served = await self.change_server()
@@ -320,7 +324,7 @@ class Fixture:
         served = (await self.change_server(checksums=True))["checksums"]
         if stored == ACCOUNTS:
             served = {f"{name}/{zone}": served[zone] for name in self.accounts for zone in served}
-        async with self._connected() as connection:
+        async with self.connected() as connection:
             found = dict(await connection.fetch(STORED[stored]))
         if served != found:
             wrong = sorted({*served, *found} - dict(served.items() & found.items()).keys())
@@ -336,7 +340,8 @@ class Fixture:
         return str(await self.admin.fetchval("show server_version"))
 
     @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """Open a connection to the database that is written to."""
         connection = await asyncpg.connect(self.url)
         try:
             yield connection

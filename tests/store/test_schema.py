@@ -131,6 +131,13 @@ async def test_schema_sql_is_what_the_migrations_come_to(
     assert written == schema_sql.schema_of(postgres.dsn(template), programs.directory)
 
 
+async def test_the_page_of_the_views_is_what_the_comments_say(
+    postgres: EmbeddedPostgres, template: str
+) -> None:
+    """Column by column; if not: make schema."""
+    assert schema_sql.VIEWS.read_text() == await schema_sql.views_of(postgres.dsn(template))
+
+
 async def test_versions_of_an_image_never_overlap(db: Any, zone_key: int) -> None:
     """Two closed versions that share an instant are refused; adjoining ones are not."""
     await db.execute(VERSION, zone_key, "2026-01-01 00:00", "2026-01-01 12:00")
@@ -204,6 +211,12 @@ FUNCTIONS = {
     "zone_coverage(now())": "account service zone_id last_complete_at next_complete_at coverage",
     "image_counts(now(), now(), '1 day')": "at account service zone_id images",
     "image_presence('a', 'vm', 'Z-1', 'img-1', now())": "image_presence",
+    "zone_coverage(now(), 'a', 'vm', 'Z-1')": "account service zone_id coverage gone",
+    "images_asof(now(), 'a', 'vm', 'Z-1')": "account service zone_id image_id observed_at",
+    "changes_between(now(), now(), 'a', 'vm', 'Z-1')": "kind account service zone_id image_id "
+    "image_name changed_fields before after changed_at reason severity changed_fields_text",
+    "pin_status('Z-1', 'img-1', 'a', 'vm')": "account service zone_id image_id status since reason "
+    "last_complete_at withheld_since replacement_id replacements",
 }
 
 

@@ -1,13 +1,13 @@
 """Rows as they were served, in digests: those that come again are not read.
 
-Revision ID: 0028
-Revises: 0023
+Revision ID: 0026
+Revises: 0025
 """
 
 from alembic import op
 
-revision = "0028"
-down_revision = "0023"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
