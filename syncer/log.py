@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -40,6 +40,23 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 Sentence = Callable[[Mapping[str, Any]], str | None]
 """Says what an event is, in a sentence for people; None: nothing that is worth a line."""
+
+
+class Causes:
+    """Which causes were logged: of many lines with one cause, one is worth reading."""
+
+    def __init__(self) -> None:
+        self._logged = set[Hashable]()
+
+    def is_new(self, cause: Hashable) -> bool:
+        """Return whether a cause was not asked about before; from now on it was."""
+        new = cause not in self._logged
+        self._logged.add(cause)
+        return new
+
+    def forget(self) -> None:
+        """Begin anew: what comes from now on is news."""
+        self._logged.clear()
 
 
 def configure(

@@ -7,9 +7,9 @@ are recorded together. Removals come last, as the guard judges those of all zone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -18,9 +18,10 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from syncer.core.confirm import named
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
-from syncer.core.hints import approve_command, no_zone, withheld_command
+from syncer.core.hints import approve_command, approve_run_command, no_zone, withheld_command
 from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, Looked, ZoneRef
 from syncer.core.paging import Unchanged
+from syncer.log import Causes
 from syncer.store.clock import Timeline
 from syncer.store.results import Removed, Written
 from syncer.store.writer import Writer
@@ -56,6 +57,8 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     report: Report
     stop: Stop
     progress: Progress | None = None
+    causes: Causes = msgspec.field(default_factory=Causes)
+    """Why zones failed that a warning was given of."""
 
     async def work(self) -> None:
         """List the zones, read and write them, then remove what is really gone."""
@@ -64,7 +67,9 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             targets = await self._targets()
             self.report.planned = len(targets)
             unlisted = {target.ref for target in targets if target.once_more}
-            await self._remove(await self._crawl(targets), unlisted)
+            judged = await self._crawl(targets)
+            self._warn_of_failed()
+            await self._remove(judged, unlisted)
             tasks.cancel_scope.cancel()
 
     async def _stop_in_time(self) -> None:
@@ -198,9 +203,11 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
 
     def _done(self, looked: Looked, written: Written) -> None:
         self.report.add(looked, written)
-        failed = written.status in {"failed", "incomplete"}
-        (_log.warning if failed else _log.info)(
-            "zone.failed" if failed else "zone.written",
+        write = _log.info
+        if written.undone:  # of zones that fail by one cause the first is worth a line of its own
+            write = _log.warning if self.causes.is_new(written.cause) else _log.debug
+        write(
+            "zone.failed" if written.undone else "zone.written",
             account=self.report.account,
             **zone_fields(written),
             seconds=round((self.timeline.now() - looked.started_at).total_seconds(), 3),
@@ -214,6 +221,23 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.progress:
             self.progress.done(written)
+
+    def _warn_of_failed(self) -> None:
+        """Warn of zones that failed by one cause, once: the first of them had a line before."""
+        groups = dict[Hashable, list[Written]]()
+        for written in self.report.zones:
+            if written.undone:
+                groups.setdefault(written.cause, []).append(written)
+        for zones in groups.values():
+            if len(zones) > 1:
+                _log.warning(
+                    "zones.failed",
+                    account=self.report.account,
+                    zones=len(zones),
+                    named=named([str(one.zone.ref) for one in zones]),
+                    status=zones[0].status,
+                    **fault_fields(zones[0].fault),
+                )
 
     async def _remove(self, judged: Sequence[Judged], unlisted: Collection[ZoneRef]) -> None:
         """Judge what whole looks did not list; remove what passes and the API does not return.
@@ -234,9 +258,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             self.report.settle(
                 Removed(zone=zone, withheld=held.image_ids, rule=held.rule, renamed=renamed)
             )
-            self._warn_of_withheld(
-                held.zone, rule=held.rule, images=len(held.image_ids), renamed=renamed
-            )
+        self._warn_of_withheld_as_a_whole()
         if verdict.cleared and self.progress:
             self.progress.asking()
         for cleared in verdict.cleared:
@@ -252,15 +274,43 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             zone=zone.zone_id,
             max_removals=images,
         )
+        where = {"service": zone.service, "zone": zone.zone_id}
+        self._warn_of_removals(where, approve, rule=rule, images=images, renamed=renamed)
+
+    def _warn_of_withheld_as_a_whole(self) -> None:
+        """Warn, once, of what a rule of the run withholds, in whatever zones."""
+        held = [one for one in self.report.removals if one.rule is not None]
+        if not held:
+            return
+        images = sum(len(one.withheld) for one in held)
+        run_id = self.report.run_id
+        self._warn_of_removals(
+            {"zones": len(held), "named": named([str(one.zone.ref) for one in held])},
+            approve_run_command(run_id=run_id, max_removals=images) if run_id else None,
+            rule=held[0].rule,
+            images=images,
+            renamed=sum(one.renamed for one in held),
+        )
+
+    def _warn_of_removals(
+        self,
+        where: dict[str, Any],
+        approve: str | None,
+        *,
+        rule: Rule | None,
+        images: int,
+        renamed: int,
+    ) -> None:
+        """Warn; ``approve`` is the command that lets them through (None: after a dry run)."""
+        see = f"see '{withheld_command()}'"
         _log.warning(
             "removals.withheld",
             account=self.report.account,
-            service=zone.service,
-            zone=zone.zone_id,
+            **where,
             images=images,
             rule=rule,
             **({"republished": f"{renamed} of {images} under new ids"} if renamed else {}),
-            advice=f"see '{withheld_command()}'; if really gone: {approve}",
+            advice=f"{see}; if really gone: {approve}" if approve else see,
         )
 
     async def _settle(self, cleared: Cleared, *, is_listed: bool) -> None:

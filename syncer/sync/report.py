@@ -181,7 +181,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     def _first_fault(self) -> Fault | None:
         """Return why the run is not all done; a zone that is gone is no failure."""
-        faults = [w.fault for w in self.zones if w.status in {"failed", "incomplete"}]
+        faults = [w.fault for w in self.zones if w.undone]
         faults += [removal.fault for removal in self.removals]
         return next((fault for fault in faults if fault is not None), None)
 

@@ -158,6 +158,8 @@ async def _asking(
                 proxy=proxy.url if proxy else None,
                 proxy_headers=proxy.headers if proxy else None,
             ) as response:
+                if proxy is not None and response.status == wire.LOGIN_ASKED:
+                    raise _refusal(_host(access.endpoint), response, proxy)
                 yield response
 
 
@@ -207,11 +209,13 @@ def _named_errors(host: str, timeout: aiohttp.ClientTimeout, proxy: Proxy | None
         raise _unreachable(host, error, proxy) from error
 
 
-def _refusal(host: str, error: aiohttp.ClientHttpProxyError, proxy: Proxy | None) -> ApiError:
-    headers = error.headers
+def _refusal(
+    host: str, answer: aiohttp.ClientHttpProxyError | aiohttp.ClientResponse, proxy: Proxy | None
+) -> ApiError:
+    headers = answer.headers
     return refusal(
         host,
-        error.status,
+        answer.status,
         headers if headers is not None else {},
         login=proxy is not None and proxy.headers is not None,
         asked_for=() if headers is None else headers.getall("Proxy-Authenticate", ()),
