@@ -16,7 +16,7 @@ from syncer.cli.columns import (
     ACCOUNT,
     IMAGE,
     KIND,
-    NAME_IF_ROOM,
+    NAME,
     SEEN,
     SERVICE,
     WHAT_CHANGED,
@@ -49,7 +49,7 @@ _POLL: Final = 2.0
 """Seconds from one question for new changes to the next, under ``--follow``."""
 _FIRST_LOOKED_AT: Final = 1_000
 """The changes at the end of the feed among which the newest are looked for first."""
-_TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, WHAT_CHANGED)
+_TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME, WHAT_CHANGED)
 
 
 def details(row: dict[str, Any]) -> dict[str, Any]:
@@ -310,7 +310,7 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
                 SERVICE,
                 ZONE,
                 IMAGE,
-                NAME_IF_ROOM,
+                NAME,
                 WHAT_CHANGED,
             ],
             derive=details,

@@ -18,8 +18,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from syncer.core.confirm import named
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
-from syncer.core.hints import approve_command, approve_run_command, no_zone, withheld_command
-from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, Looked, ZoneRef
+from syncer.core.hints import approve_command, approve_run_command, withheld_command
+from syncer.core.model import Fault, Looked, ZoneRef
 from syncer.core.paging import Unchanged
 from syncer.log import Causes
 from syncer.store.clock import Timeline
@@ -27,7 +27,7 @@ from syncer.store.results import Removed, Written
 from syncer.store.writer import Writer
 from syncer.store.zone import mark_gone, settle
 from syncer.sync.confirm import confirm
-from syncer.sync.listing import Listings
+from syncer.sync.listing import Listings, zones_of
 from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
 from syncer.sync.recording import Recorder
@@ -38,7 +38,6 @@ from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
 from syncer.zenlayer.calls import Calls
 from syncer.zenlayer.client import Client
-from syncer.zenlayer.sources import SOURCES
 
 T = TypeVar("T")
 _Done = Callable[[Looked, Written], None]
@@ -89,13 +88,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         if listings is None:
             return []
         unreliable = set[str]()
-        listed = [
-            ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
-            for name in selection.services
-            if not SOURCES[name].zoned
-        ]
         for listing in listings:
-            listed.extend(listing.zones)
             if listing.fault is not None:
                 unreliable.add(listing.service)
                 self.report.fault = self.report.fault or listing.fault
@@ -105,12 +98,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                     service=listing.service,
                     **fault_fields(listing.fault),
                 )
-        if not unreliable:
-            zones = {zone.ref for zone in listed} | before.keys()
-            unmatched = selection.unmatched(zones)
-            self.report.unmatched = unmatched
-            if unmatched and not self.options.beside:
-                raise no_zone(unmatched, {ref.zone_id for ref in zones})
+        listed = zones_of(listings, selection.services)
         listed = [zone for zone in listed if selection.holds(zone.ref)]
         known = await self.writer.describe_zones(listed)
         targets = plan({zone.ref for zone in listed}, known, selection, unreliable)
@@ -120,9 +108,6 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             for ref, zone in known.items()
             if selection.holds(ref) and zone.gone and ref not in read
         )
-        nothing = selection.globs and not targets and not unreliable
-        if nothing and not self.options.beside:
-            raise no_zone(selection.zones or selection.not_zones)
         return targets
 
     async def _crawl(self, targets: Sequence[Target]) -> list[Judged]:

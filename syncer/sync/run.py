@@ -25,6 +25,7 @@ from syncer.store.lock import session_name
 from syncer.store.runs import Basis, Run, begin, begin_dry_run
 from syncer.store.writer import Writer
 from syncer.sync.crawl import Crawl
+from syncer.sync.globs import check_globs
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
@@ -49,8 +50,9 @@ async def run_once(
 ) -> Report:
     """Do one run and return its report.
 
-    Raises ConfigError, LockHeld, DatabaseError, Superseded, or Interrupted where it was stopped
-    before it began; a refusal by the API is a report with status ``failed``.
+    Of an account in which nothing is selected none is begun. Raises ConfigError, LockHeld,
+    DatabaseError, Superseded, or Interrupted where it was stopped before it began; a refusal by the
+    API is a report with status ``failed``.
     """
     started = time.monotonic()
     with (
@@ -64,12 +66,19 @@ async def run_once(
         ):
             listings = Listings(client, options.selection.services, stop)
             tasks.start_soon(listings.fetch)  # meanwhile the run begins
+            selected = await check_globs(options, server, listings)
+            unmatched = None if selected is None else selected.unmatched
+            if selected is not None and not selected.anything:
+                return Report(
+                    account=options.account, run_id=None, status="succeeded", unmatched=unmatched
+                )
             async with _begun(options, server, stop) as (run, basis):
                 client.calls.learn(basis.learnt)
                 report = Report(
                     account=options.account,
                     run_id=run.run_id if run else None,
                     clock_behind=basis.clock_behind,
+                    unmatched=unmatched,
                 )
                 ending = _Ending(client=client, stop=stop, span=run_span, started=started)
                 async with (

@@ -6,6 +6,7 @@ The only importer of aiohttp's client.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import ssl
 import time
@@ -292,7 +293,12 @@ def _action_headers(host: str, source: Source, action: str) -> dict[str, str]:
 
 
 def _brief(error: BaseException) -> str:
-    return " ".join(redacted(str(error)).split())[:200] or type(error).__name__
+    text = str(error)
+    if isinstance(error, aiohttp.ClientConnectorError):  # which names host and TLS, as is said
+        why = error.os_error
+        number = why.errno or 0
+        text = os.strerror(number) if number > 0 else why.strerror or str(why)
+    return " ".join(redacted(text).split())[:200] or type(error).__name__
 
 
 def _host(endpoint: str) -> str:
