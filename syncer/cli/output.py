@@ -295,6 +295,15 @@ _STYLES: Final = {
 _STATES: Final = frozenset({"presence", "kind", "status", "last"})
 
 
+_CELL, _ITEM = 600, 100
+"""Letters, at most, that people are shown of a text, and of each of several: programs get all."""
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text for people: of one that is very long the beginning, and how long it is."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} letters)"
+
+
 def _shown(column: Column, row: Row, now: datetime) -> Cell:
     """Return a value as people read it."""
     from syncer.cli.layout import Cell  # noqa: PLC0415  (start-up: rich is for people)
@@ -305,11 +314,12 @@ def _shown(column: Column, row: Row, now: datetime) -> Cell:
     if isinstance(value, datetime):
         return Cell(f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z", age=ago(value, now))
     if isinstance(value, list | tuple):
-        items = tuple(printable(str(item)) for item in value)
+        items = tuple(printable(cut(str(item), _ITEM)) for item in value)
         return Cell(", ".join(items), items=items)
     if isinstance(value, Decimal):
         value = format(value.normalize(), "f")
     if column.kind == "count" and isinstance(value, int):
         return Cell(f"{value:,}", "" if value else "dim", empty=column.zero and not value)
-    text = printable(str(value))
+    text = str(value)
+    text = printable(text if column.title else cut(text, _CELL))
     return Cell(text, _STYLES.get(text, "") if column.name in _STATES else "")

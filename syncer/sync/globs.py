@@ -5,32 +5,27 @@ A run that was begun for it would stand in the history as a failed one, and aler
 
 from __future__ import annotations
 
-import msgspec
-
 from syncer.core.hints import no_zone
 from syncer.store.connection import Server
 from syncer.store.planning import known_zones
 from syncer.store.schema import check_schema
 from syncer.sync.listing import Listings, zones_of
 from syncer.sync.options import RunOptions
+from syncer.sync.report import Report
 from syncer.sync.selection import plan
 
 
-class Selected(msgspec.Struct, frozen=True):
-    """Whether globs select ``anything`` of an account, and those that match no zone of it."""
+async def selects_anything(
+    options: RunOptions, server: Server, listings: Listings, report: Report
+) -> bool:
+    """Return whether anything of an account is selected, as far as its zones are known.
 
-    anything: bool
-    unmatched: tuple[str, ...]
-
-
-async def check_globs(options: RunOptions, server: Server, listings: Listings) -> Selected | None:
-    """Return what the globs of a run select; None: there are none, or the zones are not known.
-
-    Raises NoZone where one matches nothing, unless the selection is of other accounts too.
+    The report gets the globs that match none. Raises NoZone for those, unless the selection is of
+    other accounts too.
     """
     selection = options.selection
     if not selection.globs or (found := await listings.reliable()) is None:
-        return None
+        return True
     listed = {zone.ref for zone in zones_of(found, selection.services)}
     async with server.session(name="syncer sync", within=server.timing.begin) as connection:
         await check_schema(connection, server.where)
@@ -41,4 +36,5 @@ async def check_globs(options: RunOptions, server: Server, listings: Listings) -
     if (unmatched or not targets) and not options.beside:
         globs = unmatched or selection.zones or selection.not_zones
         raise no_zone(globs, {ref.zone_id for ref in zones})
-    return Selected(bool(targets), unmatched)
+    report.unmatched = unmatched
+    return bool(targets)

@@ -25,7 +25,7 @@ from syncer.store.lock import session_name
 from syncer.store.runs import Basis, Run, begin, begin_dry_run
 from syncer.store.writer import Writer
 from syncer.sync.crawl import Crawl
-from syncer.sync.globs import check_globs
+from syncer.sync.globs import selects_anything
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
@@ -66,20 +66,14 @@ async def run_once(
         ):
             listings = Listings(client, options.selection.services, stop)
             tasks.start_soon(listings.fetch)  # meanwhile the run begins
-            selected = await check_globs(options, server, listings)
-            unmatched = None if selected is None else selected.unmatched
-            if selected is not None and not selected.anything:
-                return Report(
-                    account=options.account, run_id=None, status="succeeded", unmatched=unmatched
-                )
+            report = Report(account=options.account, run_id=None)
+            if not await selects_anything(options, server, listings, report):
+                report.status = "succeeded"
+                return report
             async with _begun(options, server, stop) as (run, basis):
                 client.calls.learn(basis.learnt)
-                report = Report(
-                    account=options.account,
-                    run_id=run.run_id if run else None,
-                    clock_behind=basis.clock_behind,
-                    unmatched=unmatched,
-                )
+                report.run_id = run.run_id if run else None
+                report.clock_behind = basis.clock_behind
                 ending = _Ending(client=client, stop=stop, span=run_span, started=started)
                 async with (
                     ending.recorded(report, run, abort_timeout=options.tuning.abort),
