@@ -20,7 +20,7 @@ async def selects_anything(
 ) -> bool:
     """Return whether anything of an account is selected, as far as its zones are known.
 
-    The report gets the globs that match none. Raises NoZone for those, unless the selection is of
+    The report gets the globs that match none; where nothing is, it is done. Raises NoZone for those, unless the selection is of
     other accounts too.
     """
     selection = options.selection
@@ -37,4 +37,6 @@ async def selects_anything(
         globs = unmatched or selection.zones or selection.not_zones
         raise no_zone(globs, {ref.zone_id for ref in zones})
     report.unmatched = unmatched
+    if not targets:
+        report.status = "succeeded"
     return bool(targets)

@@ -68,7 +68,6 @@ async def run_once(
             tasks.start_soon(listings.fetch)  # meanwhile the run begins
             report = Report(account=options.account, run_id=None)
             if not await selects_anything(options, server, listings, report):
-                report.status = "succeeded"
                 return report
             async with _begun(options, server, stop) as (run, basis):
                 client.calls.learn(basis.learnt)
