@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from syncer.cli.names import complete, complete_service
 from syncer.cli.output import FORMATS, fitted_log, show_text
 from syncer.config.parsers import EVERY_SERVICE, unknown_service
 from syncer.config.settings import Settings, load_with_faults
-from syncer.core.errors import OutputFailed, SyncerError, unwrapped
+from syncer.core.errors import OutputFailed, SyncerError, leaves_of, unwrapped
 from syncer.core.glob import fault
 from syncer.core.normalise import printable
 from syncer.secrets import redacted
@@ -90,12 +91,26 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
         except SyncerError as error:
             fail(error.exit_code, *error.lines)
         except OSError as error:
-            fail(1, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            fail(1, _of_the_system(error))
+        except BaseExceptionGroup as group:  # of a task group, in which several tasks met it
+            leaves = list(leaves_of(group))
+            system = [leaf for leaf in leaves if isinstance(leaf, OSError)]
+            if not system or not all(isinstance(leaf, OSError | SyncerError) for leaf in leaves):
+                raise
+            fail(1, _of_the_system(system[0]))
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         raise SystemExit(code or 0)
 
     return wrapper
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return what the system refused, and what to do about it."""
+    said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return f"{said}: let it have more at once (ulimit -n; LimitNOFILE of a unit)"
+    return said
 
 
 @contextlib.contextmanager

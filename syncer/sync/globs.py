@@ -20,8 +20,8 @@ async def selects_anything(
 ) -> bool:
     """Return whether anything of an account is selected, as far as its zones are known.
 
-    The report gets the globs that match none; where nothing is, it is done. Raises NoZone for those, unless the selection is of
-    other accounts too.
+    The report gets the globs that match none; where nothing is selected, it is one of success.
+    Raises NoZone for those globs, unless the selection is of other accounts too.
     """
     selection = options.selection
     if not selection.globs or (found := await listings.reliable()) is None:

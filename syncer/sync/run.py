@@ -48,11 +48,10 @@ async def run_once(
     progress: Progress | None = None,
     observer: Observer | None = None,
 ) -> Report:
-    """Do one run and return its report.
+    """Do one run and return its report; of an account in which nothing is selected none is begun.
 
-    Of an account in which nothing is selected none is begun. Raises ConfigError, LockHeld,
-    DatabaseError, Superseded, or Interrupted where it was stopped before it began; a refusal by the
-    API is a report with status ``failed``.
+    Raises ConfigError, LockHeld, DatabaseError, Superseded, or Interrupted where it was stopped
+    before it began; a refusal by the API is a report with status ``failed``.
     """
     started = time.monotonic()
     with (
