@@ -76,12 +76,15 @@ async def show_zones(
 ) -> None:
     """Print zones; without settings these are loaded."""
     chosen = filters or Filters()
-    undone = dict[tuple[str, str], list[str]]()
+    undone = dict[tuple[str, str], list[tuple[str, str]]]()
+    accounts = set[str]()
 
     def derive(row: dict[str, Any]) -> dict[str, Any]:
+        accounts.add(row["account"])
         if row["error_message"]:
             cause = (row["last_status"], row["error_message"])
-            undone.setdefault(cause, []).append(f"{row['service']}/{row['zone_id']}")
+            zone = (row["account"], f"{row['service']}/{row['zone_id']}")
+            undone.setdefault(cause, []).append(zone)
         return row | {"last": _STATUSES.get(row["last_status"], row["last_status"])}
 
     async with open_snapshot(loaded, chosen=chosen) as reader:
@@ -107,7 +110,8 @@ async def show_zones(
             paged=paged,
         )
     if (output or default_format()) == "table":
-        for (status, why), names in undone.items():
+        for (status, why), zones in undone.items():
+            names = [f"{account} {ref}" if len(accounts) > 1 else ref for account, ref in zones]
             say(f"{counted(names)} {status}: {why}", err=True)
 
 

@@ -375,7 +375,9 @@ async def test_a_role_without_rights_gets_one_line(syncer: Any, db: Any, url: st
         await db.execute(f"drop role {login}")
 
 
-async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sync: Any) -> None:
+async def test_a_table_names_the_account_where_there_are_several(
+    simulator: Simulator, syncer: Any, sync: Any
+) -> None:
     """Of one account nothing is said of it; lines of JSON always have it."""
     await sync()
     for command in ("images", "zones"):
@@ -387,3 +389,8 @@ async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sy
         assert any("other" in line for line in lines), command
         one = await syncer(*command.split(), "--account", "other", "-o", "table")
         assert "ACCOUNT" not in one.out, "which account it is was asked for"
+    simulator.add_fault("status=400,action=DescribeImages,zone=FRA-A")
+    for account in ("default", "other"):
+        await sync(SYNCER_ACCOUNT=account)
+    said = (await syncer("zones", "-o", "table")).err
+    assert said.startswith("2 zones (default vm/FRA-A, other vm/FRA-A) failed: "), said
