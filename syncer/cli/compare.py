@@ -16,7 +16,6 @@ from syncer.cli.columns import (
     IMAGE,
     KIND,
     NAME,
-    NAME_IF_ROOM,
     SEEN,
     SERVICE,
     WHAT_CHANGED,
@@ -26,9 +25,8 @@ from syncer.cli.columns import (
     whole,
 )
 from syncer.cli.command import Command
-from syncer.cli.common import counted, run
+from syncer.cli.common import counted, run, say
 from syncer.cli.names import complete
-from syncer.cli.output import show_text
 from syncer.cli.show import Filters, filters, moment_type, open_snapshot, require_images, show
 from syncer.core.errors import ConfigError
 from syncer.core.moment import Moment
@@ -89,7 +87,7 @@ def _say_unknown(zones: Sequence[Mapping[str, Any]]) -> None:
         why = "it has not come yet" if zone["to_come"] else _WHY[zone["gone"]]
         groups.setdefault((zone["account"], why), []).append(f"{zone['service']}/{zone['zone_id']}")
     for (account, why), names in groups.items():
-        show_text(f"unknown at that time: {counted(names)} of account {account}: {why}", err=True)
+        say(f"unknown at that time: {counted(names)} of account {account}: {why}", err=True)
 
 
 @click.command(cls=Command)
@@ -125,7 +123,7 @@ async def diff(
             await reader.ask("read/diff", *chosen.place, chosen.image, one, two),
             output,
             chosen=chosen,
-            table=[KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, SEEN, WHAT_CHANGED],
+            table=[KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME, SEEN, WHAT_CHANGED],
             empty="No difference.",
             derive=differences.derive,
             if_none=partial(require_images, reader, chosen),

@@ -40,6 +40,17 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
     @property
+    def undone(self) -> bool:
+        """Whether the zone was not read whole, though it is there."""
+        return self.status in {"failed", "incomplete"}
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """What zones have in common that end alike for one reason."""
+        fault = self.fault
+        return (self.status, *((fault.code, fault.message) if fault is not None else ()))
+
+    @property
     def newly(self) -> tuple[str, ...]:
         """What is withheld since this look: the last of ``withheld``."""
         return self.withheld[len(self.withheld) - self.newly_withheld :]

@@ -33,6 +33,7 @@ from syncer.core.errors import (
     Throttled,
 )
 from syncer.core.model import Learnt
+from syncer.log import Causes
 from syncer.zenlayer.credentials import Timing
 from syncer.zenlayer.limiter import Pacer
 
@@ -138,6 +139,7 @@ class Calls:
         self._recovered = 0
         self.budget = RetryBudget()
         self.failures = Failures()
+        self._causes = Causes()
         self.made = 0
         """Requests that were sent, retries included."""
         self.retries = 0
@@ -262,7 +264,7 @@ class Calls:
         if error.after is not None:
             self._require_time_for(wait, because=error)
         self.retries += 1
-        _log.info(
+        (_log.info if self._causes.is_new(error.code) else _log.debug)(
             "call.retried",
             **about,
             attempt=attempt,

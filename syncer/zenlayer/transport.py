@@ -6,6 +6,7 @@ The only importer of aiohttp's client.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import ssl
 import threading
@@ -165,6 +166,8 @@ async def _asking(
                 proxy=proxy.url if proxy else None,
                 proxy_headers=proxy.headers if proxy else None,
             ) as response:
+                if proxy is not None and response.status == wire.LOGIN_ASKED:
+                    raise _refusal(_host(access.endpoint), response, proxy)
                 yield response
 
 
@@ -214,11 +217,13 @@ def _named_errors(host: str, timeout: aiohttp.ClientTimeout, proxy: Proxy | None
         raise _unreachable(host, error, proxy) from error
 
 
-def _refusal(host: str, error: aiohttp.ClientHttpProxyError, proxy: Proxy | None) -> ApiError:
-    headers = error.headers
+def _refusal(
+    host: str, answer: aiohttp.ClientHttpProxyError | aiohttp.ClientResponse, proxy: Proxy | None
+) -> ApiError:
+    headers = answer.headers
     return refusal(
         host,
-        error.status,
+        answer.status,
         headers if headers is not None else {},
         login=proxy is not None and proxy.headers is not None,
         asked_for=() if headers is None else headers.getall("Proxy-Authenticate", ()),
@@ -295,7 +300,12 @@ def _action_headers(host: str, source: Source, action: str) -> dict[str, str]:
 
 
 def _brief(error: BaseException) -> str:
-    return " ".join(redacted(str(error)).split())[:200] or type(error).__name__
+    text = str(error)
+    if isinstance(error, aiohttp.ClientConnectorError):  # which names host and TLS, as is said
+        why = error.os_error
+        number = why.errno or 0
+        text = os.strerror(number) if number > 0 else why.strerror or str(why)
+    return " ".join(redacted(text).split())[:200] or type(error).__name__
 
 
 def _host(endpoint: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from syncer.cli import cli
+from syncer.cli.common import run
+from syncer.core.errors import LockHeld
 from syncer.simulator import World
 
 NOT_UTF8 = "\udcff"
@@ -136,3 +139,16 @@ async def test_a_cursor_may_be_a_link(syncer: Any, sync: Any, world: World, tmp_
     assert 0 == (await syncer("changes", "--cursor", str(link))).code
     assert link.is_symlink()
     assert (tmp_path / "kept").read_text().strip().isdigit()
+
+
+def test_what_the_system_refuses_several_tasks_is_one_line() -> None:
+    """Too few open files, met at once by tasks that run side by side: no traceback."""
+
+    @click.command()
+    @run
+    async def crowded() -> None:
+        raise ExceptionGroup("", [OSError(errno.EMFILE, "Too many open files", "f"), LockHeld("x")])
+
+    done = CliRunner().invoke(crowded)
+    assert (1, 1) == (done.exit_code, done.stderr.count("\n"))
+    assert "syncer: f: Too many open files: let it have more at once (ulimit -n" in done.stderr

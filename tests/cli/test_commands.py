@@ -64,13 +64,26 @@ async def test_a_dry_run_prints_what_would_change(syncer: Any, world: World) -> 
     assert [] == rows(await syncer("runs"))
 
 
-async def test_a_withheld_removal_is_exit_4(syncer: Any, world: World) -> None:
-    """The guard's answer is seen by cron: exit 4."""
+async def test_a_withheld_removal_is_exit_4(
+    syncer: Any, world: World, simulator: Simulator
+) -> None:
+    """The guard's answer is seen by cron: exit 4. Tables say why zones failed, a cause a line."""
     await syncer("sync")
     for image_id in sorted(world.images("FRA-A"))[:15]:
         world.remove_image("FRA-A", image_id)
+    simulator.add_fault("status=400,code=NOT_TODAY,action=DescribeImages,zone=H*")
+    simulator.add_fault("status=400,code=NOT_TODAY,action=DescribeImages,zone=L*")
     done = await syncer("sync")
-    assert (4, 15) == (done.code, rows(done)[0]["withheld"])
+    assert (3, 15) == (done.code, rows(done)[0]["withheld"])
+    simulator.clear_faults()
+    shown = await syncer("zones", "-o", "table")
+    assert "withheld" == shown.out.splitlines()[1].split()[4]
+    assert "guarded" not in shown.out
+    assert "2 zones (vm/HKG-A, vm/LAX-A) failed: the API refused the request: NOT_" in shown.err
+    read = await syncer("runs", "-o", "table", "--limit", "1")
+    assert " 4 of 6 " in read.out
+    assert 4 == (await syncer("sync")).code
+    assert "" == (await syncer("zones", "-o", "table")).err
 
 
 def settings_are_wrong(**env: str) -> tuple[list[str], dict[str, str], int, tuple[str, ...]]:
@@ -319,6 +332,10 @@ async def test_the_reader_role_can_use_the_reading_commands(syncer: Any, url: st
         done = await syncer("sync", **env)
         assert 2 == done.code
         assert "cannot sync, it lacks" in done.err
+        for command in (("approve", "FRA-A", "--max", "1"), ("baseline", "save", "b")):
+            done = await syncer(*command, **env)
+            assert 2 == done.code
+            assert "connect as a role that may: 'syncer db roles' makes" in done.err
     finally:
         await db.execute(f"drop role {login}")
 
@@ -358,7 +375,9 @@ async def test_a_role_without_rights_gets_one_line(syncer: Any, db: Any, url: st
         await db.execute(f"drop role {login}")
 
 
-async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sync: Any) -> None:
+async def test_a_table_names_the_account_where_there_are_several(
+    simulator: Simulator, syncer: Any, sync: Any
+) -> None:
     """Of one account nothing is said of it; lines of JSON always have it."""
     await sync()
     for command in ("images", "zones"):
@@ -370,3 +389,8 @@ async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sy
         assert any("other" in line for line in lines), command
         one = await syncer(*command.split(), "--account", "other", "-o", "table")
         assert "ACCOUNT" not in one.out, "which account it is was asked for"
+    simulator.add_fault("status=400,action=DescribeImages,zone=FRA-A")
+    for account in ("default", "other"):
+        await sync(SYNCER_ACCOUNT=account)
+    said = (await syncer("zones", "-o", "table")).err
+    assert said.startswith("2 zones (default vm/FRA-A, other vm/FRA-A) failed: "), said
