@@ -85,7 +85,13 @@ def defaults(dashboard: dict[str, Any]) -> dict[str, str | list[str]]:
 
 
 def expand(
-    query: Query, chosen: Values, since: datetime, until: datetime, interval: str, search: str = ""
+    query: Query,
+    chosen: Values,
+    since: datetime,
+    until: datetime,
+    interval: str,
+    *,
+    search: str = "",
 ) -> str:
     """Return the statement that PostgreSQL gets, for a choice of variables and a time range.
 
@@ -104,7 +110,7 @@ def expand(
         return ",".join("'" + value.replace("'", "''") + "'" for value in values)
 
     times = [at.isoformat().replace("+00:00", "Z") for at in (since, until)]
-    statement = VARIABLE.sub(put, query.raw.replace("$__searchFilter", search + "%"))
+    statement = VARIABLE.sub(put, query.raw).replace("$__searchFilter", search + "%")
     statement = statement.replace("$__interval_ms", str(_seconds(interval) * 1000))
     statement = statement.replace("$__interval", interval)
     return _MACRO.sub(lambda match: _macro(match[1], match[2], *times), statement)
