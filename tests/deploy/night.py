@@ -52,10 +52,10 @@ class Night:
         rows = await self.rows(name, **chosen)
         return [tuple(row[column] for column in columns.split()) for row in rows]
 
-    async def series(self, name: str) -> dict[str, dict[int, Any]]:
+    async def series(self, name: str, **chosen: str) -> dict[str, dict[int, Any]]:
         """Return the lines of a panel: their values by hour."""
         lines: dict[str, dict[int, Any]] = {}
-        for row in await self.rows(name):
+        for row in await self.rows(name, **chosen):
             time = row.pop("time")
             time = time.timestamp() if isinstance(time, datetime) else float(time)
             hour = round((time - self.begin.timestamp()) / 3600)

@@ -99,7 +99,7 @@ def strings(value: Any) -> Iterator[str]:
 
 @every_dashboard
 def test_the_panels_have_titles_of_their_own_and_do_not_overlap(name: str) -> None:
-    """Ids are unique, and no cell of the grid of 24 columns is taken twice."""
+    """Ids are unique; each cell of the grid of 24 columns is taken, and none twice."""
     dashboard = DASHBOARDS[name]
     every = dashboard["panels"]
     assert len(every) == len({panel["id"] for panel in every})
@@ -111,6 +111,8 @@ def test_the_panels_have_titles_of_their_own_and_do_not_overlap(name: str) -> No
             for y in range(grid["y"], grid["y"] + grid["h"]):
                 assert (x, y) not in taken, (panel["title"], taken[x, y])
                 taken[x, y] = panel["title"]
+    height = 1 + max(y for _, y in taken)
+    assert {(x, y) for x in range(24) for y in range(height)} == taken.keys()
     titles = [panel["title"] for panel in panels(dashboard)]
     assert len(titles) == len(set(titles))
 

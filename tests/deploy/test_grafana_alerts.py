@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.deploy.night import Night
-from tests.deploy.panels import GRAFANA, dashboards, panels
+from tests.deploy.panels import GRAFANA, dashboards, panels, queries
 from tests.deploy.test_prometheus import ALERTS, PROMETHEUS, RULES
 from tests.deploy.tools import yaml
 
@@ -25,7 +25,7 @@ SQL: Final = {title: rule["data"][0]["model"]["rawSql"] for title, rule in BY_TI
 UNKNOWN: Final = {
     *("SyncerAbsent", "SyncerDown", "SyncerAccountAbsent", "SyncerRefused", "SyncerThrottled")
 }
-"""What no database can tell: whether a process answers, and what its calls came to."""
+"""What no database knows: whether a process answers, and what its calls came to."""
 DAY: Final = "interval '1 day'"
 WORSE: Final = {
     "SyncerNotRunning": f"""
@@ -76,7 +76,7 @@ async def alerts(night: Night, title: str, change: str = "") -> list[tuple[Any, 
         await transaction.rollback()
 
 
-def test_they_are_those_of_prometheus_that_a_database_can_tell() -> None:
+def test_they_are_those_of_prometheus_that_a_database_knows() -> None:
     """The same names and severities, texts that say the same, and the same times to wait."""
     assert set(ALERTS) - UNKNOWN == BY_TITLE.keys() - {UNREACHABLE}
     asked = {"SyncerNeverSucceeded", "SyncerZoneNeverRead"}  # the statement itself waits an hour
@@ -117,6 +117,19 @@ def test_the_file_is_what_grafana_takes() -> None:
         assert ("syncer", "__expr__") == (query["datasourceUid"], threshold["datasourceUid"])
         assert ("table", True) == (query["model"]["format"], query["model"]["rawQuery"])
         assert ("threshold", "A") == (threshold["model"]["type"], threshold["model"]["expression"])
+
+
+def test_what_is_stale_is_the_same_everywhere() -> None:
+    """How long an account may wait is worked out alike in all statements of panels and alerts."""
+    statements = [*SQL.values(), *(query.raw for query in queries())]
+    found = [
+        re.sub(r"\s+", " ", limit)
+        for statement in statements
+        if "pace as materialized" in statement
+        for limit in re.findall(r"2 \* coalesce\(.*?interval '30 minutes'", statement, re.DOTALL)
+    ]
+    assert len(found) > 15
+    assert 1 == len(set(found))
 
 
 async def test_texts_name_what_the_statement_returns(night: Night) -> None:

@@ -355,6 +355,8 @@ async def test_the_overview_says_what_is_so(night: Night, make: Any) -> None:
     """Each number is what the night comes to, whatever the time range where it is about now."""
     for title, (columns, rows) in make(night).items():
         assert rows == await night.table(f"overview: {title}", columns), title
+    # Of b alone no zone was ever listed
+    assert [(2,)] == await night.table("overview: Can it be trusted now?", "trust", account=["b"])
 
 
 @pytest.mark.parametrize("make", [drift_changes, drift_state])
@@ -384,6 +386,10 @@ async def test_lines_say_what_is_so(night: Night) -> None:
     """What thinning left out is no dip, what held before is drawn on, and nothing is made up."""
     for name, lines in SERIES.items():
         assert lines == await night.series(name), name
+    scans = await night.series("overview: Scans of each zone", stale="1 hour")
+    assert {hour for hour, value in scans[FRA].items() if value == -1} == {
+        7
+    }  # of 8 and 9 one is kept
 
 
 async def test_a_timeline_is_unknown_where_nobody_can_say(night: Night) -> None:
@@ -404,7 +410,7 @@ async def test_a_timeline_is_unknown_where_nobody_can_say(night: Night) -> None:
 
 
 def test_every_panel_has_its_numbers() -> None:
-    """A panel of which this file says nothing fails it."""
+    """A panel that is not in this file fails it."""
     nobody: Any = Night(None, datetime.now(UTC), datetime.now(UTC))
     known = {f"overview: {t}" for make in (overview_now, overview_then) for t in make(nobody)}
     known |= {f"drift: {title}" for make in (drift_changes, drift_state) for title in make(nobody)}
