@@ -326,6 +326,10 @@ HOW: dict[str, Run | Check] = {
     "SYNCER_READER_SSLROOTCERT=/etc/ssl/certs/inventory-ca.pem": GRAFANA,
     "cp deploy/grafana/provisioning/datasources/syncer.yaml "
     "/etc/grafana/provisioning/datasources/": GRAFANA,
+    "cp deploy/grafana/provisioning/datasources/monitoring.yaml "
+    "/etc/grafana/provisioning/datasources/": GRAFANA,
+    "cp deploy/grafana/provisioning/alerting/syncer.yaml "
+    "/etc/grafana/provisioning/alerting/": GRAFANA,
     "cp deploy/grafana/provisioning/dashboards/syncer.yaml "
     "/etc/grafana/provisioning/dashboards/": GRAFANA,
     "mkdir -p /var/lib/grafana/dashboards/syncer": GRAFANA,

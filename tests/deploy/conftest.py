@@ -1,4 +1,4 @@
-"""What `make install-systemd` lays down, and a real systemd to try it under."""
+"""A night for the dashboards; what `make install-systemd` lays down, and a systemd for it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,34 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
+from syncer.embedded import EmbeddedPostgres
+from tests.deploy.night import Night, plant
 from tests.deploy.tools import Box, install, run, tool
 
 LIBRARIES = "/opt/libraries"
 KINDS = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork")
+
+
+@pytest.fixture(scope="session")
+async def _night(postgres: EmbeddedPostgres, template: str, administrator: Any) -> Any:
+    await administrator.execute(f"create database night template {template}")
+    connection = await asyncpg.connect(postgres.dsn("night"))
+    yield connection, await plant(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def night(_night: Any) -> Night:
+    """A database with a night planted by hand, read as Grafana reads it."""
+    connection, begin = _night
+    return Night(connection, begin, (await connection.fetchval("select now()")).astimezone(UTC))
 
 
 @pytest.fixture(scope="session")

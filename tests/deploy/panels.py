@@ -56,6 +56,8 @@ def queries() -> Iterator[Query]:
     for name, dashboard in dashboards().items():
         for panel in panels(dashboard):
             for target in panel["targets"]:
+                if "rawSql" not in target:
+                    continue  # of Prometheus
                 yield Query(
                     dashboard=name,
                     title=panel["title"],
@@ -82,8 +84,19 @@ def defaults(dashboard: dict[str, Any]) -> dict[str, str | list[str]]:
     return {v["name"]: v["current"]["value"] for v in dashboard["templating"]["list"]}
 
 
-def expand(query: Query, chosen: Values, since: datetime, until: datetime, interval: str) -> str:
-    """Return the statement that PostgreSQL gets, for a choice of variables and a time range."""
+def expand(
+    query: Query,
+    chosen: Values,
+    since: datetime,
+    until: datetime,
+    interval: str,
+    *,
+    search: str = "",
+) -> str:
+    """Return the statement that PostgreSQL gets, for a choice of variables and a time range.
+
+    ``search`` is what was typed to find a value of a variable: some versions double its quotes.
+    """
     variables = {v["name"]: v for v in dashboards()[query.dashboard]["templating"]["list"]}
 
     def put(match: re.Match[str]) -> str:
@@ -97,7 +110,7 @@ def expand(query: Query, chosen: Values, since: datetime, until: datetime, inter
         return ",".join("'" + value.replace("'", "''") + "'" for value in values)
 
     times = [at.isoformat().replace("+00:00", "Z") for at in (since, until)]
-    statement = VARIABLE.sub(put, query.raw.replace("$__searchFilter", "%"))
+    statement = VARIABLE.sub(put, query.raw).replace("$__searchFilter", search + "%")
     statement = statement.replace("$__interval_ms", str(_seconds(interval) * 1000))
     statement = statement.replace("$__interval", interval)
     return _MACRO.sub(lambda match: _macro(match[1], match[2], *times), statement)
