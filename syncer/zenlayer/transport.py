@@ -301,8 +301,8 @@ def _action_headers(host: str, source: Source, action: str) -> dict[str, str]:
 
 def _brief(error: BaseException) -> str:
     text = str(error)
-    if isinstance(error, aiohttp.ClientConnectorError):  # which names host and TLS, as is said
-        why = error.os_error
+    why = getattr(error, "os_error", None)
+    if isinstance(why, OSError):  # the text around it names host and TLS, as is said already
         number = why.errno or 0
         text = os.strerror(number) if number > 0 else why.strerror or str(why)
     return " ".join(redacted(text).split())[:200] or type(error).__name__
