@@ -190,11 +190,11 @@ async def one_fault(case: Case, world: World, simulator: Simulator, sync: Any, d
         assert (case.status == "gone") == (ZONE not in await stored(db))
 
     simulator.clear_faults()
-    report = await sync(SYNCER_PAGE_SIZE="7")
+    report = await sync()
     if case.status == "guarded":  # the latch: what is really gone waits for a person now
         assert (4, len(case.held & {ZONE, OTHER})) == (report.exit_code, report.counts.withheld)
         await db.execute(APPROVE)
-        report = await sync(SYNCER_PAGE_SIZE="7")
+        report = await sync()
     assert 0 == report.exit_code
     await assert_exact(db, world)
     assert gone(before, world) | old == await removed(db)
@@ -224,7 +224,7 @@ async def test_a_denial_ends_the_run_at_once_and_removes_nothing(
             assert (1, True) == (report.exit_code, len(simulator.calls) <= most)
             await assert_held(db, world, before, ALL, old)
             simulator.clear_faults()
-            assert 0 == (await sync(SYNCER_PAGE_SIZE="7")).exit_code
+            assert 0 == (await sync()).exit_code
             await assert_exact(db, world)
 
 
