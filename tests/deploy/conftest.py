@@ -42,7 +42,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 def _python_with_pip(folder: Path) -> str:
-    """Return a Python whose virtual environments take our pip: to unpack one takes three seconds."""
+    """Return a Python whose environments take our pip: to unpack one takes three seconds."""
     (folder / "ours").mkdir()
     (folder / "ours/pip").symlink_to(Path(pip.__path__[0]))
     script = folder / "python"

@@ -89,7 +89,8 @@ def database(box: Box) -> str:
     server = (programs / "postgres", "-D/srv/postgres/data", "-k/srv/postgres", "-cfsync=off")
     box.start("postgres", "--uid=nobody", *server)
     psql = f"{programs / 'psql'} --host=/srv/postgres --username=syncer --dbname=postgres --command"
-    box.run("sh", "-c", f"""until {psql} "alter role syncer password 'p@ss'" 2>&-; do sleep 0.05; done""")
+    asked = f"""{psql} "alter role syncer password 'p@ss'" 2>&-"""
+    box.run("sh", "-c", f"until {asked}; do sleep 0.05; done")
     url = "postgresql://syncer:p%40ss@127.0.0.1/postgres"
     box.run("env", f"SYNCER_DATABASE_URL={url}", SYNCER, "db", "upgrade")
     return url

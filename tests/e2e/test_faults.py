@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from syncer.simulator import Simulator, World
 from tests.support import assert_exact, naming, served, stored
 
+pytestmark = pytest.mark.any_server
+
 ZONE, OTHER = "FRA-A", "HKG-A"
 """Both drift; the faults are of the first, or of everything."""
 THREE = (ZONE, "SEL-A", "LAX-A")
@@ -29,8 +31,9 @@ APPROVE = """
 class Case(NamedTuple):
     """What goes wrong, and what is documented to come of it.
 
-    ``fault`` may be several, each of a zone; ``status`` is that of the scans of faulty zones; ``held`` are the zones in which nothing may be
-    removed: every other zone is exactly right after the run with the fault.
+    ``fault`` may be several, each of a zone; ``status`` is that of the scans of faulty zones;
+    ``held`` are the zones in which nothing may be removed: every other zone is exactly right after
+    the run with the fault.
     """
 
     fault: str

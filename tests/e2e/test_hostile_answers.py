@@ -15,6 +15,8 @@ from syncer.store.runs import begin_dry_run
 from tests.invariants import check
 from tests.support import assert_exact, empty, naming, rows, stored
 
+pytestmark = pytest.mark.any_server
+
 ZONE, OTHER = "FRA-A", "HKG-A"
 KEPT = {"nul", "surrogate", "huge", "numbers", "booleans", "lists", "unknown", "missing", "sql"}
 KEPT |= {"nesting", "deep", "escapes", "number_id"}

@@ -122,7 +122,7 @@ async def template_home(anyio_backend: str) -> AsyncIterator[tuple[Path, Path, d
 def inventory(template_home: tuple[Path, Path, dict[str, str]], process: Any) -> Iterator[Home]:
     state, programs, before = template_home
     with folder_for_data() as copy:
-        subprocess.run(["cp", "--archive", state / "postgres", copy], check=True)
+        subprocess.run(["/bin/cp", "--archive", state / "postgres", copy], check=True)
         yield Home(process, copy, programs, before)
         nothing_runs(copy / "postgres")
 

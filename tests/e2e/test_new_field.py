@@ -20,6 +20,8 @@ from syncer.simulator import World, actions
 from syncer.store.schema import revisions
 from tests.support import Done, rows
 
+pytestmark = pytest.mark.any_server
+
 ROOT = Path(__file__).parents[2]
 MIGRATION = ROOT / "tests/data/image_arch.py"
 A, B = "FRA-A", "HKG-A"
