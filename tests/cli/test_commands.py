@@ -26,6 +26,7 @@ from syncer.serve.http import listening
 from syncer.serve.metrics import Metrics, Together
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
+from tests.embedded.tools import nothing_runs
 from tests.support import rows, until
 
 
@@ -231,7 +232,7 @@ async def test_sigterm_stops_the_asking_and_keeps_what_was_read(
 
 
 async def test_the_embedded_database_is_used_where_none_is_given(
-    process: Any, tmp_path: Path, pg_bin: str | None
+    process: Any, data_home: Path, pg_bin: str | None
 ) -> None:
     """Without a URL: started, migrated, used, stopped; the data stays for the next command.
 
@@ -239,26 +240,28 @@ async def test_the_embedded_database_is_used_where_none_is_given(
     """
     env = {
         "SYNCER_DATABASE_URL": "",
-        "SYNCER_STATE_DIR": str(tmp_path / "state"),
+        "SYNCER_STATE_DIR": str(data_home),
         "SYNCER_PG_BIN": pg_bin or "",
     }
     env["SYNCER_LOG_LEVEL"] = "warning"
     done = await process("sync", **env)
     assert (0, 1) == (done.code, done.err.count("inventory.begun")), done.err
-    assert str(tmp_path / "state") in done.err
+    assert str(data_home) in done.err
     done = await process("images", "--limit", "2", **env)
     assert (0, 2, "") == (done.code, len(rows(done)), done.err)
-    assert [] == list((tmp_path / "state").rglob("postmaster.pid"))
+    nothing_runs(data_home / "postgres")
 
 
-async def test_the_demo_shows_the_main_job(syncer: Any, tmp_path: Path, pg_bin: str | None) -> None:
+async def test_the_demo_shows_the_main_job(
+    syncer: Any, data_home: Path, pg_bin: str | None
+) -> None:
     """`syncer demo` ends with 0 and shows what appeared, changed and was removed; twice.
 
     Also after another version of PostgreSQL, whose data are left alone.
     """
-    (tmp_path / "state/demo/postgres/data-9").mkdir(parents=True)
+    (data_home / "demo/postgres/data-9").mkdir(parents=True)
     env = {
-        "SYNCER_STATE_DIR": str(tmp_path / "state"),
+        "SYNCER_STATE_DIR": str(data_home),
         "SYNCER_PG_BIN": pg_bin or "",
         "ZENLAYER_ACCESS_KEY_ID": "",
         "ZENLAYER_ACCESS_KEY_SECRET": "",

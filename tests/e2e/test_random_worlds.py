@@ -99,7 +99,7 @@ rounds = st.builds(
 several = st.lists(st.sampled_from([1, 5, 16, 30]), min_size=1, max_size=3)
 starts = st.tuples(several, st.booleans(), st.sampled_from([LARGE, 4]))
 """Sizes of zones, whether they are known, the most images of a zone that is not large."""
-thorough = settings(max_examples=WORLDS or 15, derandomize=not WORLDS, database=None, deadline=None)
+thorough = settings(max_examples=WORLDS or 10, derandomize=not WORLDS, database=None, deadline=None)
 
 
 @pytest.mark.timeout(120 + 3 * WORLDS)

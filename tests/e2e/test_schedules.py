@@ -31,7 +31,7 @@ from tests.invariants import NEVER, check
 from tests.support import assert_exact, empty, logged
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
-SCHEDULES: Final = int(os.environ.get("SYNCER_TEST_SCHEDULES") or 12)
+SCHEDULES: Final = int(os.environ.get("SYNCER_TEST_SCHEDULES") or 8)
 FIRST: Final = int(os.environ.get("SYNCER_TEST_SCHEDULES_FROM") or 0)
 ACCOUNTS: Final = ("a", "b", "c")
 TOGETHER: Final = 8
@@ -252,7 +252,7 @@ async def test_no_schedule_ends_in_a_deadlock(url: str, db: Any, sync: Any) -> N
     assert 0 == await db.fetchval(
         "select deadlocks from pg_stat_database where datname = current_database()"
     )
-    assert SCHEDULES < 12 or EXITS.keys() == {kind for kind, _ in ended}
+    assert SCHEDULES < 8 or EXITS.keys() == {kind for kind, _ in ended}
 
 
 async def approve_all(db: Any) -> None:

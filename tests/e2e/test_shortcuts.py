@@ -33,6 +33,8 @@ from syncer.zenlayer.rows import read_page
 from syncer.zenlayer.sources import SOURCES
 from tests.support import FIELDS, assert_exact, call_large, looked
 
+pytestmark = pytest.mark.any_server
+
 A, B = "FRA-A", "HKG-A"
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 READ = [("1000", False), ("6", True)]
