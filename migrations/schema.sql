@@ -1224,8 +1224,12 @@ CREATE FUNCTION syncer_store.plain_name(name text) RETURNS text
     AS $_$
         declare
             small text := btrim(lower(name collate "C"), E' \t\n\x0b\f\r');
-            unstamped text := coalesce(nullif(regexp_replace(small, '(?:[ \t\n\v\f\r._(\[,@-]+(?:v?20[0-9]{2}(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|[-._/](?:0[1-9]|1[0-2])[-._/](?:0[1-9]|[12][0-9]|3[01]))(?:[t _-]?(?:[01][0-9]|2[0-3]):?[0-5][0-9](?::?[0-5][0-9])?z?)?(?:[.-][0-9]{1,2})?|v?1[4-9][0-9]{8}|build[ ._:#-]{0,2}[0-9]+(?:[.][0-9]+)*)[\])]*)+$', ''), ''), small);
+            unstamped text;
         begin
+            if length(name) > 500 then
+                return null;
+            end if;
+            unstamped := coalesce(nullif(regexp_replace(small, '(?:[ \t\n\v\f\r._(\[,@-]+(?:v?20[0-9]{2}(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|[-._/](?:0[1-9]|1[0-2])[-._/](?:0[1-9]|[12][0-9]|3[01]))(?:[t _-]?(?:[01][0-9]|2[0-3]):?[0-5][0-9](?::?[0-5][0-9])?z?)?(?:[.-][0-9]{1,2})?|v?1[4-9][0-9]{8}|build[ ._:#-]{0,2}[0-9]+(?:[.][0-9]+)*)[\])]*)+$', ''), ''), small);
             return nullif(regexp_replace(
                 regexp_replace(unstamped, '[ \t\n\v\f\r]+', ' ', 'g'),
                 '(?<![0-9]) | (?![0-9])', '', 'g'), '');

@@ -22,6 +22,8 @@ import msgspec
 SAME_NAME: Final = "same_name"
 SIMILAR_NAME: Final = "similar_name"
 
+LONGEST: Final = 500
+"""Letters of a name that is compared: PostgreSQL's index holds no more than 2,700 bytes of each."""
 _BLANK: Final = r" \t\n\v\f\r"
 _MONTH: Final = "(?:0[1-9]|1[0-2])"
 _DAY: Final = "(?:0[1-9]|[12][0-9]|3[01])"
@@ -64,8 +66,11 @@ class Replacement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def plain_name(name: str) -> str:
     """Return what of a name a rebuild leaves: in small letters, without blanks and end stamps.
 
-    Between two digits one blank stays: ``7 6`` is not ``76``.
+    Between two digits one blank stays: ``7 6`` is not ``76``. Nothing is left of a name that is too
+    long.
     """
+    if len(name) > LONGEST:
+        return ""
     small = name.translate(_SMALL).strip(" \t\n\v\f\r")
     unstamped = _AT_THE_END.sub("", small) or small
     return _NOT_BETWEEN_DIGITS.sub("", _BLANKS.sub(" ", unstamped))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final
 
 Row = dict[str, Any]
@@ -31,6 +32,11 @@ def _with_id(value: object) -> Callable[[Row, str], list[object]]:
     return lambda row, name: [row | {name: value}]
 
 
+def _long(text: str) -> str:
+    """Return a text of 100,000 letters that nothing makes shorter."""
+    return "".join(sha256(f"{text}{n}".encode()).hexdigest() for n in range(_HUGE // 3_200))
+
+
 _UNKNOWN = {
     "imageStatus": "HIBERNATING",
     "osType": "plan9",
@@ -43,6 +49,7 @@ HOSTILE: Final[dict[str, Callable[[Row, str], list[object]]]] = {
     "nul": _in_texts(lambda text: f"\x00{text}\x00"),
     "surrogate": _in_texts(lambda text: f"{text}\ud800"),
     "huge": lambda row, _name: [row | {"imageDescription": "x" * _HUGE}],
+    "long": _in_texts(_long),
     "numbers": _in_texts(lambda text: len(text) / 2),
     "booleans": _in_texts(lambda text: len(text) % 2 == 0),
     "lists": _in_texts(lambda text: [text, {"in": text}]),

@@ -29,7 +29,7 @@ NAME = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@example(names=NAMES)
+@example(names=[*NAMES, "\U0001f427" * 500, "\U0001f427" * 501])
 @given(names=st.lists(NAME, min_size=10, max_size=40))
 async def test_sql_and_python_see_the_same_in_a_name(names: list[str], fresh: Any) -> None:
     """Whatever a name is made of; where nothing is left, SQL says null."""
