@@ -1,7 +1,7 @@
 """What is read of a long history: each statement of the documents and of commands, measured.
 
-The histories are made by ``seed``. A statement's time is the server's, planning and running, as
-``explain (analyze)`` tells it: what it takes to send the rows is left out.
+The histories are made by ``seed``. A statement's time is the server's, planning and running, from
+``explain (analyze)``: what it takes to send the rows is left out.
 """
 
 from __future__ import annotations
