@@ -32,7 +32,7 @@ LATER: Final = """
 
 @pytest.fixture(scope="module")
 async def seeded_url(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
-    """The URL of a database with two days of history; later columns are known here and there."""
+    """The URL of a database with two days of history; later columns are known in part."""
     admin = await asyncpg.connect(postgres.dsn("postgres"))
     await admin.execute(f"create database seeded template {template}")
     connection = await asyncpg.connect(postgres.dsn("seeded"))
