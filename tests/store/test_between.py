@@ -143,8 +143,9 @@ async def test_changes_between_is_the_difference_of_two_as_of_answers(seeded: An
     start = await seeded.fetchval("select min(started_at) from syncer.runs")
     draw = random.Random(1)  # noqa: S311  (a seeded draw)
     kinds: set[str] = set()
-    for _ in range(8):
-        one, two = sorted(start + draw.uniform(-0.02, 1) * (now - start) for _ in range(2))
+    drawn = [sorted(start + draw.random() * (now - start) for _ in range(2)) for _ in range(6)]
+    drawn += [[start - (now - start), now], [start - (now - start), start + (now - start) / 2]]
+    for one, two in drawn:
         found = await seeded.fetch(BETWEEN.format("null"), one, two)
         said = {(*tuple(row)[:5], tuple(row["changed_fields"])) for row in found}
         assert await differences(seeded, one, two) == said
