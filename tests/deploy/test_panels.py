@@ -420,6 +420,9 @@ async def test_a_timeline_is_unknown_where_nobody_can_say(night: Night) -> None:
             ),
         ]
     )
+    late = Night(night.reader, night.at(5), night.now)
+    rows = await late.table("drift: Timeline", "time id state", image=["i5"])
+    assert [(night.at(5), "i5", "unknown")] == rows  # it was gone before this time began
 
 
 def test_every_panel_has_its_numbers() -> None:
