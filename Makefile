@@ -38,7 +38,7 @@ sync: $(READY) ## One run with your credentials (ZENLAYER_ACCESS_KEY_ID, ..._SEC
 .PHONY: test
 test: $(READY) ## The whole test suite, on the embedded PostgreSQL
 	@# What pytest compiles of 130 modules is kept, also where the environment forbids it.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n 2
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n 3
 
 .PHONY: dashboards-check
 dashboards-check: $(READY) ## Rows and time of every panel on a year of history: a minute
@@ -54,7 +54,7 @@ lint: $(READY) ## ruff, mypy, import rules, migrations
 	  $(BIN)/squawk --pg-version 15 -e prefer-robust-stmts -e require-timeout-settings -e prefer-bigint-over-int -e prefer-text-field
 
 .PHONY: schema
-schema: $(READY) ## Write migrations/schema.sql: what all migrations come to; and the JSON Schemas
+schema: $(READY) ## Write migrations/schema.sql and views.md: what all migrations come to; and the JSON Schemas
 	$(BIN)/python -m tests.store.schema_sql
 	$(BIN)/python -m tests.cli.schemas
 

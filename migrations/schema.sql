@@ -162,9 +162,9 @@ WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.
 
 COMMENT ON TABLE syncer_store.stretches IS 'The times of scans that came to the same as the row of run_id, and the row after them';
 
--- function syncer.zone_coverage(timestamp with time zone)
+-- function syncer.zone_coverage(timestamp with time zone, text, text, text)
 
-CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint, last_complete_finished_at timestamp with time zone, next_complete_finished_at timestamp with time zone)
+CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone, of_account text, of_service text DEFAULT NULL::text, of_zone_id text DEFAULT NULL::text) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint, last_complete_finished_at timestamp with time zone, next_complete_finished_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER ROWS 100
     SET search_path TO ''
     BEGIN ATOMIC
@@ -186,7 +186,11 @@ CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(
      COALESCE(beyond.finished_at, later.finished_at) AS "coalesce"
     FROM ((((((((syncer_store.zones z
       LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key)))
-      LEFT JOIN LATERAL ( SELECT (zone_coverage.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true))
+      LEFT JOIN LATERAL ( SELECT
+                 CASE
+                     WHEN (zone_coverage.at <= clock_timestamp()) THEN true
+                     ELSE (zone_coverage.at <= syncer_store.newest_stamp(z.account))
+                 END AS come) t ON (true))
       LEFT JOIN LATERAL ( SELECT r.run_id
             FROM syncer_store.runs r
            WHERE ((r.account = z.account) AND (r.started_at <= zone_coverage.at) AND t.come AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)))
@@ -229,18 +233,49 @@ CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(
       LEFT JOIN LATERAL ( SELECT s.observed_at,
              s.finished_at
             FROM syncer_store.zone_scans s
-           WHERE ((s.zone_key = z.zone_key) AND (s.run_id >= COALESCE(b.run_id, (0)::bigint)) AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)) AND (s.finished_at > zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+           WHERE ((s.zone_key = z.zone_key) AND (s.run_id >= COALESCE(b.run_id, (0)::bigint)) AND t.come AND ((k.kept_from IS NULL) OR (zone_coverage.at >= k.kept_from)) AND (s.finished_at > zone_coverage.at) AND (s.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
            ORDER BY s.run_id
-          LIMIT 1) later ON (true));
+          LIMIT 1) later ON (true))
+   WHERE (((zone_coverage.of_account IS NULL) OR (z.account = zone_coverage.of_account)) AND ((zone_coverage.of_service IS NULL) OR (z.service = zone_coverage.of_service)) AND ((zone_coverage.of_zone_id IS NULL) OR (z.zone_id = zone_coverage.of_zone_id)));
 END;
 
-COMMENT ON FUNCTION syncer.zone_coverage(at timestamp with time zone) IS 'Each zone at an instant: whether it was known what it offers, and which looks before and after say so';
+COMMENT ON FUNCTION syncer.zone_coverage(at timestamp with time zone, of_account text, of_service text, of_zone_id text) IS 'Each zone of an account (null: of all), of a service and with an id if they are given, at an instant: whether it was known what it offers';
 
 -- function syncer_store.size_gib(text)
 
 CREATE FUNCTION syncer_store.size_gib(size text) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (size ~ '^[ \t\n\r\f\v]*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?[ \t\n\r\f\v]*$'::text) THEN (size)::numeric ELSE NULL::numeric END;
+
+-- function syncer_store.plain_size(text)
+
+CREATE FUNCTION syncer_store.plain_size(size text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((trim_scale(syncer_store.size_gib(size)))::text, size);
+
+-- function syncer_store.changed_fields(jsonb, jsonb)
+
+CREATE FUNCTION syncer_store.changed_fields(before jsonb, after jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN array_remove(ARRAY[CASE WHEN ((before -> 'image_name'::text) <> (after -> 'image_name'::text)) THEN 'image_name'::text ELSE NULL::text END, CASE WHEN ((before -> 'image_type'::text) <> (after -> 'image_type'::text)) THEN 'image_type'::text ELSE NULL::text END, CASE WHEN (syncer_store.plain_size((before ->> 'image_size'::text)) IS DISTINCT FROM syncer_store.plain_size((after ->> 'image_size'::text))) THEN 'image_size'::text ELSE NULL::text END, CASE WHEN ((before -> 'image_description'::text) <> (after -> 'image_description'::text)) THEN 'image_description'::text ELSE NULL::text END, CASE WHEN ((before -> 'image_version'::text) <> (after -> 'image_version'::text)) THEN 'image_version'::text ELSE NULL::text END, CASE WHEN ((before -> 'image_status'::text) <> (after -> 'image_status'::text)) THEN 'image_status'::text ELSE NULL::text END, CASE WHEN ((before -> 'category'::text) <> (after -> 'category'::text)) THEN 'category'::text ELSE NULL::text END, CASE WHEN ((before -> 'os_type'::text) <> (after -> 'os_type'::text)) THEN 'os_type'::text ELSE NULL::text END, CASE WHEN ((before -> 'nic_network_type'::text) <> (after -> 'nic_network_type'::text)) THEN 'nic_network_type'::text ELSE NULL::text END, CASE WHEN ((before -> 'image_source'::text) <> (after -> 'image_source'::text)) THEN 'image_source'::text ELSE NULL::text END, CASE WHEN ((before -> 'min_disk_size'::text) <> (after -> 'min_disk_size'::text)) THEN 'min_disk_size'::text ELSE NULL::text END], NULL::text);
+
+-- function syncer_store.severity(text[])
+
+CREATE FUNCTION syncer_store.severity(fields text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (fields && ARRAY['image_status'::text, 'image_size'::text, 'min_disk_size'::text, 'nic_network_type'::text, 'os_type'::text, 'image_version'::text]) THEN 'breaking'::text WHEN (fields <> '{}'::text[]) THEN 'cosmetic'::text ELSE NULL::text END;
+
+-- function syncer_store.shown_gib(text)
+
+CREATE FUNCTION syncer_store.shown_gib(size text) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (abs(syncer_store.size_gib(size)) < '1000000000000'::numeric) THEN trim_scale(round(syncer_store.size_gib(size), 6)) ELSE NULL::numeric END;
+
+-- function syncer_store.tracked_json(text, text, text, text, text, text, text, text)
+
+CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN jsonb_build_object('image_name', image_name, 'image_type', image_type, 'image_size', image_size, 'image_description', image_description, 'image_version', image_version, 'image_status', image_status, 'category', category, 'os_type', os_type);
 
 -- table syncer_store.image_gaps
 
@@ -425,7 +460,7 @@ CREATE VIEW syncer.image_versions AS
     v.image_status,
     v.category,
     v.os_type,
-    syncer_store.size_gib(v.image_size) AS image_size_gib,
+    syncer_store.shown_gib(v.image_size) AS image_size_gib,
     v.valid_from,
     v.valid_to,
     v.run_id,
@@ -433,7 +468,10 @@ CREATE VIEW syncer.image_versions AS
     (v.added ->> 'nic_network_type'::text) AS nic_network_type,
     (v.added ->> 'image_source'::text) AS image_source,
     (v.added ->> 'min_disk_size'::text) AS min_disk_size,
-    v.added
+    v.added,
+    (v.kind)::text AS kind,
+    v.closed_kind,
+    v.closed_run_id
    FROM (( SELECT i.zone_key,
             i.image_id,
             i.image_name,
@@ -453,25 +491,41 @@ CREATE VIEW syncer.image_versions AS
                     ELSE ( SELECT m.last_listed_at
                        FROM syncer_store.missing m
                       WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id)))
-                END AS last_listed_at
+                END AS last_listed_at,
+            i.opened_kind AS kind,
+                CASE
+                    WHEN (i.removed_run_id IS NOT NULL) THEN 'removed'::text
+                    ELSE NULL::text
+                END AS closed_kind,
+            i.removed_run_id AS closed_run_id
            FROM syncer_store.images i
         UNION ALL
-         SELECT image_history.zone_key,
-            image_history.image_id,
-            image_history.image_name,
-            image_history.image_type,
-            image_history.image_size,
-            image_history.image_description,
-            image_history.image_version,
-            image_history.image_status,
-            image_history.category,
-            image_history.os_type,
-            image_history.added,
-            image_history.valid_from,
-            image_history.valid_to,
-            image_history.opened_run_id,
-            image_history.removed_not_before
-           FROM syncer_store.image_history) v
+         SELECT h.zone_key,
+            h.image_id,
+            h.image_name,
+            h.image_type,
+            h.image_size,
+            h.image_description,
+            h.image_version,
+            h.image_status,
+            h.category,
+            h.os_type,
+            h.added,
+            h.valid_from,
+            h.valid_to,
+            h.opened_run_id,
+            h.removed_not_before,
+            h.opened_kind,
+                CASE
+                    WHEN (h.removed_run_id IS NOT NULL) THEN 'removed'::text
+                    ELSE 'changed'::text
+                END AS "case",
+            COALESCE(h.removed_run_id, ( SELECT n.opened_run_id
+                   FROM syncer_store.image_history n
+                  WHERE ((n.zone_key = h.zone_key) AND (n.image_id = h.image_id) AND (n.valid_from = h.valid_to))), ( SELECT n.opened_run_id
+                   FROM syncer_store.images n
+                  WHERE ((n.zone_key = h.zone_key) AND (n.image_id = h.image_id) AND (n.valid_from = h.valid_to)))) AS "coalesce"
+           FROM syncer_store.image_history h) v
      JOIN syncer_store.zones z USING (zone_key));
 
 COMMENT ON VIEW syncer.image_versions IS 'Each state that an image was ever in, with the time from when to when';
@@ -500,7 +554,7 @@ COMMENT ON COLUMN syncer.image_versions.category IS 'The family that it belongs 
 
 COMMENT ON COLUMN syncer.image_versions.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
 
-COMMENT ON COLUMN syncer.image_versions.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
+COMMENT ON COLUMN syncer.image_versions.image_size_gib IS 'The size in GiB, as a number (null: there is none, or it is beyond 10^12)';
 
 COMMENT ON COLUMN syncer.image_versions.valid_from IS 'When this state was first seen';
 
@@ -518,462 +572,11 @@ COMMENT ON COLUMN syncer.image_versions.min_disk_size IS 'Of zec: the smallest d
 
 COMMENT ON COLUMN syncer.image_versions.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
 
--- function syncer.image_counts(timestamp with time zone, timestamp with time zone, interval)
+COMMENT ON COLUMN syncer.image_versions.kind IS 'How the state began: appeared, changed, or returned (after it was removed)';
 
-CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) RETURNS TABLE(at timestamp with time zone, account text, service text, zone_id text, images bigint)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- WITH instants AS MATERIALIZED (
-          SELECT array_agg(t_1.t ORDER BY t_1.t) AS all_of_them
-            FROM generate_series(image_counts."from", image_counts."to", image_counts.step) t_1(t)
-         ), spans AS (
-          SELECT v.account,
-             v.service,
-             v.zone_id,
-             v.valid_from AS since,
-             v.valid_to AS until,
-             1 AS one
-            FROM syncer.image_versions v
-           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)))
-         UNION ALL
-          SELECT g.account,
-             g.service,
-             g.zone_id,
-             g.gap_from,
-             g.gap_to,
-             '-1'::integer
-            FROM syncer.image_gaps g
-           WHERE ((g.gap_from <= image_counts."to") AND ((g.gap_to > image_counts."from") OR (g.gap_to IS NULL)))
-         ), steps AS (
-          SELECT s_1.account,
-             s_1.service,
-             s_1.zone_id,
-             e.place,
-             sum(e.one) AS more
-            FROM ((spans s_1
-              CROSS JOIN instants i_1)
-              CROSS JOIN LATERAL ( VALUES (width_bucket((s_1.since - '00:00:00.000001'::interval), i_1.all_of_them),s_1.one), (width_bucket((s_1.until - '00:00:00.000001'::interval), i_1.all_of_them),(- s_1.one))) e(place, one))
-           WHERE (e.place < cardinality(i_1.all_of_them))
-           GROUP BY s_1.account, s_1.service, s_1.zone_id, e.place
-         )
-  SELECT t.at,
-     c.account,
-     c.service,
-     c.zone_id,
-         CASE
-             WHEN (c.coverage = 'known'::text) THEN (COALESCE(sum(s.more) OVER (PARTITION BY c.account, c.service, c.zone_id ORDER BY t.at), (0)::numeric))::bigint
-             ELSE NULL::bigint
-         END AS "case"
-    FROM (((instants i
-      CROSS JOIN LATERAL unnest(i.all_of_them) WITH ORDINALITY t(at, place))
-      CROSS JOIN LATERAL syncer.zone_coverage(t.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at))
-      LEFT JOIN steps s ON (((s.account = c.account) AND (s.service = c.service) AND (s.zone_id = c.zone_id) AND (s.place = (t.place - 1)))));
-END;
+COMMENT ON COLUMN syncer.image_versions.closed_kind IS 'How it ended: changed or removed (null: it is the current state)';
 
-COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) IS 'How many images each zone had at each instant from one to another, step by step; null where that was unknown';
-
--- function syncer.image_presence(text, text, text, text, timestamp with time zone)
-
-CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT (image_presence.at <= GREATEST(clock_timestamp(), syncer_store.newest_stamp(z.account))) AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
-
-COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
-
--- view syncer.zone_scans
-
-CREATE VIEW syncer.zone_scans AS
- SELECT s.run_id,
-    z.account,
-    z.service,
-    z.zone_id,
-    s.started_at,
-    s.observed_at,
-    s.finished_at,
-    s.status,
-    s.pages,
-    s.images,
-    s.appeared,
-    s.changed,
-    s.removed,
-    s.returned,
-    s.withheld,
-    s.rejected,
-    s.rereads,
-    s.error_code,
-    s.error_message,
-    s.request_id,
-    (1 + COALESCE(cardinality(t.run_ids), 0)) AS looks
-   FROM ((syncer_store.zone_scans s
-     JOIN syncer_store.zones z USING (zone_key))
-     LEFT JOIN syncer_store.stretches t ON (((t.zone_key = s.zone_key) AND (t.run_id = s.run_id))));
-
-COMMENT ON VIEW syncer.zone_scans IS 'Each attempt to read a zone, and what came of it';
-
-COMMENT ON COLUMN syncer.zone_scans.run_id IS 'The run that it is part of';
-
-COMMENT ON COLUMN syncer.zone_scans.account IS 'The credentials that it was read with, by the name that you gave them';
-
-COMMENT ON COLUMN syncer.zone_scans.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
-
-COMMENT ON COLUMN syncer.zone_scans.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
-
-COMMENT ON COLUMN syncer.zone_scans.started_at IS 'When it began';
-
-COMMENT ON COLUMN syncer.zone_scans.observed_at IS 'Just before the first page was asked for: what was seen is as of then';
-
-COMMENT ON COLUMN syncer.zone_scans.finished_at IS 'When what came of it was stored';
-
-COMMENT ON COLUMN syncer.zone_scans.status IS 'Read whole: unchanged, changed, or guarded (removals wait for a person); else incomplete (it did not add up), failed (nothing was read), gone (the zone is not offered)';
-
-COMMENT ON COLUMN syncer.zone_scans.pages IS 'Pages that were read';
-
-COMMENT ON COLUMN syncer.zone_scans.images IS 'Images that were read';
-
-COMMENT ON COLUMN syncer.zone_scans.appeared IS 'Images that were not known before';
-
-COMMENT ON COLUMN syncer.zone_scans.changed IS 'Images of which a tracked column changed';
-
-COMMENT ON COLUMN syncer.zone_scans.removed IS 'Images that were confirmed to be absent';
-
-COMMENT ON COLUMN syncer.zone_scans.returned IS 'Images that were removed before and are there again';
-
-COMMENT ON COLUMN syncer.zone_scans.withheld IS 'Images whose removal waits for a person to approve it';
-
-COMMENT ON COLUMN syncer.zone_scans.rejected IS 'Rows of the API that cannot be kept, for instance without an id';
-
-COMMENT ON COLUMN syncer.zone_scans.rereads IS 'How often the zone was read again, as what was read did not add up';
-
-COMMENT ON COLUMN syncer.zone_scans.error_code IS 'Why it was not read whole, or what was not answered: a short name';
-
-COMMENT ON COLUMN syncer.zone_scans.error_message IS 'The same, in words';
-
-COMMENT ON COLUMN syncer.zone_scans.request_id IS 'The number by which the support of Zenlayer finds the call that failed';
-
-COMMENT ON COLUMN syncer.zone_scans.looks IS 'The scans that this row stands for: its own, and those after it that came to the same';
-
--- function syncer.images_asof(timestamp with time zone)
-
-CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, image_id text, image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text, valid_from timestamp with time zone, observed_at timestamp with time zone, nic_network_type text, image_source text, min_disk_size text, added jsonb)
-    LANGUAGE sql STABLE ROWS 10000
-    BEGIN ATOMIC
- SELECT v.account,
-     v.service,
-     v.zone_id,
-     v.image_id,
-     v.image_name,
-     v.image_type,
-     v.image_size,
-     v.image_description,
-     v.image_version,
-     v.image_status,
-     v.category,
-     v.os_type,
-     v.valid_from,
-     GREATEST(s.seen_at,
-         CASE
-             WHEN (v.run_id <= c.last_complete_run_id) THEN c.last_complete_at
-             ELSE COALESCE(( SELECT s_1.observed_at
-                FROM syncer.zone_scans s_1
-               WHERE ((s_1.account = v.account) AND (s_1.service = v.service) AND (s_1.zone_id = v.zone_id) AND (s_1.run_id = v.run_id))), v.valid_from)
-         END) AS "greatest",
-     v.nic_network_type,
-     v.image_source,
-     v.min_disk_size,
-     v.added
-    FROM ((syncer.image_versions v
-      JOIN syncer.zone_coverage(images_asof.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at) USING (account, service, zone_id))
-      LEFT JOIN ( SELECT image_gaps.account,
-             image_gaps.service,
-             image_gaps.zone_id,
-             image_gaps.image_id,
-             max(image_gaps.seen_at) AS seen_at
-            FROM syncer.image_gaps
-           WHERE ((image_gaps.ended_by = 'seen'::text) AND (image_gaps.gap_to <= images_asof.at))
-           GROUP BY image_gaps.account, image_gaps.service, image_gaps.zone_id, image_gaps.image_id) s USING (account, service, zone_id, image_id))
-   WHERE ((tstzrange(v.valid_from, v.valid_to) @> images_asof.at) AND (NOT c.gone) AND (NOT ((v.account, v.service, v.zone_id, v.image_id) IN ( SELECT g.account,
-             g.service,
-             g.zone_id,
-             g.image_id
-            FROM syncer.image_gaps g
-           WHERE ((g.gap_from <= images_asof.at) AND ((g.gap_to > images_asof.at) OR (g.gap_to IS NULL)))))));
-END;
-
-COMMENT ON FUNCTION syncer.images_asof(at timestamp with time zone) IS 'The images that were present at an instant, as they were then';
-
--- function syncer_store.all_equal(text[])
-
-CREATE FUNCTION syncer_store.all_equal(texts text[]) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (texts = array_fill((texts)[1], ARRAY[cardinality(texts)]));
-
--- function syncer_store.at_work(text)
-
-CREATE FUNCTION syncer_store.at_work(of_account text) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-        select coalesce((
-            select r.pid is not null and r.deadline_at >= now() from syncer.runs as r
-            where r.run_id = (
-                select a.run_id from syncer_store.accounts as a where a.account = of_account)
-        ), false)
-        $$;
-
--- function syncer_store.check_history_is_past()
-
-CREATE FUNCTION syncer_store.check_history_is_past() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-        declare
-            astray text;
-        begin
-            select w.image_id into astray
-            from written as w
-            cross join lateral (
-                select i.valid_from from syncer_store.images as i
-                where i.zone_key = w.zone_key and i.image_id = w.image_id limit 1) as latest
-            where w.valid_to > latest.valid_from
-            limit 1;
-            if found then
-                raise exception using
-                    message = 'a closed version of image ' || astray
-                        || ' reaches past its latest version',
-                    errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
-            end if;
-            return null;
-        end $$;
-
--- function syncer_store.check_latest_is_last()
-
-CREATE FUNCTION syncer_store.check_latest_is_last() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-        declare
-            astray text;
-        begin
-            select w.image_id into astray
-            from written as w
-            cross join lateral (
-                select h.zone_key, h.image_id, h.valid_to from syncer_store.image_history as h
-                where (h.zone_key, h.image_id, h.valid_from)
-                      <= (w.zone_key, w.image_id, 'infinity'::timestamptz)
-                order by h.zone_key desc, h.image_id desc, h.valid_from desc limit 1) as closed
-            where closed.zone_key = w.zone_key and closed.image_id = w.image_id
-              and closed.valid_to > w.valid_from
-            limit 1;
-            if found then
-                raise exception using
-                    message = 'a closed version of image ' || astray
-                        || ' reaches past its latest version',
-                    errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
-            end if;
-            return null;
-        end $$;
-
--- function syncer_store.check_zones_exist()
-
-CREATE FUNCTION syncer_store.check_zones_exist() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-        begin
-            if exists (
-                select from (select distinct zone_key from added) as a
-                where not exists (
-                    select from syncer_store.zones as z where z.zone_key = a.zone_key)
-            ) then
-                raise exception 'images of a zone that does not exist'
-                    using errcode = 'foreign_key_violation', constraint = 'images_have_a_zone';
-            end if;
-            return null;
-        end $$;
-
--- table syncer_store.account_schedule
-
-CREATE TABLE syncer_store.account_schedule (
-    account text NOT NULL COLLATE pg_catalog."C",
-    every interval NOT NULL,
-    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    taken bigint DEFAULT 0 NOT NULL,
-    ended bigint DEFAULT 0 NOT NULL,
-    worker text,
-    started_at timestamp with time zone,
-    ended_at timestamp with time zone,
-    pruned_at timestamp with time zone,
-    failures integer DEFAULT 0 NOT NULL,
-    result text,
-    CONSTRAINT account_schedule_every_check CHECK ((every > '00:00:00'::interval))
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE syncer_store.account_schedule IS 'What workers crawl, and when it is due; taken and ended count, so that a job that lost its turn changes nothing';
-
--- table syncer_store.accounts
-
-CREATE TABLE syncer_store.accounts (
-    account text NOT NULL COLLATE pg_catalog."C",
-    run_id bigint,
-    pid integer,
-    lock_key bigint
-);
-
-COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid';
-
--- function syncer_store.is_due(syncer_store.account_schedule, double precision)
-
-CREATE FUNCTION syncer_store.is_due(s syncer_store.account_schedule, grace double precision) RETURNS boolean
-    LANGUAGE sql STABLE
-    RETURN CASE WHEN (((s).taken = (s).ended) AND ((s).due_at > now()) AND ((s).ended_at <= now())) THEN false WHEN syncer_store.at_work((s).account) THEN false WHEN ((s).taken = (s).ended) THEN true ELSE COALESCE((SELECT ((COALESCE(r.clock_at, r.started_at) + (is_due.s).every) <= now()) FROM (syncer_store.accounts a JOIN syncer_store.runs r USING (run_id)) WHERE ((a.account = (is_due.s).account) AND (r.status = ANY (ARRAY['succeeded'::text, 'partial'::text])) AND (COALESCE(r.clock_at, r.started_at) >= (is_due.s).started_at))), (((s).started_at <= (now() - make_interval(secs => grace))) OR ((s).started_at > now()))) END;
-
--- function syncer_store.last_seen(integer, text, bigint, timestamp with time zone)
-
-CREATE FUNCTION syncer_store.last_seen(of_zone integer, of_image text, opened_by bigint, whole_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    RETURN GREATEST(whole_at, (SELECT s.observed_at FROM syncer_store.zone_scans s WHERE ((s.zone_key = last_seen.of_zone) AND (s.run_id = last_seen.opened_by))), (SELECT max(g.seen_at) AS max FROM syncer_store.image_gaps g WHERE ((g.zone_key = last_seen.of_zone) AND (g.image_id = last_seen.of_image))));
-
--- function syncer_store.may_write(oid)
-
-CREATE FUNCTION syncer_store.may_write(role oid) RETURNS boolean
-    LANGUAGE sql STABLE
-    RETURN (EXISTS (SELECT FROM (pg_class c CROSS JOIN LATERAL aclexplode(COALESCE(c.relacl, acldefault('r'::"char", c.relowner))) a(grantor, grantee, privilege_type, is_grantable)) WHERE ((c.oid = ('syncer_store.accounts'::regclass)::oid) AND (a.privilege_type = 'UPDATE'::text) AND ((a.grantee = (0)::oid) OR pg_has_role(may_write.role, a.grantee, 'MEMBER'::text)))));
-
--- function syncer_store.plain_name(text)
-
-CREATE FUNCTION syncer_store.plain_name(name text) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-    AS $_$
-        declare
-            small text := btrim(lower(name collate "C"), E' \t\n\x0b\f\r');
-            unstamped text := coalesce(nullif(regexp_replace(small, '(?:[ \t\n\v\f\r._(\[,@-]+(?:v?20[0-9]{2}(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|[-._/](?:0[1-9]|1[0-2])[-._/](?:0[1-9]|[12][0-9]|3[01]))(?:[t _-]?(?:[01][0-9]|2[0-3]):?[0-5][0-9](?::?[0-5][0-9])?z?)?(?:[.-][0-9]{1,2})?|v?1[4-9][0-9]{8}|build[ ._:#-]{0,2}[0-9]+(?:[.][0-9]+)*)[\])]*)+$', ''), ''), small);
-        begin
-            return nullif(regexp_replace(
-                regexp_replace(unstamped, '[ \t\n\v\f\r]+', ' ', 'g'),
-                '(?<![0-9]) | (?![0-9])', '', 'g'), '');
-        end $_$;
-
--- function syncer_store.plain_size(text)
-
-CREATE FUNCTION syncer_store.plain_size(size text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE((trim_scale(syncer_store.size_gib(size)))::text, size);
-
--- function syncer_store.refuse_zone_change()
-
-CREATE FUNCTION syncer_store.refuse_zone_change() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-        begin
-            raise exception 'zones are kept for ever: images and scans hang on zone_key'
-                using errcode = 'restrict_violation', constraint = 'zones_are_kept';
-        end $$;
-
--- table syncer_store.clock_repairs
-
-CREATE TABLE syncer_store.clock_repairs (
-    account text NOT NULL COLLATE pg_catalog."C",
-    repaired_at timestamp with time zone NOT NULL,
-    old_at timestamp with time zone NOT NULL,
-    new_at timestamp with time zone NOT NULL,
-    timed boolean NOT NULL,
-    repaired_by text NOT NULL
-);
-
--- function syncer_store.repaired_stamp(text, timestamp with time zone, timestamp with time zone)
-
-CREATE FUNCTION syncer_store.repaired_stamp(of_account text, of_repair timestamp with time zone, at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    RETURN COALESCE((SELECT r.new_at FROM syncer_store.clock_repairs r WHERE ((r.account = repaired_stamp.of_account) AND (r.repaired_at = repaired_stamp.of_repair) AND (r.old_at = repaired_stamp.at))), at);
-
--- function syncer_store.running_pid(text, bigint)
-
-CREATE FUNCTION syncer_store.running_pid(of_account text, of_run bigint) RETURNS integer
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    RETURN (SELECT l.pid FROM ((syncer_store.accounts a JOIN pg_locks l ON ((l.pid = a.pid))) JOIN pg_stat_activity s ON ((s.pid = l.pid))) WHERE ((a.account = running_pid.of_account) AND (a.run_id = running_pid.of_run) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid)) LIMIT 1);
-
--- function syncer_store.severity(text[])
-
-CREATE FUNCTION syncer_store.severity(fields text[]) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (fields && ARRAY['image_status'::text, 'image_size'::text, 'min_disk_size'::text, 'nic_network_type'::text, 'os_type'::text, 'image_version'::text]) THEN 'breaking'::text WHEN (fields <> '{}'::text[]) THEN 'cosmetic'::text ELSE NULL::text END;
-
--- function syncer_store.tracked_json(text, text, text, text, text, text, text, text)
-
-CREATE FUNCTION syncer_store.tracked_json(image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text) RETURNS jsonb
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN jsonb_build_object('image_name', image_name, 'image_type', image_type, 'image_size', image_size, 'image_description', image_description, 'image_version', image_version, 'image_status', image_status, 'category', category, 'os_type', os_type);
-
--- table syncer_store.workers
-
-CREATE TABLE syncer_store.workers (
-    worker text NOT NULL COLLATE pg_catalog."C",
-    host text NOT NULL,
-    pid integer NOT NULL,
-    syncer_version text NOT NULL,
-    accounts text[] NOT NULL,
-    at_once integer NOT NULL,
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    draining boolean DEFAULT false NOT NULL
-)
-WITH (fillfactor='50');
-
--- view syncer.account_schedule
-
-CREATE VIEW syncer.account_schedule AS
- WITH served AS (
-         SELECT a.account,
-            count(*) AS workers
-           FROM (syncer_store.workers w
-             CROSS JOIN LATERAL unnest(w.accounts) a(account))
-          WHERE ((abs(EXTRACT(epoch FROM (now() - w.seen_at))) < (60)::numeric) AND (NOT w.draining))
-          GROUP BY a.account
-        )
- SELECT s.account,
-    s.every,
-    s.due_at,
-    s.worker,
-    s.started_at,
-    s.ended_at,
-    s.failures,
-    s.result,
-    COALESCE(v.workers, (0)::bigint) AS workers,
-        CASE
-            WHEN ((s.taken <> s.ended) AND syncer_store.at_work(s.account)) THEN 'running'::text
-            WHEN ((s.taken <> s.ended) AND (s.started_at > (now() - '00:02:00'::interval))) THEN 'taken'::text
-            WHEN ((s.taken = s.ended) AND (s.due_at > now())) THEN 'waiting'::text
-            WHEN (s.due_at > (now() - s.every)) THEN 'due'::text
-            ELSE 'late'::text
-        END AS state
-   FROM (syncer_store.account_schedule s
-     LEFT JOIN served v USING (account));
-
-COMMENT ON VIEW syncer.account_schedule IS 'The accounts that workers crawl: whose turn it is, and who crawls them; accounts of syncer serve and of cron are not in it';
-
-COMMENT ON COLUMN syncer.account_schedule.account IS 'The credentials that it was read with, by the name that you gave them';
-
-COMMENT ON COLUMN syncer.account_schedule.every IS 'From the start of one run to that of the next';
-
-COMMENT ON COLUMN syncer.account_schedule.due_at IS 'When the next run is due';
-
-COMMENT ON COLUMN syncer.account_schedule.worker IS 'Which worker took it last';
-
-COMMENT ON COLUMN syncer.account_schedule.started_at IS 'When a worker took it last';
-
-COMMENT ON COLUMN syncer.account_schedule.ended_at IS 'When the last run by a worker ended';
-
-COMMENT ON COLUMN syncer.account_schedule.failures IS 'Runs in a row that failed or were refused';
-
-COMMENT ON COLUMN syncer.account_schedule.result IS 'How the last run by a worker ended';
-
-COMMENT ON COLUMN syncer.account_schedule.workers IS 'Workers that are there and have its credentials';
-
-COMMENT ON COLUMN syncer.account_schedule.state IS 'running; taken (by a worker, or by one that died and whose turn is given away soon); waiting (for its time); due; late (for longer than its interval)';
+COMMENT ON COLUMN syncer.image_versions.closed_run_id IS 'The run that saw that it was over (null: it is the current state)';
 
 -- view syncer.images
 
@@ -990,7 +593,7 @@ CREATE VIEW syncer.images AS
     i.image_status,
     i.category,
     i.os_type,
-    syncer_store.size_gib(i.image_size) AS image_size_gib,
+    syncer_store.shown_gib(i.image_size) AS image_size_gib,
     COALESCE(i.extra, '{}'::jsonb) AS extra,
     i.fingerprint,
         CASE
@@ -1068,7 +671,7 @@ COMMENT ON COLUMN syncer.images.category IS 'The family that it belongs to, as t
 
 COMMENT ON COLUMN syncer.images.os_type IS 'The kind of operating system, as the API sent it: for instance linux';
 
-COMMENT ON COLUMN syncer.images.image_size_gib IS 'The size in GiB, as a number (null: image_size holds none)';
+COMMENT ON COLUMN syncer.images.image_size_gib IS 'The size in GiB, as a number (null: there is none, or it is beyond 10^12)';
 
 COMMENT ON COLUMN syncer.images.extra IS 'All else that the API sent, as JSON; a change of it is no change of the image';
 
@@ -1210,6 +813,877 @@ COMMENT ON COLUMN syncer.zones.last_complete_clock IS 'The clock at the last who
 COMMENT ON COLUMN syncer.zones.unlisted_images IS 'Images that the last whole look did not list and that are not removed';
 
 COMMENT ON COLUMN syncer.zones.retired_by IS 'Who said that the zone is gone for this account (null: nobody)';
+
+-- function syncer.changes_between(timestamp with time zone, timestamp with time zone, text, text, text)
+
+CREATE FUNCTION syncer.changes_between("from" timestamp with time zone, "to" timestamp with time zone, of_account text DEFAULT NULL::text, of_service text DEFAULT NULL::text, of_zone_id text DEFAULT NULL::text) RETURNS TABLE(kind text, account text, service text, zone_id text, image_id text, image_name text, changed_fields text[], before jsonb, after jsonb, changed_at timestamp with time zone, reason text, severity text, changed_fields_text text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH zone AS MATERIALIZED (
+          SELECT a.account,
+             a.service,
+             a.zone_id,
+             (a.gone OR b.gone) AS gone,
+             (a.coverage = 'known'::text) AS known_before,
+             (b.coverage = 'known'::text) AS known_after,
+                 CASE
+                     WHEN (a.gone AND b.gone) THEN NULL::text
+                     WHEN ((b.gone IS NULL) AND (changes_between."to" > now())) THEN 'the later instant has not come yet'::text
+                     WHEN (b.gone IS NULL) THEN 'what was known at the later instant is no longer kept'::text
+                     WHEN (a.gone IS NULL) THEN 'what was known at the earlier instant is no longer kept'::text
+                     WHEN b.gone THEN 'the zone was gone at the later instant'::text
+                     WHEN a.gone THEN 'the zone was gone at the earlier instant'::text
+                     WHEN (b.coverage = 'unknown'::text) THEN 'the zone was not read whole by then'::text
+                     WHEN (a.coverage = 'unknown'::text) THEN 'the zone was not read whole by the earlier instant'::text
+                     ELSE NULL::text
+                 END AS reason
+            FROM (syncer.zone_coverage(changes_between."from", changes_between.of_account, changes_between.of_service, changes_between.of_zone_id) a(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at)
+              JOIN syncer.zone_coverage(changes_between."to", changes_between.of_account, changes_between.of_service, changes_between.of_zone_id) b(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at) USING (account, service, zone_id))
+           WHERE ((a.account, a.service, a.zone_id) IN ( SELECT z.account,
+                     z.service,
+                     z.zone_id
+                    FROM syncer.zones z
+                   WHERE (z.first_seen_at <= changes_between."to")))
+         ), missing AS MATERIALIZED (
+          SELECT image_gaps.account,
+             image_gaps.service,
+             image_gaps.zone_id,
+             image_gaps.image_id,
+             bool_or(((image_gaps.gap_from <= changes_between."from") AND COALESCE((image_gaps.gap_to > changes_between."from"), true))) AS before,
+             bool_or(((image_gaps.gap_from <= changes_between."to") AND COALESCE((image_gaps.gap_to > changes_between."to"), true))) AS after
+            FROM syncer.image_gaps
+           WHERE (((image_gaps.gap_from <= changes_between."from") AND COALESCE((image_gaps.gap_to > changes_between."from"), true)) OR ((image_gaps.gap_from <= changes_between."to") AND COALESCE((image_gaps.gap_to > changes_between."to"), true)))
+           GROUP BY image_gaps.account, image_gaps.service, image_gaps.zone_id, image_gaps.image_id
+         ), differences AS (
+          SELECT d.account,
+             d.service,
+             d.zone_id,
+             d.image_id,
+             d.image_name,
+             d.before,
+             d.after,
+             d.changed_at,
+             f.fields,
+                 CASE
+                     WHEN (d.before IS NULL) THEN 'appeared'::text
+                     WHEN (d.after IS NULL) THEN 'removed'::text
+                     ELSE 'changed'::text
+                 END AS kind
+            FROM (( SELECT sides.account,
+                     sides.service,
+                     sides.zone_id,
+                     sides.image_id,
+                     COALESCE(max(sides.image_name) FILTER (WHERE sides.begun), max(sides.image_name) FILTER (WHERE (NOT sides.begun))) AS image_name,
+                     (array_agg(sides.document) FILTER (WHERE (NOT sides.begun)))[1] AS before,
+                     (array_agg(sides.document) FILTER (WHERE sides.begun))[1] AS after,
+                     COALESCE(max(sides.changed_at) FILTER (WHERE sides.begun), max(sides.changed_at)) AS changed_at
+                    FROM ( SELECT v.account,
+                             v.service,
+                             v.zone_id,
+                             v.image_id,
+                             v.image_name,
+                             false AS begun,
+                             v.valid_to AS changed_at,
+                             (syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) || COALESCE(v.added, '{}'::jsonb)) AS document
+                            FROM syncer.image_versions v
+                           WHERE ((v.valid_to > changes_between."from") AND (v.valid_to <= changes_between."to") AND (v.valid_from <= changes_between."from") AND ((changes_between.of_account IS NULL) OR (v.account = changes_between.of_account)) AND ((changes_between.of_service IS NULL) OR (v.service = changes_between.of_service)) AND ((changes_between.of_zone_id IS NULL) OR (v.zone_id = changes_between.of_zone_id)))
+                         UNION ALL
+                          SELECT v.account,
+                             v.service,
+                             v.zone_id,
+                             v.image_id,
+                             v.image_name,
+                             true AS begun,
+                             v.valid_from AS changed_at,
+                             (syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) || COALESCE(v.added, '{}'::jsonb)) AS document
+                            FROM syncer.image_versions v
+                           WHERE ((v.valid_from > changes_between."from") AND (v.valid_from <= changes_between."to") AND ((v.valid_to IS NULL) OR (v.valid_to > changes_between."to")) AND ((changes_between.of_account IS NULL) OR (v.account = changes_between.of_account)) AND ((changes_between.of_service IS NULL) OR (v.service = changes_between.of_service)) AND ((changes_between.of_zone_id IS NULL) OR (v.zone_id = changes_between.of_zone_id)))) sides
+                   GROUP BY sides.account, sides.service, sides.zone_id, sides.image_id) d
+              CROSS JOIN LATERAL ( SELECT syncer_store.changed_fields(d.before, d.after) AS fields
+                  OFFSET 0) f)
+         )
+  SELECT d.kind,
+     d.account,
+     d.service,
+     d.zone_id,
+     d.image_id,
+     d.image_name,
+         CASE
+             WHEN (d.kind = 'changed'::text) THEN d.fields
+             ELSE '{}'::text[]
+         END AS "case",
+     d.before,
+     d.after,
+     d.changed_at,
+     NULL::text AS text,
+         CASE d.kind
+             WHEN 'removed'::text THEN 'breaking'::text
+             WHEN 'changed'::text THEN syncer_store.severity(d.fields)
+             ELSE NULL::text
+         END AS "case",
+     array_to_string(
+         CASE
+             WHEN (d.kind = 'changed'::text) THEN d.fields
+             ELSE NULL::text[]
+         END, ', '::text) AS array_to_string
+    FROM (differences d
+      JOIN zone z USING (account, service, zone_id))
+   WHERE ((NOT z.gone) AND (NOT ((d.account, d.service, d.zone_id, d.image_id) IN ( SELECT m.account,
+             m.service,
+             m.zone_id,
+             m.image_id
+            FROM missing m))) AND ((d.before IS NOT NULL) OR z.known_before) AND ((d.after IS NOT NULL) OR z.known_after) AND ((d.kind <> 'changed'::text) OR (d.fields <> '{}'::text[])))
+ UNION ALL
+  SELECT 'unknown'::text,
+     m.account,
+     m.service,
+     m.zone_id,
+     m.image_id,
+     i.image_name,
+     '{}'::text[],
+     NULL::jsonb,
+     NULL::jsonb,
+     NULL::timestamp with time zone,
+         CASE
+             WHEN m.before THEN 'it was not listed at the earlier instant, and not confirmed absent'::text
+             ELSE 'it was not listed at the later instant, and not confirmed absent'::text
+         END AS "case",
+     NULL::text,
+     NULL::text
+    FROM ((missing m
+      JOIN zone z USING (account, service, zone_id))
+      JOIN syncer.images i USING (account, service, zone_id, image_id))
+   WHERE ((m.before <> m.after) AND (z.reason IS NULL) AND (NOT z.gone))
+ UNION ALL
+  SELECT 'unknown'::text,
+     z.account,
+     z.service,
+     z.zone_id,
+     NULL::text,
+     NULL::text,
+     '{}'::text[],
+     NULL::jsonb,
+     NULL::jsonb,
+     NULL::timestamp with time zone,
+     z.reason,
+     NULL::text,
+     NULL::text
+    FROM zone z
+   WHERE (z.reason IS NOT NULL);
+END;
+
+COMMENT ON FUNCTION syncer.changes_between("from" timestamp with time zone, "to" timestamp with time zone, of_account text, of_service text, of_zone_id text) IS 'What differs between two instants: what appeared, changed or was removed, and of which zones or images it is unknown; of an account, a service and a zone if they are given';
+
+-- function syncer.zone_coverage(timestamp with time zone)
+
+CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint, last_complete_finished_at timestamp with time zone, next_complete_finished_at timestamp with time zone)
+    LANGUAGE sql STABLE ROWS 100
+    BEGIN ATOMIC
+ SELECT zone_coverage.account,
+     zone_coverage.service,
+     zone_coverage.zone_id,
+     zone_coverage.last_complete_at,
+     zone_coverage.next_complete_at,
+     zone_coverage.coverage,
+     zone_coverage.gone,
+     zone_coverage.last_complete_run_id,
+     zone_coverage.last_complete_finished_at,
+     zone_coverage.next_complete_finished_at
+    FROM syncer.zone_coverage(zone_coverage.at, NULL::text, NULL::text, NULL::text) zone_coverage(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at);
+END;
+
+COMMENT ON FUNCTION syncer.zone_coverage(at timestamp with time zone) IS 'Each zone at an instant: whether it was known what it offers, and which looks before and after say so';
+
+-- function syncer.image_counts(timestamp with time zone, timestamp with time zone, interval)
+
+CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) RETURNS TABLE(at timestamp with time zone, account text, service text, zone_id text, images bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH instants AS MATERIALIZED (
+          SELECT array_agg(t_1.t ORDER BY t_1.t) AS all_of_them
+            FROM generate_series(image_counts."from", image_counts."to", image_counts.step) t_1(t)
+         ), spans AS (
+          SELECT v.account,
+             v.service,
+             v.zone_id,
+                 CASE
+                     WHEN ((v.kind <> 'changed'::text) OR (v.valid_from <= b.at)) THEN v.valid_from
+                     ELSE NULL::timestamp with time zone
+                 END AS since,
+                 CASE
+                     WHEN (v.closed_kind = 'removed'::text) THEN v.valid_to
+                     ELSE NULL::timestamp with time zone
+                 END AS until,
+             1 AS one
+            FROM (syncer.image_versions v
+              JOIN ( SELECT z.account,
+                     z.service,
+                     z.zone_id,
+                     GREATEST(image_counts."from", z.kept_from) AS at
+                    FROM syncer.zones z) b USING (account, service, zone_id))
+           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)) AND ((v.valid_to > b.at) OR (v.valid_to IS NULL)) AND ((v.kind <> 'changed'::text) OR (v.valid_from <= b.at) OR (v.closed_kind = 'removed'::text)))
+         UNION ALL
+          SELECT g.account,
+             g.service,
+             g.zone_id,
+             g.gap_from,
+             g.gap_to,
+             '-1'::integer
+            FROM syncer.image_gaps g
+           WHERE ((g.gap_from <= image_counts."to") AND ((g.gap_to > image_counts."from") OR (g.gap_to IS NULL)))
+         ), steps AS (
+          SELECT s_1.account,
+             s_1.service,
+             s_1.zone_id,
+             e.place,
+             sum(e.one) AS more
+            FROM ((spans s_1
+              CROSS JOIN instants i_1)
+              CROSS JOIN LATERAL ( VALUES (width_bucket((s_1.since - '00:00:00.000001'::interval), i_1.all_of_them),s_1.one), (width_bucket((s_1.until - '00:00:00.000001'::interval), i_1.all_of_them),(- s_1.one))) e(place, one))
+           WHERE (e.place < cardinality(i_1.all_of_them))
+           GROUP BY s_1.account, s_1.service, s_1.zone_id, e.place
+         )
+  SELECT t.at,
+     c.account,
+     c.service,
+     c.zone_id,
+         CASE
+             WHEN (c.coverage = 'known'::text) THEN (COALESCE(sum(s.more) OVER (PARTITION BY c.account, c.service, c.zone_id ORDER BY t.at), (0)::numeric))::bigint
+             ELSE NULL::bigint
+         END AS "case"
+    FROM (((instants i
+      CROSS JOIN LATERAL unnest(i.all_of_them) WITH ORDINALITY t(at, place))
+      CROSS JOIN LATERAL syncer.zone_coverage(t.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at))
+      LEFT JOIN steps s ON (((s.account = c.account) AND (s.service = c.service) AND (s.zone_id = c.zone_id) AND (s.place = (t.place - 1)))));
+END;
+
+COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) IS 'How many images each zone had at each instant from one to another, step by step; null where that was unknown';
+
+-- function syncer.image_presence(text, text, text, text, timestamp with time zone)
+
+CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT CASE WHEN (image_presence.at <= clock_timestamp()) THEN true ELSE (image_presence.at <= syncer_store.newest_stamp(z.account)) END AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
+
+COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
+
+-- view syncer.zone_scans
+
+CREATE VIEW syncer.zone_scans AS
+ SELECT s.run_id,
+    z.account,
+    z.service,
+    z.zone_id,
+    s.started_at,
+    s.observed_at,
+    s.finished_at,
+    s.status,
+    s.pages,
+    s.images,
+    s.appeared,
+    s.changed,
+    s.removed,
+    s.returned,
+    s.withheld,
+    s.rejected,
+    s.rereads,
+    s.error_code,
+    s.error_message,
+    s.request_id,
+    (1 + COALESCE(cardinality(t.run_ids), 0)) AS looks
+   FROM ((syncer_store.zone_scans s
+     JOIN syncer_store.zones z USING (zone_key))
+     LEFT JOIN syncer_store.stretches t ON (((t.zone_key = s.zone_key) AND (t.run_id = s.run_id))));
+
+COMMENT ON VIEW syncer.zone_scans IS 'Each attempt to read a zone, and what came of it';
+
+COMMENT ON COLUMN syncer.zone_scans.run_id IS 'The run that it is part of';
+
+COMMENT ON COLUMN syncer.zone_scans.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.zone_scans.service IS 'vm, zec or bmc: the service of Zenlayer Cloud that has the zone';
+
+COMMENT ON COLUMN syncer.zone_scans.zone_id IS 'The zone, by its id in the API; bmc has the one zone *';
+
+COMMENT ON COLUMN syncer.zone_scans.started_at IS 'When it began';
+
+COMMENT ON COLUMN syncer.zone_scans.observed_at IS 'Just before the first page was asked for: what was seen is as of then';
+
+COMMENT ON COLUMN syncer.zone_scans.finished_at IS 'When what came of it was stored';
+
+COMMENT ON COLUMN syncer.zone_scans.status IS 'Read whole: unchanged, changed, or guarded (removals wait for a person); else incomplete (it did not add up), failed (nothing was read), gone (the zone is not offered)';
+
+COMMENT ON COLUMN syncer.zone_scans.pages IS 'Pages that were read';
+
+COMMENT ON COLUMN syncer.zone_scans.images IS 'Images that were read';
+
+COMMENT ON COLUMN syncer.zone_scans.appeared IS 'Images that were not known before';
+
+COMMENT ON COLUMN syncer.zone_scans.changed IS 'Images of which a tracked column changed';
+
+COMMENT ON COLUMN syncer.zone_scans.removed IS 'Images that were confirmed to be absent';
+
+COMMENT ON COLUMN syncer.zone_scans.returned IS 'Images that were removed before and are there again';
+
+COMMENT ON COLUMN syncer.zone_scans.withheld IS 'Images whose removal waits for a person to approve it';
+
+COMMENT ON COLUMN syncer.zone_scans.rejected IS 'Rows of the API that cannot be kept, for instance without an id';
+
+COMMENT ON COLUMN syncer.zone_scans.rereads IS 'How often the zone was read again, as what was read did not add up';
+
+COMMENT ON COLUMN syncer.zone_scans.error_code IS 'Why it was not read whole, or what was not answered: a short name';
+
+COMMENT ON COLUMN syncer.zone_scans.error_message IS 'The same, in words';
+
+COMMENT ON COLUMN syncer.zone_scans.request_id IS 'The number by which the support of Zenlayer finds the call that failed';
+
+COMMENT ON COLUMN syncer.zone_scans.looks IS 'The scans that this row stands for: its own, and those after it that came to the same';
+
+-- function syncer.images_asof(timestamp with time zone, text, text, text)
+
+CREATE FUNCTION syncer.images_asof(at timestamp with time zone, of_account text, of_service text DEFAULT NULL::text, of_zone_id text DEFAULT NULL::text) RETURNS TABLE(account text, service text, zone_id text, image_id text, image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text, valid_from timestamp with time zone, observed_at timestamp with time zone, nic_network_type text, image_source text, min_disk_size text, added jsonb)
+    LANGUAGE sql STABLE ROWS 10000
+    BEGIN ATOMIC
+ SELECT v.account,
+     v.service,
+     v.zone_id,
+     v.image_id,
+     v.image_name,
+     v.image_type,
+     v.image_size,
+     v.image_description,
+     v.image_version,
+     v.image_status,
+     v.category,
+     v.os_type,
+     v.valid_from,
+     GREATEST(s.seen_at,
+         CASE
+             WHEN (v.run_id <= c.last_complete_run_id) THEN c.last_complete_at
+             ELSE COALESCE(( SELECT s_1.observed_at
+                FROM syncer.zone_scans s_1
+               WHERE ((s_1.account = v.account) AND (s_1.service = v.service) AND (s_1.zone_id = v.zone_id) AND (s_1.run_id = v.run_id))), v.valid_from)
+         END) AS "greatest",
+     v.nic_network_type,
+     v.image_source,
+     v.min_disk_size,
+     v.added
+    FROM ((syncer.image_versions v
+      JOIN syncer.zone_coverage(images_asof.at, images_asof.of_account, images_asof.of_service, images_asof.of_zone_id) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at) USING (account, service, zone_id))
+      LEFT JOIN ( SELECT image_gaps.account,
+             image_gaps.service,
+             image_gaps.zone_id,
+             image_gaps.image_id,
+             max(image_gaps.seen_at) AS seen_at
+            FROM syncer.image_gaps
+           WHERE ((image_gaps.ended_by = 'seen'::text) AND (image_gaps.gap_to <= images_asof.at))
+           GROUP BY image_gaps.account, image_gaps.service, image_gaps.zone_id, image_gaps.image_id) s USING (account, service, zone_id, image_id))
+   WHERE ((tstzrange(v.valid_from, v.valid_to) @> images_asof.at) AND (NOT c.gone) AND ((images_asof.of_account IS NULL) OR (v.account = images_asof.of_account)) AND ((images_asof.of_service IS NULL) OR (v.service = images_asof.of_service)) AND ((images_asof.of_zone_id IS NULL) OR (v.zone_id = images_asof.of_zone_id)) AND (NOT ((v.account, v.service, v.zone_id, v.image_id) IN ( SELECT g.account,
+             g.service,
+             g.zone_id,
+             g.image_id
+            FROM syncer.image_gaps g
+           WHERE ((g.gap_from <= images_asof.at) AND ((g.gap_to > images_asof.at) OR (g.gap_to IS NULL)))))));
+END;
+
+COMMENT ON FUNCTION syncer.images_asof(at timestamp with time zone, of_account text, of_service text, of_zone_id text) IS 'The images that were present at an instant in the zones of an account (null: of all), of a service and with an id if they are given';
+
+-- function syncer.images_asof(timestamp with time zone)
+
+CREATE FUNCTION syncer.images_asof(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, image_id text, image_name text, image_type text, image_size text, image_description text, image_version text, image_status text, category text, os_type text, valid_from timestamp with time zone, observed_at timestamp with time zone, nic_network_type text, image_source text, min_disk_size text, added jsonb)
+    LANGUAGE sql STABLE ROWS 10000
+    BEGIN ATOMIC
+ SELECT images_asof.account,
+     images_asof.service,
+     images_asof.zone_id,
+     images_asof.image_id,
+     images_asof.image_name,
+     images_asof.image_type,
+     images_asof.image_size,
+     images_asof.image_description,
+     images_asof.image_version,
+     images_asof.image_status,
+     images_asof.category,
+     images_asof.os_type,
+     images_asof.valid_from,
+     images_asof.observed_at,
+     images_asof.nic_network_type,
+     images_asof.image_source,
+     images_asof.min_disk_size,
+     images_asof.added
+    FROM syncer.images_asof(images_asof.at, NULL::text, NULL::text, NULL::text) images_asof(account, service, zone_id, image_id, image_name, image_type, image_size, image_description, image_version, image_status, category, os_type, valid_from, observed_at, nic_network_type, image_source, min_disk_size, added);
+END;
+
+COMMENT ON FUNCTION syncer.images_asof(at timestamp with time zone) IS 'The images that were present at an instant, as they were then';
+
+-- function syncer_store.plain_name(text)
+
+CREATE FUNCTION syncer_store.plain_name(name text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+        declare
+            small text := btrim(lower(name collate "C"), E' \t\n\x0b\f\r');
+            unstamped text := coalesce(nullif(regexp_replace(small, '(?:[ \t\n\v\f\r._(\[,@-]+(?:v?20[0-9]{2}(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|[-._/](?:0[1-9]|1[0-2])[-._/](?:0[1-9]|[12][0-9]|3[01]))(?:[t _-]?(?:[01][0-9]|2[0-3]):?[0-5][0-9](?::?[0-5][0-9])?z?)?(?:[.-][0-9]{1,2})?|v?1[4-9][0-9]{8}|build[ ._:#-]{0,2}[0-9]+(?:[.][0-9]+)*)[\])]*)+$', ''), ''), small);
+        begin
+            return nullif(regexp_replace(
+                regexp_replace(unstamped, '[ \t\n\v\f\r]+', ' ', 'g'),
+                '(?<![0-9]) | (?![0-9])', '', 'g'), '');
+        end $_$;
+
+-- view syncer.image_replacements
+
+CREATE VIEW syncer.image_replacements AS
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.image_version,
+    o.removed_at,
+    NULL::timestamp with time zone AS unlisted_since,
+    NULL::timestamp with time zone AS withheld_since,
+    (n.candidate)::integer AS candidate,
+    n.rule,
+    n.image_id AS replacement_id,
+    n.image_name AS replacement_name,
+    n.image_version AS replacement_version,
+    n.image_status AS replacement_status,
+    n.came_at AS replacement_since
+   FROM ((syncer_store.images o
+     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
+     CROSS JOIN LATERAL ( SELECT i.image_id,
+            i.image_name,
+            i.image_version,
+            i.image_status,
+            came.at AS came_at,
+                CASE
+                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
+                    ELSE 'similar_name'::text
+                END AS rule,
+            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
+           FROM (syncer_store.images i
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
+                            ELSE COALESCE(( SELECT h.valid_from
+                               FROM syncer_store.image_history h
+                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
+                              ORDER BY h.valid_from DESC
+                             LIMIT 1), i.first_seen_at)
+                        END AS at) came)
+          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
+                   FROM syncer_store.missing m
+                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
+  WHERE ((z.gone_at IS NULL) AND (o.removed_run_id IS NOT NULL))
+UNION ALL
+ SELECT z.account,
+    z.service,
+    z.zone_id,
+    o.image_id,
+    o.image_name,
+    o.image_version,
+    NULL::timestamp with time zone AS removed_at,
+    w.missing_since AS unlisted_since,
+    w.withheld_since,
+    (n.candidate)::integer AS candidate,
+    n.rule,
+    n.image_id AS replacement_id,
+    n.image_name AS replacement_name,
+    n.image_version AS replacement_version,
+    n.image_status AS replacement_status,
+    n.came_at AS replacement_since
+   FROM (((syncer_store.missing w
+     JOIN syncer_store.images o ON (((o.zone_key = w.zone_key) AND (o.image_id = w.image_id))))
+     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
+     CROSS JOIN LATERAL ( SELECT i.image_id,
+            i.image_name,
+            i.image_version,
+            i.image_status,
+            came.at AS came_at,
+                CASE
+                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
+                    ELSE 'similar_name'::text
+                END AS rule,
+            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
+           FROM (syncer_store.images i
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
+                            ELSE COALESCE(( SELECT h.valid_from
+                               FROM syncer_store.image_history h
+                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
+                              ORDER BY h.valid_from DESC
+                             LIMIT 1), i.first_seen_at)
+                        END AS at) came)
+          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
+                   FROM syncer_store.missing m
+                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
+  WHERE (z.gone_at IS NULL);
+
+COMMENT ON VIEW syncer.image_replacements IS 'Images that went (removed, withheld or not listed), and what came to their zone under the same name: what to pin instead';
+
+COMMENT ON COLUMN syncer.image_replacements.account IS 'The credentials that both were read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_replacements.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose images they are';
+
+COMMENT ON COLUMN syncer.image_replacements.zone_id IS 'The zone of both, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.image_id IS 'The image that went, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.image_name IS 'Its name when it was seen last';
+
+COMMENT ON COLUMN syncer.image_replacements.image_version IS 'Its version when it was seen last';
+
+COMMENT ON COLUMN syncer.image_replacements.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
+
+COMMENT ON COLUMN syncer.image_replacements.unlisted_since IS 'The first whole look that did not list it (null: it is confirmed absent)';
+
+COMMENT ON COLUMN syncer.image_replacements.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
+
+COMMENT ON COLUMN syncer.image_replacements.candidate IS 'Which one it is: 1 is the likeliest; the same name first, then the newest';
+
+COMMENT ON COLUMN syncer.image_replacements.rule IS 'same_name, or similar_name: but for case, blanks and a date or build at the end';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_id IS 'The image that is there instead, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_name IS 'Its name';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_version IS 'Its version: look whether it is the one that you want';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_status IS 'Whether it can be used: for instance AVAILABLE';
+
+COMMENT ON COLUMN syncer.image_replacements.replacement_since IS 'When it came to the zone';
+
+-- function syncer.pin_status(text, text, text, text)
+
+CREATE FUNCTION syncer.pin_status(of_zone_id text, of_image_id text, of_account text DEFAULT NULL::text, of_service text DEFAULT NULL::text) RETURNS TABLE(account text, service text, zone_id text, image_id text, image_name text, status text, since timestamp with time zone, reason text, observed_at timestamp with time zone, last_complete_at timestamp with time zone, withheld_since timestamp with time zone, replacement_id text, replacement_name text, replacement_rule text, replacements integer)
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT i.account,
+     i.service,
+     i.zone_id,
+     i.image_id,
+     i.image_name,
+         CASE i.presence
+             WHEN 'absent'::text THEN 'removed'::text
+             ELSE i.presence
+         END AS presence,
+         CASE
+             WHEN (z.gone_at IS NOT NULL) THEN z.gone_at
+             ELSE COALESCE(i.removed_at, i.unlisted_since, i.changed_at)
+         END AS "coalesce",
+         CASE
+             WHEN (z.gone_at IS NOT NULL) THEN 'the zone is gone'::text
+             WHEN (i.presence = 'absent'::text) THEN 'confirmed absent'::text
+             WHEN (i.withheld_since IS NOT NULL) THEN 'not listed, not confirmed absent; its removal is withheld'::text
+             WHEN (i.presence = 'unknown'::text) THEN 'not listed, not confirmed absent'::text
+             ELSE NULL::text
+         END AS "case",
+     i.observed_at,
+     z.last_complete_at,
+     i.withheld_since,
+     r.replacement_id,
+     r.replacement_name,
+     r.rule,
+     r.replacements
+    FROM ((syncer.images i
+      JOIN syncer.zones z USING (account, service, zone_id))
+      LEFT JOIN LATERAL ( SELECT r_1.replacement_id,
+             r_1.replacement_name,
+             r_1.rule,
+             (count(*) OVER ())::integer AS replacements
+            FROM syncer.image_replacements r_1
+           WHERE ((r_1.account = i.account) AND (r_1.service = i.service) AND (r_1.zone_id = i.zone_id) AND (r_1.image_id = i.image_id))
+           ORDER BY r_1.candidate
+          LIMIT 1) r ON ((i.presence <> 'present'::text)))
+   WHERE ((i.zone_id = pin_status.of_zone_id) AND (i.image_id = pin_status.of_image_id) AND ((pin_status.of_account IS NULL) OR (i.account = pin_status.of_account)) AND ((pin_status.of_service IS NULL) OR (i.service = pin_status.of_service)))
+ UNION ALL
+  SELECT
+         CASE
+             WHEN (n.zones = 1) THEN n.account
+             ELSE pin_status.of_account
+         END AS of_account,
+         CASE
+             WHEN (n.zones = 1) THEN n.service
+             ELSE pin_status.of_service
+         END AS of_service,
+     pin_status.of_zone_id AS of_zone_id,
+     pin_status.of_image_id AS of_image_id,
+     NULL::text,
+     'unknown'::text,
+     NULL::timestamp with time zone,
+         CASE
+             WHEN (n.zones = 0) THEN 'no such zone is known'::text
+             WHEN n.gone THEN 'never seen, but the zone is gone'::text
+             WHEN n.unread THEN 'never seen, but the zone was never read whole'::text
+             ELSE 'never seen in this zone; is the id right?'::text
+         END AS "case",
+     NULL::timestamp with time zone,
+         CASE
+             WHEN (NOT n.unread) THEN n.last_complete_at
+             ELSE NULL::timestamp with time zone
+         END AS "case",
+     NULL::timestamp with time zone,
+     NULL::text,
+     NULL::text,
+     NULL::text,
+     NULL::integer
+    FROM ( SELECT count(*) AS zones,
+             min(z.account) AS account,
+             min(z.service) AS service,
+             min(z.last_complete_at) AS last_complete_at,
+             COALESCE(bool_or((z.gone_at IS NOT NULL)), false) AS gone,
+             COALESCE(bool_or((z.last_complete_at IS NULL)), true) AS unread
+            FROM syncer.zones z
+           WHERE ((z.zone_id = pin_status.of_zone_id) AND ((pin_status.of_account IS NULL) OR (z.account = pin_status.of_account)) AND ((pin_status.of_service IS NULL) OR (z.service = pin_status.of_service)))) n
+   WHERE (NOT (EXISTS ( SELECT
+            FROM syncer.images i
+           WHERE ((i.zone_id = pin_status.of_zone_id) AND (i.image_id = pin_status.of_image_id) AND ((pin_status.of_account IS NULL) OR (i.account = pin_status.of_account)) AND ((pin_status.of_service IS NULL) OR (i.service = pin_status.of_service))))));
+END;
+
+COMMENT ON FUNCTION syncer.pin_status(of_zone_id text, of_image_id text, of_account text, of_service text) IS 'What became of an image that is used somewhere, by zone and id: present, removed or unknown, since when, and what is there instead';
+
+-- function syncer_store.all_equal(text[])
+
+CREATE FUNCTION syncer_store.all_equal(texts text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (texts = array_fill((texts)[1], ARRAY[cardinality(texts)]));
+
+-- function syncer_store.at_work(text)
+
+CREATE FUNCTION syncer_store.at_work(of_account text) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+        select coalesce((
+            select r.pid is not null and r.deadline_at >= now() from syncer.runs as r
+            where r.run_id = (
+                select a.run_id from syncer_store.accounts as a where a.account = of_account)
+        ), false)
+        $$;
+
+-- function syncer_store.check_history_is_past()
+
+CREATE FUNCTION syncer_store.check_history_is_past() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        declare
+            astray text;
+        begin
+            select w.image_id into astray
+            from written as w
+            cross join lateral (
+                select i.valid_from from syncer_store.images as i
+                where i.zone_key = w.zone_key and i.image_id = w.image_id limit 1) as latest
+            where w.valid_to > latest.valid_from
+            limit 1;
+            if found then
+                raise exception using
+                    message = 'a closed version of image ' || astray
+                        || ' reaches past its latest version',
+                    errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
+            end if;
+            return null;
+        end $$;
+
+-- function syncer_store.check_latest_is_last()
+
+CREATE FUNCTION syncer_store.check_latest_is_last() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        declare
+            astray text;
+        begin
+            select w.image_id into astray
+            from written as w
+            cross join lateral (
+                select h.zone_key, h.image_id, h.valid_to from syncer_store.image_history as h
+                where (h.zone_key, h.image_id, h.valid_from)
+                      <= (w.zone_key, w.image_id, 'infinity'::timestamptz)
+                order by h.zone_key desc, h.image_id desc, h.valid_from desc limit 1) as closed
+            where closed.zone_key = w.zone_key and closed.image_id = w.image_id
+              and closed.valid_to > w.valid_from
+            limit 1;
+            if found then
+                raise exception using
+                    message = 'a closed version of image ' || astray
+                        || ' reaches past its latest version',
+                    errcode = 'exclusion_violation', constraint = 'images_latest_is_last';
+            end if;
+            return null;
+        end $$;
+
+-- function syncer_store.check_zones_exist()
+
+CREATE FUNCTION syncer_store.check_zones_exist() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        begin
+            if exists (
+                select from (select distinct zone_key from added) as a
+                where not exists (
+                    select from syncer_store.zones as z where z.zone_key = a.zone_key)
+            ) then
+                raise exception 'images of a zone that does not exist'
+                    using errcode = 'foreign_key_violation', constraint = 'images_have_a_zone';
+            end if;
+            return null;
+        end $$;
+
+-- table syncer_store.account_schedule
+
+CREATE TABLE syncer_store.account_schedule (
+    account text NOT NULL COLLATE pg_catalog."C",
+    every interval NOT NULL,
+    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    taken bigint DEFAULT 0 NOT NULL,
+    ended bigint DEFAULT 0 NOT NULL,
+    worker text,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    pruned_at timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    result text,
+    CONSTRAINT account_schedule_every_check CHECK ((every > '00:00:00'::interval))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE syncer_store.account_schedule IS 'What workers crawl, and when it is due; taken and ended count, so that a job that lost its turn changes nothing';
+
+-- table syncer_store.accounts
+
+CREATE TABLE syncer_store.accounts (
+    account text NOT NULL COLLATE pg_catalog."C",
+    run_id bigint,
+    pid integer,
+    lock_key bigint
+);
+
+COMMENT ON TABLE syncer_store.accounts IS 'Whoever begins, ends or writes a run of the account locks its row; the run that is at work holds the advisory lock lock_key in process pid';
+
+-- function syncer_store.is_due(syncer_store.account_schedule, double precision)
+
+CREATE FUNCTION syncer_store.is_due(s syncer_store.account_schedule, grace double precision) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN (((s).taken = (s).ended) AND ((s).due_at > now()) AND ((s).ended_at <= now())) THEN false WHEN syncer_store.at_work((s).account) THEN false WHEN ((s).taken = (s).ended) THEN true ELSE COALESCE((SELECT ((COALESCE(r.clock_at, r.started_at) + (is_due.s).every) <= now()) FROM (syncer_store.accounts a JOIN syncer_store.runs r USING (run_id)) WHERE ((a.account = (is_due.s).account) AND (r.status = ANY (ARRAY['succeeded'::text, 'partial'::text])) AND (COALESCE(r.clock_at, r.started_at) >= (is_due.s).started_at))), (((s).started_at <= (now() - make_interval(secs => grace))) OR ((s).started_at > now()))) END;
+
+-- function syncer_store.last_seen(integer, text, bigint, timestamp with time zone)
+
+CREATE FUNCTION syncer_store.last_seen(of_zone integer, of_image text, opened_by bigint, whole_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN GREATEST(whole_at, (SELECT s.observed_at FROM syncer_store.zone_scans s WHERE ((s.zone_key = last_seen.of_zone) AND (s.run_id = last_seen.opened_by))), (SELECT max(g.seen_at) AS max FROM syncer_store.image_gaps g WHERE ((g.zone_key = last_seen.of_zone) AND (g.image_id = last_seen.of_image))));
+
+-- function syncer_store.may_write(oid)
+
+CREATE FUNCTION syncer_store.may_write(role oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (EXISTS (SELECT FROM (pg_class c CROSS JOIN LATERAL aclexplode(COALESCE(c.relacl, acldefault('r'::"char", c.relowner))) a(grantor, grantee, privilege_type, is_grantable)) WHERE ((c.oid = ('syncer_store.accounts'::regclass)::oid) AND (a.privilege_type = 'UPDATE'::text) AND ((a.grantee = (0)::oid) OR pg_has_role(may_write.role, a.grantee, 'MEMBER'::text)))));
+
+-- function syncer_store.refuse_zone_change()
+
+CREATE FUNCTION syncer_store.refuse_zone_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+        begin
+            raise exception 'zones are kept for ever: images and scans hang on zone_key'
+                using errcode = 'restrict_violation', constraint = 'zones_are_kept';
+        end $$;
+
+-- table syncer_store.clock_repairs
+
+CREATE TABLE syncer_store.clock_repairs (
+    account text NOT NULL COLLATE pg_catalog."C",
+    repaired_at timestamp with time zone NOT NULL,
+    old_at timestamp with time zone NOT NULL,
+    new_at timestamp with time zone NOT NULL,
+    timed boolean NOT NULL,
+    repaired_by text NOT NULL
+);
+
+-- function syncer_store.repaired_stamp(text, timestamp with time zone, timestamp with time zone)
+
+CREATE FUNCTION syncer_store.repaired_stamp(of_account text, of_repair timestamp with time zone, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN COALESCE((SELECT r.new_at FROM syncer_store.clock_repairs r WHERE ((r.account = repaired_stamp.of_account) AND (r.repaired_at = repaired_stamp.of_repair) AND (r.old_at = repaired_stamp.at))), at);
+
+-- function syncer_store.running_pid(text, bigint)
+
+CREATE FUNCTION syncer_store.running_pid(of_account text, of_run bigint) RETURNS integer
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    RETURN (SELECT l.pid FROM ((syncer_store.accounts a JOIN pg_locks l ON ((l.pid = a.pid))) JOIN pg_stat_activity s ON ((s.pid = l.pid))) WHERE ((a.account = running_pid.of_account) AND (a.run_id = running_pid.of_run) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid)) LIMIT 1);
+
+-- table syncer_store.workers
+
+CREATE TABLE syncer_store.workers (
+    worker text NOT NULL COLLATE pg_catalog."C",
+    host text NOT NULL,
+    pid integer NOT NULL,
+    syncer_version text NOT NULL,
+    accounts text[] NOT NULL,
+    at_once integer NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    draining boolean DEFAULT false NOT NULL
+)
+WITH (fillfactor='50');
+
+-- view syncer.account_schedule
+
+CREATE VIEW syncer.account_schedule AS
+ WITH served AS (
+         SELECT a.account,
+            count(*) AS workers
+           FROM (syncer_store.workers w
+             CROSS JOIN LATERAL unnest(w.accounts) a(account))
+          WHERE ((abs(EXTRACT(epoch FROM (now() - w.seen_at))) < (60)::numeric) AND (NOT w.draining))
+          GROUP BY a.account
+        )
+ SELECT s.account,
+    s.every,
+    s.due_at,
+    s.worker,
+    s.started_at,
+    s.ended_at,
+    s.failures,
+    s.result,
+    COALESCE(v.workers, (0)::bigint) AS workers,
+        CASE
+            WHEN ((s.taken <> s.ended) AND syncer_store.at_work(s.account)) THEN 'running'::text
+            WHEN ((s.taken <> s.ended) AND (s.started_at > (now() - '00:02:00'::interval))) THEN 'taken'::text
+            WHEN ((s.taken = s.ended) AND (s.due_at > now())) THEN 'waiting'::text
+            WHEN (s.due_at > (now() - s.every)) THEN 'due'::text
+            ELSE 'late'::text
+        END AS state
+   FROM (syncer_store.account_schedule s
+     LEFT JOIN served v USING (account));
+
+COMMENT ON VIEW syncer.account_schedule IS 'The accounts that workers crawl: whose turn it is, and who crawls them; accounts of syncer serve and of cron are not in it';
+
+COMMENT ON COLUMN syncer.account_schedule.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.account_schedule.every IS 'From the start of one run to that of the next';
+
+COMMENT ON COLUMN syncer.account_schedule.due_at IS 'When the next run is due';
+
+COMMENT ON COLUMN syncer.account_schedule.worker IS 'Which worker took it last';
+
+COMMENT ON COLUMN syncer.account_schedule.started_at IS 'When a worker took it last';
+
+COMMENT ON COLUMN syncer.account_schedule.ended_at IS 'When the last run by a worker ended';
+
+COMMENT ON COLUMN syncer.account_schedule.failures IS 'Runs in a row that failed or were refused';
+
+COMMENT ON COLUMN syncer.account_schedule.result IS 'How the last run by a worker ended';
+
+COMMENT ON COLUMN syncer.account_schedule.workers IS 'Workers that are there and have its credentials';
+
+COMMENT ON COLUMN syncer.account_schedule.state IS 'running; taken (by a worker, or by one that died and whose turn is given away soon); waiting (for its time); due; late (for longer than its interval)';
 
 -- view syncer.account_spread
 
@@ -1407,7 +1881,8 @@ CREATE VIEW syncer.baseline_images AS
     (i.added ->> 'nic_network_type'::text) AS nic_network_type,
     (i.added ->> 'image_source'::text) AS image_source,
     (i.added ->> 'min_disk_size'::text) AS min_disk_size,
-    i.added
+    i.added,
+    b.name AS baseline
    FROM ((syncer_store.baselines b
      JOIN syncer_store.baseline_images i USING (baseline_id))
      JOIN syncer_store.zones z USING (zone_key));
@@ -1447,6 +1922,8 @@ COMMENT ON COLUMN syncer.baseline_images.image_source IS 'Of zec: where the imag
 COMMENT ON COLUMN syncer.baseline_images.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text (null: not known)';
 
 COMMENT ON COLUMN syncer.baseline_images.added IS 'The tracked columns beyond the first eight that the API ever sent for the image';
+
+COMMENT ON COLUMN syncer.baseline_images.baseline IS 'The name of the baseline, the same as name';
 
 -- view syncer.baselines
 
@@ -1544,7 +2021,19 @@ CREATE VIEW syncer.image_changes AS
         CASE c.kind
             WHEN 'removed'::text THEN 'breaking'::text
             ELSE syncer_store.severity(c.changed_fields)
-        END AS severity
+        END AS severity,
+    array_to_string(c.changed_fields, ', '::text) AS changed_fields_text,
+    c.image_type,
+    c.image_size,
+    syncer_store.shown_gib(c.image_size) AS image_size_gib,
+    c.image_description,
+    c.image_version,
+    c.image_status,
+    c.category,
+    c.os_type,
+    (c.added ->> 'nic_network_type'::text) AS nic_network_type,
+    (c.added ->> 'image_source'::text) AS image_source,
+    (c.added ->> 'min_disk_size'::text) AS min_disk_size
    FROM (((( SELECT v.zone_key,
             v.image_id,
             v.image_name,
@@ -1562,7 +2051,15 @@ CREATE VIEW syncer.image_changes AS
                      LIMIT 1)
                     ELSE NULL::jsonb
                 END AS before,
-            (syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) || COALESCE(v.added, '{}'::jsonb)) AS after
+            (syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) || COALESCE(v.added, '{}'::jsonb)) AS after,
+            v.image_type,
+            v.image_size,
+            v.image_description,
+            v.image_version,
+            v.image_status,
+            v.category,
+            v.os_type,
+            v.added
            FROM ( SELECT images.zone_key,
                     images.image_id,
                     images.image_name,
@@ -1611,7 +2108,15 @@ CREATE VIEW syncer.image_changes AS
             'removed'::text,
             '{}'::text[],
             (syncer_store.tracked_json(v.image_name, v.image_type, v.image_size, v.image_description, v.image_version, v.image_status, v.category, v.os_type) || COALESCE(v.added, '{}'::jsonb)),
-            NULL::jsonb
+            NULL::jsonb,
+            v.image_type,
+            v.image_size,
+            v.image_description,
+            v.image_version,
+            v.image_status,
+            v.category,
+            v.os_type,
+            v.added
            FROM ( SELECT images.zone_key,
                     images.image_id,
                     images.image_name,
@@ -1628,7 +2133,6 @@ CREATE VIEW syncer.image_changes AS
                     images.removed_not_before,
                     images.removed_at
                    FROM syncer_store.images
-                  WHERE (images.removed_run_id IS NOT NULL)
                 UNION ALL
                  SELECT image_history.zone_key,
                     image_history.image_id,
@@ -1645,8 +2149,7 @@ CREATE VIEW syncer.image_changes AS
                     image_history.removed_ordinal,
                     image_history.removed_not_before,
                     image_history.valid_to
-                   FROM syncer_store.image_history
-                  WHERE (image_history.removed_run_id IS NOT NULL)) v) c
+                   FROM syncer_store.image_history) v) c
      JOIN syncer_store.zones z USING (zone_key))
      JOIN syncer_store.runs r ON (((r.run_id = c.run_id) AND (r.change_base IS NOT NULL))))
      LEFT JOIN syncer_store.retention k ON ((k.zone_key = c.zone_key)))
@@ -1686,6 +2189,30 @@ COMMENT ON COLUMN syncer.image_changes.first_look IS 'Seen by the first look tha
 
 COMMENT ON COLUMN syncer.image_changes.severity IS 'breaking (a launch may fail or differ, or the image is gone) or cosmetic; null: it appeared, or returned as it was';
 
+COMMENT ON COLUMN syncer.image_changes.changed_fields_text IS 'The columns that differ, as text, a comma between them';
+
+COMMENT ON COLUMN syncer.image_changes.image_type IS 'Whose image it is: PUBLIC_IMAGE or CUSTOM_IMAGE; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.image_size IS 'The size in GiB, as the API sent it: text, for instance 30; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.image_size_gib IS 'The size in GiB, as a number; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.image_description IS 'The description; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.image_version IS 'The version of the operating system; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.image_status IS 'Whether it can be used: for instance AVAILABLE; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.category IS 'The family that it belongs to: for instance Ubuntu; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.os_type IS 'The kind of operating system: for instance linux; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.nic_network_type IS 'Of zec: the network types it works with, as JSON; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.image_source IS 'Of zec: where the image comes from; after the change, or before a removal';
+
+COMMENT ON COLUMN syncer.image_changes.min_disk_size IS 'Of zec: the smallest disk it needs, in GiB, as text; after the change, or before a removal';
+
 -- view syncer.image_field_changes
 
 CREATE VIEW syncer.image_field_changes AS
@@ -1700,7 +2227,9 @@ CREATE VIEW syncer.image_field_changes AS
     (c.before ->> f.field) AS old_value,
     (c.after ->> f.field) AS new_value,
     c.run_id,
-    syncer_store.severity(ARRAY[f.field]) AS severity
+    syncer_store.severity(ARRAY[f.field]) AS severity,
+    c.kind,
+    c.not_before
    FROM (syncer.image_changes c
      CROSS JOIN LATERAL unnest(c.changed_fields) f(field));
 
@@ -1729,6 +2258,10 @@ COMMENT ON COLUMN syncer.image_field_changes.new_value IS 'Its value after, as t
 COMMENT ON COLUMN syncer.image_field_changes.run_id IS 'The run that saw the change';
 
 COMMENT ON COLUMN syncer.image_field_changes.severity IS 'breaking or cosmetic: the class of the field';
+
+COMMENT ON COLUMN syncer.image_field_changes.kind IS 'changed, or returned (seen again after it was removed)';
+
+COMMENT ON COLUMN syncer.image_field_changes.not_before IS 'When the old value was seen last: the true change lies between this and changed_at';
 
 -- view syncer.image_field_spells
 
@@ -1816,14 +2349,14 @@ CREATE VIEW syncer.image_outages AS
     (again.at - o.at) AS duration,
     o.not_before
    FROM ((syncer_store.zones z
-     CROSS JOIN LATERAL ( SELECT i.zone_key,
+     JOIN ( SELECT i.zone_key,
             i.image_id,
             i.image_name,
             'removed'::text AS began_as,
             i.removed_at AS at,
             i.removed_not_before AS not_before
            FROM syncer_store.images i
-          WHERE ((i.zone_key = z.zone_key) AND (i.removed_run_id IS NOT NULL) AND (i.image_status = 'AVAILABLE'::text))
+          WHERE ((i.removed_run_id IS NOT NULL) AND (i.image_status = 'AVAILABLE'::text))
         UNION ALL
          SELECT h.zone_key,
             h.image_id,
@@ -1832,7 +2365,7 @@ CREATE VIEW syncer.image_outages AS
             h.valid_to,
             h.removed_not_before
            FROM syncer_store.image_history h
-          WHERE ((h.zone_key = z.zone_key) AND (h.removed_run_id IS NOT NULL) AND (h.image_status = 'AVAILABLE'::text))
+          WHERE ((h.removed_run_id IS NOT NULL) AND (h.image_status = 'AVAILABLE'::text))
         UNION ALL
          SELECT v.zone_key,
             v.image_id,
@@ -1846,8 +2379,10 @@ CREATE VIEW syncer.image_outages AS
                     images.image_status,
                     images.valid_from,
                     images.opened_kind,
-                    images.opened_not_before
+                    images.opened_not_before,
+                    images.changed_fields
                    FROM syncer_store.images
+                  WHERE ((images.opened_kind = 'changed'::syncer_store.opening) AND (images.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND (images.changed_fields @> '{image_status}'::text[]))
                 UNION ALL
                  SELECT image_history.zone_key,
                     image_history.image_id,
@@ -1855,13 +2390,15 @@ CREATE VIEW syncer.image_outages AS
                     image_history.image_status,
                     image_history.valid_from,
                     image_history.opened_kind,
-                    image_history.opened_not_before
-                   FROM syncer_store.image_history) v
-          WHERE ((v.zone_key = z.zone_key) AND (v.opened_kind = 'changed'::syncer_store.opening) AND (v.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND ('AVAILABLE'::text = ( SELECT p.image_status
+                    image_history.opened_not_before,
+                    image_history.changed_fields
+                   FROM syncer_store.image_history
+                  WHERE ((image_history.opened_kind = 'changed'::syncer_store.opening) AND (image_history.image_status IS DISTINCT FROM 'AVAILABLE'::text) AND (image_history.changed_fields @> '{image_status}'::text[]))) v
+          WHERE ('AVAILABLE'::text = ( SELECT p.image_status
                    FROM syncer_store.image_history p
                   WHERE ((p.zone_key = v.zone_key) AND (p.image_id = v.image_id) AND (p.valid_from < v.valid_from))
                   ORDER BY p.valid_from DESC
-                 LIMIT 1)))) o)
+                 LIMIT 1))) o USING (zone_key))
      CROSS JOIN LATERAL ( SELECT LEAST(( SELECT i.valid_from
                    FROM syncer_store.images i
                   WHERE ((i.zone_key = o.zone_key) AND (i.image_id = o.image_id) AND (i.valid_from >= o.at) AND (i.image_status = 'AVAILABLE'::text))), ( SELECT h.valid_from
@@ -1891,130 +2428,6 @@ COMMENT ON COLUMN syncer.image_outages.outage_to IS 'When it was first seen AVAI
 COMMENT ON COLUMN syncer.image_outages.duration IS 'How long that was (null: it lasts)';
 
 COMMENT ON COLUMN syncer.image_outages.not_before IS 'When it was seen AVAILABLE last: it began between this and outage_from';
-
--- view syncer.image_replacements
-
-CREATE VIEW syncer.image_replacements AS
- SELECT z.account,
-    z.service,
-    z.zone_id,
-    o.image_id,
-    o.image_name,
-    o.image_version,
-    o.removed_at,
-    NULL::timestamp with time zone AS unlisted_since,
-    NULL::timestamp with time zone AS withheld_since,
-    (n.candidate)::integer AS candidate,
-    n.rule,
-    n.image_id AS replacement_id,
-    n.image_name AS replacement_name,
-    n.image_version AS replacement_version,
-    n.image_status AS replacement_status,
-    n.came_at AS replacement_since
-   FROM ((syncer_store.images o
-     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
-     CROSS JOIN LATERAL ( SELECT i.image_id,
-            i.image_name,
-            i.image_version,
-            i.image_status,
-            came.at AS came_at,
-                CASE
-                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
-                    ELSE 'similar_name'::text
-                END AS rule,
-            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
-           FROM (syncer_store.images i
-             CROSS JOIN LATERAL ( SELECT
-                        CASE
-                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
-                            ELSE COALESCE(( SELECT h.valid_from
-                               FROM syncer_store.image_history h
-                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
-                              ORDER BY h.valid_from DESC
-                             LIMIT 1), i.first_seen_at)
-                        END AS at) came)
-          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
-                   FROM syncer_store.missing m
-                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
-  WHERE ((z.gone_at IS NULL) AND (o.removed_run_id IS NOT NULL))
-UNION ALL
- SELECT z.account,
-    z.service,
-    z.zone_id,
-    o.image_id,
-    o.image_name,
-    o.image_version,
-    NULL::timestamp with time zone AS removed_at,
-    w.missing_since AS unlisted_since,
-    w.withheld_since,
-    (n.candidate)::integer AS candidate,
-    n.rule,
-    n.image_id AS replacement_id,
-    n.image_name AS replacement_name,
-    n.image_version AS replacement_version,
-    n.image_status AS replacement_status,
-    n.came_at AS replacement_since
-   FROM (((syncer_store.missing w
-     JOIN syncer_store.images o ON (((o.zone_key = w.zone_key) AND (o.image_id = w.image_id))))
-     JOIN syncer_store.zones z ON ((z.zone_key = o.zone_key)))
-     CROSS JOIN LATERAL ( SELECT i.image_id,
-            i.image_name,
-            i.image_version,
-            i.image_status,
-            came.at AS came_at,
-                CASE
-                    WHEN (i.image_name = o.image_name) THEN 'same_name'::text
-                    ELSE 'similar_name'::text
-                END AS rule,
-            row_number() OVER (ORDER BY (i.image_name = o.image_name) DESC, came.at DESC, i.image_id) AS candidate
-           FROM (syncer_store.images i
-             CROSS JOIN LATERAL ( SELECT
-                        CASE
-                            WHEN (i.opened_kind <> 'changed'::syncer_store.opening) THEN i.valid_from
-                            ELSE COALESCE(( SELECT h.valid_from
-                               FROM syncer_store.image_history h
-                              WHERE ((h.zone_key = i.zone_key) AND (h.image_id = i.image_id) AND (h.opened_kind <> 'changed'::syncer_store.opening))
-                              ORDER BY h.valid_from DESC
-                             LIMIT 1), i.first_seen_at)
-                        END AS at) came)
-          WHERE ((i.zone_key = o.zone_key) AND (syncer_store.plain_name(i.image_name) = syncer_store.plain_name(o.image_name)) AND (i.opened_not_before IS NOT NULL) AND (i.removed_at IS NULL) AND (NOT (EXISTS ( SELECT
-                   FROM syncer_store.missing m
-                  WHERE ((m.zone_key = i.zone_key) AND (m.image_id = i.image_id))))) AND (i.image_id <> o.image_id) AND (came.at > o.first_seen_at) AND (lower(((ROW(i.image_type, i.category, i.os_type))::text COLLATE "C")) = lower(((ROW(o.image_type, o.category, o.os_type))::text COLLATE "C"))))) n)
-  WHERE (z.gone_at IS NULL);
-
-COMMENT ON VIEW syncer.image_replacements IS 'Images that went (removed, withheld or not listed), and what came to their zone under the same name: what to pin instead';
-
-COMMENT ON COLUMN syncer.image_replacements.account IS 'The credentials that both were read with, by the name that you gave them';
-
-COMMENT ON COLUMN syncer.image_replacements.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose images they are';
-
-COMMENT ON COLUMN syncer.image_replacements.zone_id IS 'The zone of both, by its id in the API';
-
-COMMENT ON COLUMN syncer.image_replacements.image_id IS 'The image that went, by its id in the API';
-
-COMMENT ON COLUMN syncer.image_replacements.image_name IS 'Its name when it was seen last';
-
-COMMENT ON COLUMN syncer.image_replacements.image_version IS 'Its version when it was seen last';
-
-COMMENT ON COLUMN syncer.image_replacements.removed_at IS 'Since when it is confirmed to be absent (null: it is not)';
-
-COMMENT ON COLUMN syncer.image_replacements.unlisted_since IS 'The first whole look that did not list it (null: it is confirmed absent)';
-
-COMMENT ON COLUMN syncer.image_replacements.withheld_since IS 'Since when its removal waits for a person (null: it does not)';
-
-COMMENT ON COLUMN syncer.image_replacements.candidate IS 'Which one it is: 1 is the likeliest; the same name first, then the newest';
-
-COMMENT ON COLUMN syncer.image_replacements.rule IS 'same_name, or similar_name: but for case, blanks and a date or build at the end';
-
-COMMENT ON COLUMN syncer.image_replacements.replacement_id IS 'The image that is there instead, by its id in the API';
-
-COMMENT ON COLUMN syncer.image_replacements.replacement_name IS 'Its name';
-
-COMMENT ON COLUMN syncer.image_replacements.replacement_version IS 'Its version: look whether it is the one that you want';
-
-COMMENT ON COLUMN syncer.image_replacements.replacement_status IS 'Whether it can be used: for instance AVAILABLE';
-
-COMMENT ON COLUMN syncer.image_replacements.replacement_since IS 'When it came to the zone';
 
 -- view syncer_store.comparable_zones
 
@@ -2167,6 +2580,61 @@ COMMENT ON COLUMN syncer.image_spread.offers IS 'What each zone offers under the
 COMMENT ON COLUMN syncer.image_spread.zone_count IS 'How many zones offer it';
 
 COMMENT ON COLUMN syncer.image_spread.missing_count IS 'How many zones do not offer the name, as far as they were ever read whole';
+
+-- view syncer.image_spread_zones
+
+CREATE VIEW syncer.image_spread_zones AS
+ SELECT s.account,
+    s.service,
+    s.image_name,
+    o.zone_id,
+    true AS offered,
+    o.image_id,
+    o.image_version,
+    o.image_size,
+    o.image_status,
+    s.zone_count,
+    s.missing_count
+   FROM (syncer.image_spread s
+     CROSS JOIN LATERAL jsonb_to_recordset(s.offers) o(zone_id text, image_id text, image_version text, image_size text, image_status text))
+UNION ALL
+ SELECT s.account,
+    s.service,
+    s.image_name,
+    m.zone_id,
+    false AS offered,
+    NULL::text AS image_id,
+    NULL::text AS image_version,
+    NULL::text AS image_size,
+    NULL::text AS image_status,
+    s.zone_count,
+    s.missing_count
+   FROM (syncer.image_spread s
+     CROSS JOIN LATERAL unnest(s.missing_zones) m(zone_id));
+
+COMMENT ON VIEW syncer.image_spread_zones IS 'Each name that zones do not offer alike, zone by zone: what it offers, or that it lacks it; image_spread without arrays';
+
+COMMENT ON COLUMN syncer.image_spread_zones.account IS 'The credentials that it was read with, by the name that you gave them';
+
+COMMENT ON COLUMN syncer.image_spread_zones.service IS 'vm, zec or bmc: the service of Zenlayer Cloud whose image it is';
+
+COMMENT ON COLUMN syncer.image_spread_zones.image_name IS 'The name that zones do not offer alike';
+
+COMMENT ON COLUMN syncer.image_spread_zones.zone_id IS 'The zone, by its id in the API';
+
+COMMENT ON COLUMN syncer.image_spread_zones.offered IS 'Whether the zone has an image of that name';
+
+COMMENT ON COLUMN syncer.image_spread_zones.image_id IS 'The image that it offers under the name (null: none)';
+
+COMMENT ON COLUMN syncer.image_spread_zones.image_version IS 'Its version';
+
+COMMENT ON COLUMN syncer.image_spread_zones.image_size IS 'Its size in GiB, as text';
+
+COMMENT ON COLUMN syncer.image_spread_zones.image_status IS 'Its status';
+
+COMMENT ON COLUMN syncer.image_spread_zones.zone_count IS 'How many zones offer the name';
+
+COMMENT ON COLUMN syncer.image_spread_zones.missing_count IS 'How many zones were read whole and do not';
 
 -- table syncer_store.rate_limits
 
@@ -2370,83 +2838,196 @@ CREATE VIEW syncer.zone_spells AS
     s.state,
     s.spell_from,
     s.spell_to,
-    (s.scans)::integer AS scans,
-    s.longest_wait,
+    ((( SELECT count(*) AS count
+           FROM syncer_store.zone_scans c
+          WHERE ((c.zone_key = z.zone_key) AND (c.run_id >= s.from_run) AND (c.run_id < s.to_run))) + ( SELECT count(*) AS count
+           FROM (syncer_store.stretches t
+             CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+          WHERE ((t.zone_key = z.zone_key) AND (t.run_id < s.to_run) AND (t.run_ids[cardinality(t.run_ids)] >= s.from_run) AND (u.run_id >= s.from_run) AND (u.run_id < s.to_run)))))::integer AS scans,
+    ( SELECT NULLIF(max((l.next_at - l.at)), '00:00:00'::interval) AS "nullif"
+           FROM ( SELECT l_1.at,
+                    lead(l_1.at, 1, s.spell_to) OVER (ORDER BY l_1.at) AS next_at
+                   FROM ( SELECT s.spell_from
+                        UNION ALL
+                         SELECT c.finished_at
+                           FROM syncer_store.zone_scans c
+                          WHERE ((c.zone_key = z.zone_key) AND (c.run_id >= s.from_run) AND (c.run_id < s.to_run))
+                        UNION ALL
+                         SELECT u.at
+                           FROM (syncer_store.stretches t
+                             CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+                          WHERE ((t.zone_key = z.zone_key) AND (t.run_id < s.to_run) AND (t.run_ids[cardinality(t.run_ids)] >= s.from_run) AND (u.run_id >= s.from_run) AND (u.run_id < s.to_run))) l_1(at)) l) AS longest_wait,
     s.error_code,
     s.error_message
    FROM (syncer_store.zones z
-     CROSS JOIN LATERAL ( SELECT numbered.state,
-            min(numbered.at) AS spell_from,
-            NULLIF(max(COALESCE(numbered.next_at, 'infinity'::timestamp with time zone)), 'infinity'::timestamp with time zone) AS spell_to,
-            count(numbered.run_id) AS scans,
-            max((numbered.next_at - numbered.at)) AS longest_wait,
-            max(numbered.error_code) FILTER (WHERE (numbered.begins = 1)) AS error_code,
-            max(numbered.error_message) FILTER (WHERE (numbered.begins = 1)) AS error_message
-           FROM ( SELECT marked.at,
-                    marked.run_id,
-                    marked.error_code,
-                    marked.error_message,
-                    marked.state,
-                    marked.begins,
-                    marked.next_at,
-                    sum(marked.begins) OVER by_time AS number
-                   FROM ( SELECT judged.at,
-                            judged.run_id,
-                            judged.error_code,
-                            judged.error_message,
-                            judged.state,
-                            ((lag(judged.state) OVER by_time IS DISTINCT FROM judged.state))::integer AS begins,
-                            lead(judged.at) OVER by_time AS next_at
-                           FROM ( SELECT looked_at.at,
-                                    looked_at.run_id,
-                                    looked_at.error_code,
-                                    looked_at.error_message,
-CASE
- WHEN (looked_at.gone_at > COALESCE(looked_at.read_at, '-infinity'::timestamp with time zone)) THEN 'gone'::text
- ELSE looked_at.outcome
-END AS state
-                                   FROM ( SELECT scanned.at,
-    scanned.run_id,
-    scanned.error_code,
-    scanned.error_message,
-    scanned.outcome,
-    max(scanned.at) FILTER (WHERE (scanned.outcome = 'read'::text)) OVER by_time AS read_at,
-    max(scanned.at) FILTER (WHERE (scanned.outcome = 'gone'::text)) OVER by_time AS gone_at
-   FROM ( SELECT s_1.finished_at AS at,
-      s_1.run_id,
-      s_1.error_code,
-      s_1.error_message,
-    CASE
-     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
-     ELSE s_1.status
-    END AS outcome
-     FROM syncer_store.zone_scans s_1
-    WHERE (s_1.zone_key = z.zone_key)
-  UNION ALL
-   SELECT u.at,
-      u.run_id,
-      s_1.error_code,
-      s_1.error_message,
-    CASE
-     WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
-     ELSE s_1.status
-    END AS status
+     JOIN ( SELECT marked.zone_key,
+            marked.state,
+            marked.at AS spell_from,
+            marked.error_code,
+            marked.error_message,
+            lead(marked.at) OVER by_time AS spell_to,
+            marked.run_id AS from_run,
+            COALESCE(lead(marked.run_id) OVER by_time, '9223372036854775807'::bigint) AS to_run
+           FROM ( SELECT judged.zone_key,
+                    judged.at,
+                    judged.run_id,
+                    judged.error_code,
+                    judged.error_message,
+                    judged.outcome,
+                    judged.read_at,
+                    judged.gone_at,
+                    judged.state,
+                    (lag(judged.state) OVER by_time IS DISTINCT FROM judged.state) AS begins
+                   FROM ( SELECT looked_at.zone_key,
+                            looked_at.at,
+                            looked_at.run_id,
+                            looked_at.error_code,
+                            looked_at.error_message,
+                            looked_at.outcome,
+                            looked_at.read_at,
+                            looked_at.gone_at,
+                                CASE
+                                    WHEN (looked_at.gone_at > COALESCE(looked_at.read_at, '-infinity'::timestamp with time zone)) THEN 'gone'::text
+                                    ELSE looked_at.outcome
+                                END AS state
+                           FROM ( SELECT m.zone_key,
+                                    m.at,
+                                    m.run_id,
+                                    m.error_code,
+                                    m.error_message,
+                                    m.outcome,
+                                    max(m.at) FILTER (WHERE (m.outcome = 'read'::text)) OVER running AS read_at,
+                                    max(m.at) FILTER (WHERE (m.outcome = 'gone'::text)) OVER running AS gone_at
+                                   FROM ( SELECT s_1.zone_key,
+    s_1.finished_at AS at,
+    s_1.run_id,
+    s_1.error_code,
+    s_1.error_message,
+  CASE
+   WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+   ELSE s_1.status
+  END AS outcome
+   FROM syncer_store.zone_scans s_1
+  WHERE (s_1.status = ANY (ARRAY['incomplete'::text, 'failed'::text, 'gone'::text]))
+UNION ALL
+ SELECT s_1.zone_key,
+    s_1.finished_at AS at,
+    s_1.run_id,
+    s_1.error_code,
+    s_1.error_message,
+  CASE
+   WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+   ELSE s_1.status
+  END AS outcome
+   FROM (syncer_store.zone_scans b
+     CROSS JOIN LATERAL ( SELECT n.zone_key,
+      n.run_id,
+      n.started_at,
+      n.observed_at,
+      n.finished_at,
+      n.status,
+      n.listed,
+      n.pages,
+      n.images,
+      n.appeared,
+      n.changed,
+      n.removed,
+      n.returned,
+      n.withheld,
+      n.rejected,
+      n.rereads,
+      n.last_change,
+      n.error_code,
+      n.error_message,
+      n.request_id,
+      n.amended
+     FROM syncer_store.zone_scans n
+    WHERE ((n.zone_key = b.zone_key) AND (n.run_id > b.run_id))
+    ORDER BY n.run_id
+   LIMIT 1) s_1)
+  WHERE ((b.status = ANY (ARRAY['incomplete'::text, 'failed'::text, 'gone'::text])) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+UNION ALL
+ SELECT s_1.zone_key,
+    s_1.finished_at AS at,
+    s_1.run_id,
+    s_1.error_code,
+    s_1.error_message,
+  CASE
+   WHEN (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])) THEN 'read'::text
+   ELSE s_1.status
+  END AS outcome
+   FROM (syncer_store.zones z_1
+     CROSS JOIN LATERAL ( SELECT n.zone_key,
+      n.run_id,
+      n.started_at,
+      n.observed_at,
+      n.finished_at,
+      n.status,
+      n.listed,
+      n.pages,
+      n.images,
+      n.appeared,
+      n.changed,
+      n.removed,
+      n.returned,
+      n.withheld,
+      n.rejected,
+      n.rereads,
+      n.last_change,
+      n.error_code,
+      n.error_message,
+      n.request_id,
+      n.amended
+     FROM syncer_store.zone_scans n
+    WHERE (n.zone_key = z_1.zone_key)
+    ORDER BY n.run_id
+   LIMIT 1) s_1)
+  WHERE (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text]))
+UNION ALL
+ SELECT r.zone_key,
+    r.retired_at,
+    (1 + COALESCE(GREATEST(( SELECT c.run_id
+     FROM syncer_store.zone_scans c
+    WHERE ((c.zone_key = r.zone_key) AND (c.finished_at <= r.retired_at))
+    ORDER BY c.run_id DESC
+   LIMIT 1), ( SELECT max(u.run_id) AS max
      FROM ((syncer_store.stretches t
-       JOIN syncer_store.zone_scans s_1 ON (((s_1.zone_key = t.zone_key) AND (s_1.run_id = t.run_id))))
+       JOIN syncer_store.zone_scans c USING (zone_key, run_id))
        CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
-    WHERE (t.zone_key = z.zone_key)
+    WHERE ((t.zone_key = r.zone_key) AND (u.at <= r.retired_at)))), (0)::bigint)),
+    NULL::text,
+    ('retired by '::text || r.retired_by),
+    'gone'::text
+   FROM syncer_store.retirements r
+UNION ALL
+ SELECT r.zone_key,
+    l.at,
+    l.run_id,
+    NULL::text,
+    NULL::text,
+    'read'::text
+   FROM (syncer_store.retirements r
+     CROSS JOIN LATERAL (( SELECT c.finished_at AS at,
+      c.run_id
+     FROM syncer_store.zone_scans c
+    WHERE ((c.zone_key = r.zone_key) AND (c.finished_at > r.retired_at) AND (c.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+    ORDER BY c.run_id
+   LIMIT 1)
   UNION ALL
-   SELECT r.retired_at,
-      NULL::bigint,
-      NULL::text,
-      ('retired by '::text || r.retired_by),
-      'gone'::text
-     FROM syncer_store.retirements r
-    WHERE (r.zone_key = z.zone_key)) scanned
-  WINDOW by_time AS (ORDER BY scanned.at, scanned.run_id ROWS UNBOUNDED PRECEDING)) looked_at) judged
-                          WINDOW by_time AS (ORDER BY judged.at, judged.run_id)) marked
-                  WINDOW by_time AS (ORDER BY marked.at, marked.run_id ROWS UNBOUNDED PRECEDING)) numbered
-          GROUP BY numbered.number, numbered.state) s);
+  ( SELECT u.at,
+      u.run_id
+     FROM ((syncer_store.stretches t
+       JOIN syncer_store.zone_scans c USING (zone_key, run_id))
+       CROSS JOIN LATERAL UNNEST(t.run_ids, t.finished) u(run_id, at))
+    WHERE ((t.zone_key = r.zone_key) AND (u.at > r.retired_at) AND (c.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text])))
+    ORDER BY u.run_id
+   LIMIT 1)
+  ORDER BY 1
+ LIMIT 1) l)) m
+                                  WINDOW running AS (PARTITION BY m.zone_key ORDER BY m.at, m.run_id ROWS UNBOUNDED PRECEDING)) looked_at) judged
+                  WINDOW by_time AS (PARTITION BY judged.zone_key ORDER BY judged.at, judged.run_id)) marked
+          WHERE marked.begins
+          WINDOW by_time AS (PARTITION BY marked.zone_key ORDER BY marked.at, marked.run_id)) s USING (zone_key));
 
 COMMENT ON VIEW syncer.zone_spells IS 'From when to when each zone was read whole, could not be read, or was gone';
 
@@ -2464,7 +3045,7 @@ COMMENT ON COLUMN syncer.zone_spells.spell_to IS 'When the first scan that came 
 
 COMMENT ON COLUMN syncer.zone_spells.scans IS 'How many scans came to this, one after the other';
 
-COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time from one scan of it to the next: how old what was known became (null: there was no next one yet)';
+COMMENT ON COLUMN syncer.zone_spells.longest_wait IS 'The longest time without a scan in it: how old what was known became';
 
 COMMENT ON COLUMN syncer.zone_spells.error_code IS 'Why its first scan did not read the zone: a short name';
 
@@ -2630,8 +3211,12 @@ CREATE TABLE syncer_store.zone_digests (
     total bigint,
     images integer NOT NULL,
     pages bytea NOT NULL,
-    content bytea NOT NULL
+    content bytea NOT NULL,
+    hash text NOT NULL,
+    unordered bytea,
+    rows bytea
 );
+ALTER TABLE ONLY syncer_store.zone_digests ALTER COLUMN rows SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE syncer_store.zone_digests IS 'A cache: after editing images by hand, delete from it or run syncer sync --full';
 
@@ -2844,6 +3429,14 @@ CREATE INDEX runs_running ON syncer_store.runs USING btree (account) WHERE (stat
 -- index syncer_store.runs_started
 
 CREATE INDEX runs_started ON syncer_store.runs USING btree (account, started_at DESC);
+
+-- index syncer_store.zone_scans_by_time
+
+CREATE INDEX zone_scans_by_time ON syncer_store.zone_scans USING brin (started_at) WITH (pages_per_range='16');
+
+-- index syncer_store.zone_scans_not_read
+
+CREATE INDEX zone_scans_not_read ON syncer_store.zone_scans USING btree (zone_key, run_id) WHERE (status = ANY (ARRAY['incomplete'::text, 'failed'::text, 'gone'::text]));
 
 -- statistics syncer_store.image_history_of_an_image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -42,13 +42,35 @@ Sentence = Callable[[Mapping[str, Any]], str | None]
 """Says what an event is, in a sentence for people; None: nothing that is worth a line."""
 
 
+class Causes:
+    """Which causes were logged: of many lines with one cause, one is worth reading."""
+
+    def __init__(self) -> None:
+        self._logged = set[Hashable]()
+
+    def is_new(self, cause: Hashable) -> bool:
+        """Return whether a cause was not asked about before; from now on it was."""
+        new = cause not in self._logged
+        self._logged.add(cause)
+        return new
+
+    def forget(self) -> None:
+        """Begin anew: what comes from now on is news."""
+        self._logged.clear()
+
+
 def configure(
-    log_format: str, level: str, *, sentences: Mapping[str, Sentence] = MappingProxyType({})
+    log_format: str,
+    level: str,
+    *,
+    sentences: Mapping[str, Sentence] = MappingProxyType({}),
+    fit: Callable[[str], str] = str,
 ) -> None:
     """Set structlog up for the process.
 
     Format ``auto`` is console on a terminal, else JSON; level ``auto`` is info, but on a terminal
     warning, where people have a progress bar, a summary, and events that have ``sentences``.
+    ``fit`` breaks a line that is longer than the terminal is wide.
     """
     stderr = sys.stderr
     talks = log_format == level == "auto" and sys.stderr.isatty()
@@ -65,6 +87,8 @@ def configure(
         if console
         else structlog.processors.JSONRenderer()
     )
+    if console and stderr.isatty():
+        renderer = partial(_fitted, renderer, fit)
     shared: list[structlog.typing.Processor] = [
         _report_lost_lines,
         structlog.contextvars.merge_contextvars,
@@ -121,6 +145,17 @@ def _above_a_bar(stderr: Any) -> Any:  # noqa: ANN401
     """Return what stands for stderr now: with a progress bar, what writes lines above it."""
     now = sys.stderr
     return now if getattr(now, "rich_proxied_file", None) is stderr else stderr
+
+
+def _fitted(
+    renderer: structlog.typing.Processor,
+    fit: Callable[[str], str],
+    logger: Any,  # noqa: ANN401  (of structlog, or of the standard library)
+    method: str,
+    event: MutableMapping[str, Any],
+) -> str:
+    """Render a line, and break it where it is too long."""
+    return "\n".join(map(fit, str(renderer(logger, method, event)).split("\n")))
 
 
 def _say(

@@ -101,7 +101,10 @@ _PG_BIN = os.environ.get("SYNCER_PG_BIN") or None
 async def postgres(pg_bin: str | None) -> AsyncIterator[EmbeddedPostgres]:
     with folder_for_data() as home:
         async with EmbeddedPostgres(
-            home, pg_bin=pg_bin, settings=UNSAFE_AND_FAST, die_with_parent=True
+            home,
+            pg_bin=pg_bin,
+            settings={**UNSAFE_AND_FAST, "wal_level": "logical"},
+            die_with_parent=True,
         ) as server:
             yield server
 

@@ -26,6 +26,7 @@ from syncer.core.errors import ConfigError, SyncerError, unwrapped
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import Server
 from syncer.store.migrate import upgrade
+from syncer.zenlayer.credentials import MAX_CONCURRENCY
 
 _TEMPLATE: Final = "syncer_bench_template"
 _DATABASE: Final = "syncer_bench"
@@ -78,6 +79,10 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     written: int = 0
     """Rows of images and versions written."""
     dead: int = 0
+    rows: int | None = None
+    """Of a statement that reads: the rows that it returns,"""
+    buffers: int = 0
+    """and the pages that it touches."""
     """Rows of images and versions left dead."""
     calls: int = 0
     """Calls that the server got."""
@@ -213,12 +218,12 @@ class Fixture:
 
     async def vacuum(self) -> None:
         """Do what PostgreSQL would do by itself in time: vacuum, analyse, write out."""
-        async with self._connected() as connection:
+        async with self.connected() as connection:
             await connection.execute("vacuum analyze")
         await self.admin.execute("checkpoint")
 
     async def measure(
-        self, kind: str, *, concurrency: int = 16, max_rate: float | None = None
+        self, kind: str, *, concurrency: int = MAX_CONCURRENCY, max_rate: float | None = None
     ) -> Measurement:
         """Measure one of ``measure.MEASURES`` in a process of its own."""
         zones, images = self.size
@@ -290,7 +295,7 @@ class Fixture:
         return self.link.endpoint if self.link is not None else self.endpoint
 
     async def _counts(self) -> dict[str, int]:
-        async with self._connected() as connection:
+        async with self.connected() as connection:
             [row] = await connection.fetch(_WRITTEN)
             wal = await connection.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         served = await self.change_server()
@@ -319,7 +324,7 @@ class Fixture:
         served = (await self.change_server(checksums=True))["checksums"]
         if stored == ACCOUNTS:
             served = {f"{name}/{zone}": served[zone] for name in self.accounts for zone in served}
-        async with self._connected() as connection:
+        async with self.connected() as connection:
             found = dict(await connection.fetch(STORED[stored]))
         if served != found:
             wrong = sorted({*served, *found} - dict(served.items() & found.items()).keys())
@@ -335,7 +340,8 @@ class Fixture:
         return str(await self.admin.fetchval("show server_version"))
 
     @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """Open a connection to the database that is written to."""
         connection = await asyncpg.connect(self.url)
         try:
             yield connection

@@ -1,4 +1,4 @@
-"""What the measurements should come to (G1-G13, G15), and whether they do."""
+"""What the measurements should come to (G1-G15), and whether they do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from syncer.bench import far
+from syncer.bench import far, reading
 from syncer.bench.fixture import Measurement
 from syncer.bench.measure import MeasureOptions
 from syncer.bench.programs import (
@@ -92,6 +92,7 @@ def evaluate(
         *_far_away(measurements, workload, installed),
         *_many_accounts(measurements, workload),
         *_workers(measurements, workload),
+        *_reading(measurements),
     )
     return [goal for goal in every if goal.goal in chosen and (goal.figures or goal.missing)]
 
@@ -116,9 +117,9 @@ def _busy(measurements: Measurements, name: str) -> float:
 def _beside_typed_floor(measurements: Measurements) -> Iterator[Goal]:
     for goal, name, at_most in (
         ("G1", "no change", 0.75),
-        ("G2", "reordered", 2.5),
+        ("G2", "reordered", 1.4),
         ("G2", "reformatted", 2.5),
-        ("G5", "1 % spread", 4.0),
+        ("G5", "1 % spread", 2.5),
         ("G5", "1 % concentrated", 1.2),
     ):
         figures = _ratios(measurements, name, f"typed floor of {name}")
@@ -333,6 +334,26 @@ def _workers(measurements: Measurements, workload: Workload) -> Iterator[Goal]:
         busy=_busy(measurements, several),
         missing=not (far.installed() and many.installed),
     )
+
+
+def _reading(measurements: Measurements) -> Iterator[Goal]:
+    """Yield what each statement takes on a long history: a year is judged, a million shown."""
+    for name, taken in measurements.items():
+        last = taken[-1]
+        if last.rows is None:
+            continue
+        swept = reading.SWEEP in name
+        at_most = 1000 if swept else 100 if name.startswith("year") else None
+        figures = [1000 * one.wall for one in taken]
+        late = at_most is not None and median(figures) > at_most
+        yield Goal(
+            goal="G14",
+            work=f"{name}: {last.rows} rows, {last.buffers} pages",
+            figures=figures,
+            at_most=at_most,
+            unit="ms",
+            busy=_busy(measurements, name) if late else 0.0,  # what is in time all the same is met
+        )
 
 
 def _many_accounts(measurements: Measurements, workload: Workload) -> Iterator[Goal]:

@@ -23,6 +23,7 @@ import msgspec
 from syncer.bench.cloud import FIELDS
 from syncer.bench.whole import peak_memory
 from syncer.core.model import TRACKED, Tracked
+from syncer.zenlayer.credentials import MAX_CONCURRENCY
 
 _HEADERS: Final = {"X-ZC-Action": "DescribeImages", "Content-Type": "application/json"}
 
@@ -39,7 +40,7 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
     """File of the authorities whose certificates are trusted, where it is not the usual one."""
     database: str = ""
     """URL of the database."""
-    concurrency: int = 16
+    concurrency: int = MAX_CONCURRENCY
     """Calls at once."""
     zones: int = 0
     """Zones that are served."""

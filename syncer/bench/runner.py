@@ -7,8 +7,12 @@ from typing import Any
 
 import msgspec
 
-from syncer.bench.fixture import Fixture, Measurement, WrongAnswer
+from syncer.bench import reading
+from syncer.bench.fixture import Fixture, Measurement, Processors, WrongAnswer
 from syncer.bench.programs import SYNCER, AccountsRun, Program, side_by_side
+from syncer.bench.seed import MILLION, USUAL_YEAR, Size
+from syncer.store.connection import Connection
+from syncer.zenlayer.credentials import MAX_CONCURRENCY
 
 Measurements = dict[str, list[Measurement]]
 """What was measured, by name, in the order it was measured."""
@@ -53,6 +57,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until it answers under that limit."""
     rate_limit_rounds: int = 3
     """Rounds at most under the limit: each takes a quarter of a minute."""
+    year: Size = USUAL_YEAR
+    """A long history that is read: a year of a usual account."""
+    million: Size = MILLION
+    """Another: a million versions."""
     slow_rounds: int = 2
     """Rounds at most of what takes another program a minute each time."""
 
@@ -88,7 +96,7 @@ class Runner:
         name: str,
         kind: str = "sync",
         *,
-        concurrency: int = 16,
+        concurrency: int = MAX_CONCURRENCY,
         max_rate: float | None = None,
         **expected: Any,  # noqa: ANN401
     ) -> Measurement:
@@ -132,6 +140,20 @@ class Runner:
         """Return ``syncer sync`` and those competitors that are installed; [] where none is."""
         found = [program for program in competitors if program in self.installed]
         return [SYNCER, *found] if found else []
+
+    async def measure_reading(
+        self, connection: Connection, name: str, statement: reading.Statement
+    ) -> None:
+        """Measure a statement on a history of that name, after a round that is not counted."""
+        await reading.read(connection, statement)
+        for _ in range(self.workload.rounds):
+            machine = Processors.now()
+            seconds, buffers, rows = await reading.read(connection, statement)
+            busy = Processors.now().busy_since(machine)
+            taken = Measurement(
+                wall=seconds, whole=seconds, cpu=0.0, rows=rows, buffers=buffers, busy=busy
+            )
+            self._keep(f"{name}: {statement.name}", taken)
 
     def _keep(self, name: str, measurement: Measurement) -> Measurement:
         self.measurements.setdefault(name, []).append(measurement)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from syncer.bench import far
+from syncer.bench import far, reading, seed
 from syncer.bench.programs import (
     DLT,
     DLT_TUNED,
@@ -200,6 +200,16 @@ async def many_accounts(runner: Runner) -> None:
                 await runner.measure_program(program, "far away", accounts=size.accounts)
 
 
+async def long_histories(runner: Runner) -> None:
+    """Statements that read: of the documents, and those behind commands, on two histories."""
+    for name, size in (("year", runner.workload.year), ("million", runner.workload.million)):
+        await runner.fixture.empty_database()
+        async with runner.fixture.connected() as connection:
+            await seed.seed(connection, size)
+            for statement in reading.statements(await reading.look(connection)):
+                await runner.measure_reading(connection, name, statement)
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A function that measures, and the goals that need it."""
 
@@ -222,8 +232,9 @@ SCENARIOS: Final = (
     Scenario(measure=tenth_of_images, goals=frozenset({"G10"})),
     Scenario(measure=far_away, goals=frozenset({"G13"})),
     Scenario(measure=many_accounts, goals=frozenset({"G15"})),
+    Scenario(measure=long_histories, goals=frozenset({"G14"})),
 )
-GOALS: Final = (*(f"G{number}" for number in range(1, 14)), "G15")
+GOALS: Final = tuple(f"G{number}" for number in range(1, 16))
 COMPETITOR_GOALS: Final = frozenset({"G8", "G9", "G10"})
 FAR_GOALS: Final = frozenset({"G13", "G15"})
 

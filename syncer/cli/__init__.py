@@ -17,6 +17,7 @@ from click.exceptions import NoArgsIsHelpError
 from syncer import __version__, streams
 from syncer.cli.command import Group
 from syncer.core.errors import OutputFailed
+from syncer.core.nearest import nearest
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -40,7 +41,7 @@ _COMMANDS: Final = {
     "retire": ("approve", "Say that a zone is gone for this account."),
     "prune": ("prune", "Delete history and scans older than they are to be kept."),
     "doctor": ("doctor", "What is wrong, and what to do about it."),
-    "db": ("db", "The database: upgrade, status, url, roles, dependents, repair-clock."),
+    "db": ("db", "The database: upgrade, status, url, roles, dump, move, repair-clock."),
     "completion": ("completion", "The script that completes commands and names in a shell."),
     "schema": ("schema", "The JSON Schema of what a command prints."),
     "simulate": ("simulate", "An API simulator, for trying and testing."),
@@ -102,6 +103,10 @@ class _LazyGroup(Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:  # before a command could say what it means to it
             raise SystemExit(INTERRUPTED) from None
+        except click.NoSuchOption as error:
+            likely = [one for one in error.possibilities or () if nearest(error.option_name, [one])]
+            named = click.NoSuchOption(error.option_name, error.message, likely)
+            raise click.UsageError(_shown(named.format_message()), error.ctx) from error
         except NoArgsIsHelpError:  # whose message is the help
             raise
         except click.UsageError as error:
@@ -130,8 +135,9 @@ def main() -> None:
         finally:
             streams.finish()
     except OutputFailed as error:
-        for line in error.lines:
-            click.echo(f"syncer: {line}", err=True)
+        from syncer.cli.common import say  # noqa: PLC0415  (start-up: --help needs none)
+
+        say(*(f"syncer: {line}" for line in error.lines), err=True)
         sys.exit(error.exit_code)
 
 
@@ -141,7 +147,12 @@ def _shown(message: str) -> str:
     from syncer.secrets import redacted  # noqa: PLC0415
 
     shown = printable(redacted(message))
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+    shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+    if not sys.stderr.isatty():
+        return shown
+    from syncer.cli.output import fitted  # noqa: PLC0415
+
+    return "\n".join(fitted(shown, before=len("Error: ")))
 
 
 def _tune_garbage_collection() -> None:

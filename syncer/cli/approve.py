@@ -59,7 +59,9 @@ async def approve(
     images that the run withheld. See what they are first, with 'syncer images --withheld'.
     """
     if (zone is None) == (run_id is None):
-        raise ConfigError("name a ZONE, or a run with --run")
+        raise ConfigError(
+            "name a ZONE, or a run with --run" + ("" if zone is None else ", not both")
+        )
     if run_id is not None and (account, service) != (None, None):
         raise ConfigError("--run names all there is: leave out --account and --service")
     loaded = settings()

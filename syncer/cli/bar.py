@@ -48,10 +48,10 @@ class Bar:
 
     def done(self, written: Written) -> None:
         """Count a zone as done."""
+        if written.fault is not None and written.fault.code == STOPPED:
+            return  # that it was not read is said at the end
         self._done += 1
-        fault = written.fault
-        undone = written.status in {"failed", "incomplete"}
-        self._failed += undone and (fault is None or fault.code != STOPPED)
+        self._failed += written.undone
         self._update()
 
     def asking(self) -> None:

@@ -16,7 +16,7 @@ from syncer.cli.columns import (
     ACCOUNT,
     IMAGE,
     KIND,
-    NAME_IF_ROOM,
+    NAME,
     SEEN,
     SERVICE,
     WHAT_CHANGED,
@@ -27,6 +27,7 @@ from syncer.cli.columns import (
 from syncer.cli.command import Command
 from syncer.cli.common import run, settings
 from syncer.cli.names import complete
+from syncer.cli.output import cut
 from syncer.cli.show import (
     Derive,
     Filters,
@@ -47,9 +48,11 @@ from syncer.store.reading import Answer, Reader
 
 _POLL: Final = 2.0
 """Seconds from one question for new changes to the next, under ``--follow``."""
+_VALUE: Final = 200
+"""Letters, at most, that people are shown of what a field was or is."""
 _FIRST_LOOKED_AT: Final = 1_000
 """The changes at the end of the feed among which the newest are looked for first."""
-_TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, WHAT_CHANGED)
+_TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME, WHAT_CHANGED)
 
 
 def details(row: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def details(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return "(none)" if value is None else str(value)
+    return "(none)" if value is None else cut(str(value), _VALUE)
 
 
 @click.command(cls=Command)
@@ -310,7 +313,7 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
                 SERVICE,
                 ZONE,
                 IMAGE,
-                NAME_IF_ROOM,
+                NAME,
                 WHAT_CHANGED,
             ],
             derive=details,

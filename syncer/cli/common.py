@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -14,10 +15,10 @@ import click
 
 from syncer import log, streams
 from syncer.cli.names import complete, complete_service
-from syncer.cli.output import FORMATS
+from syncer.cli.output import FORMATS, fitted_log, show_text
 from syncer.config.parsers import EVERY_SERVICE, unknown_service
 from syncer.config.settings import Settings, load_with_faults
-from syncer.core.errors import OutputFailed, SyncerError, unwrapped
+from syncer.core.errors import OutputFailed, SyncerError, leaves_of, unwrapped
 from syncer.core.glob import fault
 from syncer.core.normalise import printable
 from syncer.secrets import redacted
@@ -43,7 +44,7 @@ def settings(
     """
     loaded = load_with_faults(flags, options=option_names())
     checked = loaded.checked(crawling=crawling)
-    log.configure(checked.log_format, checked.log_level, sentences=sentences)
+    log.configure(checked.log_format, checked.log_level, sentences=sentences, fit=fitted_log)
     if loaded.unknown:
         from structlog import get_logger  # noqa: PLC0415  (not before ``log``, which tames it)
 
@@ -59,9 +60,8 @@ def option_names() -> dict[str, str]:
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines that may hold what came from outside; each stays one line."""
-    for line in lines:
-        click.echo(printable(redacted(line)), err=err)
+    """Print lines that may hold what came from outside; each stays one line, unless folded."""
+    show_text("\n".join(printable(redacted(line)) for line in lines), err=err)
 
 
 def counted(zones: Sequence[str], *, more: int = 0) -> str:
@@ -91,12 +91,26 @@ def run(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
         except SyncerError as error:
             fail(error.exit_code, *error.lines)
         except OSError as error:
-            fail(1, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            fail(1, _of_the_system(error))
+        except BaseExceptionGroup as group:  # of a task group, in which several tasks met it
+            leaves = list(leaves_of(group))
+            system = [leaf for leaf in leaves if isinstance(leaf, OSError)]
+            if not system or not all(isinstance(leaf, OSError | SyncerError) for leaf in leaves):
+                raise
+            fail(1, _of_the_system(system[0]))
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         raise SystemExit(code or 0)
 
     return wrapper
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return what the system refused, and what to do about it."""
+    said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return f"{said}: let it have more at once (ulimit -n; LimitNOFILE of a unit)"
+    return said
 
 
 @contextlib.contextmanager
@@ -176,22 +190,23 @@ def account_option(function: F) -> F:
     )(function)
 
 
-def _accounts_option(text: str) -> Callable[[F], F]:
+def _accounts_option(text: str, default: str) -> Callable[[F], F]:
     return click.option(
         "--account",
         "accounts",
         multiple=True,
         metavar="NAME",
-        show_default="all",
+        show_default=default,
         shell_complete=complete("account"),
         help=text,
     )
 
 
-accounts_option: Final = _accounts_option("Only this account.")
+accounts_option: Final = _accounts_option("Only this account.", "all that are stored")
 """Adds ``--account``, repeatable, to what reads the store."""
 crawled_option: Final = _accounts_option(
-    "Only this account; where the settings have no tables of accounts: the name of the credentials."
+    "Only this account; where the settings have no tables of accounts: the credentials' name.",
+    "all",
 )
 """The same, to what goes by the accounts of the settings."""
 crawled_service_option: Final = click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 import msgspec
@@ -16,7 +16,6 @@ from syncer.cli.columns import (
     IMAGE,
     KIND,
     NAME,
-    NAME_IF_ROOM,
     SEEN,
     SERVICE,
     WHAT_CHANGED,
@@ -26,16 +25,11 @@ from syncer.cli.columns import (
     whole,
 )
 from syncer.cli.command import Command
-from syncer.cli.common import counted, run
+from syncer.cli.common import counted, run, say
 from syncer.cli.names import complete
-from syncer.cli.output import show_text
 from syncer.cli.show import Filters, filters, moment_type, open_snapshot, require_images, show
-from syncer.core import added
-from syncer.core.added import values_of
 from syncer.core.errors import ConfigError
-from syncer.core.model import TRACKED, Tracked
 from syncer.core.moment import Moment
-from syncer.core.normalise import changed_fields
 from syncer.store.reading import Reader
 
 _NOW: Final = "now"
@@ -93,7 +87,7 @@ def _say_unknown(zones: Sequence[Mapping[str, Any]]) -> None:
         why = "it has not come yet" if zone["to_come"] else _WHY[zone["gone"]]
         groups.setdefault((zone["account"], why), []).append(f"{zone['service']}/{zone['zone_id']}")
     for (account, why), names in groups.items():
-        show_text(f"unknown at that time: {counted(names)} of account {account}: {why}", err=True)
+        say(f"unknown at that time: {counted(names)} of account {account}: {why}", err=True)
 
 
 @click.command(cls=Command)
@@ -129,7 +123,7 @@ async def diff(
             await reader.ask("read/diff", *chosen.place, chosen.image, one, two),
             output,
             chosen=chosen,
-            table=[KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME_IF_ROOM, SEEN, WHAT_CHANGED],
+            table=[KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME, SEEN, WHAT_CHANGED],
             empty="No difference.",
             derive=differences.derive,
             if_none=partial(require_images, reader, chosen),
@@ -145,11 +139,7 @@ class _Differences:
         self._kinds: set[str] = set()
 
     def derive(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the row as it is shown; None for no difference, or where the limit is reached."""
-        if row["kind"] == "changed":
-            row["changed_fields"] = _changed(row["before"], row["after"])
-            if not row["changed_fields"]:
-                return None
+        """Return the row as it is shown; None where the limit is reached."""
         self._kinds.add(row["kind"])
         if self._left is not None:
             if self._left == 0:
@@ -165,16 +155,6 @@ class _Differences:
         if self._kinds - {"unknown"}:
             return _DRIFT
         return _UNKNOWN if self._kinds else 0
-
-
-def _changed(before: object, after: object) -> tuple[str, ...]:
-    """Return the columns that differ; what one side does not know is no difference."""
-    old, new = values_of(str(before)), values_of(str(after))
-    return changed_fields(_tracked(old), _tracked(new)) + added.changed(old, new)
-
-
-def _tracked(values: added.Values) -> Tracked:
-    return cast("Tracked", tuple(values[name] for name in TRACKED))
 
 
 async def _instants(

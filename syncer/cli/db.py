@@ -22,7 +22,14 @@ from syncer.config.settings import address_of
 from syncer.secrets import mask
 from syncer.store import queue
 from syncer.store.connection import reading_transaction, sql
-from syncer.store.open import Moved, move_to_server, move_up, open_server, open_store
+from syncer.store.open import (
+    Moved,
+    move_to_server,
+    move_up,
+    open_server,
+    open_store,
+    require_made,
+)
 from syncer.store.open import dump as write_dump
 from syncer.store.schema import installed_revision, revisions
 
@@ -81,7 +88,9 @@ async def dependents(drop: bool) -> None:
 @run
 async def status(output: str | None) -> int:
     """Show which schema is installed; exit 2 unless it is the one this program needs."""
-    async with open_server(settings().database) as server:
+    database = settings().database
+    await require_made(database)
+    async with open_server(database, as_it_is=True) as server:
         async with server.reading(name="syncer db status") as connection:
             async with reading_transaction(connection):
                 installed = await installed_revision(connection)

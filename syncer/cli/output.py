@@ -182,22 +182,59 @@ def _cell(value: Any) -> Any:  # noqa: ANN401
 
 
 def show_text(text: str, *, err: bool = False) -> None:
-    """Print lines; on a terminal, those that are too long are broken between words.
-
-    A command stays as it is, to be copied.
-    """
+    """Print lines; on a terminal, those that are too long are broken between words."""
     lines = text.splitlines()
-    if (sys.stderr if err else sys.stdout).isatty():
-        from syncer.cli.layout import folded  # noqa: PLC0415  (start-up: rich is for people)
-
-        width = shutil.get_terminal_size().columns
-        lines = [
-            part
-            for line in lines
-            for part in ([line] if line.lstrip().startswith("syncer ") else folded(line, width))
-        ]
+    stream = sys.stderr if err else sys.stdout
+    if stream.isatty():
+        lines = [part for line in lines for part in fitted(line)]
     for line in lines:
         click.echo(printable(line), err=err)
+
+
+def fitted(line: str, *, before: int = 0) -> Iterator[str]:
+    """Yield a line in parts that fit the terminal; ``before`` cells of the first are taken.
+
+    A command stays as it is, to be copied: it is broken nowhere if it fits a line, or is one.
+    """
+    width = shutil.get_terminal_size().columns
+    if len(line) + before <= width and line.isascii():
+        yield line
+        return
+    from syncer.cli.layout import folded  # noqa: PLC0415  (start-up: rich is for people)
+
+    if line.lstrip().startswith("syncer "):
+        yield line
+        return
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), f"{'':{before}}{line}")
+    first, *rest = folded(whole, width)
+    for part in (first[before:], *rest):
+        yield part.replace(_KEPT, " ")
+
+
+def fitted_log(line: str) -> str:
+    """Return a line of the log in lines that fit the terminal; colours take no room."""
+    width = shutil.get_terminal_size().columns
+    if len(line) <= width and line.isascii():
+        return line
+    from syncer.cli.layout import width_of  # noqa: PLC0415  (start-up: rich is for people)
+
+    lines, size = [""], 0
+    for word in _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), line).split(" "):
+        room = width_of(_SGR.sub("", word))
+        if size and size + 1 + room > width:
+            lines.append(_AFTER_TIME + word)
+            size = len(_AFTER_TIME) + room
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+            size += room + (size > 0)
+    return "\n".join(lines).replace(_KEPT, " ")
+
+
+_SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_AFTER_TIME: Final = " " * len("08:00:00 ")
+_COMMAND: Final = re.compile(r"(?<=')syncer [^']*(?=')")
+_KEPT: Final = "\ue000"
+"""Stands for a blank at which a line is not broken."""
 
 
 async def _table(
@@ -255,7 +292,16 @@ _STYLES: Final = {
     "withheld": "magenta",
     "gone": "yellow",
 }
-_STATES: Final = frozenset({"presence", "kind", "status", "last_status"})
+_STATES: Final = frozenset({"presence", "kind", "status", "last"})
+
+
+_CELL, _ITEM = 600, 100
+"""Letters, at most, that people are shown of a text, and of each of several: programs get all."""
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text for people: of one that is very long the beginning, and how long it is."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} letters)"
 
 
 def _shown(column: Column, row: Row, now: datetime) -> Cell:
@@ -268,11 +314,12 @@ def _shown(column: Column, row: Row, now: datetime) -> Cell:
     if isinstance(value, datetime):
         return Cell(f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z", age=ago(value, now))
     if isinstance(value, list | tuple):
-        items = tuple(printable(str(item)) for item in value)
+        items = tuple(printable(cut(str(item), _ITEM)) for item in value)
         return Cell(", ".join(items), items=items)
     if isinstance(value, Decimal):
         value = format(value.normalize(), "f")
     if column.kind == "count" and isinstance(value, int):
         return Cell(f"{value:,}", "" if value else "dim", empty=column.zero and not value)
-    text = printable(str(value))
+    text = str(value)
+    text = printable(text if column.title else cut(text, _CELL))
     return Cell(text, _STYLES.get(text, "") if column.name in _STATES else "")

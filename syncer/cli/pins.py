@@ -234,7 +234,8 @@ async def save(  # noqa: PLR0917  (click passes by name)
         open_store(loaded.database) as server,
         server.session(name="syncer baseline") as session,
     ):
-        require_accounts(accounts, loaded, await stored_accounts(session))
+        stored = await stored_accounts(session)
+        require_accounts(accounts, loaded, stored)
         require_zones(zones, await zone_ids(session, accounts, services))
         saved = await baselines.save(
             session,
@@ -244,13 +245,14 @@ async def save(  # noqa: PLR0917  (click passes by name)
             by=operator(),
             replace=replace,
         )
-    _print_saved(name, saved)
+    _print_saved(name, saved, accounts or stored)
 
 
-def _print_saved(name: str, saved: Saved) -> None:
+def _print_saved(name: str, saved: Saved, accounts: Sequence[str]) -> None:
+    whose = f" of accounts {listed(accounts)}" if len(accounts) > 1 else ""
     say(
-        f"Saved baseline {name}: {_count(saved.images, 'image')} in {_count(saved.zones, 'zone')}, "
-        f"as of {saved.as_of:%Y-%m-%d %H:%M:%S}Z."
+        f"Saved baseline {name}: {_count(saved.images, 'image')} in {_count(saved.zones, 'zone')}"
+        f"{whose}, as of {saved.as_of:%Y-%m-%d %H:%M:%S}Z."
     )
     if saved.gone:
         say(f"Not in it: zones that were gone then: {listed(saved.gone)}", err=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
 from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, count, listed, text, time, whole
 from syncer.cli.command import Command
-from syncer.cli.common import accounts_option, output_option, run
+from syncer.cli.common import accounts_option, counted, output_option, run, say
+from syncer.cli.output import default_format
 from syncer.cli.show import LIMIT, Filters, filters, open_snapshot, require_images, show
 from syncer.config.settings import Settings
 
@@ -75,6 +76,17 @@ async def show_zones(
 ) -> None:
     """Print zones; without settings these are loaded."""
     chosen = filters or Filters()
+    undone = dict[tuple[str, str], list[tuple[str, str]]]()
+    accounts = set[str]()
+
+    def derive(row: dict[str, Any]) -> dict[str, Any]:
+        accounts.add(row["account"])
+        if row["error_message"]:
+            cause = (row["last_status"], row["error_message"])
+            zone = (row["account"], f"{row['service']}/{row['zone_id']}")
+            undone.setdefault(cause, []).append(zone)
+        return row | {"last": _STATUSES.get(row["last_status"], row["last_status"])}
+
     async with open_snapshot(loaded, chosen=chosen) as reader:
         await show(
             reader,
@@ -89,13 +101,22 @@ async def show_zones(
                 count("present_images", "IMAGES"),
                 count("withheld_removals", "WITHHELD", zero=True),
                 count("approved_removals", "APPROVED", zero=True, leave=1),
-                whole("last_status", "LAST"),
+                whole("last", "LAST"),
                 time("last_complete_at", "LAST WHOLE LOOK"),
                 time("gone_at", "GONE"),
             ],
+            derive=derive,
             empty="No zone matches. Run 'syncer sync' first, or widen the filters.",
             paged=paged,
         )
+    if (output or default_format()) == "table":
+        for (status, why), zones in undone.items():
+            names = [f"{account} {ref}" if len(accounts) > 1 else ref for account, ref in zones]
+            say(f"{counted(names)} {status}: {why}", err=True)
+
+
+_STATUSES: Final = {"guarded": "withheld"}
+"""Statuses that people know by another name."""
 
 
 @click.command(cls=Command)
@@ -106,7 +127,8 @@ async def show_zones(
 async def runs(accounts: tuple[str, ...], limit: int | None, output: str | None) -> None:
     """Show runs, newest first.
 
-    CHANGES in the table are +appeared ~changed -removed, and how many are back.
+    In the table ZONES are those read whole, CHANGES +appeared ~changed -removed, and how many are
+    back.
     """
     async with open_snapshot() as reader:
         await show(
@@ -119,16 +141,22 @@ async def runs(accounts: tuple[str, ...], limit: int | None, output: str | None)
                 ACCOUNT,
                 whole("status", "STATUS", title=True),
                 time("started_at", "STARTED"),
-                count("zones", "ZONES"),
+                count("zones_read", "ZONES"),
                 count("images", "IMAGES"),
                 whole("counters", "CHANGES"),
                 count("withheld", "WITHHELD", zero=True),
                 count("calls", "CALLS", leave=1),
-                text("error_message", "WHY"),
+                text("error_message", "WHY", least=24),
             ],
-            derive=lambda row: row | {"counters": _counters(row)},
+            derive=lambda row: row | {"counters": _counters(row), "zones_read": _zones_read(row)},
             empty="No run yet: 'syncer sync' makes the first.",
         )
+
+
+def _zones_read(row: Mapping[str, Any]) -> str:
+    """Return how many zones were read whole; of how many, where that is not all."""
+    read = row["zones"] - row["zones_failed"] - row["zones_incomplete"]
+    return f"{read:,}" if read == row["zones"] else f"{read:,} of {row['zones']:,}"
 
 
 def _counters(row: Mapping[str, Any]) -> str | None:

@@ -27,21 +27,18 @@ ON_STOPPING: Final[Mapping[str, log.Sentence]] = {
 OF_A_RUN: Final[Mapping[str, log.Sentence]] = {
     **ON_STOPPING,
     "zone.failed": _nothing,
+    "zones.failed": _nothing,
     "removals.withheld": _nothing,
 }
 """The summary of a run names zones that failed by their causes, and what is withheld."""
 
 
 class OfDaemon:
-    """What a daemon or a worker says: where it listens, what came of runs, when the next is.
-
-    Of zones that fail by one cause only the first is named, run by run.
-    """
+    """What a daemon or a worker says: where it listens, what came of runs, when the next is."""
 
     def __init__(self) -> None:
         self.several = False
         """Whether there are several accounts, so that each sentence names its own."""
-        self._causes = set[tuple[object, object]]()
 
     def sentences(self) -> dict[str, log.Sentence]:
         """Return what is said of each event."""
@@ -51,6 +48,7 @@ class OfDaemon:
                 f"Ready: the worker {e['worker']} takes {', '.join(e['names'])} in turn."
             ),
             "zone.failed": self._zone_failed,
+            "zones.failed": _nothing,
             "run.finished": self._run_finished,
             "run.scheduled": self._scheduled,
             "daemon.ending": lambda e: f"Ending: {_again(e)}",
@@ -59,16 +57,11 @@ class OfDaemon:
             "worker.ended": lambda _: "Ended.",
         }
 
-    def _zone_failed(self, event: Event) -> str | None:
-        cause = (event.get("account"), event.get("error_message"))
-        if cause in self._causes:
-            return None
-        self._causes.add(cause)
+    def _zone_failed(self, event: Event) -> str:
         zone = f"{event['service']}/{event['zone']}"
         return f"{self._whose(event)}Zone {zone} {event['status']}: {event.get('error_message')}"
 
     def _run_finished(self, event: Event) -> str:
-        self._causes = {cause for cause in self._causes if cause[0] != event["account"]}
         signs = (("appeared", "+"), ("changed", "~"), ("removed", "-"), ("returned", "returned "))
         changes = " ".join(f"{sign}{event[name]:,}" for name, sign in signs if event[name])
         failed = event["zones_failed"] + event["zones_incomplete"]

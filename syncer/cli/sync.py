@@ -105,6 +105,8 @@ async def sync(  # noqa: PLR0917  (one option each)
     ]
     with _progress_bar() as progress:
         ended = await app.sync(loaded, runs, progress=progress)
+    if several and all(one.left_out for one in ended):
+        require_matches(ended, zones + not_zones)
     with contextlib.nullcontext() if dry_run else courtesy():
         await _print(ended, output, dry_run=dry_run)
     if several:
@@ -229,8 +231,12 @@ def _undone(report: Report) -> Iterator[str]:
         f"{counted(zones, more=report.unread if verb == 'not read' else 0)} {verb}: {why}"
         for (verb, why), zones in groups.items()
     ]
-    if report.fault is not None and report.fault.message not in {why for _, why in groups}:
-        lines.insert(0, report.fault.message)
+    fault = report.fault
+    said = {why for _, why in groups}
+    if report.stopped is not None and groups:
+        said.add(fault.message if fault and fault.code == report.stopped.code else "")
+    if fault is not None and fault.message not in said:
+        lines.insert(0, fault.message)
     for at, line in enumerate(lines):
         yield f"  {line}" if at else f"Not all done: {line}"
     for (verb, why), zones in gone.items():
@@ -241,7 +247,10 @@ _UNDONE: Final = {"failed": "failed", "incomplete": "read in part", "gone": "gon
 
 
 def _approvals(report: Report) -> Iterator[str]:
-    """Yield the commands that approve what is withheld: by zone, or what the run withheld."""
+    """Yield the commands that approve what is withheld: what the run withheld, then by zone."""
+    count = sum(len(one.withheld) for one in report.removals if one.rule is not None)
+    if report.run_id is not None and count:
+        yield approve_run_command(run_id=report.run_id, max_removals=count)
     for written in report.zones:
         if written.withheld:
             zone = written.zone.ref
@@ -251,9 +260,6 @@ def _approvals(report: Report) -> Iterator[str]:
                 zone=zone.zone_id,
                 max_removals=len(written.withheld),
             )
-    count = sum(len(one.withheld) for one in report.removals if one.rule is not None)
-    if report.run_id is not None and count:
-        yield approve_run_command(run_id=report.run_id, max_removals=count)
 
 
 def _planned(report: Report) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@
     │   │   └── ServerUnable
     │   └── StatementRefused
     ├── ConfigError            2: nothing was started
+    │   ├── NoZone
     │   └── ServerTooOld
     ├── NothingApproved        1
     ├── ClocksDisagree         1
@@ -172,6 +173,10 @@ class ConfigError(SyncerError):
     def lines(self) -> tuple[str, ...]:
         """What to fix, one line each."""
         return self.faults
+
+
+class NoZone(ConfigError):
+    """A glob of the command line matches no zone."""
 
 
 class ServerTooOld(ConfigError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from syncer.core.errors import ConfigError
+from syncer.core.errors import ConfigError, NoZone
 from syncer.core.nearest import did_you_mean
 
 
@@ -36,13 +36,17 @@ def withheld_command(zone: str | None = None) -> str:
     return "syncer images --withheld" + (f" --zone {shlex.quote(zone)}" if zone else "")
 
 
-def no_zone(globs: Sequence[str], known: Iterable[str] = ()) -> ConfigError:
+def no_zone(globs: Sequence[str], known: Iterable[str] = ()) -> NoZone:
     """Return the error for globs that match no zone; ``known`` are the ids that there are."""
     meant = did_you_mean(globs[0], known)
-    return ConfigError(f"no zone matches {' '.join(globs)}: see the ids with 'syncer zones'{meant}")
+    return NoZone(f"no zone matches {_shown(globs)}: see the ids with 'syncer zones'{meant}")
 
 
 def no_image(names: Sequence[str], known: Iterable[str] = ()) -> ConfigError:
     """Return the error for globs, ids or names that are those of no image that was ever seen."""
-    shown, meant = " ".join(names), did_you_mean(names[0], known)
+    shown, meant = _shown(names), did_you_mean(names[0], known)
     return ConfigError(f"no image {shown} was ever seen: see the ids with 'syncer images'{meant}")
+
+
+def _shown(names: Sequence[str]) -> str:
+    return " ".join(name or "''" for name in names)

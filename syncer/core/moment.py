@@ -72,6 +72,8 @@ def moment(text: str, *, runs: bool = False) -> Moment:
     except (ValueError, OverflowError) as error:
         if _DATE.match(text) and "isoformat" not in str(error):  # such as 2026-02-30
             raise ValueError(f"{text!r} is no time: {error}") from None
+        if _DURATION.fullmatch(text):  # an age that is too long
+            raise
         accepted = "neither a time such as 2026-11-23T08:00Z nor an age such as 2d"
         if runs:
             accepted += " nor the number of a run"

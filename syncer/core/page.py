@@ -17,6 +17,7 @@ from typing import Final, final
 
 import msgspec
 
+from syncer.core import digests
 from syncer.core.line import (
     DIGEST_BYTES,
     Block,
@@ -30,6 +31,8 @@ from syncer.core.model import Image
 
 PARSER_VERSION: Final = 2
 """Counted up whenever the same bytes are read as other images: known pages and digests are void."""
+
+_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 Total = int | None
 """``totalCount`` as served: None where it is absent, ``INVALID_TOTAL`` where it is no count."""
@@ -91,8 +94,8 @@ class SpooledRows:
     def __init__(self, rows: Rows, read: Callable[[], Rows]) -> None:
         self.ids = rows.ids
         self.rejected = rows.rejected
-        digests = rows.digests()
-        self._digests = b"".join(digests) if rows.plain else digests
+        each = rows.digests()
+        self._digests = b"".join(each) if rows.plain else each
         self._read = read
 
     def __len__(self) -> int:
@@ -125,11 +128,12 @@ class SpooledRows:
 class Page:
     """One page as it was served: ``served`` rows of ``total``.
 
-    ``digest`` is that of the bytes of the rows, ``raw``. Where ``rows`` are not given, as the bytes
-    are known, ``read`` makes them when they are asked for: where nothing changed, they never are.
+    ``digest`` is that of the bytes of the rows, which are given as a whole (``raw``) or one by one
+    (``raws``, each known to be JSON). Where ``rows`` are not given, ``read`` makes them when they
+    are asked for: where nothing changed, they never are.
     """
 
-    __slots__ = ("_raw", "_read", "_rows", "_unspool", "digest", "served", "total")
+    __slots__ = ("_raw", "_raws", "_read", "_rows", "_unspool", "digest", "served", "total")
 
     def __init__(
         self,
@@ -139,6 +143,7 @@ class Page:
         *,
         rows: Rows | None = None,
         raw: bytes | memoryview = b"",
+        raws: Sequence[msgspec.Raw] | None = None,
         read: Callable[[bytes | memoryview], Rows] | None = None,
     ) -> None:
         self.served = served
@@ -146,6 +151,7 @@ class Page:
         self.digest = digest
         self._rows: Rows | SpooledRows | None = rows
         self._raw = raw
+        self._raws = raws
         self._read = read
         self._unspool: Callable[[], bytes] | None = None
 
@@ -155,7 +161,7 @@ class Page:
         images = tuple(images)
         lines = [line_of(one.image_id, one.tracked, one.extra, one.added) for one in images]
         rows = Rows(lines, [image.image_id for image in images], rejected=rejected)
-        digest = sha256("\n".join([*lines, *[""] * rejected]).encode()).digest()
+        digest = digests.of_page("\n".join([*lines, *[""] * rejected]).encode())
         return cls(len(rows), total, digest, rows=rows)
 
     @property
@@ -164,22 +170,53 @@ class Page:
         if self._rows is None:
             assert self._read is not None  # noqa: S101  (or the rows were given)
             if self._unspool is None:
-                self._rows = self._read(self._raw)
+                self._rows = self._read(self._bytes())
             else:
                 again = partial(_reread, self._read, self._unspool)
                 self._rows = SpooledRows(again(), again)
-            self.release()
         return self._rows
+
+    def _bytes(self) -> bytes | memoryview:
+        return self._raw if self._raws is None else joined(self._raws)
+
+    def split(self) -> Sequence[msgspec.Raw] | None:
+        """Return the rows as they were served; None where they are not held, or cannot be split."""
+        return split_rows(self._raw) if self._raws is None else self._raws
+
+    def read_some(self, raws: Iterable[msgspec.Raw]) -> Rows:
+        """Read rows as those of the page are read."""
+        assert self._read is not None  # noqa: S101  (or there were none to split)
+        return self._read(joined(raws))
 
     def release(self, spooler: Spooler | None = None) -> None:
         """Free the memory that is not needed; with a ``spooler``, that of the rows too."""
         if spooler is not None and self._read is not None and self._unspool is None:
-            self._unspool, self._raw = spooler(self._raw), b""
+            self._unspool = spooler(self._bytes())
+            self._raw, self._raws = b"", None
             if isinstance(self._rows, Rows):
                 again = partial(_reread, self._read, self._unspool)
                 self._rows = SpooledRows(self._rows, again)
         elif self._rows is not None:
-            self._raw = b""
+            self._raw, self._raws = b"", None
+
+
+def split_rows(raw: bytes | memoryview) -> list[msgspec.Raw] | None:
+    """Return the JSON values of a list, which are checked to be JSON and not read.
+
+    None: it is no such list, or in no encoding of JSON, or nested too deeply.
+    """
+    data = bytes(raw)
+    try:
+        if not data.isascii():
+            data.decode()
+        return _list.decode(data)
+    except (UnicodeDecodeError, RecursionError, msgspec.DecodeError):
+        return None
+
+
+def joined(raws: Iterable[msgspec.Raw]) -> bytes:
+    """Return the JSON list of values."""
+    return b"[" + b",".join(raws) + b"]"
 
 
 def _reread(read: Callable[[bytes | memoryview], Rows], unspool: Callable[[], bytes]) -> Rows:
@@ -218,7 +255,11 @@ class Offered:
 
     def __init__(self, pages: Sequence[Page]) -> None:
         """Take pages; what is stored is ``distinct()``, in which no id comes twice."""
-        self._parts = [page.rows for page in pages]
+        self._pages = pages
+
+    @cached_property
+    def _parts(self) -> list[Rows | SpooledRows]:
+        return [page.rows for page in self._pages]
 
     @cached_property
     def ids(self) -> frozenset[str]:
@@ -284,8 +325,8 @@ class Offered:
     def content(self) -> bytes:
         """The digest of all rows that can be kept, whatever order they came in."""
         if self._are_spooled:
-            digests = sorted(chain.from_iterable(rows.digests() for rows in self._parts))
-            return sha256(b"".join(digests)).digest()
+            each = sorted(chain.from_iterable(rows.digests() for rows in self._parts))
+            return sha256(b"".join(each)).digest()
         return sha256("\n".join(self._sorted).encode()).digest()
 
     def blocks(self, known: Collection[bytes] = ()) -> Iterator[Block]:
@@ -316,11 +357,11 @@ class Offered:
 
 
 def _block(rows: Rows | SpooledRows, known: Collection[bytes]) -> Block:
-    digests = rows.digests()
+    found = _others(each := rows.digests(), known)
     if isinstance(rows, SpooledRows):
-        return rows.block(_others(digests, known))
-    return Block(rows.lines, digests).pick(_others(digests, known))
+        return rows.block(found)
+    return Block(rows.lines, each).pick(found)
 
 
-def _others(digests: Sequence[bytes], known: Collection[bytes]) -> Sequence[int]:
-    return [n for n, digest in enumerate(digests) if digest not in known]
+def _others(each: Sequence[bytes], known: Collection[bytes]) -> Sequence[int]:
+    return [n for n, digest in enumerate(each) if digest not in known]

@@ -26,19 +26,20 @@ no longer lists. From there each type is made from the one before and by one mak
 makes a ``Removal``. So nothing that skips the proof can lead to a removal, and there is no flag
 that could be forgotten.
 
-A whole look leaves a ``Look`` behind, its digests. A later walk with the same page size, total and
-page digests, or the same rows in another order, is ``Unchanged``: whole as well, and lists the same
-images.
+A whole look leaves a ``Look`` behind, its digests. What a later walk saves by it is ``known``'s: if
+it reads the same it is ``Unchanged``, whole as well, and lists the same images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, final
 
 import msgspec
 
+from syncer.core import digests
+from syncer.core.known import Compared, KnownRows, Look, Shortcuts, known_pages
 from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
 from syncer.core.page import (
     INVALID_TOTAL,
@@ -47,7 +48,6 @@ from syncer.core.page import (
     Offered,
     Page,
     Spooler,
-    Total,
     images_by_id,
 )
 
@@ -77,22 +77,40 @@ _SEAL: Final = object()
 class Snapshot:
     """A zone that was read whole. Only ``Walk.finish`` can make one.
 
-    ``offered`` are its images, ``look`` the digests of what was read.
+    ``offered`` are its images, ``look`` the digests of what was read, ``rows`` of each row, where
+    they are to be kept. Where only the rows that are new were read, that is ``compared``, and
+    ``offered`` reads all of them when it is asked.
     """
 
-    __slots__ = ("look", "looked", "offered")
+    __slots__ = ("compared", "look", "looked", "offered", "rows")
 
-    def __init__(self, seal: object, looked: Looked, offered: Offered, look: Look) -> None:
+    def __init__(
+        self,
+        seal: object,
+        looked: Looked,
+        offered: Offered,
+        look: Look,
+        *,
+        compared: Compared | None = None,
+        rows: KnownRows | None = None,
+    ) -> None:
         if seal is not _SEAL:
             raise TypeError("a Snapshot comes from Walk.finish only")
         self.looked = looked
         self.offered = offered
         self.look = look
+        self.compared = compared
+        self.rows = rows
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of its images."""
+        return self.offered.ids if self.compared is None else self.compared.ids
 
     @property
     def is_large(self) -> bool:
         """Whether its pages were spooled while it was read."""
-        return len(self.offered) > LARGE
+        return self.look.images > LARGE
 
     def unlisted(
         self,
@@ -107,12 +125,12 @@ class Snapshot:
         were stored with, the most frequent first.
         """
         zone = self.looked.zone
-        missing = sorted(image_id for image_id in present if image_id not in self.offered.ids)
+        missing = sorted(image_id for image_id in present if image_id not in self.ids)
         controls: tuple[str, ...] = ()
         if missing:
             seed = f"{run_id} {zone}"
             controls = self.offered.pick(CONTROLS, seed=seed, image_types=image_types)
-        return Candidates(_SEAL, zone, tuple(missing), emptied=not self.offered, controls=controls)
+        return Candidates(_SEAL, zone, tuple(missing), emptied=not self.ids, controls=controls)
 
 
 @final
@@ -142,31 +160,25 @@ class Candidates:
         self.controls = controls
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """The digests of a whole look: what reads the same again need not be compared.
-
-    ``asked`` is the page size that was asked for, ``images`` how many there were, ``content`` the
-    digest of the rows, whatever order they came in.
-    """
-
-    asked: int
-    total: Total
-    images: int
-    pages: tuple[KnownPage, ...]
-    content: bytes
-
-
 @final
 class Unchanged:
-    """A whole look that read the same as an earlier one. Only ``Walk.finish`` can make one."""
+    """A whole look that read the same as an earlier one. Only ``Walk.finish`` can make one.
 
-    __slots__ = ("images", "looked")
+    ``look`` are its digests: others, where the same rows came in another order or spelling.
+    """
 
-    def __init__(self, seal: object, looked: Looked, images: int) -> None:
+    __slots__ = ("look", "looked")
+
+    def __init__(self, seal: object, looked: Looked, look: Look) -> None:
         if seal is not _SEAL:
             raise TypeError("Unchanged comes from Walk.finish only")
         self.looked = looked
-        self.images = images
+        self.look = look
+
+    @property
+    def images(self) -> int:
+        """How many images it listed."""
+        return self.look.images
 
     def unlisted(self) -> Candidates:
         """Return the ids stored as present that it did not list: none."""
@@ -204,6 +216,7 @@ class Walk:
     sends no totalCount, ``remaining()`` names one page at a time until an empty one was served.
 
     ``before`` is the last whole look at the zone, ``spooler`` where the pages of a large zone go.
+    A walk that is done may take ``shortcuts``, which may need more of that look.
     """
 
     def __init__(
@@ -238,15 +251,19 @@ class Walk:
 
     def known(self, number: int) -> KnownPage | None:
         """Return what a page held in the whole look before."""
-        if self._before is None or number > len(self._before.pages):
+        before = self._before
+        if before is None or before.hash != digests.HASH or number > len(before.pages):
             return None
-        return self._before.pages[number - 1]
+        return before.pages[number - 1]
 
     def take(self, number: int, page: Page) -> None:
         """Take a page that was read; one that does not fit the others tears the walk."""
         self.pages[number] = page
         first = self.pages[1]
-        page.release(self._spooler if (first.total or 0) > LARGE else None)
+        if (first.total or 0) > LARGE:
+            page.release(self._spooler)
+        elif self._before is None or first.total is None:
+            page.release()
         if number == 1:
             if self.paged:
                 self._take_first(page)
@@ -296,11 +313,16 @@ class Walk:
         """Whether it is one page without a count, which cannot prove itself whole."""
         return not self.paged and 1 in self.pages and self.pages[1].total is None
 
+    @cached_property
+    def shortcuts(self) -> Shortcuts | None:
+        """What is saved by the whole look before, once all pages were read; None: there is none."""
+        if self._before is None or self.torn is not None or self.remaining():
+            return None
+        return Shortcuts(self._before, self._read)
+
     @property
-    def is_known(self) -> bool:
-        """Whether its pages are, byte for byte, those of the whole look before."""
-        known = tuple(KnownPage(p.digest, p.served) for _, p in sorted(self.pages.items()))
-        return self._before is not None and known == self._before.pages
+    def _read(self) -> list[Page]:
+        return [self.pages[number] for number in sorted(self.pages)]
 
     def finish(self, looked: Looked, proof: Proof | None = None) -> Snapshot | Unchanged | Torn:
         """Return the whole look, or why this walk is none.
@@ -311,30 +333,40 @@ class Walk:
             return self.torn
         if missing := self.remaining():
             return Torn(f"page {missing[0]} was not read")
-        pages = [self.pages[number] for number in sorted(self.pages)]
-        total = self.pages[1].total
-        known = tuple(KnownPage(page.digest, page.served) for page in pages)
-        before = self._before if self._before and self._before.total == total else None
-        if before is not None and known == before.pages:
-            return Unchanged(_SEAL, looked, before.images)
-        offered = Offered(pages)
-        if before is not None and not offered.rejected and offered.content == before.content:
-            return Unchanged(_SEAL, looked, before.images)
-        offered = offered.distinct()
+        if (shortcuts := self.shortcuts) is not None:
+            if (same := shortcuts.same()) is not None:
+                return Unchanged(_SEAL, looked, same)
+            if (compared := shortcuts.compared) is not None:
+                return self._whole(looked, Offered(self._read), len(compared), compared=compared)
+        offered = Offered(self._read).distinct()
         if offered.rejected:
             return Torn(f"{offered.rejected} rows cannot be kept (no usable id, or one id twice)")
-        if total is not None and len(offered) != total:
-            return Torn(f"{len(offered)} distinct images were read, totalCount is {total}")
+        if shortcuts is not None and (same := shortcuts.same(content=offered.content)) is not None:
+            return Unchanged(_SEAL, looked, same)
         if self.is_uncounted_list and not (proof and proof.holds(offered.ids)):
             return Torn("the list has no count, lacks what is stored, and was not confirmed")
+        return self._whole(looked, offered, len(offered))
+
+    def _whole(
+        self, looked: Looked, offered: Offered, images: int, *, compared: Compared | None = None
+    ) -> Snapshot | Torn:
+        """Return the look, if it lists as many images as there are."""
+        total = self.pages[1].total
+        if total is not None and images != total:
+            return Torn(f"{images} distinct images were read, totalCount is {total}")
         look = Look(
             asked=self._asked,
             total=total,
-            images=len(offered),
-            pages=known,
-            content=offered.content,
+            images=images,
+            pages=known_pages(self._read),
+            content=offered.content if compared is None else None,
+            hash=digests.HASH,
         )
-        return Snapshot(_SEAL, looked, offered, look)
+        rows = None if self.shortcuts is None else self.shortcuts.known_rows()
+        if compared is None:
+            for page in self.pages.values():
+                page.release()
+        return Snapshot(_SEAL, looked, offered, look, compared=compared, rows=rows)
 
     def salvage(self) -> tuple[dict[str, Image], int]:
         """Return the images that were read, by id, and the number of rows that cannot be kept."""
@@ -370,7 +402,8 @@ class ZoneRead:
 
     def needs_stored(self, walk: Walk) -> bool:
         """Return whether what is stored decides if a finished walk is whole."""
-        return self.stored is None and walk.is_uncounted_list and not walk.is_known
+        is_known = walk.shortcuts is not None and walk.shortcuts.is_known
+        return self.stored is None and walk.is_uncounted_list and not is_known
 
     def next_walk(self) -> Walk | None:
         """Return the walk to do, or None where no further one may help."""

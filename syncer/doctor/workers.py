@@ -5,7 +5,8 @@ Where no worker was ever started there is nothing to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from syncer.config.settings import Settings
@@ -50,7 +51,8 @@ class _WorkerProbes:
         """Read who is there, and which accounts wait."""
         accounts = [AccountState(**row) for row in await self._session.rows("schedule/accounts")]
         workers = [WorkerState(**row) for row in await self._session.rows("schedule/workers")]
-        findings = judge_workers(accounts, workers)
+        ours = {each.name: each.every for each in self._settings.accounts if each.api.credentials}
+        findings = judge_workers(accounts, workers, ours)
         if findings and not await self._session.value("schema/queue_there"):
             message = "the schema of the queue is missing (a restore brings none)"
             findings.append(failed("workers", message, f"where there is procrastinate: {_UPGRADE}"))
@@ -67,9 +69,14 @@ class _WorkerProbes:
 
 
 def judge_workers(
-    accounts: Sequence[AccountState], workers: Sequence[WorkerState]
+    accounts: Sequence[AccountState],
+    workers: Sequence[WorkerState],
+    every: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Finding]:
-    """Judge who is there, and whether anybody crawls what is due."""
+    """Judge who is there, and whether anybody crawls what is due.
+
+    ``every`` are the intervals of the accounts that have credentials here, in seconds.
+    """
     if not accounts and not workers:
         return []
     there = [each for each in workers if each.alive and not each.draining]
@@ -87,6 +94,15 @@ def judge_workers(
             f"{number(len(late), 'account')} are late, {longest.account} by {age(longest.overdue)}"
         )
         advice = "start more workers, or let each crawl more at once: SYNCER_ACCOUNTS_AT_ONCE"
+        findings.append(warning("workers", message, advice))
+    unlike = [each for each in accounts if every.get(each.account, each.every) != each.every]
+    if unlike:
+        one = unlike[0]
+        message = (
+            f"{listed([each.account for each in unlike])}: crawled every {age(one.every)}, while "
+            f"the settings here say {age(every[one.account])}"
+        )
+        advice = "the worker started last decides: give all of them one SYNCER_EVERY, then restart"
         findings.append(warning("workers", message, advice))
     if lost := [each.worker for each in workers if not each.alive]:
         message = f"not seen for a minute or more: {listed(lost)}"

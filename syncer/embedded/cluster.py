@@ -43,6 +43,8 @@ from syncer.files.ownership import trusted_folder
 
 ROLE: Final = "syncer"
 _LOCKS: Final = ("turn", "users", "server")
+_FULL: Final = re.compile(r"No space left on device|could not extend file|wrote only|quota")
+"""What PostgreSQL says where it can write no more."""
 _WHY: Final = re.compile(r"\b(FATAL|PANIC|error)\b")
 """In a line of the server's log, or of initdb's."""
 _LEAST_ROOM: Final = 64 * 1024  # bytes, without which no log is written
@@ -370,6 +372,8 @@ class Cluster(msgspec.Struct, kw_only=True):
         with self.log_path.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").splitlines()
+        if any(_FULL.search(line) for line in lines):
+            return f" its disk is full, make room there (log: {self.log_path})"
         lines = [line.strip() for line in lines if line.strip()] or [self._silence()]
         why = [line for line in lines if _WHY.search(line)] or lines  # in one line with the error
         return f" {'; '.join(why[-3:])} (log: {self.log_path})"

@@ -123,10 +123,14 @@ def clear_left(home: Path, major: int) -> None:
 
 
 def check_made(home: Path) -> None:
-    """Raise ConfigError where there is no inventory: an empty one is not worth a backup."""
+    """Raise ConfigError where there is no inventory: an empty one is not worth being made."""
     if not made_majors(home):
         why = beginning_refused(home, 0)  # it may be elsewhere
-        raise ConfigError(why or f"there is no embedded inventory under {home}")
+        raise ConfigError(
+            why
+            or f"there is no embedded inventory under {home} yet: 'syncer sync' makes it; if yours "
+            "is elsewhere, name it in SYNCER_DATABASE_URL or SYNCER_STATE_DIR"
+        )
 
 
 def discard(copy: Path) -> None:

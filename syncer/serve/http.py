@@ -82,7 +82,8 @@ async def _listen(address: tuple[str, int], connections: Connections) -> asyncio
     try:
         return await asyncio.get_running_loop().create_server(connections, host, port)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror or str(error)  # no such host
         raise ConfigError(
             f"--http {host}:{port}: cannot listen there ({why}); choose another address, or 'off'"
         ) from error

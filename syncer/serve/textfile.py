@@ -31,6 +31,7 @@ from prometheus_client.samples import Sample
 
 from syncer import files
 from syncer.config.accounts import Account
+from syncer.core.errors import NoZone
 from syncer.serve.metrics import Metrics, Together, ended_by, metrics_of, stored_zones
 from syncer.serve.timing import Timing
 from syncer.store.connection import Server
@@ -114,19 +115,22 @@ def _key(sample: Sample) -> _Key:
 
 
 async def observed(metrics: Metrics, run: Callable[[Metrics], Awaitable[Report]]) -> Report:
-    """Do a run and count how it ended, whatever ended it."""
+    """Do a run and count how it ended, whatever ended it; but not one that was never begun."""
     started = anyio.current_time()
-    report: Report | None = None
-    status, code = "failed", 1
-    try:
-        report = await run(metrics)
-        status, code = report.status, report.exit_code
-    except BaseException as error:
-        status, code = ended_by(error)
-        raise
-    finally:
+
+    def ended(status: str, code: int, report: Report | None = None) -> None:
         seconds = anyio.current_time() - started
         metrics.run_ended(status, exit_code=code, seconds=seconds, report=report)
+
+    try:
+        report = await run(metrics)
+    except NoZone:
+        raise
+    except BaseException as error:
+        ended(*ended_by(error))
+        raise
+    if report.run_id is not None:
+        ended(report.status, report.exit_code, report)
     return report
 
 

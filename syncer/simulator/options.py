@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -52,8 +52,8 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds by which the server's clock is ahead."""
     ticks: Callable[[], float] = time.monotonic
     """The monotonic clock of the rate limit, in seconds."""
-    on_call: Callable[[CallRecord], None] | None = None
-    """Called before each answer is made; it may change the world."""
+    on_call: Callable[[CallRecord], Awaitable[None] | None] | None = None
+    """Called before each answer is made; it may change the world, and return what to wait for."""
     keep_calls: int | None = None
     """How many calls are remembered at least; None for all."""
 

@@ -181,8 +181,8 @@ class Simulator:
             refusal = error.reply(call.request_id)
         if self.latency > 0:
             await asyncio.sleep(self.latency)
-        if self.on_call is not None:
-            self.on_call(call)
+        if self.on_call is not None and (waits := self.on_call(call)) is not None:
+            await waits
         if refusal is not None:
             return self._respond(call, refusal)
         chosen = self.faults.choose(

@@ -91,6 +91,17 @@ SHARED: Final = (
 """What is wrong where a pooler hands a session on to others; also in the README."""
 
 
+STATEMENTS: Final = (
+    "a pooler in statement mode (PgBouncer) cannot be used, as it allows no transaction: set its "
+    "pool_mode to session, for SYNCER_QUEUE_URL and for reading to transaction"
+)
+"""What is wrong where a pooler hands a session on after each statement."""
+_RIGHTS: Final = (
+    "connect as a role that may: 'syncer db roles' makes syncer_reader, to read, and "
+    "syncer_writer, to sync, approve and save"
+)
+
+
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """How long the store waits, in seconds."""
 
@@ -196,8 +207,12 @@ def _said(error: asyncpg.PostgresError, advice: str = "") -> str:
 
 def _named(error: asyncpg.PostgresError, where: str, advice: str = "") -> SyncerError:
     """Return the named error for one of the server's, with its words and its SQLSTATE."""
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        advice = advice or _RIGHTS
     said = _said(error, advice)
-    if isinstance(error, _OF_ANOTHER) or _STATEMENT_MODE in str(error):
+    if _STATEMENT_MODE in str(error):
+        return ConfigError(f"{STATEMENTS}; the database at {where} refused: {said}")
+    if isinstance(error, _OF_ANOTHER):
         said = f"{error.args[0]} (SQLSTATE {error.sqlstate})"  # without the driver's own hint
         return ConfigError(f"{SHARED}; the database at {where} refused: {redacted(said)}")
     if isinstance(error, _MISCONFIGURED):

@@ -61,6 +61,33 @@ _NO_TLS: Final = (
 _LOG_IN: Final = "let this role log in by scram-sha-256 (pg_hba.conf there)"
 _LONGEST_SOCKET: Final = 107
 """Bytes of a socket's path that the system takes."""
+_ARRAYS: Final = [
+    {
+        "oid": oid,
+        "ns": "pg_catalog",
+        "name": f"_{name}",
+        "kind": b"b",
+        "basetype": None,
+        "elemtype": element,
+        "elemdelim": ",",
+        "range_subtype": None,
+        "attrtypoids": None,
+        "attrnames": None,
+    }
+    for name, element, oid in (
+        ("bool", 16, 1000),
+        ("bytea", 17, 1001),
+        ("int4", 23, 1007),
+        ("int8", 20, 1016),
+        ("float8", 701, 1022),
+        ("timestamptz", 1184, 1185),
+    )
+]
+"""What the driver would ask each session for, of arrays that our statements take and return.
+
+Of PostgreSQL's own arrays it knows ``text[]`` only. The question costs the server 20 ms in each
+new session, more than a usual zone does; the answer is the same everywhere (pg_type.dat).
+"""
 _REFUSED: Final = "nothing listens there: is the server running, and are host and port right?"
 
 
@@ -134,6 +161,8 @@ async def _dial_host(
         raise ConfigError(f"the database cannot be at {host.name}: that is no name") from error
     except _CANNOT as error:
         raise ConfigError(_of_the_driver(error, host)) from error
+    # asyncpg has no public way: it learns them by asking, each session anew.
+    connection._protocol.get_settings().register_data_types(_ARRAYS)  # type: ignore[attr-defined]  # noqa: SLF001
     return connection
 
 

@@ -125,9 +125,21 @@ async def _empty(postgres: EmbeddedPostgres) -> None:
         await connection.execute("create database syncer")
 
 
+async def require_made(database: Database) -> None:
+    """Raise ConfigError where nothing was ever stored: asking makes no embedded server."""
+    if database.embedded:
+        from syncer.embedded import moving  # noqa: PLC0415  (start-up: where used)
+
+        await anyio.to_thread.run_sync(moving.check_made, database.home)
+
+
 @contextlib.asynccontextmanager
 async def open_store(database: Database) -> AsyncIterator[Server]:
-    """Open the configured PostgreSQL for reading; its schema must be this program's."""
+    """Open the configured PostgreSQL for reading; its schema must be this program's.
+
+    Raises ConfigError where nothing was ever stored.
+    """
+    await require_made(database)
     async with open_server(database) as server:
         async with server.reading() as connection, reading_transaction(connection):
             await check_schema(connection, server.where)
@@ -257,10 +269,8 @@ async def dump(database: Database, output: IO[bytes]) -> None:
     Raises ConfigError, BackupFailed.
     """
     from syncer.embedded import dump as backup  # noqa: PLC0415
-    from syncer.embedded import moving  # noqa: PLC0415
 
-    if database.embedded:
-        await anyio.to_thread.run_sync(moving.check_made, database.home)
+    await require_made(database)
     async with open_server(database, as_it_is=True) as server:
         async with server.reading(name="syncer db dump") as connection:
             major = connection.get_server_version().major

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import datetime
 from operator import itemgetter
-from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
 
 from syncer.core.diff import Columns, Diff, Stored, compare, differing, is_edited
+from syncer.core.known import Compared, Look
 from syncer.core.line import Block, split
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.page import KnownPage
-from syncer.core.paging import Look, Snapshot
+from syncer.core.paging import Snapshot
+from syncer.store import looks
 from syncer.store.connection import Connection, sql
 
 _AT_ONCE: Final = 10_000
@@ -27,9 +27,6 @@ _AT_ONCE: Final = 10_000
 # By name, in whatever order a statement has its columns.
 _known_of: Final = itemgetter(*Stored.__struct_fields__)
 _tracked_of: Final = itemgetter(*TRACKED)
-
-_PAGE: Final = Struct(">32sI")
-"""A page in ``zone_digests``: the digest of its bytes, and how many rows it held."""
 
 
 class StoredZone(msgspec.Struct, kw_only=True):
@@ -45,6 +42,8 @@ class StoredZone(msgspec.Struct, kw_only=True):
     last_complete_at: datetime | None
     last_complete_run_id: int | None = None
     """The run of its last whole look."""
+    read_last: bool = False
+    """That was the run before, which ended well."""
     first_run_id: int | None = None
     """The run whose look was the first to read anything of it."""
     key_digest: bytes | None = None
@@ -84,12 +83,16 @@ class StoredZone(msgspec.Struct, kw_only=True):
 
 
 async def known_zones(
-    connection: Connection, account: str, parsers: Mapping[str, int]
+    connection: Connection,
+    account: str,
+    parsers: Mapping[str, int],
+    *,
+    run_id: int | None = None,
 ) -> dict[ZoneRef, StoredZone]:
     """Return every zone of an account as it is stored.
 
     ``parsers`` says of each service how its images are read: what was read in another way is not
-    known.
+    known. ``run_id`` is the run that asks.
     """
     return {
         ZoneRef(row["service"], row["zone_id"]): StoredZone(
@@ -102,15 +105,16 @@ async def known_zones(
             withheld=row["withheld"],
             last_complete_at=row["last_complete_at"],
             last_complete_run_id=row["last_complete_run_id"],
+            read_last=row["read_last"],
             first_run_id=row["first_run_id"],
             key_digest=row["key_digest"],
             asked_when_gone=row["asked_when_gone"],
             listed=row["listed"],
             parser=parsers.get(row["service"], 0),
-            before=_look_of(row, parsers.get(row["service"])),
+            before=looks.read(row, parsers.get(row["service"])),
             approved=row["approved"],
         )
-        for row in await connection.fetch(sql("zone/known"), account)
+        for row in await connection.fetch(sql("zone/known"), account, run_id)
     }
 
 
@@ -154,6 +158,16 @@ async def plan_snapshot(
     Together they hold every stored image that is present and not listed. ``full`` trusts no digest
     that is stored.
     """
+    compared = snapshot.compared
+    if (
+        not full
+        and compared is not None
+        and zone.before is not None
+        and await looks.is_kept(connection, zone.key, zone.before)
+    ):
+        async for part in _plan_compared(connection, zone, compared):
+            yield part
+        return
     offered = snapshot.offered
     held = await connection.fetchrow(sql("image/stored_digests"), zone.key)
     assert held is not None  # noqa: S101  (aggregates)
@@ -173,6 +187,17 @@ async def plan_snapshot(
         found = [row async for row in rows if row["image_id"] not in ids]
         yield Plan(_stored(found))
     yield Plan({}, unseen=unseen)
+
+
+async def _plan_compared(
+    connection: Connection, zone: StoredZone, compared: Compared
+) -> AsyncIterator[Plan]:
+    """Yield what a look changes whose new rows alone were read: the others are as stored."""
+    fresh = compared.fresh
+    yield await plan_images(connection, zone, Block(fresh.lines, fresh.digests()).sorted())
+    if compared.missing:
+        yield Plan(await stored_images(connection, zone, sorted(compared.missing)))
+    yield Plan({}, unseen=len(compared) - len(fresh))
 
 
 async def plan_images(
@@ -212,36 +237,3 @@ async def _stored_rows(
 
 def _stored(rows: Iterable[asyncpg.Record]) -> dict[str, Stored]:
     return {row["image_id"]: Stored(*_known_of(row)) for row in rows}
-
-
-def _look_of(row: Mapping[str, Any], parser: int | None) -> Look | None:
-    """Return the look of a row of ``zone/known``, if it has one."""
-    if row["pages"] is None or row["parser"] != parser:
-        return None
-    return Look(
-        asked=row["asked"],
-        total=row["total"],
-        images=row["images"],
-        pages=tuple(
-            KnownPage(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])
-        ),
-        content=row["content"],
-    )
-
-
-async def keep_look(connection: Connection, zone: StoredZone, look: Look | None) -> None:
-    """Keep what a whole look read, and forget the one before (None: nothing is to be skipped)."""
-    if look is None:
-        await connection.execute(sql("zone/look_forget"), zone.key)
-    elif look != zone.before:
-        pages = b"".join(_PAGE.pack(page.digest, page.served) for page in look.pages)
-        await connection.execute(
-            sql("zone/look_keep"),
-            zone.key,
-            zone.parser,
-            look.asked,
-            look.total,
-            look.images,
-            pages,
-            look.content,
-        )

@@ -10,7 +10,7 @@ import msgspec
 from syncer.core.diff import Diff, Tally
 from syncer.core.guard import Judged, Rule
 from syncer.core.model import Failed, Fault, Gone, Incomplete
-from syncer.core.paging import Look, Snapshot, Unchanged
+from syncer.core.paging import Snapshot, Unchanged
 from syncer.store.planning import Plan, StoredZone
 
 Outcome = Snapshot | Incomplete | Failed | Gone
@@ -38,6 +38,17 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     withheld: tuple[str, ...] = ()
     newly_withheld: int = 0
     fault: Fault | None = None
+
+    @property
+    def undone(self) -> bool:
+        """Whether the zone was not read whole, though it is there."""
+        return self.status in {"failed", "incomplete"}
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """What zones have in common that end alike for one reason."""
+        fault = self.fault
+        return (self.status, *((fault.code, fault.message) if fault is not None else ()))
 
     @property
     def newly(self) -> tuple[str, ...]:
@@ -129,7 +140,7 @@ def read_whole(zone: StoredZone, outcome: Snapshot, tally: Tally, judged: Judged
     return Written(
         zone=zone,
         status="changed" if tally != Tally() else "unchanged",
-        images=len(outcome.offered),
+        images=outcome.look.images,
         pages=outcome.looked.pages,
         rereads=outcome.looked.rereads,
         tally=tally,
@@ -150,8 +161,8 @@ def unchanged(zone: StoredZone, outcome: Unchanged) -> Written:
     )
 
 
-def look_to_keep(result: Written, outcome: Snapshot | Incomplete | Gone) -> Look | None:
+def to_keep(result: Written, outcome: Snapshot | Incomplete | Gone) -> Snapshot | None:
     """Return the look, if what is stored as present now is what it listed."""
     if not isinstance(outcome, Snapshot) or result.judged is None:
         return None
-    return None if result.judged.candidates.image_ids else outcome.look
+    return None if result.judged.candidates.image_ids else outcome

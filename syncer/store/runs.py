@@ -50,6 +50,7 @@ from syncer.core.errors import (
     TransactionFailed,
 )
 from syncer.core.model import Fault, Learnt
+from syncer.log import Causes
 from syncer.store import fitness, lock
 from syncer.store.clock import CLOCK_BEHIND, Timeline, next_stamp
 from syncer.store.connection import (
@@ -216,6 +217,7 @@ class Run:
         self._lost: set[int] = set()
         self._deadline = time.monotonic() + run_timeout + server.timing.grace(run_timeout)
         self._attempts: set[anyio.CancelScope] = set()
+        self._losses = Causes()
         self.account = account
         self.run_id = run_id
         self.timeline = timeline
@@ -312,7 +314,7 @@ class Run:
                 attempts = retry.attempts if isinstance(error, TransactionFailed) else None
                 if failures == attempts or time.monotonic() + wait > self._deadline:
                     raise
-                _log.warning(
+                (_log.warning if self._losses.is_new(str(error)) else _log.debug)(
                     "database.lost",
                     account=self.account,
                     run_id=self.run_id,
@@ -322,7 +324,13 @@ class Run:
                 await anyio.sleep(wait)
             else:
                 if failures:
-                    _log.info("database.regained", account=self.account, run_id=self.run_id)
+                    self._losses.forget()
+                    _log.info(
+                        "database.regained",
+                        account=self.account,
+                        run_id=self.run_id,
+                        attempts=failures + 1,
+                    )
                 return result
 
     async def _limited(self, attempt: Callable[[int], Awaitable[T]], failures: int) -> T:

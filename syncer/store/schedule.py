@@ -42,10 +42,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
-    """How an account stands, as in the view ``account_schedule``; ``overdue`` is in seconds."""
+    """How an account stands, as in the view ``account_schedule``.
+
+    ``every`` and ``overdue`` are in seconds.
+    """
 
     account: str
     state: str
+    every: float
     worker: str | None
     workers: int
     overdue: float

@@ -14,6 +14,8 @@ from syncer.core.diff import Diff, new_names
 from syncer.core.guard import Judged
 from syncer.core.line import NULL, Block
 from syncer.core.model import TRACKED, Fault, ListedZone, Looked
+from syncer.core.paging import Unchanged
+from syncer.store import looks
 from syncer.store.connection import Connection, sql
 from syncer.store.planning import StoredZone
 from syncer.store.results import Written
@@ -188,36 +190,38 @@ async def record_scan(
 async def record_unchanged(
     connection: Connection,
     run: Run,
-    seen: Sequence[tuple[StoredZone, Looked, int]],
+    seen: Sequence[tuple[StoredZone, Unchanged]],
     key_digest: bytes | None,
 ) -> None:
-    """Record whole looks that read what is stored: for each its zone, look, number of images.
+    """Record whole looks that read what is stored, each with its zone.
 
     ``key_digest`` is of the credentials that they were read with.
     """
-    others = [zone.key for zone, _, _ in seen if zone.notes_key(key_digest)]
+    others = [zone.key for zone, _ in seen if zone.notes_key(key_digest)]
     if others:
         await connection.execute(sql("zone/key"), others, key_digest)
     scans = [
         {
             "zone_key": zone.key,
-            "started": looked.started_at,
-            "observed": looked.observed_at,
-            "listed": looked.listed,
-            "pages": looked.pages,
-            "images": images,
-            "rereads": looked.rereads,
+            "started": same.looked.started_at,
+            "observed": same.looked.observed_at,
+            "listed": same.looked.listed,
+            "pages": same.looked.pages,
+            "images": same.images,
+            "rereads": same.looked.rereads,
         }
-        for zone, looked, images in seen
+        for zone, same in seen
     ]
     moved = [
-        (zone.key, looked.is_listed)
-        for zone, looked, _ in seen
-        if looked.is_listed not in {None, zone.listed}
+        (zone.key, same.looked.is_listed)
+        for zone, same in seen
+        if same.looked.is_listed not in {None, zone.listed}
     ]
     if moved:
         keys, listed = zip(*moved, strict=True)
         await connection.execute(sql("zone/listed"), list(keys), list(listed))
+    if respelt := {zone.key: same.look for zone, same in seen if same.look != zone.before}:
+        await looks.keep_respelt(connection, respelt)
     await connection.execute(
         sql("zone/scans_unchanged"),
         run.run_id,

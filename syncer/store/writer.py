@@ -17,10 +17,11 @@ import structlog
 
 from syncer.core.errors import ConfigError, DatabaseError
 from syncer.core.guard import Judged, Kind, Limits, Verdict
+from syncer.core.known import KnownRows
 from syncer.core.model import ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Snapshot, Unchanged
-from syncer.store import keys, missing, planning, results, tables
+from syncer.store import keys, looks, missing, planning, results, tables
 from syncer.store.clock import Timeline
 from syncer.store.connection import Connection, Server, acquired
 from syncer.store.planning import StoredZone
@@ -60,7 +61,8 @@ class Writer:
         self._guard = guard
         self._parsers = parsers
         self._access_key_id = access_key_id
-        self._key_digest: bytes | None = None
+        self.key_digest: bytes | None = None
+        """Of the credentials, where they are a key (None: not known)."""
         self._full = full
         self._new_to = 0  # zones that were read with another key, where it is to be said
         self._zones: dict[ZoneRef, StoredZone] = {}
@@ -71,15 +73,19 @@ class Writer:
         """Read which zones are known, and whether these credentials read them before."""
 
         async def read(connection: Connection) -> None:
-            self._zones = await planning.known_zones(connection, self._account, self._parsers)
+            self._zones = await self._known(connection)
             if (key_id := self._access_key_id) is not None:
                 write = self._run is not None
-                self._key_digest = await keys.digest(connection, key_id=key_id, write=write)
+                self.key_digest = await keys.digest(connection, key_id=key_id, write=write)
 
         await self._do(read)
         zones = self._zones.values()
-        self._new_to = planning.read_with_another_key(zones, self._key_digest)
+        self._new_to = planning.read_with_another_key(zones, self.key_digest)
         return self._zones
+
+    async def _known(self, connection: Connection) -> dict[ZoneRef, StoredZone]:
+        run_id = None if self._run is None else self._run.run_id
+        return await planning.known_zones(connection, self._account, self._parsers, run_id=run_id)
 
     def _say_that_key_changed(self) -> None:
         """Say it at the first whole look: the next run takes it for said."""
@@ -100,8 +106,21 @@ class Writer:
         """Return the ids of a zone's images that are stored as present."""
         return await self._do(partial(planning.stored_ids, zone=self._zones[ref]))
 
-    async def describe_zones(self, listed: Sequence[ListedZone]) -> dict[ZoneRef, StoredZone]:
-        """Store zones that are new or described anew; return every zone that is known."""
+    async def known_rows(self, ref: ZoneRef) -> KnownRows | None:
+        """Return what is kept of the rows of a zone's last whole look."""
+        zone = self._zones[ref]
+        if zone.before is None:
+            return None
+        return await self._do(partial(looks.known_rows, zone_key=zone.key, before=zone.before))
+
+    async def describe_zones(
+        self, listed: Sequence[ListedZone], *, reading: Collection[ZoneRef] = ()
+    ) -> dict[ZoneRef, StoredZone]:
+        """Store zones that are new or described anew; return every zone that is known.
+
+        Those of ``reading`` are as they were before: an approval that was given since waits
+        for the next look.
+        """
         changed = [
             zone
             for zone in listed
@@ -113,7 +132,8 @@ class Writer:
         async def describe(connection: Connection) -> dict[ZoneRef, StoredZone]:
             now = self._timeline.now()
             await tables.describe_zones(connection, self._account, changed, now)
-            return await planning.known_zones(connection, self._account, self._parsers)
+            fresh = await self._known(connection)
+            return fresh | {ref: self._zones[ref] for ref in reading}
 
         if self._run is not None and changed:
             self._zones = await self._do(describe)
@@ -132,13 +152,13 @@ class Writer:
     async def record_unchanged(self, outcomes: Sequence[Unchanged]) -> list[Written]:
         """Record whole looks that read what is stored, in one transaction."""
         self._say_that_key_changed()
-        seen = [(self._zones[o.looked.zone], o.looked, o.images) for o in outcomes]
+        seen = [(self._zones[o.looked.zone], o) for o in outcomes]
         if (run := self._run) is not None:
             with _naming(*(o.looked.zone for o in outcomes)):
                 await run.commit(
                     self._pool,
                     partial(
-                        tables.record_unchanged, run=run, seen=seen, key_digest=self._key_digest
+                        tables.record_unchanged, run=run, seen=seen, key_digest=self.key_digest
                     ),
                     Step(seen[0][0].key, amends=False),
                 )
@@ -183,7 +203,7 @@ class Writer:
                         account=self._account,
                         zone=zone,
                         guard=self._guard,
-                        key_digest=self._key_digest,
+                        key_digest=self.key_digest,
                         at=self._timeline.now(),
                         full=self._full,
                     )

@@ -16,7 +16,7 @@ from syncer.core.guard import Judged, judge_zone
 from syncer.core.line import Block
 from syncer.core.model import Failed, Fault, Gone, Incomplete
 from syncer.core.paging import Candidates, Snapshot
-from syncer.store import missing, planning, results, tables
+from syncer.store import looks, missing, planning, results, tables
 from syncer.store.connection import sql
 from syncer.store.results import Comparison, Outcome, Removed, Written
 from syncer.store.transaction import Transaction
@@ -28,7 +28,7 @@ async def record_look(tx: Transaction, outcome: Outcome) -> Written:
         written = results.unread(tx.zone, outcome)
         await _record(tx, written, outcome)
         return written
-    listed = outcome.offered.ids if isinstance(outcome, Snapshot) else frozenset()
+    listed = outcome.ids if isinstance(outcome, Snapshot) else frozenset()
     compared = Comparison(listed, dry=tx.run is None)
     last_change = 0
     async for plan in _plans(tx, outcome):
@@ -143,8 +143,13 @@ async def _record(
     if isinstance(outcome, Snapshot) and zone.notes_key(tx.key_digest):
         await tx.connection.execute(sql("zone/key"), [zone.key], tx.key_digest)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
-        look = results.look_to_keep(written, outcome)
-        await planning.keep_look(tx.connection, zone, look)
+        await looks.keep(
+            tx.connection,
+            zone.key,
+            results.to_keep(written, outcome),
+            parser=zone.parser,
+            before=zone.before,
+        )
 
 
 async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Removed:
@@ -190,7 +195,7 @@ async def mark_gone(tx: Transaction, fault: Fault | None) -> Removed:
 
 async def _amend(tx: Transaction, result: Removed, *, status: str | None) -> None:
     assert tx.run is not None  # noqa: S101  (a dry run amends nothing)
-    await planning.keep_look(tx.connection, tx.zone, None)
+    await looks.keep(tx.connection, tx.zone.key, None)
     await tx.connection.execute(
         sql("zone/scan_amend"),
         tx.zone.key,

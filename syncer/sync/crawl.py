@@ -7,9 +7,9 @@ are recorded together. Removals come last, as the guard judges those of all zone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -18,26 +18,27 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from syncer.core.confirm import named
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
-from syncer.core.hints import approve_command, no_zone, withheld_command
-from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, Looked, ZoneRef
+from syncer.core.hints import approve_command, approve_run_command, withheld_command
+from syncer.core.model import Fault, Looked, ZoneRef
 from syncer.core.paging import Unchanged
+from syncer.log import Causes
 from syncer.store.clock import Timeline
 from syncer.store.results import Removed, Written
 from syncer.store.writer import Writer
 from syncer.store.zone import mark_gone, settle
 from syncer.sync.confirm import confirm
-from syncer.sync.listing import Listings
+from syncer.sync.listing import Listings, zones_of
 from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
 from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
-from syncer.sync.selection import plan
+from syncer.sync.selection import expected, plan
+from syncer.sync.standing import Standings
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
 from syncer.zenlayer.calls import Calls
 from syncer.zenlayer.client import Client
-from syncer.zenlayer.sources import SOURCES
 
 T = TypeVar("T")
 _Done = Callable[[Looked, Written], None]
@@ -56,15 +57,17 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
     report: Report
     stop: Stop
     progress: Progress | None = None
+    causes: Causes = msgspec.field(default_factory=Causes)
+    """Why zones failed that a warning was given of."""
 
     async def work(self) -> None:
         """List the zones, read and write them, then remove what is really gone."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_in_time)
-            targets = await self._targets()
-            self.report.planned = len(targets)
-            unlisted = {target.ref for target in targets if target.once_more}
-            await self._remove(await self._crawl(targets), unlisted)
+            standings = Standings()
+            judged = await self._crawl(standings)
+            self._warn_of_failed()
+            await self._remove(judged, standings)
             tasks.cancel_scope.cancel()
 
     async def _stop_in_time(self) -> None:
@@ -73,24 +76,16 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         message = f"the run's time of {seconds:g} s was over{_cause(self.client.calls)}"
         self.stop.now(Fault(code="RUN_TIMEOUT", message=message))
 
-    async def _targets(self) -> list[Target]:
-        """Return the zones to read."""
+    async def _targets(self, standings: Standings, begun: set[ZoneRef]) -> list[Target]:
+        """Return the zones to read, once they are listed; ``begun`` are being read already."""
         selection = self.options.selection
-        before = await self.writer.read_zones()
-        self.report.known = {
-            ref for ref, zone in before.items() if selection.holds(ref) and not zone.gone
-        }
         listings = await self.listings.wait()
-        if listings is None:
-            return []
         unreliable = set[str]()
-        listed = [
-            ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
-            for name in selection.services
-            if not SOURCES[name].zoned
-        ]
+        if listings is None:  # the run was stopped
+            if not begun:
+                return []
+            listings, unreliable = [], set(selection.services)
         for listing in listings:
-            listed.extend(listing.zones)
             if listing.fault is not None:
                 unreliable.add(listing.service)
                 self.report.fault = self.report.fault or listing.fault
@@ -100,27 +95,21 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
                     service=listing.service,
                     **fault_fields(listing.fault),
                 )
-        if not unreliable:
-            zones = {zone.ref for zone in listed} | before.keys()
-            unmatched = selection.unmatched(zones)
-            self.report.unmatched = unmatched
-            if unmatched and not self.options.beside:
-                raise no_zone(unmatched, {ref.zone_id for ref in zones})
+        listed = zones_of(listings, selection.services)
         listed = [zone for zone in listed if selection.holds(zone.ref)]
-        known = await self.writer.describe_zones(listed)
-        targets = plan({zone.ref for zone in listed}, known, selection, unreliable)
+        known = await self.writer.describe_zones(listed, reading=begun)
+        refs = {zone.ref for zone in listed}
+        targets = plan(refs, known, selection, unreliable)
+        standings.set(refs, unreliable)
         read = {target.ref for target in targets}
         self.report.latched = sum(
             zone.withheld
             for ref, zone in known.items()
             if selection.holds(ref) and zone.gone and ref not in read
         )
-        nothing = selection.globs and not targets and not unreliable
-        if nothing and not self.options.beside:
-            raise no_zone(selection.zones or selection.not_zones)
         return targets
 
-    async def _crawl(self, targets: Sequence[Target]) -> list[Judged]:
+    async def _crawl(self, standings: Standings) -> list[Judged]:
         """Read and write the zones; return what the guard is to judge of each whole look."""
         judged: list[Judged] = []
 
@@ -139,25 +128,38 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             outcomes.close()
             send_same.close()
             async with send:
-                await self._read(targets, send)
+                await self._read(standings, send)
         return judged
 
-    async def _read(
-        self, targets: Sequence[Target], outcomes: MemoryObjectSendStream[Outcome]
-    ) -> None:
+    async def _read(self, standings: Standings, outcomes: MemoryObjectSendStream[Outcome]) -> None:
+        """Read the zones: those that are expected beside the list of zones, the others after it."""
         reader = ZoneReader(
             client=self.client,
             page_size=self.options.page_size,
             at_once=self.options.api.max_concurrency,
             now=self.timeline.now,
             stop=self.stop,
+            standings=standings,
             stored_ids=self.writer.stored_ids,
+            known_rows=self.writer.known_rows,
             progress=self.progress,
         )
-        if self.progress:
-            pages = sum(reader.pages_expected(target) for target in targets)
-            self.progress.planned(len(targets), pages)
-        await reader.read_all(targets, partial(_send, outcomes))
+        selection = self.options.selection
+        before = await self.writer.read_zones()
+        self.report.known = {
+            ref for ref, zone in before.items() if selection.holds(ref) and not zone.gone
+        }
+        early = list[Target]()
+        if not self.listings.ended:  # at most as many as are read at once: they wait for the list
+            early = expected(
+                before, selection, key_digest=self.writer.key_digest, at_most=reader.at_once
+            )
+        async with reader.reading(partial(_send, outcomes)) as begin:
+            await begin(early)
+            begun = {target.ref for target in early}
+            targets = await self._targets(standings, begun)
+            self.report.planned = len(targets)
+            await begin([target for target in targets if target.ref not in begun])
 
     async def _write(
         self,
@@ -198,9 +200,11 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
 
     def _done(self, looked: Looked, written: Written) -> None:
         self.report.add(looked, written)
-        failed = written.status in {"failed", "incomplete"}
-        (_log.warning if failed else _log.info)(
-            "zone.failed" if failed else "zone.written",
+        write = _log.info
+        if written.undone:  # of zones that fail by one cause the first is worth a line of its own
+            write = _log.warning if self.causes.is_new(written.cause) else _log.debug
+        write(
+            "zone.failed" if written.undone else "zone.written",
             account=self.report.account,
             **zone_fields(written),
             seconds=round((self.timeline.now() - looked.started_at).total_seconds(), 3),
@@ -215,11 +219,25 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         if self.progress:
             self.progress.done(written)
 
-    async def _remove(self, judged: Sequence[Judged], unlisted: Collection[ZoneRef]) -> None:
-        """Judge what whole looks did not list; remove what passes and the API does not return.
+    def _warn_of_failed(self) -> None:
+        """Warn of zones that failed by one cause, once: the first of them had a line before."""
+        groups = dict[Hashable, list[Written]]()
+        for written in self.report.zones:
+            if written.undone:
+                groups.setdefault(written.cause, []).append(written)
+        for zones in groups.values():
+            if len(zones) > 1:
+                _log.warning(
+                    "zones.failed",
+                    account=self.report.account,
+                    zones=len(zones),
+                    named=named([str(one.zone.ref) for one in zones]),
+                    status=zones[0].status,
+                    **fault_fields(zones[0].fault),
+                )
 
-        ``unlisted`` are zones that DescribeZones no longer lists.
-        """
+    async def _remove(self, judged: Sequence[Judged], standings: Standings) -> None:
+        """Judge what whole looks did not list; remove what passes and the API does not return."""
         limits = self.options.guard
         kinds = kinds_in_question(judged, limits)
         lost = await self.writer.lost_kinds(judged, kinds)
@@ -234,13 +252,11 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             self.report.settle(
                 Removed(zone=zone, withheld=held.image_ids, rule=held.rule, renamed=renamed)
             )
-            self._warn_of_withheld(
-                held.zone, rule=held.rule, images=len(held.image_ids), renamed=renamed
-            )
+        self._warn_of_withheld_as_a_whole()
         if verdict.cleared and self.progress:
             self.progress.asking()
         for cleared in verdict.cleared:
-            await self._settle(cleared, is_listed=cleared.zone not in unlisted)
+            await self._settle(cleared, is_listed=not standings.once_more(cleared.zone))
 
     def _warn_of_withheld(
         self, zone: ZoneRef, *, rule: Rule | None, images: int, renamed: int
@@ -252,15 +268,43 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             zone=zone.zone_id,
             max_removals=images,
         )
+        where = {"service": zone.service, "zone": zone.zone_id}
+        self._warn_of_removals(where, approve, rule=rule, images=images, renamed=renamed)
+
+    def _warn_of_withheld_as_a_whole(self) -> None:
+        """Warn, once, of what a rule of the run withholds, in whatever zones."""
+        held = [one for one in self.report.removals if one.rule is not None]
+        if not held:
+            return
+        images = sum(len(one.withheld) for one in held)
+        run_id = self.report.run_id
+        self._warn_of_removals(
+            {"zones": len(held), "named": named([str(one.zone.ref) for one in held])},
+            approve_run_command(run_id=run_id, max_removals=images) if run_id else None,
+            rule=held[0].rule,
+            images=images,
+            renamed=sum(one.renamed for one in held),
+        )
+
+    def _warn_of_removals(
+        self,
+        where: dict[str, Any],
+        approve: str | None,
+        *,
+        rule: Rule | None,
+        images: int,
+        renamed: int,
+    ) -> None:
+        """Warn; ``approve`` is the command that lets them through (None: after a dry run)."""
+        see = f"see '{withheld_command()}'"
         _log.warning(
             "removals.withheld",
             account=self.report.account,
-            service=zone.service,
-            zone=zone.zone_id,
+            **where,
             images=images,
             rule=rule,
             **({"republished": f"{renamed} of {images} under new ids"} if renamed else {}),
-            advice=f"see '{withheld_command()}'; if really gone: {approve}",
+            advice=f"{see}; if really gone: {approve}" if approve else see,
         )
 
     async def _settle(self, cleared: Cleared, *, is_listed: bool) -> None:

@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from syncer.core.errors import ApiError, Denied, unwrapped
-from syncer.core.model import Fault, ListedZone
+from syncer.core.model import WHOLE_ZONE, Fault, ListedZone, ZoneRef
 from syncer.sync.report import fault_of
 from syncer.sync.stop import Stop
 from syncer.zenlayer.client import Client
@@ -21,6 +21,16 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     zones: tuple[ListedZone, ...]
     fault: Fault | None
+
+
+def zones_of(listings: Sequence[Listing], services: Sequence[str]) -> list[ListedZone]:
+    """Return all zones that are listed, and those of services whose images are in no zone."""
+    whole = [
+        ListedZone(ref=ZoneRef(name, WHOLE_ZONE), name=None, attributes="{}")
+        for name in services
+        if not SOURCES[name].zoned
+    ]
+    return whole + [zone for listing in listings for zone in listing.zones]
 
 
 async def list_zones(client: Client, services: Sequence[str]) -> list[Listing]:
@@ -73,6 +83,17 @@ class Listings:
 
     async def _fetch(self) -> None:
         self._listings = await list_zones(self._client, self._services)
+
+    @property
+    def ended(self) -> bool:
+        """Whether ``fetch`` ended, so that nothing is to be waited for."""
+        return self._ended.is_set()
+
+    async def reliable(self) -> list[Listing] | None:
+        """Wait until ``fetch`` ended; return None unless all zones there are were listed."""
+        await self._ended.wait()
+        found = self._listings
+        return None if found is None or any(listing.fault for listing in found) else found
 
     async def wait(self) -> list[Listing] | None:
         """Wait until ``fetch`` ended; return None where the run was stopped. Raises Denied."""

@@ -126,6 +126,9 @@ class Report(msgspec.Struct, kw_only=True):
                 self.refused_write or self.fault or self._first_fault() or stopped or self.lost_many
             )
             self.status = self._status(stopped)
+            if stopped is not None and self.fault is not None and self.fault.code == stopped.code:
+                message = f"{self.fault.message}; {self.zones_read} were read"
+                self.fault = msgspec.structs.replace(self.fault, message=message)
 
     def _count_zones(self) -> dict[ZoneRef, str]:
         """Count what was read; return the status of each zone."""
@@ -181,7 +184,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     def _first_fault(self) -> Fault | None:
         """Return why the run is not all done; a zone that is gone is no failure."""
-        faults = [w.fault for w in self.zones if w.status in {"failed", "incomplete"}]
+        faults = [w.fault for w in self.zones if w.undone]
         faults += [removal.fault for removal in self.removals]
         return next((fault for fault in faults if fault is not None), None)
 

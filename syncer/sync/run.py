@@ -25,6 +25,7 @@ from syncer.store.lock import session_name
 from syncer.store.runs import Basis, Run, begin, begin_dry_run
 from syncer.store.writer import Writer
 from syncer.sync.crawl import Crawl
+from syncer.sync.globs import selects_anything
 from syncer.sync.listing import Listings
 from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
@@ -47,7 +48,7 @@ async def run_once(
     progress: Progress | None = None,
     observer: Observer | None = None,
 ) -> Report:
-    """Do one run and return its report.
+    """Do one run and return its report; of an account in which nothing is selected none is begun.
 
     Raises ConfigError, LockHeld, DatabaseError, Superseded, or Interrupted where it was stopped
     before it began; a refusal by the API is a report with status ``failed``.
@@ -64,13 +65,13 @@ async def run_once(
         ):
             listings = Listings(client, options.selection.services, stop)
             tasks.start_soon(listings.fetch)  # meanwhile the run begins
+            report = Report(account=options.account, run_id=None)
+            if not await selects_anything(options, server, listings, report):
+                return report
             async with _begun(options, server, stop) as (run, basis):
                 client.calls.learn(basis.learnt)
-                report = Report(
-                    account=options.account,
-                    run_id=run.run_id if run else None,
-                    clock_behind=basis.clock_behind,
-                )
+                report.run_id = run.run_id if run else None
+                report.clock_behind = basis.clock_behind
                 ending = _Ending(client=client, stop=stop, span=run_span, started=started)
                 async with (
                     ending.recorded(report, run, abort_timeout=options.tuning.abort),

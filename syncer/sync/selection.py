@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from syncer.core.glob import matches
 from syncer.core.model import ZoneRef
 from syncer.store.planning import StoredZone
-from syncer.sync.zones import Target
+from syncer.sync.zones import Target, largest_first
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +43,30 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(glob for glob in self.globs if not any(matches(glob, i) for i in ids))
 
 
+def expected(
+    known: Mapping[ZoneRef, StoredZone],
+    selection: Selection,
+    *,
+    key_digest: bytes | None,
+    at_most: int,
+) -> list[Target]:
+    """Return the zones to read, largest first, before it is known whether they are listed.
+
+    They are those that the run before read whole with the same key, if it ended well and this run
+    is neither selected nor ``full``. Of a token no digest is kept, so nothing is known to be the
+    same.
+    """
+    if key_digest is None or selection.full or selection.globs:
+        return []
+    zones = (zone for ref, zone in known.items() if selection.holds(ref))
+    targets = [
+        _target(zone.ref, zone)
+        for zone in zones
+        if zone.read_last and not zone.gone and zone.key_digest == key_digest
+    ]
+    return sorted(targets, key=largest_first)[:at_most]
+
+
 def plan(
     listed: set[ZoneRef],
     known: dict[ZoneRef, StoredZone],
@@ -61,15 +85,13 @@ def plan(
         is_gone = zone is not None and zone.gone and (zone.asked_when_gone or not reliable)
         if ref not in listed and (zone is None or is_gone):
             continue
-        size = zone.present if zone is not None and zone.last_complete_at else None
-        before = zone.before if zone is not None and not selection.full else None
-        targets.append(
-            Target(
-                ref=ref,
-                listed=ref in listed,
-                once_more=ref not in listed and reliable,
-                size=size,
-                before=before,
-            )
-        )
+        targets.append(_target(ref, zone, full=selection.full))
     return targets
+
+
+def _target(ref: ZoneRef, zone: StoredZone | None, *, full: bool = False) -> Target:
+    return Target(
+        ref=ref,
+        size=zone.present if zone is not None and zone.last_complete_at else None,
+        before=zone.before if zone is not None and not full else None,
+    )

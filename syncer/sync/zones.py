@@ -7,7 +7,8 @@ while it waits, no further zone is begun, so a slow database slows the crawl.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -15,11 +16,13 @@ import anyio
 import msgspec
 
 from syncer.core.errors import ApiError, Denied, ZoneNotFound
+from syncer.core.known import KnownRows, Look
 from syncer.core.model import Failed, Fault, Gone, Incomplete, Looked, ZoneRef
-from syncer.core.paging import Look, Snapshot, Unchanged, Walk, ZoneRead
+from syncer.core.paging import Snapshot, Unchanged, Walk, ZoneRead
 from syncer.sync.progress import Progress, ZoneProgress
 from syncer.sync.report import fault_of
 from syncer.sync.spool import Spool
+from syncer.sync.standing import Standings
 from syncer.sync.stop import Stop
 from syncer.tracing import span, zone_attributes
 from syncer.zenlayer.client import Client
@@ -33,14 +36,9 @@ _NOT_LISTED: Final = Fault(
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone to read; ``size`` is how many images it was last known to have (None: unknown).
-
-    ``once_more`` is whether DescribeZones no longer lists it: it is asked all the same.
-    """
+    """A zone to read; ``size`` is how many images it was last known to have (None: unknown)."""
 
     ref: ZoneRef
-    listed: bool
-    once_more: bool = False
     size: int | None = None
     before: Look | None = None
     """The last whole look, if what is stored is what it listed."""
@@ -49,7 +47,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     """Reads the zones of one run, ``at_once`` zones, and pages of a zone, at a time.
 
-    ``now`` returns the stamps of the run's time line.
+    ``now`` returns the stamps of the run's time line, ``standings`` say which zones are listed.
     """
 
     client: Client
@@ -57,8 +55,11 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int
     now: Callable[[], datetime]
     stop: Stop
+    standings: Standings
     stored_ids: Callable[[ZoneRef], Awaitable[Collection[str]]]
     """Returns the ids of a zone's images that are stored as present."""
+    known_rows: Callable[[ZoneRef], Awaitable[KnownRows | None]]
+    """Returns what is kept of the rows of a zone's last whole look."""
     progress: Progress | None = None
 
     def pages_expected(self, target: Target) -> int:
@@ -66,10 +67,15 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         size = min(self.page_size, SOURCES[target.ref.service].max_page_size)
         return max(1, -(-(target.size or 0) // size))
 
-    async def read_all(
-        self, targets: Sequence[Target], deliver: Callable[[Outcome], Awaitable[None]]
-    ) -> None:
-        """Read the zones, largest first, and deliver what came of each. Raises Denied."""
+    @contextlib.asynccontextmanager
+    async def reading(
+        self, deliver: Callable[[Outcome], Awaitable[None]]
+    ) -> AsyncIterator[Callable[[Collection[Target]], Awaitable[None]]]:
+        """Yield what begins to read zones, largest first; what comes of each is delivered.
+
+        It returns when all were begun, or none is begun any more, and may be called again. At the
+        end all that were begun are waited for. Raises Denied.
+        """
         gate = anyio.Semaphore(self.at_once, fast_acquire=True)
 
         async def read(target: Target) -> None:
@@ -78,39 +84,48 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             finally:
                 gate.release()
 
-        async with anyio.create_task_group() as tasks:
-            for target in sorted(targets, key=_largest_first):
+        async def begin(targets: Collection[Target]) -> None:
+            if self.progress and targets:
+                pages = sum(self.pages_expected(target) for target in targets)
+                self.progress.planned(len(targets), pages)
+            for target in sorted(targets, key=largest_first):
                 await gate.acquire()
                 if self.stop.reason is not None:
                     self.stop.cut = True
+                    gate.release()
                     return
                 tasks.start_soon(read, target)
 
+        async with anyio.create_task_group() as tasks:
+            yield begin
+
     async def _read_traced(self, target: Target) -> Outcome:
         with span("zone", zone_attributes(target.ref)) as zone_span:
-            outcome = await (self._read_once_more if target.once_more else self.read)(target)
+            outcome = await self._read_judged(target)
             zone_span.set_attributes({"syncer.look": type(outcome).__name__.lower()})
             zone_span.set_fault(outcome.fault if isinstance(outcome, Failed | Incomplete) else None)
         return outcome
 
-    async def _read_once_more(self, target: Target) -> Outcome:
-        """Read a zone that is no longer listed: without images it is gone.
+    async def _read_judged(self, target: Target) -> Outcome:
+        """Read a zone; one that is not listed, and asked for once more, is gone if it is empty.
 
-        That the API refuses it is a failure of this zone and no refusal of ours. Raises Denied
-        where the API blocks this machine.
+        That the API refuses such a zone is a failure of this zone and no refusal of ours. Raises
+        Denied where it is listed, or where the API blocks this machine.
         """
         try:
             outcome = await self.read(target)
         except Denied as error:
             if not refuses_a_zone(error):
                 raise
-            now = self.now()
-            looked = Looked(
-                zone=target.ref, started_at=now, observed_at=now, listed=False, once_more=True
-            )
+            self.standings.hold.begin()
+            looked = await self.standings.judged(self._began(target.ref))
+            if not looked.once_more:
+                raise
+            self.standings.hold.end()
             return Failed(looked=looked, fault=fault_of(error))
         empty = isinstance(outcome, Unchanged) and not outcome.images
-        if empty or (isinstance(outcome, Snapshot) and not outcome.offered):
+        empty = empty or (isinstance(outcome, Snapshot) and not outcome.ids)
+        if outcome.looked.once_more and empty:
             return Gone(looked=outcome.looked, fault=_NOT_LISTED)
         return outcome
 
@@ -124,14 +139,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _read(self, target: Target, progress: ZoneProgress) -> Outcome:
         source = SOURCES[target.ref.service]
-        started = self.now()
-        looked = Looked(
-            zone=target.ref,
-            started_at=started,
-            observed_at=started,
-            listed=target.listed,
-            once_more=target.once_more,
-        )
+        looked = self._began(target.ref)
         reading = ZoneRead(
             min(self.page_size, source.max_page_size),
             paged=source.paged,
@@ -142,6 +150,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
         while walk := reading.next_walk():
             looked = msgspec.structs.replace(looked, observed_at=self.now())
             error = await self._read_pages(source, target.ref.zone_id, walk, progress)
+            looked = await self.standings.judged(looked)
             if isinstance(error, ZoneNotFound) and source.zoned:
                 return Gone(looked=looked, fault=fault_of(error))
             if error is not None:
@@ -151,11 +160,17 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 if reading.needs_stored(walk):
                     reading.stored = await self.stored_ids(target.ref)
+                if walk.shortcuts is not None and walk.shortcuts.needs_rows:
+                    walk.shortcuts.rows = await self.known_rows(target.ref)
                 if snapshot := reading.done(walk, looked):
                     return snapshot
         if error is not None and not reading.pages:
             return Failed(looked=looked, fault=fault_of(error))
         return reading.incomplete(looked, None if error is None else fault_of(error))
+
+    def _began(self, ref: ZoneRef) -> Looked:
+        now = self.now()
+        return Looked(zone=ref, started_at=now, observed_at=now, listed=False)
 
     async def _read_pages(
         self, source: Source, zone_id: str, walk: Walk, progress: ZoneProgress
@@ -172,6 +187,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
                         page=number,
                         page_size=walk.page_size,
                         known=walk.known(number),
+                        hold=self.standings.hold,
                     )
                     progress.page()
                     walk.take(number, page)
@@ -201,6 +217,6 @@ def refuses_a_zone(error: Denied) -> bool:
     return type(error) is Denied and error.code != BLOCKED
 
 
-def _largest_first(target: Target) -> tuple[float, ZoneRef]:
-    # A zone of unknown size may be the largest of all.
+def largest_first(target: Target) -> tuple[float, ZoneRef]:
+    """Sort the largest zones first; one of unknown size may be the largest of all."""
     return (float("-inf") if target.size is None else -target.size, target.ref)

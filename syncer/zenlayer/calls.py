@@ -33,6 +33,7 @@ from syncer.core.errors import (
     Throttled,
 )
 from syncer.core.model import Learnt
+from syncer.log import Causes
 from syncer.zenlayer.credentials import Timing
 from syncer.zenlayer.limiter import Pacer
 
@@ -51,6 +52,31 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     started: float
     waited: float
+
+
+class Hold:
+    """Keeps calls from starting while it is on. Once ended, it never begins again."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self._ended = anyio.Event()
+
+    def begin(self) -> None:
+        """Let no further call start, unless it was ended before."""
+        self.on = not self._ended.is_set()
+
+    def end(self) -> None:
+        """Let the calls start that it kept back."""
+        self.on = False
+        self._ended.set()
+
+    async def over(self) -> None:
+        """Wait while it is on."""
+        if self.on:
+            await self._ended.wait()
+
+
+_NO_HOLD: Final = Hold()
 
 
 class Failures:
@@ -113,6 +139,7 @@ class Calls:
         self._recovered = 0
         self.budget = RetryBudget()
         self.failures = Failures()
+        self._causes = Causes()
         self.made = 0
         """Requests that were sent, retries included."""
         self.retries = 0
@@ -138,8 +165,16 @@ class Calls:
         """Whether enough calls were retried with success to show that failures come by chance."""
         return self._recovered >= _BY_CHANCE
 
-    async def make(self, send: Callable[[Sending], Awaitable[T]], **about: str | int | None) -> T:
+    async def make(
+        self,
+        send: Callable[[Sending], Awaitable[T]],
+        *,
+        hold: Hold | None = None,
+        **about: str | int | None,
+    ) -> T:
         """Make a call with ``send`` until it succeeds; ``about`` stands in the log of each retry.
+
+        While ``hold`` is on it does not start: neither at first nor again.
 
         Raises the ApiError of the last attempt, or of the first that no retry can help.
         """
@@ -149,7 +184,7 @@ class Calls:
         while True:
             attempt += 1
             try:
-                reply = await self._attempt(send, numbers)
+                reply = await self._attempt(send, numbers, hold or _NO_HOLD)
             except Retryable as error:
                 if attempt >= self._timing.retry.attempts or not self.budget.spend():
                     raise
@@ -158,12 +193,17 @@ class Calls:
                 self._recovered += attempt > 1
                 return reply
 
-    async def _attempt(self, send: Callable[[Sending], Awaitable[T]], numbers: Iterator[int]) -> T:
+    async def _attempt(
+        self, send: Callable[[Sending], Awaitable[T]], numbers: Iterator[int], hold: Hold
+    ) -> T:
         """Send a call; again where the first challenge of a run, or our clock, was in its way."""
         while True:
+            await hold.over()  # without a slot, which another call may need
             wanted = self.now()
             async with self._slots:
-                started = await self._start()
+                started = await self._start(hold)
+                if started is None:
+                    continue
                 sending = Sending(number=next(numbers), started=started, waited=started - wanted)
                 try:
                     reply = await self._counted(send, sending)
@@ -197,12 +237,14 @@ class Calls:
         finally:
             self.in_flight -= 1
 
-    async def _start(self) -> float:
-        """Wait for the moment at which a call may start, and return it."""
+    async def _start(self, hold: Hold) -> float | None:
+        """Wait for the moment at which a call may start, and return it; None: it is held."""
         async with self._turn:
             while (wait := self._pacer.wait(now := self.now())) > 0:
                 self._require_time_for(wait)
                 await self._sleep(wait)
+            if hold.on:
+                return None
             self._pacer.take(now)
             return now
 
@@ -222,7 +264,7 @@ class Calls:
         if error.after is not None:
             self._require_time_for(wait, because=error)
         self.retries += 1
-        _log.info(
+        (_log.info if self._causes.is_new(error.code) else _log.debug)(
             "call.retried",
             **about,
             attempt=attempt,

@@ -25,7 +25,7 @@ from syncer.core.model import ListedZone
 from syncer.core.page import KnownPage, Page
 from syncer.tracing import Attributes, span
 from syncer.zenlayer import rows, shortcuts, wire
-from syncer.zenlayer.calls import Calls, Sending
+from syncer.zenlayer.calls import Calls, Hold, Sending
 from syncer.zenlayer.credentials import Access
 from syncer.zenlayer.sources import Source
 from syncer.zenlayer.transport import Transport, open_transport
@@ -100,8 +100,12 @@ class Client:
         page_size: int,
         image_ids: tuple[str, ...] = (),
         known: KnownPage | None = None,
+        hold: Hold | None = None,
     ) -> Page:
-        """Return one page of a zone's images (``known``: what it once held), or of those by id."""
+        """Return one page of a zone's images (``known``: what it once held), or of those by id.
+
+        The call does not start while ``hold`` is on.
+        """
         request = Request(
             source=source,
             action="DescribeImages",
@@ -112,7 +116,7 @@ class Client:
             zone=zone_id,
             page=page,
         )
-        return await self._make(request)
+        return await self._make(request, hold)
 
     def may_recover(self, error: ApiError) -> bool:
         """Return whether what failed at each attempt may yet succeed if its zone is read again.
@@ -122,9 +126,10 @@ class Client:
         by_chance = isinstance(error, Retryable) and error.code != TIMED_OUT
         return by_chance and self.calls.fail_by_chance and self.calls.budget.left > 0
 
-    async def _make(self, request: Request[T]) -> T:
+    async def _make(self, request: Request[T], hold: Hold | None = None) -> T:
         return await self.calls.make(
             partial(self._send, request),
+            hold=hold,
             service=request.source.service,
             zone=request.zone,
             action=request.action,

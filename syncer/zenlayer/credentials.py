@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from syncer.core.backoff import Backoff
 from syncer.secrets import Secret
+
+MAX_CONCURRENCY: Final = 32
+"""Calls under way for an account, unless it is set. Terraform's provider makes 50 at once."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -45,7 +50,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """Without them nothing is signed."""
     proxy: Secret | None = None
     """A URL."""
-    max_concurrency: int = 16
+    max_concurrency: int = MAX_CONCURRENCY
     """Calls under way."""
     max_rate: float | None = None
     """Calls a second (None: the API's own limit is found)."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
+from syncer.core import digests
 from syncer.core.added import text_of, value_of
 from syncer.core.errors import BadPayload
 from syncer.core.jsontext import decode, number
@@ -46,7 +46,7 @@ def read_page(source: Source, response: bytes) -> Page:
     """Read the ``response`` member of DescribeImages. Raises BadPayload."""
     raw, total = read_members(source, response)
     rows = read_rows(source, raw)
-    digest = sha256(raw).digest()
+    digest = digests.of_page(raw)
     return Page(len(rows), total, digest, rows=rows, raw=raw, read=partial(read_rows, source))
 
 

@@ -6,8 +6,10 @@ The only importer of aiohttp's client.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import ssl
+import threading
 import time
 from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -18,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+import anyio.to_thread
 import msgspec
 import structlog
 
@@ -49,7 +52,7 @@ class Transport:
         self._endpoint = access.endpoint
         self._host = _host(access.endpoint)
         self._credentials = access.credentials
-        self._asking = partial(_asking, access, session)
+        self._asking = partial(_asking, access, session, trust=_Trust(access))
         self._clock_offset = 0.0  # seconds that the server's clock is ahead of ours
 
     async def post(self, source: Source, action: str, body: bytes) -> tuple[int, Any, bytes]:
@@ -116,8 +119,10 @@ async def greet(access: Access, source: Source) -> Greeting:
     body = source.zones_request()
     headers = partial(_action_headers, _host(access.endpoint), source, "DescribeZones")
     async with _session(access, response_class=_WithCertificate) as session:
+        trust = _Trust(access)
+        await trust.context()
         began, monotonic = time.time(), time.monotonic()
-        async with _asking(access, session, source, body, headers) as response:
+        async with _asking(access, session, source, body, headers, trust=trust) as response:
             assert isinstance(response, _WithCertificate)  # noqa: S101  (the session's class)
             answer = await _read(response)
             took = time.monotonic() - monotonic
@@ -140,12 +145,14 @@ async def _asking(
     source: Source,
     body: bytes,
     headers: Callable[[], Mapping[str, str]],
+    *,
+    trust: _Trust,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """Post ``body`` and yield the reply, to be read within. Raises ApiError.
 
     ``headers`` are asked for when it is sent.
     """
-    proxy, timeout = _proxy(access), _timeout(access)
+    proxy, timeout, context = _proxy(access), _timeout(access), await trust.context()
     permission = proxy.permission(access.timing.proxy_login) if proxy else contextlib.nullcontext()
     async with permission:
         with _named_errors(_host(access.endpoint), timeout, proxy):
@@ -155,9 +162,12 @@ async def _asking(
                 headers=headers(),
                 allow_redirects=False,
                 timeout=timeout,
+                ssl=context,
                 proxy=proxy.url if proxy else None,
                 proxy_headers=proxy.headers if proxy else None,
             ) as response:
+                if proxy is not None and response.status == wire.LOGIN_ASKED:
+                    raise _refusal(_host(access.endpoint), response, proxy)
                 yield response
 
 
@@ -207,11 +217,13 @@ def _named_errors(host: str, timeout: aiohttp.ClientTimeout, proxy: Proxy | None
         raise _unreachable(host, error, proxy) from error
 
 
-def _refusal(host: str, error: aiohttp.ClientHttpProxyError, proxy: Proxy | None) -> ApiError:
-    headers = error.headers
+def _refusal(
+    host: str, answer: aiohttp.ClientHttpProxyError | aiohttp.ClientResponse, proxy: Proxy | None
+) -> ApiError:
+    headers = answer.headers
     return refusal(
         host,
-        error.status,
+        answer.status,
         headers if headers is not None else {},
         login=proxy is not None and proxy.headers is not None,
         asked_for=() if headers is None else headers.getall("Proxy-Authenticate", ()),
@@ -288,7 +300,12 @@ def _action_headers(host: str, source: Source, action: str) -> dict[str, str]:
 
 
 def _brief(error: BaseException) -> str:
-    return " ".join(redacted(str(error)).split())[:200] or type(error).__name__
+    text = str(error)
+    why = getattr(error, "os_error", None)
+    if isinstance(why, OSError):  # the text around it names host and TLS, as is said already
+        number = why.errno or 0
+        text = os.strerror(number) if number > 0 else why.strerror or str(why)
+    return " ".join(redacted(text).split())[:200] or type(error).__name__
 
 
 def _host(endpoint: str) -> str:
@@ -337,8 +354,7 @@ def _roots() -> _Roots:
 def _trusting(_: _Roots) -> ssl.SSLContext:
     """Return a context for these roots, which accounts share: nothing of an account is in it.
 
-    Reading the roots takes 25 ms, in which nothing else is done, and 1 MiB: with fifty accounts
-    at once that was most of a run.
+    Reading the roots takes 25 ms and 1 MiB: with fifty accounts at once that was most of a run.
     """
     # asyncio gives each TLS connection 256 KiB to receive into, which can be set for all of a
     # process only: 200 MiB for fifty accounts at once. Pages are read as fast with 32 KiB.
@@ -346,17 +362,41 @@ def _trusting(_: _Roots) -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+_reading_roots: Final = threading.Lock()
+
+
+def _read_roots() -> ssl.SSLContext:
+    with _reading_roots:  # whoever comes meanwhile takes what is read
+        return _trusting(_roots())
+
+
+class _Trust:
+    """Whom the connections of a session trust: the roots as they are at its first call.
+
+    aiohttp's own contexts hold the roots (SSL_CERT_FILE) as they were when it was imported: a
+    daemon would go on with roots that were renewed long ago. They are read in a thread: meanwhile
+    the run begins in the database.
+    """
+
+    def __init__(self, access: Access) -> None:
+        proxy = _proxy(access)
+        urls = (access.endpoint, proxy.url if proxy else "")
+        self._context: ssl.SSLContext | None = None
+        self._secure = any(url.startswith("https:") for url in urls)
+
+    async def context(self) -> ssl.SSLContext | bool:
+        """Return what aiohttp's ``ssl`` takes."""
+        if self._secure and self._context is None:
+            self._context = await anyio.to_thread.run_sync(_read_roots)
+        return self._context or True
+
+
 def _session(
     access: Access, *, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse
 ) -> aiohttp.ClientSession:
-    # aiohttp's own contexts hold the roots (SSL_CERT_FILE) as they were when it was imported: a
-    # daemon would go on with roots that were renewed long ago.
-    proxy = _proxy(access)
-    secure = any(url.startswith("https:") for url in (access.endpoint, proxy.url if proxy else ""))
-    tls: ssl.SSLContext | bool = _trusting(_roots()) if secure else True
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=access.max_concurrency, keepalive_timeout=access.timing.keep_alive, ssl=tls
+            limit=access.max_concurrency, keepalive_timeout=access.timing.keep_alive
         ),
         headers={"User-Agent": f"syncer/{__version__}", "Accept-Encoding": packing.ACCEPTED},
         auto_decompress=False,

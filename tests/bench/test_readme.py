@@ -17,7 +17,7 @@ README = (FOLDER / "README.md").read_text()
 def test_every_command_is_understood() -> None:
     """Options parse, and the goals that they name exist."""
     commands = re.findall(r"^\.venv/bin/syncer bench(.*?)(?:#.*)?$", README, re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 8
     for command in commands:
         context = bench.make_context("bench", shlex.split(command))
         chosen = {name: context.params[name] for name in ("only", "peers", "far")}

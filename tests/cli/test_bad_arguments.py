@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from syncer.cli import cli
+from syncer.cli.common import run
+from syncer.core.errors import LockHeld
 from syncer.simulator import World
+from tests.support import naming
 
 NOT_UTF8 = "\udcff"
 """How Python has the byte 0xff of a command line."""
@@ -45,12 +49,15 @@ def with_text() -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("arguments", with_text(), ids=lambda words: " ".join(words[:-1]))
-async def test_what_is_not_utf8_is_wrong_usage(arguments: list[str], syncer: Any) -> None:
-    done = await syncer(*arguments)
-    assert (2, "") == (done.code, done.out)
-    assert "Traceback" not in done.err
-    assert done.err.splitlines()[-1]
+async def test_what_is_not_utf8_is_wrong_usage(syncer: Any) -> None:
+    found = with_text()
+    assert len(found) > 60
+    for arguments in found:
+        with naming(arguments):
+            done = await syncer(*arguments)
+            assert (2, "") == (done.code, done.out)
+            assert "Traceback" not in done.err
+            assert done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +95,6 @@ async def test_a_standard_input_that_was_closed_has_no_pins(
     assert done.stderr.startswith(b"syncer: standard input: the file is empty")
 
 
-@pytest.mark.parametrize("glob", ["*a" * 200, "x" * 3000, "[a-", "[z-a]"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -100,15 +106,16 @@ async def test_a_standard_input_that_was_closed_has_no_pins(
     ],
 )
 async def test_a_glob_that_cannot_be_searched_for_is_wrong_usage(
-    command: list[str], glob: str, syncer: Any, sync: Any
+    command: list[str], syncer: Any, sync: Any
 ) -> None:
     await sync()
-    done = await syncer(*command, glob)
-    if glob == "[a-":  # no class, as it is not closed: a zone may be called so
-        assert done.code in {0, 2}
-        return
-    assert (2, "") == (done.code, done.out)
-    assert len(done.err) < 400
+    for glob in ("*a" * 200, "x" * 3000, "[z-a]"):
+        with naming(glob):
+            done = await syncer(*command, glob)
+            assert (2, "") == (done.code, done.out)
+            assert len(done.err) < 400
+    # No class, as it is not closed: a zone may be called so.
+    assert (await syncer(*command, "[a-")).code in {0, 2}
 
 
 async def test_many_stars_say_what_one_says(syncer: Any, sync: Any) -> None:
@@ -136,3 +143,16 @@ async def test_a_cursor_may_be_a_link(syncer: Any, sync: Any, world: World, tmp_
     assert 0 == (await syncer("changes", "--cursor", str(link))).code
     assert link.is_symlink()
     assert (tmp_path / "kept").read_text().strip().isdigit()
+
+
+def test_what_the_system_refuses_several_tasks_is_one_line() -> None:
+    """Too few open files, met at once by tasks that run side by side: no traceback."""
+
+    @click.command()
+    @run
+    async def crowded() -> None:
+        raise ExceptionGroup("", [OSError(errno.EMFILE, "Too many open files", "f"), LockHeld("x")])
+
+    done = CliRunner().invoke(crowded)
+    assert (1, 1) == (done.exit_code, done.stderr.count("\n"))
+    assert "syncer: f: Too many open files: let it have more at once (ulimit -n" in done.stderr

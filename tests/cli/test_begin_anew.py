@@ -28,6 +28,16 @@ COMMANDS = [
 ]
 
 
+async def test_what_only_asks_makes_no_inventory(syncer: Any, tmp_path: Path) -> None:
+    """It says that there is none yet, and what makes one."""
+    for command in (["zones"], ["history", "x"], ["check", "b"], ["db", "status"], ["db", "dump"]):
+        env = {"SYNCER_DATABASE_URL": "", "SYNCER_STATE_DIR": str(tmp_path / "state")}
+        done = await syncer(*command, **env)
+        assert (2, "") == (done.code, done.out), (command, done)
+        assert "yet: 'syncer sync' makes it; if yours is elsewhere" in done.err
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 async def test_data_of_another_version_is_exit_2_with_what_to_do(
     command: list[str], syncer: Any, tmp_path: Path

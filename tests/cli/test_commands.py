@@ -26,6 +26,7 @@ from syncer.serve.http import listening
 from syncer.serve.metrics import Metrics, Together
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
+from tests.embedded.tools import nothing_runs
 from tests.support import rows, until
 
 
@@ -64,13 +65,26 @@ async def test_a_dry_run_prints_what_would_change(syncer: Any, world: World) -> 
     assert [] == rows(await syncer("runs"))
 
 
-async def test_a_withheld_removal_is_exit_4(syncer: Any, world: World) -> None:
-    """The guard's answer is seen by cron: exit 4."""
+async def test_a_withheld_removal_is_exit_4(
+    syncer: Any, world: World, simulator: Simulator
+) -> None:
+    """The guard's answer is seen by cron: exit 4. Tables say why zones failed, a cause a line."""
     await syncer("sync")
     for image_id in sorted(world.images("FRA-A"))[:15]:
         world.remove_image("FRA-A", image_id)
+    simulator.add_fault("status=400,code=NOT_TODAY,action=DescribeImages,zone=H*")
+    simulator.add_fault("status=400,code=NOT_TODAY,action=DescribeImages,zone=L*")
     done = await syncer("sync")
-    assert (4, 15) == (done.code, rows(done)[0]["withheld"])
+    assert (3, 15) == (done.code, rows(done)[0]["withheld"])
+    simulator.clear_faults()
+    shown = await syncer("zones", "-o", "table")
+    assert "withheld" == shown.out.splitlines()[1].split()[4]
+    assert "guarded" not in shown.out
+    assert "2 zones (vm/HKG-A, vm/LAX-A) failed: the API refused the request: NOT_" in shown.err
+    read = await syncer("runs", "-o", "table", "--limit", "1")
+    assert " 4 of 6 " in read.out
+    assert 4 == (await syncer("sync")).code
+    assert "" == (await syncer("zones", "-o", "table")).err
 
 
 def settings_are_wrong(**env: str) -> tuple[list[str], dict[str, str], int, tuple[str, ...]]:
@@ -218,7 +232,7 @@ async def test_sigterm_stops_the_asking_and_keeps_what_was_read(
 
 
 async def test_the_embedded_database_is_used_where_none_is_given(
-    process: Any, tmp_path: Path, pg_bin: str | None
+    process: Any, data_home: Path, pg_bin: str | None
 ) -> None:
     """Without a URL: started, migrated, used, stopped; the data stays for the next command.
 
@@ -226,26 +240,28 @@ async def test_the_embedded_database_is_used_where_none_is_given(
     """
     env = {
         "SYNCER_DATABASE_URL": "",
-        "SYNCER_STATE_DIR": str(tmp_path / "state"),
+        "SYNCER_STATE_DIR": str(data_home),
         "SYNCER_PG_BIN": pg_bin or "",
     }
     env["SYNCER_LOG_LEVEL"] = "warning"
     done = await process("sync", **env)
     assert (0, 1) == (done.code, done.err.count("inventory.begun")), done.err
-    assert str(tmp_path / "state") in done.err
+    assert str(data_home) in done.err
     done = await process("images", "--limit", "2", **env)
     assert (0, 2, "") == (done.code, len(rows(done)), done.err)
-    assert [] == list((tmp_path / "state").rglob("postmaster.pid"))
+    nothing_runs(data_home / "postgres")
 
 
-async def test_the_demo_shows_the_main_job(syncer: Any, tmp_path: Path, pg_bin: str | None) -> None:
+async def test_the_demo_shows_the_main_job(
+    syncer: Any, data_home: Path, pg_bin: str | None
+) -> None:
     """`syncer demo` ends with 0 and shows what appeared, changed and was removed; twice.
 
     Also after another version of PostgreSQL, whose data are left alone.
     """
-    (tmp_path / "state/demo/postgres/data-9").mkdir(parents=True)
+    (data_home / "demo/postgres/data-9").mkdir(parents=True)
     env = {
-        "SYNCER_STATE_DIR": str(tmp_path / "state"),
+        "SYNCER_STATE_DIR": str(data_home),
         "SYNCER_PG_BIN": pg_bin or "",
         "ZENLAYER_ACCESS_KEY_ID": "",
         "ZENLAYER_ACCESS_KEY_SECRET": "",
@@ -319,6 +335,10 @@ async def test_the_reader_role_can_use_the_reading_commands(syncer: Any, url: st
         done = await syncer("sync", **env)
         assert 2 == done.code
         assert "cannot sync, it lacks" in done.err
+        for command in (("approve", "FRA-A", "--max", "1"), ("baseline", "save", "b")):
+            done = await syncer(*command, **env)
+            assert 2 == done.code
+            assert "connect as a role that may: 'syncer db roles' makes" in done.err
     finally:
         await db.execute(f"drop role {login}")
 
@@ -358,7 +378,9 @@ async def test_a_role_without_rights_gets_one_line(syncer: Any, db: Any, url: st
         await db.execute(f"drop role {login}")
 
 
-async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sync: Any) -> None:
+async def test_a_table_names_the_account_where_there_are_several(
+    simulator: Simulator, syncer: Any, sync: Any
+) -> None:
     """Of one account nothing is said of it; lines of JSON always have it."""
     await sync()
     for command in ("images", "zones"):
@@ -370,3 +392,8 @@ async def test_a_table_names_the_account_where_there_are_several(syncer: Any, sy
         assert any("other" in line for line in lines), command
         one = await syncer(*command.split(), "--account", "other", "-o", "table")
         assert "ACCOUNT" not in one.out, "which account it is was asked for"
+    simulator.add_fault("status=400,action=DescribeImages,zone=FRA-A")
+    for account in ("default", "other"):
+        await sync(SYNCER_ACCOUNT=account)
+    said = (await syncer("zones", "-o", "table")).err
+    assert said.startswith("2 zones (default vm/FRA-A, other vm/FRA-A) failed: "), said

@@ -7,6 +7,7 @@ import contextlib
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -130,3 +131,13 @@ def test_every_command_that_is_offered_is_understood(hint: str) -> None:
     # Placeholders such as T1, and what the scan cut off, are no fault of the hint.
     with contextlib.suppress(click.BadParameter, click.BadOptionUsage, NoArgsIsHelpError):
         parse(f"syncer {hint}")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("--kind", ""), ("--acount", " Did you mean '--account'?")]
+)
+async def test_an_option_is_offered_only_if_it_may_be_meant(
+    given: str, meant: str, syncer: Any
+) -> None:
+    done = await syncer("changes", given, "x")
+    assert (2, f"Error: No such option '{given}'.{meant}") == (done.code, done.err.splitlines()[-1])

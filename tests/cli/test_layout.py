@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from syncer.cli.columns import Column
 from syncer.cli.layout import NARROW, Cell, Cells, Line, folded, grid, record, width_of
+from syncer.cli.output import cut, fitted, fitted_log
 
 FEWEST: Final = 40
 """Cells, at least, of a terminal: no id is wider."""
@@ -178,3 +179,41 @@ def test_a_narrow_terminal_shows_records() -> None:
         "  name: Ubuntu Server 24.04 LTS Minimal x86 64-bit  version: 24.04.20190108",
         "  seen: 2026-11-29 08:00Z, 3 h ago  zones: a, b, c",
     ] == texts(list(record(COLUMNS, ROWS[0], 80)))
+
+
+ADVICE: Final = (
+    "Look there with 'syncer images --withheld --zone FRA-A', or not: 東京 is as wide as that"
+)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_what_is_said_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is broken between words and loses none; a command that is to be copied is not broken."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    for line in (ADVICE, "a " * 200, "short", f"  {ADVICE}"):
+        parts = list(fitted(line))
+        assert all(width_of(part) <= width for part in parts)
+        assert line.split() == " ".join(parts).split()
+        assert ("syncer images --withheld --zone FRA-A" in line) == any(
+            "syncer images --withheld --zone FRA-A" in part for part in parts
+        )
+    assert width_of("Error: " + next(fitted(ADVICE, before=7))) <= width
+    command = f"  syncer approve --max 5 {'Z' * 90}"
+    assert [command] == list(fitted(command))
+
+
+def test_a_line_of_the_log_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours take no room; what goes on below stands under the text."""
+    monkeypatch.setenv("COLUMNS", "60")
+    red, plain = "\x1b[31m", "\x1b[0m"
+    line = f"08:00:00 [{red}warning{plain}] zone.failed {red}advice{plain}={ADVICE} zone=FRA-A"
+    first, *rest = [re.sub(r"\x1b\[\d+m", "", part) for part in fitted_log(line).split("\n")]
+    assert all(part.startswith(" " * 9) and width_of(part) <= 60 for part in rest)
+    assert width_of(first) <= 60
+    assert line == " ".join(part.lstrip() for part in fitted_log(line).split("\n"))
+    assert "short" == fitted_log("short")
+
+
+def test_a_text_without_end_is_shown_in_part() -> None:
+    assert "abc" == cut("abc", 3)
+    assert "abc… (300,000 letters)" == cut("abc" * 100_000, 3)

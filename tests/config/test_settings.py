@@ -27,10 +27,15 @@ def test_the_defaults_are_the_documented_ones(place: Place) -> None:
         settings.account.api.max_rate,
         settings.account.page_size,
     ) == (
-        16,
+        32,
         None,
         1000,
     )
+    for accounts, calls in (("8", 32), ("9", 16)):
+        many = place.load(SYNCER_ACCOUNTS_AT_ONCE=accounts)
+        assert many.account.api.max_concurrency == calls
+    given = place.load(SYNCER_ACCOUNTS_AT_ONCE="9", SYNCER_MAX_CONCURRENCY="40")
+    assert given.account.api.max_concurrency == 40
     assert (settings.account.api.request_timeout, settings.account.run_timeout) == (30.0, 900.0)
     assert settings.account.guard == Limits(zone_count=10, zone_percent=25, run_percent=20)
     assert (settings.log_format, settings.log_level) == ("auto", "auto")

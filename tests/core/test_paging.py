@@ -12,13 +12,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from syncer.core.known import Look
 from syncer.core.line import image as made
 from syncer.core.model import Fault, Image, ZoneRef
 from syncer.core.page import Offered, Page, Rows, SpooledRows
 from syncer.core.paging import (
     MAX_WALKS,
     Candidates,
-    Look,
     Proof,
     Snapshot,
     Torn,
@@ -199,7 +199,8 @@ def test_a_list_without_a_count_that_reads_as_before_is_proven() -> None:
     for again, is_known in ((images(3), True), (images(3)[::-1], False)):
         walk = Walk(10, paged=False, before=snapshot.look)
         walk.take(1, rows(again, None))
-        assert walk.is_known == is_known
+        assert walk.shortcuts is not None
+        assert walk.shortcuts.is_known == is_known
         assert isinstance(walk.finish(LOOKED), Unchanged)
 
 
@@ -500,7 +501,7 @@ def test_an_abandoned_walk_keeps_what_it_read() -> None:
 
 def test_a_snapshot_comes_from_a_walk_only() -> None:
     """No other code can make a snapshot, so nothing else can lead to a removal."""
-    look = Look(asked=1, total=0, images=0, pages=(), content=b"")
+    look = Look(asked=1, total=0, images=0, pages=(), content=b"", hash="")
     with pytest.raises(TypeError, match=r"Walk\.finish"):
         Snapshot(object(), LOOKED, Offered([]), look)
 

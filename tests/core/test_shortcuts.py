@@ -13,16 +13,20 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from syncer.core.known import KnownRows, Look
 from syncer.core.model import Image
-from syncer.core.page import KnownPage, Page
-from syncer.core.paging import Look, Snapshot, Torn, Unchanged, Walk
+from syncer.core.page import KnownPage, Page, Rows
+from syncer.core.paging import Snapshot, Torn, Unchanged, Walk
 from syncer.sync.spool import Spool
+from syncer.zenlayer import shortcuts
 from syncer.zenlayer.rows import read_rows
 from syncer.zenlayer.shortcuts import read_documented, read_page
+from syncer.zenlayer.sources import Source
 from syncer.zenlayer.sources.vm import VM
 from tests.support import call_large, looked, open_files
 
@@ -74,6 +78,8 @@ def edited(draw: st.DrawFn, rows: Sequence[Row]) -> list[Row]:
             now.append({**row, **draw(st.just(Row()) | documented)})
         else:
             now = draw(st.permutations(now))
+    if draw(st.sampled_from([False] * 7 + [True])):  # no image at all
+        now.append(draw(st.sampled_from([None, 7, "img-0", [], {}, [{"imageId": "img-0"}]])))
     return now
 
 
@@ -83,19 +89,23 @@ class Written:
     def __init__(self, size: int, seed: int, *, counted: bool = True) -> None:
         self.size = size
         self.counted = counted
+        self.is_even = not seed
         self._random = random.Random(seed) if seed else None  # noqa: S311
 
     def replies(self, rows: Sequence[Row], total: int) -> Iterator[bytes]:
         for start in range(0, max(len(rows), 1) + (not self.counted) * self.size, self.size):
             yield self.reply(rows[start : start + self.size], total)
 
-    def reply(self, rows: Sequence[Row], total: int) -> bytes:
+    def reply(self, rows: Sequence[Any], total: int) -> bytes:
         response = {"requestId": "T1", "dataSet": rows, "totalCount": total}
         if not self.counted:
             del response["totalCount"]
         if (chance := self._random) is None:
             return json.dumps({"response": response}).encode()
-        response["dataSet"] = [dict(chance.sample(list(row.items()), len(row))) for row in rows]
+        response["dataSet"] = [
+            dict(chance.sample(list(row.items()), len(row))) if isinstance(row, dict) else row
+            for row in rows
+        ]
         return json.dumps(
             {"response": dict(chance.sample(list(response.items()), len(response)))},
             ensure_ascii=chance.random() < 0.5,
@@ -116,7 +126,12 @@ def read(body: bytes, known: KnownPage | None) -> Page:
 
 
 def look(
-    rows: Sequence[Row], how: Written, before: Look | None = None, *, total: int | None = None
+    rows: Sequence[Row],
+    how: Written,
+    before: Look | None = None,
+    known: KnownRows | None = None,
+    *,
+    total: int | None = None,
 ) -> Snapshot | Unchanged | Torn:
     """Read a zone with what the look before left behind."""
     walk = Walk(how.size, before=before, spooler=Spool().put)
@@ -125,7 +140,24 @@ def look(
         for number in reversed(remaining):
             body = bodies[number - 1] if number <= len(bodies) else how.reply([], total or 0)
             walk.take(number, read(body, walk.known(number)))
+    if (shortcuts := walk.shortcuts) is not None and shortcuts.needs_rows:
+        assert known is not None
+        shortcuts.rows = KnownRows.unpacked(known.packed(), len(known.ids))
     return walk.finish(LOOKED)
+
+
+def whole(rows: Sequence[Row], how: Written, *, one_by_one: bool) -> tuple[Look, KnownRows | None]:
+    """What a first look leaves behind, or (``one_by_one``) a look that found a change."""
+    first = look(rows, how)
+    assert isinstance(first, Snapshot)
+    assert first.rows is None
+    if not one_by_one:
+        return first.look, None
+    changed = msgspec.structs.replace(first.look, content=None, pages=())
+    second = look(rows, how, changed)
+    assert isinstance(second, Snapshot)
+    known = second.rows
+    return msgspec.structs.replace(second.look, has_rows=known is not None), known
 
 
 def truth(rows: Sequence[Row]) -> dict[str, list[Image]]:
@@ -178,6 +210,7 @@ def test_no_digest_ever_hides_a_change(
     assert isinstance(first, Snapshot)
     stored = one_each(rows)
     assert stored == first.offered.images()
+    before, known_rows = whole(rows, then, one_by_one=data.draw(st.booleans()))
     after = data.draw(edited(rows))
     if data.draw(st.booleans()):
         now.size, now.counted = then.size, then.counted
@@ -185,27 +218,38 @@ def test_no_digest_ever_hides_a_change(
     if now.counted:  # who counts fewer rows than there are is not asked for the others
         after = after[: -(-total // now.size) * now.size or None]
 
-    second = look(after, now, first.look, total=total)
+    second = look(after, now, before, known_rows, total=total)
 
     event(type(second).__name__)
     there = truth(after)
-    whole = sum(map(len, there.values())) == len(after) and all(
+    is_whole = sum(map(len, there.values())) == len(after) and all(
         content(image) == content(images[0]) for images in there.values() for image in images
     )
     if isinstance(second, Unchanged):
         assert contents(one_each(after)) == contents(stored)
         assert second.images == len(stored)
-        assert whole
+        assert is_whole
     elif isinstance(second, Snapshot):
-        assert whole
+        assert is_whole
+        laid_over = {i: image for i, image in stored.items() if i in second.ids}
+        if second.compared is not None:
+            event("compared")
+            read_anew = {image.image_id: image for image in second.compared.fresh.images()}
+            assert contents(one_each(after)) == contents(laid_over | read_anew)
+            assert stored.keys() - there.keys() == second.compared.missing
+            assert not second.compared.is_same
+        if (kept := second.rows) is not None and now.is_even:
+            again = msgspec.structs.replace(second.look, has_rows=True)
+            assert isinstance(look(after, now, again, kept, total=total), Unchanged)
+            again = msgspec.structs.replace(again, pages=(), content=None)
+            assert isinstance(look(after, now, again, kept, total=total), Unchanged)
         known = digests(first)
-        laid_over = {i: image for i, image in stored.items() if i in second.offered.ids}
         blocks = list(second.offered.blocks(known))
         for block in blocks:
             laid_over |= {image.image_id: image for image in block}
         assert contents(one_each(after)) == contents(laid_over)
         assert sum(map(len, blocks)) == len({i for block in blocks for i in block.ids()})
-        assert there.keys() == second.offered.ids == second.offered.images().keys()
+        assert there.keys() == second.ids == second.offered.ids == second.offered.images().keys()
 
 
 @given(data=st.data(), rows=listings(), then=written, now=written)
@@ -216,17 +260,121 @@ def test_order_and_spelling_alone_are_no_change(
     """The same rows in another order, spelt in another way, are not compared.
 
     Rows may move to other pages where all are as documented or none is: a page is read as one.
+    Where only some rows are spelt anew, these are, and they are what is stored.
     """
     moving = not rows or documented_alike(*rows)
-    first = look(rows, then)
-    assert isinstance(first, Snapshot)
+    before, known = whole(rows, then, one_by_one=data.draw(st.booleans()))
+    content = look(rows, then)
+    assert isinstance(content, Snapshot)
+    before = msgspec.structs.replace(before, content=content.look.content)
     now.size, now.counted = then.size, then.counted
     after = data.draw(st.permutations(rows)) if moving else rows
 
-    second = look(after, now, first.look)
+    second = look(after, now, before, known)
 
+    if isinstance(second, Snapshot):
+        assert second.compared is not None
+        assert not second.compared.missing
+        fresh = {image.image_id: image for image in second.compared.fresh.images()}
+        assert contents(fresh).items() <= contents(one_each(rows)).items()
+        return
     assert isinstance(second, Unchanged)
     assert second.images == len(rows)
+
+
+def reading(rows: Sequence[Row], before: Look, known: KnownRows | None) -> list[str]:
+    """The ids of the rows that are read when a zone lists these."""
+    seen: list[str] = []
+    plain = shortcuts._read_rows
+
+    def spy(source: Source, raw: bytes | memoryview) -> Rows:
+        found = plain(source, raw)
+        seen.extend(found.ids)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shortcuts, "_read_rows", spy)
+        assert isinstance(look(rows, Written(3, 0), before, known), Snapshot | Unchanged)
+    return seen
+
+
+def test_only_rows_that_are_new_are_read() -> None:
+    """None where the order alone is another, where one went, or one came back to its place."""
+    rows = [{"imageId": f"img-{n}", "imageName": "\u00e9"} for n in range(7)]
+    before, known = whole(rows, Written(3, 0), one_by_one=True)
+    other = {"imageId": "img-2", "imageName": "other"}
+    assert [] == reading(rows, before, known)
+    assert [] == reading(rows[::-1], before, known)
+    assert [] == reading([*rows[1:], rows[0]], before, known)
+    assert [] == reading(rows[:-1], before, known)
+    assert [] == reading(rows[1:], before, known)
+    assert ["img-2"] == reading([*rows[:2], other, *rows[3:]], before, known)
+    assert ["img-2"] == reading([other, *rows[3:], *rows[:2]], before, known)
+    assert ["new"] == reading([{"imageId": "new"}, *rows], before, known)
+    assert 7 == len(reading([{**row, "imageName": "all"} for row in rows], before, known))
+
+
+def test_what_went_follows_from_the_rows_that_did_not_come() -> None:
+    """An image whose row is another now is not missing; a row that cannot be kept is noticed."""
+    rows: list[Any] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
+    before, known = whole(rows, Written(3, 0), one_by_one=True)
+    other, new = {"imageId": "img-2", "imageName": "other"}, {"imageId": "new"}
+    for after, missing in (
+        (rows[:-1], {"img-6"}),
+        (rows[2:], {"img-0", "img-1"}),
+        ([*rows[:2], other, *rows[3:]], set[str]()),
+        ([new, other, *rows[3:]], {"img-0", "img-1"}),
+    ):
+        second = look(after, Written(3, 0), before, known)
+        assert isinstance(second, Snapshot)
+        assert second.compared is not None
+        assert missing == second.compared.missing
+        assert {row["imageId"] for row in after} == second.ids
+    odd: Any
+    for odd in (7, {}, {"imageId": None}):
+        assert isinstance(look([*rows, odd], Written(3, 0), before, known), Torn)
+        assert isinstance(look([*rows, odd], Written(3, 0), before, known, total=7), Torn)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        {"imageId": "img-1", "imageName": "other"},
+        {"imageId": "img-1", "imageName": "text"},
+        {"imageName": "text", "imageId": "img-1"},
+        {"imageId": "new", "imageName": "twice"},
+    ],
+)
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_an_id_that_comes_twice_is_left_to_the_plain_way(twice: Row, place: int) -> None:
+    """Whether its row is known, spelt anew or new: one image where both say the same, else none."""
+    rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
+    how = Written(3, 0)
+    before, known = whole(rows, how, one_by_one=True)
+    after = [*rows[:place], twice, *rows[place:]]
+    if twice["imageId"] == "new":
+        after.append(twice)
+    ids = {row["imageId"] for row in after}
+    second = look(after, how, before, known, total=len(ids))
+    is_same = twice.get("imageName") != "other"
+    assert isinstance(second, Torn if not is_same else Snapshot if "new" in ids else Unchanged)
+
+
+def test_digests_of_another_hash_are_no_digests() -> None:
+    """They say nothing, whatever they are: the zone is compared once, and is unchanged."""
+    before, _ = whole(FIRST, Written(5, 0), one_by_one=False)
+    again = look(FIRST, Written(5, 0), msgspec.structs.replace(before, hash="other"))
+    assert isinstance(again, Unchanged)
+    assert before == msgspec.structs.replace(again.look, unordered=None)
+    changed = [{**FIRST[0], "imageName": "other"}, *FIRST[1:]]
+    other = look(changed, Written(5, 0))
+    assert isinstance(other, Snapshot)
+    reordered = look(changed[::-1], Written(5, 0), other.look)
+    assert isinstance(reordered, Unchanged)
+    misleading = msgspec.structs.replace(
+        before, hash="other", pages=other.look.pages, unordered=reordered.look.unordered
+    )
+    assert isinstance(look(changed, Written(5, 0), misleading), Snapshot)
 
 
 FIRST: list[Row] = [{"imageId": f"img-{n}", **dict.fromkeys(NAMES, "text")} for n in range(5)]

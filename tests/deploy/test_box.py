@@ -44,7 +44,7 @@ def ask(box: Box, url: str, question: str) -> list[str]:
 def wait_for_runs(box: Box, unit: str, count: int) -> None:
     """Wait until the unit has logged this many runs."""
     logged = f"journalctl --unit={unit} --output=cat --no-pager | grep --count run.finished"
-    box.run("sh", "-c", f'until [ "$({logged})" -ge {count} ]; do :; done')
+    box.run("sh", "-c", f'until [ "$({logged})" -ge {count} ]; do sleep 0.05; done')
 
 
 def control(box: Box, **request: object) -> None:
@@ -72,7 +72,7 @@ def api(box: Box) -> None:
     box.write("/etc/syncer/syncer.toml", f'zenlayer_endpoint = "{API}"\n')
     box.write("/etc/syncer/credentials/zenlayer_access_key_id", "simulator\n")
     box.write("/etc/syncer/credentials/zenlayer_access_key_secret", "simulator-secret\n")
-    box.run("sh", "-c", f"until curl --silent {API}/_control; do :; done")
+    box.run("sh", "-c", f"until curl --silent {API}/_control; do sleep 0.05; done")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,8 @@ def database(box: Box) -> str:
     server = (programs / "postgres", "-D/srv/postgres/data", "-k/srv/postgres", "-cfsync=off")
     box.start("postgres", "--uid=nobody", *server)
     psql = f"{programs / 'psql'} --host=/srv/postgres --username=syncer --dbname=postgres --command"
-    box.run("sh", "-c", f"""until {psql} "alter role syncer password 'p@ss'" 2>&-; do :; done""")
+    asked = f"""{psql} "alter role syncer password 'p@ss'" 2>&-"""
+    box.run("sh", "-c", f"until {asked}; do sleep 0.05; done")
     url = "postgresql://syncer:p%40ss@127.0.0.1/postgres"
     box.run("env", f"SYNCER_DATABASE_URL={url}", SYNCER, "db", "upgrade")
     return url

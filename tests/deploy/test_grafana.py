@@ -15,9 +15,9 @@ import asyncpg
 import pytest
 from ruamel.yaml import YAML
 
+from syncer.bench import seed
 from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import sql
-from tests import seed
 from tests.deploy.panels import (
     GRAFANA,
     VARIABLE,

@@ -30,9 +30,9 @@ class Inventory:
     def url(self, login: str, database: str = "inventory") -> str:
         return self._postgres.dsn(database).replace("://syncer@", f"://{login}@")
 
-    def psql(self, *arguments: str | Path) -> str:
-        """As a superuser, in the database `postgres`."""
-        return run(self._psql, "--no-psqlrc", self._postgres.dsn("postgres"), *arguments)
+    def psql(self, *arguments: str | Path, database: str = "postgres") -> str:
+        """As a superuser."""
+        return run(self._psql, "--no-psqlrc", self._postgres.dsn(database), *arguments)
 
     async def ask(self, login: str, statement: str) -> Any:
         connection = await asyncpg.connect(self.url(login))
@@ -53,8 +53,8 @@ async def inventory(postgres: EmbeddedPostgres, pg_bin: str | None) -> AsyncIter
     await owner.close()
     yield made
     made.psql("--command=drop database inventory with (force)")
-    for login in LOGINS:
-        made.psql(f"--command=drop role {login}")
+    for login in (*LOGINS, "team_web"):
+        made.psql(f"--command=drop role if exists {login}")
 
 
 async def test_each_login_can_do_its_work_and_no_more(
@@ -69,6 +69,18 @@ async def test_each_login_can_do_its_work_and_no_more(
     await assert_exact(owner, world)
     assert await inventory.ask("syncer_grafana", "select * from syncer.image_changes")
     assert await inventory.ask("syncer_grafana", "select * from syncer.images_asof(now())")
+
+    team = "--set=team=team_web", "--set=accounts=default", f"--file={DEPLOY / 'sql/team.sql'}"
+    for _ in range(2):
+        inventory.psql(*team, database="inventory")
+    inventory.psql("--command=grant team_web to syncer_grafana", database="inventory")
+    for asked in ("images", "images_asof(now())", "pin_status('FRA-A', 'img-1', 'default')"):
+        found = await inventory.ask("syncer_grafana", f"select * from team_web.{asked}")
+        assert {"default"} == {row["account"] for row in found}
+    functions = (
+        "select proowner::regrole::text from pg_proc where pronamespace = 'team_web'::regnamespace"
+    )
+    assert {("syncer_owner",)} == {tuple(row) for row in await owner.fetch(functions)}
 
     # A table and a view of a later version.
     await owner.execute("create table syncer_store.later (); create view syncer.later as select 1")

@@ -65,13 +65,13 @@ def check_command(*words: str) -> None:
     command.make_context(" ".join(words), rest)
 
 
-def install(root: Path, *variables: str) -> str:
+def install(root: Path, *variables: str, python: str = PYTHON) -> str:
     """`make install-systemd` into a folder."""
     if not Path(PYTHON).exists():
         pytest.skip(f"there is no {PYTHON} (package python3-venv)")
     make = tool("make", "make")
     return run(
-        make, "--silent", "install-systemd", f"DESTDIR={root}", f"PYTHON={PYTHON}", *variables
+        make, "--silent", "install-systemd", f"DESTDIR={root}", f"PYTHON={python}", *variables
     )
 
 

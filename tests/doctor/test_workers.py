@@ -12,7 +12,14 @@ from tests.doctor.support import RunChecks, of, problems
 
 
 def account(name: str, state: str = "waiting", **values: Any) -> AccountState:
-    given = {"worker": "w1", "workers": 1, "overdue": -60.0, "ended": True, "failures": 0}
+    given = {
+        "every": 900.0,
+        "worker": "w1",
+        "workers": 1,
+        "overdue": -60.0,
+        "ended": True,
+        "failures": 0,
+    }
     return AccountState(account=name, state=state, **{"result": None, **given, **values})
 
 
@@ -72,6 +79,14 @@ def test_what_is_said_of_workers(case: str) -> None:
     findings = judge_workers(accounts, workers)
     assert said == [(found.status, found.message) for found in findings]
     assert all(found.advice for found in findings if found.status != "ok")
+
+
+def test_workers_whose_intervals_differ() -> None:
+    """What this machine's settings say beside what is crawled; of others' accounts nothing."""
+    accounts = [account("a"), account("b"), account("c")]
+    assert [] == judge_workers(accounts, [worker("w")], {"a": 900.0, "d": 1.0})[1:]
+    (found,) = judge_workers(accounts, [worker("w")], {"a": 900.0, "b": 300.0})[1:]
+    assert "b: crawled every 15 min, while the settings here say 5 min" == found.message
 
 
 async def test_the_queue_is_reached_as_workers_reach_it(check: RunChecks, url: str) -> None:

@@ -189,7 +189,9 @@ async def test_the_run_timeout_ends_a_run_that_hangs(
     )
     simulator.add_fault("hang")
     report = await sync(SYNCER_RUN_TIMEOUT="0.2s")
-    assert "was over, and none of its calls (1) was answered: is" in report.fault.message
+    # The list of zones, and beside it the five that the run before read, if time allowed.
+    why = r"was over, and none of its calls \([16]\) was answered: is"
+    assert re.search(why, report.fault.message)
 
 
 async def test_a_run_goes_on_where_its_connections_were_lost(

@@ -28,7 +28,7 @@ from tests.proxy import Proxy
 from tests.support import assert_exact, until
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
-KILLS = int(os.environ.get("SYNCER_TEST_KILLS") or 8)
+KILLS = int(os.environ.get("SYNCER_TEST_KILLS") or 6)
 PHASES = ["beginning", "listing", "reading", "writing", "asking by id"]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 STOPS = list(zip(PHASES, itertools.cycle(SIGNALS), strict=False))

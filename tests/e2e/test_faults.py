@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -12,8 +13,12 @@ from hypothesis import strategies as st
 from syncer.simulator import Simulator, World
 from tests.support import assert_exact, naming, served, stored
 
+pytestmark = pytest.mark.any_server
+
 ZONE, OTHER = "FRA-A", "HKG-A"
 """Both drift; the faults are of the first, or of everything."""
+THREE = (ZONE, "SEL-A", "LAX-A")
+"""Of as many zones at once, where each keeps its failure to itself; then these drift too."""
 
 NONE: frozenset[str] = frozenset()
 ONE = frozenset({ZONE})
@@ -26,8 +31,9 @@ APPROVE = """
 class Case(NamedTuple):
     """What goes wrong, and what is documented to come of it.
 
-    ``status`` is the faulty zone's scan's; ``held`` are the zones in which nothing may be
-    removed: every other zone is exactly right after the run with the fault.
+    ``fault`` may be several, each of a zone; ``status`` is that of the scans of faulty zones;
+    ``held`` are the zones in which nothing may be removed: every other zone is exactly right after
+    the run with the fault.
     """
 
     fault: str
@@ -77,9 +83,19 @@ TORN = [  # pages were read, but they do not make a whole look
     "duplicate=3,changed",
     "duplicate=1,replace,page=2",
 ]
+
+
+def together(faults: list[str], status: str) -> Iterator[Case]:
+    """A run with three of the faults, each of another zone."""
+    for start in range(0, len(faults), len(THREE)):
+        zones = dict(zip(THREE, faults[start:], strict=False))
+        fault = "; ".join(f"{fault},zone={zone}" for zone, fault in zones.items())
+        yield Case(fault, 3, status, frozenset(zones))
+
+
 CASES = [
-    *(Case(f"{fault},zone={ZONE}", 3, "failed") for fault in UNREAD),
-    *(Case(f"{fault},zone={ZONE}", 3, "incomplete") for fault in TORN),
+    *together(UNREAD, "failed"),
+    *together(TORN, "incomplete"),
     Case(f"hang,zone={ZONE}", 3, "failed", timeout="0.5"),
     Case(f"hang,zone={ZONE},page=2", 3, "incomplete", timeout="0.5"),
     # Read to the end, it is whole; the answer by id must have its totalCount all the same.
@@ -118,10 +134,10 @@ SOME = 8
 """Faults one after the other in one database; of each more are removed, which the guard counts."""
 
 
-def drift(world: World) -> dict[str, dict[str, Any]]:
-    """Let one image go, one change and one come in both zones; return what was served before."""
+def drift(world: World, held: frozenset[str] = ONE) -> dict[str, dict[str, Any]]:
+    """Let one image go, one change and one come in some zones; return what was served before."""
     before = served(world)
-    for zone in (ZONE, OTHER):
+    for zone in {ZONE, OTHER, *(held if held != ALL else ())}:
         ids = list(before[zone])
         world.remove_image(zone, ids[2])
         world.change_image(zone, ids[9], imageVersion="changed", imageStatus="UNAVAILABLE")
@@ -177,24 +193,27 @@ async def test_no_fault_removes_what_lives_and_the_next_good_run_is_right(
 
 async def one_fault(case: Case, world: World, simulator: Simulator, sync: Any, db: Any) -> None:
     """A drift, a run with a fault, and a good one; what is stored was exact before."""
-    before, old = drift(world), frozenset(await removed(db))
-    simulator.add_fault(case.fault)
+    before, old = drift(world, case.held), frozenset(await removed(db))
+    for fault in case.fault.split("; "):
+        simulator.add_fault(fault)
 
     report = await sync(SYNCER_PAGE_SIZE=case.page_size, SYNCER_REQUEST_TIMEOUT=case.timeout)
 
     assert case.exit_code == report.exit_code, report
     await assert_held(db, world, before, case.held, old)
     zones = await db.fetch("select zone_id, last_status, gone_at is not null from syncer.zones")
-    assert (ZONE, case.status, case.status == "gone") in {tuple(row) for row in zones}
-    if case.status in {"gone", "failed", "incomplete"}:
-        assert (case.status == "gone") == (ZONE not in await stored(db))
+    there = await stored(db)
+    for zone in case.held or ONE:
+        assert (zone, case.status, case.status == "gone") in {tuple(row) for row in zones}
+        if case.status in {"gone", "failed", "incomplete"}:
+            assert (case.status == "gone") == (zone not in there)
 
     simulator.clear_faults()
-    report = await sync(SYNCER_PAGE_SIZE="7")
+    report = await sync()
     if case.status == "guarded":  # the latch: what is really gone waits for a person now
         assert (4, len(case.held & {ZONE, OTHER})) == (report.exit_code, report.counts.withheld)
         await db.execute(APPROVE)
-        report = await sync(SYNCER_PAGE_SIZE="7")
+        report = await sync()
     assert 0 == report.exit_code
     await assert_exact(db, world)
     assert gone(before, world) | old == await removed(db)
@@ -224,7 +243,7 @@ async def test_a_denial_ends_the_run_at_once_and_removes_nothing(
             assert (1, True) == (report.exit_code, len(simulator.calls) <= most)
             await assert_held(db, world, before, ALL, old)
             simulator.clear_faults()
-            assert 0 == (await sync(SYNCER_PAGE_SIZE="7")).exit_code
+            assert 0 == (await sync()).exit_code
             await assert_exact(db, world)
 
 

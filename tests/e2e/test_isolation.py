@@ -12,17 +12,16 @@ from syncer.store.connection import Server
 from syncer.store.runs import Counts, Run, begin
 from tests.e2e.test_concurrent_runs import *  # noqa: F403  (the same suite, under each level)
 
-LEVELS = ("repeatable read", "serializable")
+LEVELS = {"database {}": "repeatable read", "role syncer in database {}": "serializable"}
+"""Whose default it is: the role's is nearer, and the stricter one."""
 
 
-@pytest.fixture(autouse=True, params=[("database", LEVELS[0]), ("role", LEVELS[1])], ids=LEVELS)
-async def level(request: pytest.FixtureRequest, url: str, db: Any) -> str:
-    """The default of whoever connects from now on."""
-    whose, level = request.param
-    name = urlsplit(url).path[1:]
-    target = f"database {name}" if whose == "database" else f"role syncer in database {name}"
-    await db.execute(f"alter {target} set default_transaction_isolation = '{level}'")
-    return str(level)
+@pytest.fixture(autouse=True)
+async def levels(url: str, db: Any) -> None:
+    """The defaults of whoever connects from now on."""
+    for whose, level in LEVELS.items():
+        target = whose.format(urlsplit(url).path[1:])
+        await db.execute(f"alter {target} set default_transaction_isolation = '{level}'")
 
 
 async def test_two_accounts_that_end_at_once_share_no_number(url: str, db: Any) -> None:

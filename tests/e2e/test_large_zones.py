@@ -16,6 +16,8 @@ from syncer.sync import zones
 from syncer.sync.spool import Spool
 from tests.support import assert_exact, call_large, empty, open_files
 
+pytestmark = pytest.mark.any_server
+
 A, B = "FRA-A", "HKG-A"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 from typing import Any
 
+from syncer import log
 from syncer.simulator import Simulator, World
 from tests.support import logged
 
@@ -46,6 +49,23 @@ async def test_every_line_says_what_it_is_about(
     assert run["request_id"] == events["zone.failed"][0]["request_id"]
     for line in events["zone.written"] + events["zone.failed"]:
         assert 0 < line["seconds"] <= run["seconds"]
+
+
+async def test_what_has_one_cause_is_said_once(
+    simulator: Simulator, world: World, sync: Any
+) -> None:
+    """Six zones fail alike, after six retries each: a line of each, and at the end how many."""
+    simulator.add_fault("status=503,action=DescribeImages")
+    text = io.StringIO()
+    with contextlib.redirect_stderr(text):
+        log.configure("json", "info")
+        await sync()
+        log.configure("json", "error")
+    lines = [json.loads(line) for line in text.getvalue().splitlines()]
+    events = ["call.retried", "zone.failed", "zones.failed", "run.finished"]
+    assert events == [line["event"] for line in lines]
+    assert len(world.zones()) == lines[2]["zones"]
+    assert lines[1]["error_message"] == lines[2]["error_message"]
 
 
 def test_the_log_does_not_load_rich() -> None:

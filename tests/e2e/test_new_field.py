@@ -5,6 +5,7 @@ Both are made to a copy of the program, which is then run as a process.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -19,10 +20,21 @@ from syncer.simulator import World, actions
 from syncer.store.schema import revisions
 from tests.support import Done, rows
 
+pytestmark = pytest.mark.any_server
+
 ROOT = Path(__file__).parents[2]
 MIGRATION = ROOT / "tests/data/image_arch.py"
 A, B = "FRA-A", "HKG-A"
 Syncer = Callable[..., Awaitable[Done]]
+Copied = Callable[..., Awaitable[list[Done]]]
+PROGRAM = """
+import json, sys
+from click.testing import CliRunner
+from syncer.cli import cli
+for command in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(cli, command, prog_name="syncer", catch_exceptions=False)
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]))
+"""
 
 
 @pytest.fixture
@@ -40,18 +52,17 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def copied(copy: Path, environment: dict[str, str]) -> Syncer:
-    """Run the copy's command in a process of its own; it must exit as expected."""
+def copied(copy: Path, environment: dict[str, str]) -> Copied:
+    """Run commands of the copy in one process; each must exit as expected."""
 
-    async def run(*arguments: str, code: int = 0, **env: str) -> Done:
+    async def run(*commands: str, code: int = 0, **env: str) -> list[Done]:
         process = await anyio.run_process(
-            [sys.executable, "-m", "syncer", *arguments],
-            check=False,
+            [sys.executable, "-c", PROGRAM, json.dumps([command.split() for command in commands])],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(copy), **environment, **env},
             cwd=copy,
         )
-        done = Done(process.returncode, process.stdout.decode(), process.stderr.decode())
-        assert code == done.code, done.err
+        done = [Done(*json.loads(line)) for line in process.stdout.splitlines()]
+        assert [code] * len(commands) == [each.code for each in done], done
         return done
 
     return run
@@ -82,7 +93,7 @@ async def versions(db: Any) -> int:
 
 
 async def test_a_tracked_field_is_a_migration_a_column_and_a_name(
-    copy: Path, copied: Syncer, syncer: Syncer, world: World, db: Any
+    copy: Path, copied: Copied, syncer: Syncer, world: World, db: Any
 ) -> None:
     """Its first fill opens no version, its first change opens one, and every command shows it."""
     first, second, third, plain, *_ = sorted(world.images(A))
@@ -98,25 +109,25 @@ async def test_a_tracked_field_is_a_migration_a_column_and_a_name(
     before, there = await db.fetchval("select now()"), await versions(db)
 
     track_image_arch(copy)
-    await copied("db", "upgrade")
-    await copied("check", "old")  # also before the first look with the column
+    await copied("db upgrade", "check old")  # also before the first look with the column
     digests = "select fingerprint from syncer_store.images order by fingerprint"
     old = await db.fetch(digests)
-    for arguments in ((), ("--full",), ()):
-        await copied("sync", *arguments)
+    for command in ("sync", "sync --full", "sync"):
+        await copied(command)
         assert there == await versions(db)
         assert not set(old) & set(await db.fetch(digests))  # no zone was taken for known
-    images = {row["image_id"]: row for row in rows(await copied("images", "--zone", A))}
+    since = f"diff {before.isoformat()} now --exit-code"
+    shown, *_ = await copied(f"images --zone {A}", since, "baseline save new")
+    images = {row["image_id"]: row for row in rows(shown)}
     assert "x86_64" == images[second]["image_arch"]
     assert {"note": "stays in extra"} == images[second]["extra"]
     assert None is images[plain]["image_arch"]
-    await copied("diff", before.isoformat(), "now", "--exit-code")
-    await copied("baseline", "save", "new")
 
     world.change_image(A, first, imageArch="arm64")
-    await copied("sync")
+    # What was saved when nothing was known of the column is as it was.
+    _, changed, was, _ = await copied("sync", "changes", f"asof {before.isoformat()}", "check old")
     assert there + 1 == await versions(db)
-    change = rows(await copied("changes"))[-1]
+    change = rows(changed)[-1]
     assert (first, "changed", ["image_arch"]) == (
         change["image_id"],
         change["kind"],
@@ -129,24 +140,24 @@ async def test_a_tracked_field_is_a_migration_a_column_and_a_name(
         "where field = 'image_arch'"
     )
     assert [(first, *values)] == [tuple(row) for row in field]
-    (drift,) = rows(await copied("diff", before.isoformat(), "now", "--exit-code", code=6))
+    differs, checks = await copied(since, "check new", code=6)
+    (drift,) = rows(differs)
     assert (first, ["image_arch"]) == (drift["image_id"], drift["changed_fields"])
-    then = {row["image_id"]: row for row in rows(await copied("asof", before.isoformat()))}
+    then = {row["image_id"]: row for row in rows(was)}
     assert ("x86_64", None) == (then[first]["image_arch"], then[plain]["image_arch"])
-    await copied("check", "old")  # it was saved when nothing was known of the column
-    checked = rows(await copied("check", "new", code=6))
+    checked = rows(checks)
     assert [(first, ["image_arch"])] == [
         (row["image_id"], row["changed_fields"]) for row in checked if row["status"] != "present"
     ]
     world.remove_image(A, first)
-    await copied("sync")
-    removed = rows(await copied("history", first))[-1]
+    _, life = await copied("sync", f"history {first}")
+    removed = rows(life)[-1]
     assert ("removed", "arm64") == (removed["kind"], removed["before"]["image_arch"])
 
 
 async def test_a_service_is_a_small_file_and_a_line(
     copy: Path,
-    copied: Syncer,
+    copied: Copied,
     simulator: Any,
     db: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -177,19 +188,24 @@ async def test_a_service_is_a_small_file_and_a_line(
     image_id = min(simulator.world.images(A))
     simulator.world.remove_image(A, image_id)
     metrics = copy / "syncer.prom"
-    await copied("sync", "--service", "made", SYNCER_METRICS_FILE=str(metrics))
+    said = await copied(
+        "sync --service made",
+        "images --service made --presence present",
+        "doctor",
+        SYNCER_METRICS_FILE=str(metrics),
+        SYNCER_SERVICES="made",
+    )
 
     kinds = await db.fetch(
         "select service, kind, count(*) from syncer.image_changes group by 1, 2 order by 2"
     )
     assert [("made", "appeared", 8), ("made", "removed", 1)] == [tuple(row) for row in kinds]
-    present = rows(await copied("images", "--service", "made", "--presence", "present"))
+    present = rows(said[1])
     assert simulator.world.count() == len(present)
     assert {None} == {row["category"] for row in present}
     assert all(row["image_name"] and row["extra"]["category"] for row in present)
-    found = rows(await copied("doctor", SYNCER_SERVICES="made"))
-    said = {row["check"]: row["message"] for row in found if row["status"] == "ok"}
-    assert "accepted: 2 zones of made" == said["credentials"]
+    found = {row["check"]: row["message"] for row in rows(said[2]) if row["status"] == "ok"}
+    assert "accepted: 2 zones of made" == found["credentials"]
     lines = metrics.read_text().splitlines()
     for zone, images in ((A, 3.0), (B, 4.0)):
         labels = f'account="default",service="made",zone="{zone}"'

@@ -10,7 +10,7 @@ import pytest
 
 from syncer.core.errors import ConfigError, DatabaseGone
 from syncer.simulator import World
-from syncer.store.connection import SHARED, Server, Timing, reading_transaction
+from syncer.store.connection import SHARED, STATEMENTS, Server, Timing, reading_transaction
 from tests.pooler import pooler
 from tests.support import assert_exact, rows
 
@@ -60,15 +60,16 @@ async def test_a_session_that_is_handed_on_is_recognised(
     sentence = f"{SHARED[0].upper()}{SHARED[1:]}"
     for document in ("README.md", "deploy/README.md"):
         assert sentence in " ".join((ROOT / document).read_text().split())
+    wrong = STATEMENTS if mode == "statement" else SHARED
     async with pooler(url, **HANDED_ON[mode]) as pooled:
         env = {"SYNCER_DATABASE_URL": pooled}
         for command in ("sync", "db upgrade", "approve FRA-A --max 1", "baseline save b"):
             done = await syncer(*command.split(), **env)
             assert (2, command) == (done.code, command), done.err
-            assert SHARED in done.err
+            assert wrong in done.err
             assert 1 == len(done.err.splitlines()), done.err
         done = await process("serve", "--http", "off", **env)
-        assert (2, True) == (done.code, SHARED in done.err), done.err
+        assert (2, True) == (done.code, wrong in done.err), done.err
     assert 0 == await db.fetchval("select count(*) from syncer.runs")
 
 

@@ -6,14 +6,16 @@ import itertools
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from syncer.simulator import World
 from syncer.store.connection import Server
+from syncer.store.retention import prune
 from syncer.store.runs import Run, begin
 from tests.support import Done, assert_exact, rows, until
 
@@ -239,3 +241,55 @@ async def test_a_prune_that_is_stopped_ends_with_what_it_did(
     done, rest = pruned(Done(0, out, err)), pruned(await syncer("prune", "--keep", "9d"))
     assert sum(done.values()) < sum(would.values())
     assert would == {key: done[key] + rest[key] for key in would}
+
+
+PAGE = """
+    select change_id from syncer.image_changes
+    where change_id > $1 and run_id = any (array(
+        select run_id from syncer.runs where last_change_id > $1 and changes > 0))
+    order by change_id limit 10"""
+
+
+async def test_the_feed_skips_nothing_while_runs_go_on_and_prune_works(
+    sync: Any, past: Any, url: str, db: Any, world: World
+) -> None:
+    """Page by page: each change once, in order, but for those that prune says it deletes."""
+    await past(5)
+    await prune(Server(url), keep=timedelta(days=8))
+    read: list[int] = []
+    skipped: set[int] = set()
+    at_work = 2
+
+    async def run() -> None:
+        nonlocal at_work
+        for seed in range(4):
+            world.drift(100 + seed, appear=2, change=9, remove=2)
+            await sync()
+        at_work -= 1
+
+    async def delete() -> None:
+        nonlocal at_work
+        for days in (4, 2):
+            await prune(Server(url), keep=timedelta(days=days), batch=3)
+        at_work -= 1
+
+    async def follow() -> None:
+        newest = None
+        while at_work or newest != (read or [0])[-1]:
+            last = (read or [0])[-1]
+            async with db.transaction(isolation="repeatable_read", readonly=True):
+                page = [row[0] for row in await db.fetch(PAGE, last)]
+                newest, deleted = await db.fetchrow("select * from syncer.feed")
+            gaps = set(range(last + 1, page[-1] if page else last)) - set(page)
+            assert all(change <= deleted for change in gaps)
+            skipped.update(gaps)
+            read.extend(page)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        for work in (run, delete, follow):
+            tasks.start_soon(work)
+    assert sorted(set(read)) == read
+    assert set(range(1, read[-1] + 1)) == skipped | set(read)
+    assert skipped
+    assert len(read) > 40

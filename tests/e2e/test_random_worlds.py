@@ -54,6 +54,7 @@ class How(NamedTuple):
     approve: int
     only: tuple[str, ...]
     dry: bool
+    late: bool
 
 
 def fault(kinds: list[str], when: list[str]) -> st.SearchStrategy[str]:
@@ -93,11 +94,12 @@ rounds = st.builds(
     approve=st.sampled_from([0, 0, 0, 3, 1000]),
     only=st.sampled_from([(), (), (), (), ("FRA-A",), ("HKG-A",)]),
     dry=st.sampled_from([False] * 6 + [True]),
+    late=st.booleans(),
 )
 several = st.lists(st.sampled_from([1, 5, 16, 30]), min_size=1, max_size=3)
 starts = st.tuples(several, st.booleans(), st.sampled_from([LARGE, 4]))
 """Sizes of zones, whether they are known, the most images of a zone that is not large."""
-thorough = settings(max_examples=WORLDS or 15, derandomize=not WORLDS, database=None, deadline=None)
+thorough = settings(max_examples=WORLDS or 10, derandomize=not WORLDS, database=None, deadline=None)
 
 
 @pytest.mark.timeout(120 + 3 * WORLDS)
@@ -197,6 +199,8 @@ async def run(  # noqa: PLR0915
         torn |= hit if kind in FATAL and not when and totals in ([], [text]) else set()
         if [f"duplicate=2,replace,zone={armed.fault.zone},by_id=false"] == how.faults:
             torn |= {z for z in hit if world.exists(z) and len(world.images(z)) > 4}
+    if how.late:  # zones that are known are read before they are listed
+        simulator.add_fault("latency=0.03,action=DescribeZones")
 
     def on_call(_: object) -> None:
         nonlocal calls

@@ -30,6 +30,8 @@ from syncer.secrets import remember
 from syncer.store.connection import Server
 from tests.support import logged
 
+pytestmark = pytest.mark.any_server
+
 ACCESS = "aK/s3cr3t+Qz81=V~mt"
 TOKEN = "eyJ0b2tlbiI6.Zm/9+tq-W_x7"
 TERRAFORM = "tF-pa55/word+Lx29qQ"

@@ -27,6 +27,8 @@ from syncer.simulator import Simulator, World
 from syncer.store.connection import Server
 from tests.support import assert_exact, until
 
+pytestmark = pytest.mark.any_server
+
 
 class Systemd:
     """A stand-in for systemd's socket."""

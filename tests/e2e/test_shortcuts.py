@@ -3,7 +3,7 @@
 All digests are warm here: every zone was read whole, and is stored as it was read.
 
 ``SYNCER_TEST_SHORTCUTS=1 pytest tests/e2e/test_shortcuts.py`` reads in each way what is documented,
-and with a note.
+and with a note, and zones before or after they are listed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+import anyio
+import asyncpg
 import msgspec
 import pytest
 
+from syncer.core import digests
 from syncer.core.guard import Limits
+from syncer.core.known import Look
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
-from syncer.core.paging import Look, Snapshot, Unchanged, Walk
+from syncer.core.paging import Snapshot, Unchanged, Walk
 from syncer.simulator import Simulator, World
 from syncer.store.approvals import approve
 from syncer.store.connection import Server
@@ -29,12 +33,16 @@ from syncer.zenlayer.rows import read_page
 from syncer.zenlayer.sources import SOURCES
 from tests.support import FIELDS, assert_exact, call_large, looked
 
+pytestmark = pytest.mark.any_server
+
 A, B = "FRA-A", "HKG-A"
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 READ = [("1000", False), ("6", True)]
 if os.environ.get("SYNCER_TEST_SHORTCUTS"):
     READ = list(itertools.product(("1000", "6"), (False, True)))
 """The page size, and whether images have a field that is not documented."""
+LATE = [True, False] if os.environ.get("SYNCER_TEST_SHORTCUTS") else [True]
+"""Whether the list of zones comes late, so that known zones are read before it has come."""
 Change = tuple[str, str, str, tuple[str, ...]]
 """Zone, image, kind, changed fields."""
 
@@ -43,6 +51,12 @@ Change = tuple[str, str, str, tuple[str, ...]]
 def world() -> World:
     """Three zones of twenty images."""
     return World.generate(seed=1, zones=3, images=20)
+
+
+@pytest.fixture(autouse=True, params=LATE)
+def _late_list(request: pytest.FixtureRequest, simulator: Simulator) -> None:
+    if request.param:
+        simulator.on_call = lambda call: anyio.sleep(0.03 * (call.action == "DescribeZones"))
 
 
 async def warm(db: Any) -> set[str]:
@@ -247,6 +261,127 @@ FORGETS: list[Callable[[Case], Awaitable[None]]] = [
 ]
 
 
+async def compared_one_by_one(db: Any) -> set[str]:
+    """The zones whose rows have digests of their own."""
+    rows = await db.fetch("""
+        select zone_id from syncer_store.zone_digests join syncer_store.zones using (zone_key)
+        where rows is not null""")
+    return {row[0] for row in rows}
+
+
+async def change_one(world: World, sync: Any, *zones: str, revision: str = "1") -> Any:
+    """One image of each zone changes, and is seen: from then on rows are compared one by one."""
+    for zone in zones:
+        world.change_image(zone, max(world.images(zone)), imageDescription=revision)
+    report = await sync()
+    assert len(zones) == report.counts.changed
+    return report
+
+
+async def test_of_a_zone_that_changed_only_the_new_rows_are_looked_into(
+    world: World, sync: Any, db: Any
+) -> None:
+    """An image edited by hand stays as it is while others change, come, go, or change places.
+
+    The first change is compared in full, and leaves the digests of the rows behind.
+    """
+    by_hand, second, *_ = world.images(A)
+    await sync()
+    assert set() == await compared_one_by_one(db)
+    await change_one(world, sync, A)
+    assert {A} == await compared_one_by_one(db)
+    await edit(db, "image_name = 'by hand', fingerprint = ''", by_hand)
+
+    async def is_by_hand() -> bool:
+        name = "select image_name = 'by hand' from syncer.images where image_id = $1"
+        return bool(await db.fetchval(name, by_hand))
+
+    await change_one(world, sync, A, revision="2")
+    assert await is_by_hand()
+    before = await images(db)
+    world.remove_image(A, second)
+    world.restore_image(A, second)  # in another place
+    assert (0, 3) == seen(await sync())
+    assert before == await images(db)
+    new = world.add_image(A)
+    report = await sync()
+    assert [(A, new, "appeared", ())] == await recorded(db, report.run_id)
+    assert await is_by_hand()
+    world.change_image(A, by_hand, imageVersion="7")
+    assert 1 == (await sync()).counts.changed
+    await assert_exact(db, world)
+    world.remove_image(A, new)
+    report = await sync()
+    assert [(A, new, "removed", ())] == await recorded(db, report.run_id)
+    assert set() == await compared_one_by_one(db)
+    await assert_exact(db, world)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_rows_are_compared_only_with_what_is_stored_still(
+    kept: bool, url: str, db: Any
+) -> None:
+    """Where the look before is forgotten before this one is written, all of it is compared."""
+    server, ref = Server(url), ZoneRef("vm", A)
+    listed = [ListedZone(ref=ref, name=None, attributes="{}")]
+    for number, names in enumerate(("abc", "abcd", "abcde")):
+        async with (
+            begin(server, "a", run_timeout=60, selection={}) as (run, _),
+            server.pool(size=1, name="test") as pool,
+        ):
+            writer = Writer(
+                server, pool, run, "a", timeline=run.timeline, guard=Limits(), parsers={"vm": 1}
+            )
+            await writer.read_zones()
+            zone = (await writer.describe_zones(listed))[ref]
+            walk = Walk(10, before=zone.before)
+            rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
+            body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
+            walk.take(1, read_page(SOURCES["vm"], body))
+            if walk.shortcuts is not None and walk.shortcuts.needs_rows:
+                walk.shortcuts.rows = await writer.known_rows(ref)
+            outcome = walk.finish(looked(A))
+            assert isinstance(outcome, Snapshot)
+            assert (number == 2) == (outcome.compared is not None)
+            if number == 2:
+                await edit(db, "image_name = 'by hand', fingerprint = ''", "img-a")
+                if not kept:
+                    await db.execute("delete from syncer_store.zone_digests")
+            await writer.record(outcome)
+    name = await db.fetchval("select image_name from syncer.images where image_id = 'img-a'")
+    assert ("by hand" if kept else "a") == name
+    assert 5 == await db.fetchval("select count(*) from syncer.images")
+
+
+async def test_another_hash_compares_every_zone_once(
+    world: World, sync: Any, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BLAKE3 comes or goes: that is no drift, no image is written, digests are made anew."""
+    hashes = "select distinct hash from syncer_store.zone_digests"
+    for last, name in itertools.pairwise([digests.HASH, "sha256", "blake3"]):
+        monkeypatch.setattr(digests, "HASH", last)
+        await change_one(world, sync, A, revision=last) if last != digests.HASH else await sync()
+        before = await images(db)
+        monkeypatch.setattr(digests, "HASH", name)
+        assert (0, 3) == seen(await sync())
+        assert before == await images(db)
+        assert [(name,)] == [tuple(row) for row in await db.fetch(hashes)]
+        await change_one(world, sync, A, B, revision=f"{last} {name}")
+        await assert_exact(db, world)
+
+
+async def test_who_knows_less_of_a_look_can_keep_none(world: World, sync: Any, db: Any) -> None:
+    """A program before these digests would leave them beside pages that are others by now."""
+    await sync()
+    with pytest.raises(asyncpg.NotNullViolationError):
+        await db.execute("""
+            insert into syncer_store.zone_digests (
+                zone_key, parser, asked, total, images, pages, content)
+            select zone_key, parser, asked, total, images, pages, content
+            from syncer_store.zone_digests
+            on conflict (zone_key) do update set pages = excluded.pages""")
+
+
 async def looked_into(case: Case) -> set[str]:
     """The zones that a plain sync looks into, though they read the same: it puts a row right."""
     ids = [max(case.world.images(zone)) for zone in (A, B)]
@@ -271,7 +406,9 @@ async def test_whatever_else_is_written_to_a_zone_has_it_looked_into(
     """Its digests are forgotten with it, those of other zones are not; the next look compares."""
     case = Case(simulator, world, sync, db)
     await sync()
+    await change_one(world, sync, A, B)
     assert {A, B} < await warm(db)
+    assert {A, B} == await compared_one_by_one(db)
 
     await happens(case)
 

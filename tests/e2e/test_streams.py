@@ -21,6 +21,8 @@ import pytest
 from syncer.simulator import Simulator, World
 from tests.support import assert_exact, naming, until
 
+pytestmark = pytest.mark.any_server
+
 STREAMS = ["full", "closed", "broken", "unread"]
 """A full disk; nothing is open there; a pipe whose reader went; one whose reader sleeps."""
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.

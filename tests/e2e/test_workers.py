@@ -31,6 +31,8 @@ from syncer.store.migrate import upgrade
 from tests.pooler import pooler
 from tests.support import served, stored, until
 
+pytestmark = pytest.mark.any_server
+
 WORKERS, ACCOUNTS = map(int, os.environ.get("SYNCER_TEST_WORKERS", "3x6").split("x"))
 EVERY = max(2, ACCOUNTS // 5)
 NAMES = [f"account-{number}" for number in range(ACCOUNTS)]

@@ -343,7 +343,7 @@ async def test_data_on_a_disk_that_is_not_there_are_named(place: Path) -> None:
 
 @needs_root
 async def test_a_full_disk_is_named(place: Path, guest: Callable[..., Guest]) -> None:
-    """No space for the data directory: one error with the path and PostgreSQL's own words."""
+    """No space for the data directory: one error with the path, and what to do."""
     place.mkdir()
     mount = f'mount -t tmpfs -o size=8m,mode=700 tmpfs {place} && exec "$@"'
     private = ["unshare", "--mount", "sh", "-c", mount, "sh"]
@@ -351,7 +351,7 @@ async def test_a_full_disk_is_named(place: Path, guest: Callable[..., Guest]) ->
         pytest.skip("no file system can be mounted here")
     said = guest(place, before=private).leave()
     assert said.startswith(f"DatabaseGone initdb could not make {place}/data-")
-    assert "No space left on device" in said
+    assert "its disk is full, make room there" in said
     assert 1 == len(said.splitlines())
 
 

@@ -33,7 +33,7 @@ from syncer.sync.stop import Stop
 from tests.conftest import quick
 from tests.support import logged, samples_of
 
-HOURS = int(os.environ.get("SYNCER_TEST_HOURS", "12"))
+HOURS = int(os.environ.get("SYNCER_TEST_HOURS", "6"))
 LIMIT = 1000.0
 """The seconds after which a run is stuck."""
 

@@ -60,7 +60,7 @@ def test_a_run_of_long_ago_is_not_shown_when_an_account_comes_back() -> None:
 def test_a_worker_that_does_not_reach_the_database_says_nothing_of_all() -> None:
     """Nor does one that just began: what it last saw may long be over."""
     account = AccountState(
-        account="a", state="late", worker="w", workers=0, overdue=9.0, ended=True,
+        account="a", state="late", every=900.0, worker="w", workers=0, overdue=9.0, ended=True,
         failures=0, result=None,
     )  # fmt: skip
     worker = WorkerState(

@@ -1,4 +1,4 @@
-"""Write ``migrations/schema.sql``: what all migrations together come to, for reading.
+"""Write ``migrations/schema.sql`` and ``views.md``: what all migrations come to, for reading.
 
 ``make schema`` runs it. It is PostgreSQL's own description (pg_dump) of a database that was just
 migrated, without what does not belong to the schema. Each major prints views in its own way, so it
@@ -7,6 +7,7 @@ is made by one: ``MAJOR``, that of the embedded PostgreSQL.
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import asyncpg
 
 from syncer.embedded import EmbeddedPostgres, find_binaries
 from syncer.store.connection import Server
@@ -22,6 +24,7 @@ from syncer.store.migrate import upgrade
 
 MAJOR: Final = 18
 FILE: Final = Path(__file__).parents[2] / "migrations/schema.sql"
+VIEWS: Final = FILE.parent / "views.md"
 _HEADER: Final = """\
 -- The schema as it is after all migrations. Made by `make schema`, for reading: it is never run.
 -- syncer holds the contract (see README.md), syncer_store the tables behind it.
@@ -61,8 +64,40 @@ def _titled(line: str) -> str | None:
     return f"-- {kind.lower()} {'' if schema == '-' else schema + '.'}{name}"
 
 
+_VIEWS: Final = r"""
+    select c.relname as view, obj_description(c.oid, 'pg_class') as is, a.attname as column,
+           replace(format_type(a.atttypid, null), 'timestamp with time zone', 'timestamptz')
+               as type,
+           replace(col_description(c.oid, a.attnum), '|', '\|') as means
+    from pg_class as c
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
+    where c.relnamespace = 'syncer'::regnamespace
+    order by c.relname, a.attnum"""
+_VIEWS_HEADER: Final = """\
+# The views, column by column
+
+Made by `make schema` from the comments in the database, which tools for SQL and BI show too. What
+the views are for, and how they hang together: [README.md](README.md).
+"""
+
+
+async def views_of(dsn: str) -> str:
+    """Return the page of the views of a migrated database: what each and its columns mean."""
+    connection = await asyncpg.connect(dsn)
+    rows = await connection.fetch(_VIEWS)
+    await connection.close()
+    lines = [_VIEWS_HEADER]
+    for view, columns in itertools.groupby(rows, lambda row: row["view"]):
+        listed = list(columns)
+        lines += [f"## `{view}`\n", f"{listed[0]['is']}.\n", "| column | type | meaning |"]
+        lines += ["|---|---|---|"]
+        lines += [f"| `{row['column']}` | {row['type']} | {row['means']} |" for row in listed]
+        lines.append("")
+    return "\n".join(lines)
+
+
 async def main() -> None:
-    """Write the file."""
+    """Write the files."""
     programs = find_binaries(None)
     if programs.major != MAJOR:
         sys.exit(f"schema.sql is made by PostgreSQL {MAJOR}; found {programs.major}")
@@ -70,6 +105,7 @@ async def main() -> None:
         async with EmbeddedPostgres(Path(home), die_with_parent=True) as server:
             await upgrade(Server(server.dsn()))
             FILE.write_text(schema_of(server.dsn(), programs.directory))
+            VIEWS.write_text(await views_of(server.dsn()))
 
 
 if __name__ == "__main__":

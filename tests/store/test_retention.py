@@ -15,13 +15,13 @@ import asyncpg
 import msgspec
 import pytest
 
+from syncer.bench import seed as seeding
 from syncer.core.errors import ConfigError, LockHeld
 from syncer.store.connection import Server, sql
 from syncer.store.lock import take_key
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.retention import Pruned, prune
 from syncer.store.schema import revisions
-from tests import seed as seeding
 from tests.past import DAY, Past
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
@@ -299,6 +299,12 @@ SAID = """
             from syncer.images_asof($1) as a),
            (select md5(string_agg(c::text, '' order by c::text))
             from syncer.zone_coverage($1) as c)"""
+MISCOUNTED = """
+    select c.* from syncer.image_counts(now() - $1 * interval '1 day', now(), '6 days') as c
+    cross join lateral (
+        select count(*) as images
+        from syncer.images_asof(c.at, c.account, c.service, c.zone_id)) as a
+    where c.images <> a.images"""
 
 
 @pytest.mark.timeout(900 if A_YEAR else 60)
@@ -322,6 +328,7 @@ async def test_a_long_past_is_pruned_and_answers_alike(url: str, db: Any) -> Non
     after = await db.fetchrow(SIZES)
     assert said == [await db.fetchrow(SAID, t) for t in instants]
     assert looks == await db.fetchval(whole, kept - 1)
+    assert [] == await db.fetch(MISCOUNTED, size.days)
     assert after["count"] == before["count"] - pruned.scans - pruned.thinned < before["count"] / 2
     if A_YEAR:
         print(f"\n{pruned}\nscans, MiB, MiB of stretches: {tuple(before)} -> {tuple(after)}")  # noqa: T201

@@ -83,16 +83,20 @@ async def test_zone_spells_say_when_a_zone_was_read_failed_or_was_gone(db: Any) 
 
 IMAGE = """
     insert into syncer_store.images (zone_key, image_id, image_name, image_status, fingerprint,
-        opened_run_id, opened_ordinal, first_seen_at, valid_from, opened_kind, opened_not_before,
-        removed_at, removed_run_id, removed_ordinal, removed_not_before)
-    values ($1, $2, $3, $4, '', 1, 1, $5, $5, $6, $7, $8,
+        opened_run_id, opened_ordinal, first_seen_at, valid_from, opened_kind, changed_fields,
+        opened_not_before, removed_at, removed_run_id, removed_ordinal, removed_not_before)
+    values ($1, $2, $3, $4, '', 1, 1, $5, $5, $6,
+        case when $6::syncer_store.opening = 'changed' then '{image_status}'::text[] end,
+        $7, $8,
         case when $8::timestamptz is not null then 1 end,
         case when $8::timestamptz is not null then 1 end, $9)"""
 VERSION = """
     insert into syncer_store.image_history (zone_key, image_id, image_name, image_status,
-        valid_from, valid_to, opened_kind, opened_run_id, opened_ordinal, opened_not_before,
-        removed_run_id, removed_ordinal, removed_not_before)
-    values ($1, $2, $3, $4, $5, $6, $7, 1, 1, $8, case when $9 then 1 end, case when $9 then 1 end,
+        valid_from, valid_to, opened_kind, changed_fields, opened_run_id, opened_ordinal,
+        opened_not_before, removed_run_id, removed_ordinal, removed_not_before)
+    values ($1, $2, $3, $4, $5, $6, $7,
+        case when $7::syncer_store.opening = 'changed' then '{image_status}'::text[] end,
+        1, 1, $8, case when $9 then 1 end, case when $9 then 1 end,
         case when $9 then $6::timestamptz - interval '1 hour' end)"""
 UP, MADE, OFF = "AVAILABLE", "CREATING", "UNAVAILABLE"
 

@@ -15,11 +15,11 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from syncer.bench import seed as seeding
 from syncer.core.model import ADDED
 from syncer.store.connection import Server
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import revisions
-from tests import seed as seeding
 from tests.support import rows
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.

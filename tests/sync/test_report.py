@@ -115,6 +115,19 @@ def test_a_refusal_fails_the_run_whatever_was_read() -> None:
     assert report.refused
 
 
+def test_a_run_that_was_stopped_says_what_was_read() -> None:
+    """Also where zones were not even begun: the reason is all that its row keeps of them."""
+    report = Report(account="default", run_id=1, planned=12)
+    report.zones += [READ, UNREAD]
+    report.conclude(calls=1, retries=0, stopped=SIGNAL, seconds=1.0)
+    stopped = Report(account="default", run_id=1, planned=12)
+    stopped.zones += [READ, msgspec.structs.replace(UNREAD, fault=SIGNAL)]
+    stopped.conclude(calls=1, retries=0, stopped=SIGNAL, seconds=1.0)
+    assert stopped.fault is not None
+    said = "the run was asked to stop (SIGTERM); 1 of 12 zones were read"
+    assert (said, FAULT) == (stopped.fault.message, report.fault), "a fault of its own stays"
+
+
 def test_a_run_that_has_not_ended_is_no_success() -> None:
     """Whoever reads the exit code of a report that was never concluded sees a failure."""
     assert 1 == Report(account="default", run_id=1).exit_code

@@ -13,6 +13,7 @@ from syncer.config.settings import load
 from syncer.core.model import Fault, ZoneRef
 from syncer.core.paging import Snapshot
 from syncer.simulator import Simulator, World
+from syncer.sync.standing import Standings
 from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.zenlayer.client import Client, open_client
@@ -29,7 +30,7 @@ async def client(environment: dict[str, str]) -> AsyncIterator[Client]:
 def targets(world: World, **sizes: int | None) -> list[Target]:
     """Every zone, of twenty images unless another number is given (None: nobody knows)."""
     return [
-        Target(ref=ZoneRef("vm", zone), listed=True, size=sizes.get(zone.replace("-", "_"), 20))
+        Target(ref=ZoneRef("vm", zone), size=sizes.get(zone.replace("-", "_"), 20))
         for zone in world.zones()
     ]
 
@@ -45,14 +46,26 @@ def reader(
     async def nothing(_ref: ZoneRef) -> tuple[str, ...]:
         return ()
 
+    async def unknown(_ref: ZoneRef) -> None:
+        return None
+
+    standings = Standings()
+    standings.set(listed=(), unreliable={"vm"})
     return ZoneReader(
         client=client,
         page_size=page_size,
         at_once=at_once,
         now=now,
         stop=stop or Stop(),
+        standings=standings,
         stored_ids=nothing,
+        known_rows=unknown,
     )
+
+
+async def read_all(reading: ZoneReader, targets: list[Target], deliver: Any) -> None:
+    async with reading.reading(deliver) as begin:
+        await begin(targets)
 
 
 def asked(simulator: Simulator) -> list[str | None]:
@@ -69,7 +82,7 @@ async def test_the_largest_zone_is_read_first(
         outcomes.append(outcome)
 
     sizes = {"SIN_E": 21, "HKG_A": 900, "SEL_A": None}
-    await reader(client, at_once=1).read_all(targets(world, **sizes), deliver)
+    await read_all(reader(client, at_once=1), targets(world, **sizes), deliver)
 
     order = ["SEL-A", "HKG-A", "SIN-E", "FRA-A", "LAX-A", "SAO-A"]
     assert order == asked(simulator)
@@ -91,7 +104,7 @@ async def test_zones_that_wait_to_be_stored_keep_others_from_being_begun(
         await taken.wait()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(reader(client, at_once=2).read_all, targets(world), deliver)
+        tasks.start_soon(read_all, reader(client, at_once=2), targets(world), deliver)
         await waiting.wait()
         await anyio.wait_all_tasks_blocked()
         assert ["FRA-A", "HKG-A"] == sorted(map(str, asked(simulator)))
@@ -111,7 +124,7 @@ async def test_a_stop_begins_no_further_zone_and_delivers_what_was_read(
         if len(outcomes) == 2:
             stop.now(reason)
 
-    await reader(client, at_once=1, stop=stop).read_all(targets(world), deliver)
+    await read_all(reader(client, at_once=1, stop=stop), targets(world), deliver)
     assert 2 == len(outcomes) == len(asked(simulator))
     assert stop.cut
 

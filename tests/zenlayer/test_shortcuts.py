@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncer.core.errors import TornRead
 from syncer.core.normalise import size_key
 from syncer.core.page import KnownPage, Page
 from syncer.simulator import World
@@ -87,11 +88,23 @@ def test_a_page_comes_out_as_its_rows_do(source: Source, items: list[Any]) -> No
     response = wire.read(status=200, headers={}, body=reply(source, items)).response
     plain = read_plainly(source, response)
     known = KnownPage(plain.digest, plain.served)
-    for page in (read(source, None, items), read(source, known, items)):
+    other = KnownPage(b"", 0)
+    for page in (read(source, None, items), read(source, known, items), read(source, other, items)):
         assert plain.rows.images() == page.rows.images()
         assert plain.rows.digests() == page.rows.digests()
         assert (plain.rows.rejected, plain.rows.ids) == (page.rows.rejected, page.rows.ids)
         assert (plain.served, plain.total, plain.digest) == (page.served, page.total, page.digest)
+
+
+@pytest.mark.parametrize(
+    "row", [b'"\xff"', b'{"imageId":"\xff"}', b'"\\x"', b"01", b"{", b"nul", b'"\n"']
+)
+def test_what_is_no_json_is_refused_though_it_is_not_read(row: bytes) -> None:
+    """A page that is to be compared is as good as one that is read: the call is made again."""
+    body = reply(VM, ["row"]).replace(b'"row"', row)
+    for known in (None, KnownPage(b"", 0)):
+        with pytest.raises(TornRead):
+            read_page(VM, known, status=200, headers={}, body=body)
 
 
 def test_documented_rows_are_read_fast() -> None:

@@ -1,9 +1,14 @@
--- The timeline of an image by id or name, as `syncer history` shows it.
-with meant as (
-    select distinct account, service, zone_id, image_id
+-- The timeline of an image by id or name, as `syncer history` shows it. Only what is no id is sought
+-- among the names, for which every version is read.
+with named as (
+    select account, service, zone_id, image_id from syncer.images where image_id = $4
+    union
+    select account, service, zone_id, image_id
     from syncer.image_versions
-    where (image_id = $4 or image_name = $4)
-      and ($1::text[] is null or account = any ($1))
+    where image_name = $4 and not exists (select from syncer.images where image_id = $4)
+), meant as (
+    select * from named
+    where ($1::text[] is null or account = any ($1))
       and ($2::text[] is null or service = any ($2))
       and ($3::text[] is null or zone_id ~ any ($3))
 )

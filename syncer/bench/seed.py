@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from syncer.store.connection import Connection
 
-_SEED: Final = (Path(__file__).parent / "data" / "seed.sql").read_text()
+_SEED: Final = Path(__file__).with_name("seed.sql").read_text()
 _TABLES: Final = "runs", "zones", "zone_scans", "images", "image_history"
 
 
@@ -30,7 +30,13 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 YEAR: Final = Size(zones=60, images=100_000, changes=500_000, days=365)
+"""A year of many images."""
 WEEKS: Final = Size(zones=12, images=3_000, changes=20_000, days=28)
+"""Four weeks, which are made in a second or two."""
+USUAL_YEAR: Final = Size(zones=60, images=12_000, changes=500_000, days=365)
+"""A year of a usual account's images, of forty versions each."""
+MILLION: Final = Size(zones=60, images=100_000, changes=900_000, days=365)
+"""A million versions of 100,000 images."""
 
 
 async def seed(connection: Connection, size: Size, upto: datetime | None = None) -> None:
@@ -51,11 +57,3 @@ async def seed(connection: Connection, size: Size, upto: datetime | None = None)
         )
     for table in _TABLES:  # as autovacuum would have done it
         await connection.execute(f"vacuum analyze syncer_store.{table}")
-
-
-async def counts(connection: Connection) -> dict[str, Any]:
-    """Return how many rows there are in each of the tables."""
-    return {
-        table: await connection.fetchval(f"select count(*) from syncer_store.{table}")
-        for table in _TABLES
-    }

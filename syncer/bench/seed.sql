@@ -1,5 +1,5 @@
 -- A year of history, made by sets: select pg_temp.seed(60, 100000, 500000, 365, '15 min', now()).
--- Run it in an empty, migrated database; tests/seed.py does, and says what is in it.
+-- Run it in an empty, migrated database; seed.py does, and says what is in it.
 --
 -- Two accounts, run by run, zone by zone, as the program would have written it: every version in
 -- exactly one table, ordinals and change_base, the counts of scans, runs and zones. Everything is

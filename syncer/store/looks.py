@@ -1,0 +1,95 @@
+"""What is kept of the last whole look at a zone, in ``zone_digests``: see ``core.known``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from struct import Struct
+from typing import Any, Final
+
+from syncer.core.known import KnownRows, Look
+from syncer.core.page import KnownPage
+from syncer.core.paging import Snapshot
+from syncer.store.connection import Connection, sql
+
+_PAGE: Final = Struct(">32sI")
+"""A page: the digest of its bytes, and how many rows it held."""
+
+
+def read(row: Mapping[str, Any], parser: int | None) -> Look | None:
+    """Return the look of a row of ``zone/known``, if it has one that was read in the same way."""
+    if row["pages"] is None or row["parser"] != parser:
+        return None
+    return Look(
+        asked=row["asked"],
+        total=row["total"],
+        images=row["images"],
+        pages=tuple(
+            KnownPage(digest, served) for digest, served in _PAGE.iter_unpack(row["pages"])
+        ),
+        content=row["content"] or None,
+        hash=row["hash"],
+        unordered=row["unordered"],
+        has_rows=row["has_rows"],
+    )
+
+
+async def keep(
+    connection: Connection,
+    zone_key: int,
+    snapshot: Snapshot | None,
+    *,
+    parser: int = 0,
+    before: Look | None = None,
+) -> None:
+    """Keep what a whole look read, and forget the one before (None: nothing is to be skipped)."""
+    if snapshot is None:
+        await connection.execute(sql("zone/look_forget"), zone_key)
+        return
+    look = snapshot.look
+    if before is not None and _bytes_of(look) == _bytes_of(before):
+        return  # a full look at what was known: more is kept than it knows
+    rows = snapshot.rows
+    await connection.execute(
+        sql("zone/look_keep"),
+        zone_key,
+        parser,
+        look.asked,
+        look.total,
+        look.images,
+        _packed(look),
+        look.content or b"",  # not known
+        look.hash,
+        look.unordered,
+        None if rows is None else rows.packed(),
+    )
+
+
+async def keep_respelt(connection: Connection, looks: Mapping[int, Look]) -> None:
+    """Keep the digests of rows that are what they were, in another order or spelling, by zone."""
+    await connection.execute(
+        sql("zone/looks_respelt"),
+        list(looks),
+        [_packed(look) for look in looks.values()],
+        [look.hash for look in looks.values()],
+        [look.unordered for look in looks.values()],
+    )
+
+
+async def known_rows(connection: Connection, zone_key: int, before: Look) -> KnownRows | None:
+    """Return what is kept of the rows of a zone's last whole look."""
+    packed = await connection.fetchval(sql("zone/look_rows"), zone_key, _packed(before))
+    return None if packed is None else KnownRows.unpacked(packed, before.images)
+
+
+async def is_kept(connection: Connection, zone_key: int, before: Look) -> bool:
+    """Whether a zone's last whole look is kept still: what it listed is what is stored."""
+    kept: bool = await connection.fetchval(sql("zone/look_is_kept"), zone_key, _packed(before))
+    return kept
+
+
+def _bytes_of(look: Look) -> tuple[object, ...]:
+    return look.asked, look.total, look.images, look.hash, look.pages
+
+
+def _packed(look: Look) -> bytes:
+    return b"".join(_PAGE.pack(page.digest, page.served) for page in look.pages)
