@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +38,18 @@ class Night:
         return pytest.approx(
             (self.now - self.at(hour, minute)).total_seconds() / of_seconds, abs=0.02
         )
+
+    @contextlib.asynccontextmanager
+    async def but(self, change: str) -> AsyncIterator[None]:
+        """Change something, by its owner; it is taken back."""
+        transaction = self.reader.transaction()
+        await transaction.start()
+        try:
+            await self.reader.execute(f"set local role none; {change}")
+            await self.reader.execute("set local role syncer_reader")
+            yield
+        finally:
+            await transaction.rollback()
 
     async def rows(self, name: str, **chosen: list[str] | str) -> list[dict[str, Any]]:
         """Return what a panel gets of the time from hour 0 to now, in hours."""

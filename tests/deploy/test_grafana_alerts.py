@@ -62,18 +62,12 @@ CALM: Final = """
 
 async def alerts(night: Night, title: str, change: str = "") -> list[tuple[Any, ...]]:
     """Return what a rule says of the night after a change, which is taken back."""
-    transaction = night.reader.transaction()
-    await transaction.start()
-    try:
-        await night.reader.execute(f"set local role none; {change}")
-        await night.reader.execute("set local role syncer_reader")
+    async with night.but(change):
         rows = await night.reader.fetch(SQL[title])
-        for row in rows:
-            numbers = [value for value in row.values() if not isinstance(value, str)]
-            assert [True] == [value > 0 for value in numbers], (title, row)
-        return [tuple(row) for row in rows]
-    finally:
-        await transaction.rollback()
+    for row in rows:
+        numbers = [value for value in row.values() if not isinstance(value, str)]
+        assert [True] == [value > 0 for value in numbers], (title, row)
+    return [tuple(row) for row in rows]
 
 
 def test_they_are_those_of_prometheus_that_a_database_knows() -> None:

@@ -392,6 +392,19 @@ async def test_lines_say_what_is_so(night: Night) -> None:
     }  # of 8 and 9 one is kept
 
 
+async def test_a_run_that_began_long_before_is_seen(night: Night) -> None:
+    """What the end of a long run brought is in a time that begins after its start."""
+    late = Night(night.reader, night.at(6, 0.5), night.now)
+    longer = (
+        "update syncer_store.runs set started_at = started_at - interval '5 h' where run_id = 9"
+    )
+    async with night.but(longer):
+        changes = await late.table("drift: Changes in this time", "appeared removed")
+        errors = await late.table("overview: Errors", "error service scans")
+    assert [(1, 1)] == changes
+    assert ("HTTP_503", "vm", 6) == errors[0]
+
+
 async def test_a_timeline_is_unknown_where_nobody_can_say(night: Night) -> None:
     """While the zone is gone, and while whole looks do not list the image."""
     rows = await night.table("drift: Timeline", "time id state", image=["i5", "i6", "i9"])
@@ -407,6 +420,9 @@ async def test_a_timeline_is_unknown_where_nobody_can_say(night: Night) -> None:
             ),
         ]
     )
+    late = Night(night.reader, night.at(5), night.now)
+    rows = await late.table("drift: Timeline", "time id state", image=["i5"])
+    assert [(night.at(5), "i5", "unknown")] == rows  # it was gone before this time began
 
 
 def test_every_panel_has_its_numbers() -> None:
