@@ -348,6 +348,8 @@ async def test_rows_are_compared_only_with_what_is_stored_still(
                 if not kept:
                     await db.execute("delete from syncer_store.zone_digests")
             await writer.record(outcome)
+            if number == 2:  # what is kept now is not of the look that this run began with
+                assert await writer.known_rows(ref) is None
     name = await db.fetchval("select image_name from syncer.images where image_id = 'img-a'")
     assert ("by hand" if kept else "a") == name
     assert 5 == await db.fetchval("select count(*) from syncer.images")
