@@ -152,6 +152,7 @@ async def fleet(
         await connection.close()
 
 
+@pytest.mark.timeout(120)  # half a minute of rounds, on a machine that does nothing else
 async def test_each_account_once_a_round_come_what_may(
     fleet: Callable[[str], Fleet], server: EmbeddedPostgres, cloud: Simulator
 ) -> None:
