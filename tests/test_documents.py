@@ -342,7 +342,6 @@ HOW: dict[str, Run | Check] = {
     ".venv/bin/syncer bench --peers": BENCH,
     ".venv/bin/syncer bench --only G14": BENCH,
     ".venv/bin/syncer bench --only G13,G15": FAR,
-    ".venv/bin/syncer bench --only G14": BENCH,
     ".venv/bin/syncer bench --peers --far": FAR,
     ".venv/bin/pip install -e '.[peers]'": left("it downloads"),
     "syncer simulate --zones 12 --images 200": ITS_PORT,
