@@ -314,6 +314,24 @@ def test_only_rows_that_are_new_are_read() -> None:
     assert 7 == len(reading([{**row, "imageName": "all"} for row in rows], before, known))
 
 
+def test_what_is_kept_is_of_every_row() -> None:
+    """The digest in any order sees a change of each; single ones are kept of one row an image."""
+    rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
+    first = look(rows, Written(3, 0))
+    assert isinstance(first, Snapshot)
+    reordered = look(rows[::-1], Written(3, 0), first.look)
+    assert isinstance(reordered, Unchanged)
+    assert isinstance(look(rows[3:] + rows[:3], Written(3, 0), reordered.look), Unchanged)
+    for n in range(7):
+        after = [*rows[:n], {"imageId": f"img-{n}", "imageName": "other"}, *rows[n + 1 :]]
+        assert isinstance(look(after[::-1], Written(3, 0), reordered.look), Snapshot)
+    twice = [*rows, {"imageName": "text", "imageId": "img-0"}]
+    changed = msgspec.structs.replace(first.look, pages=(), content=None)
+    second = look(twice, Written(3, 0), changed, total=7)
+    assert isinstance(second, Snapshot)
+    assert second.rows is None
+
+
 def test_what_went_follows_from_the_rows_that_did_not_come() -> None:
     """An image whose row is another now is not missing; a row that cannot be kept is noticed."""
     rows: list[Any] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(8)]
