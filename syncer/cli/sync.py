@@ -34,7 +34,7 @@ from syncer.core.hints import approve_command, approve_run_command, withheld_com
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
 from syncer.store.runs import Counts
-from syncer.sync.accounts import Ended, exit_code, require_matches
+from syncer.sync.accounts import Ended, exit_code, require_matches, unmatched_as_known
 
 if TYPE_CHECKING:
     from syncer.sync.progress import Progress
@@ -111,6 +111,8 @@ async def sync(  # noqa: PLR0917  (one option each)
         await _print(ended, output, dry_run=dry_run)
     if several:
         require_matches(ended, zones + not_zones)
+        if unmatched := unmatched_as_known(ended, zones + not_zones):
+            say(f"syncer: {unmatched}", err=True)
     return exit_code(ended)
 
 
@@ -148,7 +150,10 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
         return
     for one in ended:
         whose = f"account {one.account}: " if len(ended) > 1 else ""
-        say(*(f"syncer: {whose}{message}" for message in _messages(one)), err=True)
+        messages = _messages(one)
+        if one.report is not None and one.report.still_gone:
+            messages += (_still_gone(one.report),)
+        say(*(f"syncer: {whose}{message}" for message in messages), err=True)
 
 
 def _messages(one: Ended) -> tuple[str, ...]:
@@ -180,7 +185,7 @@ def overview(ended: Sequence[Ended], *, dry_run: bool) -> str:
             last += [f"{one.account}: {one.status}: {line}" for line in _messages(one)]
             continue
         first, *rest = summary(one.report, dry_run=dry_run).splitlines()
-        if one.left_out:
+        if one.left_out and not one.report.still_gone:
             first = "left out: no zone of it is selected."
         elif rest:
             details += [f"Account {one.account}:", *(f"  {line}" for line in rest)]
@@ -190,6 +195,8 @@ def overview(ended: Sequence[Ended], *, dry_run: bool) -> str:
 
 def summary(report: Report, *, dry_run: bool) -> str:
     """Return the run in a few lines for people."""
+    if report.still_gone:
+        return printable(f"{_still_gone(report)}.")
     counts = report.counts
     name = "Dry run" if dry_run else f"Run {report.run_id}"
     kinds = [
@@ -213,6 +220,14 @@ def summary(report: Report, *, dry_run: bool) -> str:
         if len(commands) > _APPROVALS_SHOWN:
             lines.append(f"  and {len(commands) - _APPROVALS_SHOWN:,} more, a zone each")
     return "\n".join(map(printable, lines))
+
+
+def _still_gone(report: Report) -> str:
+    """Return why nothing was read: every zone that is selected is gone."""
+    zones = report.still_gone
+    if len(zones) == 1:
+        return f"{zones[0]} is gone: read again when the API lists it"
+    return f"{counted(zones)} are gone: read again when the API lists them"
 
 
 def _undone(report: Report) -> Iterator[str]:

@@ -34,7 +34,7 @@ from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
 from syncer.sync.selection import expected, plan
 from syncer.sync.standing import Standings
-from syncer.sync.stop import Stop
+from syncer.sync.stop import RUN_TIMEOUT, Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
 from syncer.zenlayer.calls import Calls
@@ -74,7 +74,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         seconds = self.options.run_timeout
         await anyio.sleep(seconds)
         message = f"the run's time of {seconds:g} s was over{_cause(self.client.calls)}"
-        self.stop.now(Fault(code="RUN_TIMEOUT", message=message))
+        self.stop.now(Fault(code=RUN_TIMEOUT, message=message))
 
     async def _targets(self, standings: Standings, begun: set[ZoneRef]) -> list[Target]:
         """Return the zones to read, once they are listed; ``begun`` are being read already."""

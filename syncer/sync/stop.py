@@ -11,6 +11,10 @@ from syncer.core.model import Fault
 
 STOPPED: Final = "STOPPED"
 """The code of a stop that was asked for, by a signal."""
+RUN_TIMEOUT: Final = "RUN_TIMEOUT"
+"""The code of a stop because the run's time was over."""
+NOT_READ: Final = frozenset({STOPPED, RUN_TIMEOUT})
+"""Codes of a zone that a run was ended before: nothing is known to be wrong with the zone."""
 
 
 class Stop:

@@ -128,6 +128,14 @@ def test_a_run_that_was_stopped_says_what_was_read() -> None:
     assert (said, FAULT) == (stopped.fault.message, report.fault), "a fault of its own stays"
 
 
+def test_one_zone_is_one_zone() -> None:
+    """Not "1 zones"."""
+    assert ("1 zone", "1 of 2 zones") == (
+        concluded(READ).zones_read,
+        concluded(READ, UNREAD).zones_read,
+    )
+
+
 def test_a_run_that_has_not_ended_is_no_success() -> None:
     """Whoever reads the exit code of a report that was never concluded sees a failure."""
     assert 1 == Report(account="default", run_id=1).exit_code
