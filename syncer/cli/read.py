@@ -124,9 +124,14 @@ async def show_zones(
         causes = {why for _, why in undone}
         await say_last_runs(reader, chosen, output, empty=not shown, said=causes)
     if (output or default_format()) == "table":
-        for (status, why), zones in undone.items():
-            names = [f"{account} {ref}" if len(accounts) > 1 else ref for account, ref in zones]
-            say(f"{counted(names)} {status}: {why}", err=True)
+        _say_undone(undone, several=len(accounts) > 1)
+
+
+def _say_undone(undone: Mapping[tuple[str, str], list[tuple[str, str]]], *, several: bool) -> None:
+    """Say why zones were not read whole, a cause a line."""
+    for (status, why), zones in undone.items():
+        names = [f"{account} {ref}" if several else ref for account, ref in zones]
+        say(f"{counted(names)} {status}: {why}", err=True)
 
 
 _STATUSES: Final = {"guarded": "withheld"}

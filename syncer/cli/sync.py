@@ -19,6 +19,7 @@ from syncer.cli.common import (
     courtesy,
     crawled_option,
     crawled_service_option,
+    number,
     output_option,
     run,
     say,
@@ -27,7 +28,7 @@ from syncer.cli.common import (
 )
 from syncer.cli.names import complete
 from syncer.cli.output import default_format, each, show_text, write
-from syncer.cli.sentences import OF_A_RUN, ON_STOPPING
+from syncer.cli.sentences import OfRun
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
@@ -92,11 +93,14 @@ async def sync(  # noqa: PLR0917  (one option each)
 
     check_globs(zones + not_zones)
     summed_up = (output or default_format()) == "table"
-    sentences = OF_A_RUN if summed_up else ON_STOPPING
+    says = OfRun(summed_up=summed_up)
     loaded = settings(
-        crawling=True, sentences=sentences, account=accounts, services=",".join(services) or None
+        crawling=True,
+        sentences=says.sentences(),
+        account=accounts,
+        services=",".join(services) or None,
     )
-    several = len(loaded.accounts) > 1
+    says.several = several = len(loaded.accounts) > 1
     runs = [
         app.run_options(
             each, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run, beside=several
@@ -206,14 +210,15 @@ def summary(report: Report, *, dry_run: bool) -> str:
         (counts.returned, "returned"),
     ]
     changes = ", ".join(f"{n:,} {kind}" for n, kind in kinds if n) or "no change"
-    seen = f"{report.zones_read}, {counts.images:,} images"
-    calls = "1 call" if counts.calls == 1 else f"{counts.calls:,} calls"
+    seen = f"{report.zones_read}, {number(counts.images, 'image')}"
+    calls = number(counts.calls, "call")
     lines = [f"{name} {report.status}: {seen}, {changes} ({calls})."]
     lines += _undone(report)
     if counts.withheld:
+        are = "is" if counts.withheld == 1 else "are"
         lines.append(
-            f"{counts.withheld:,} removals are withheld: it is rare that this many are real. See "
-            f"them with '{withheld_command()}'; if they are really gone:"
+            f"{number(counts.withheld, 'removal')} {are} withheld: it is rare that this many are "
+            f"real. See them with '{withheld_command()}'; if they are really gone:"
         )
         commands = list(_approvals(report))
         lines.extend(f"  {command}" for command in commands[:_APPROVALS_SHOWN])

@@ -92,7 +92,8 @@ async def test_what_a_run_could_not_look_at_is_not_taken_for_nothing(
 ) -> None:
     """A table without rows says how old it is, and why the last run failed.
 
-    Of a zone that a run had no time for nothing is said to be wrong.
+    Of a zone that a run had no time for nothing is said to be wrong. Who only reads needs no
+    credentials, nor whole ones.
     """
     no_change = await syncer("changes", "-o", "table")
     assert "" == no_change.err, "nobody looked yet"
@@ -111,6 +112,8 @@ async def test_what_a_run_could_not_look_at_is_not_taken_for_nothing(
         assert 1 == done.err.count("run 3 failed: "), (command, done.err)
         assert (command == ["zones"]) == ("whole look" not in done.err), (command, done.err)
         assert "" == (await syncer(*command, "-o", "json")).err
+    assert 0 == (await syncer("runs", ZENLAYER_ACCESS_KEY_ID="")).code, "half a pair"
+    assert 2 == (await syncer("sync", ZENLAYER_ACCESS_KEY_ID="")).code
 
 
 def settings_are_wrong(**env: str) -> tuple[list[str], dict[str, str], int, tuple[str, ...]]:
