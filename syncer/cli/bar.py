@@ -11,9 +11,9 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from syncer.core.model import NOT_READ
 from syncer.core.moment import age
 from syncer.store.results import Written
-from syncer.sync.stop import NOT_READ
 
 _ENOUGH = 3
 """Pages after which a rate says something."""

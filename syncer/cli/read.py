@@ -23,7 +23,7 @@ from syncer.cli.show import (
     show,
 )
 from syncer.config.settings import Settings
-from syncer.sync.stop import NOT_READ
+from syncer.core.model import NOT_READ
 
 
 @click.command(cls=Command)

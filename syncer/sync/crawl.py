@@ -19,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from syncer.core.confirm import named
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
-from syncer.core.model import Fault, Looked, ZoneRef
+from syncer.core.model import RUN_TIMEOUT, Fault, Looked, ZoneRef
 from syncer.core.paging import Unchanged
 from syncer.log import Causes
 from syncer.store.clock import Timeline
@@ -34,7 +34,7 @@ from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_fields, zone_fields
 from syncer.sync.selection import expected, plan
 from syncer.sync.standing import Standings
-from syncer.sync.stop import RUN_TIMEOUT, Stop
+from syncer.sync.stop import Stop
 from syncer.sync.zones import Outcome, Target, ZoneReader
 from syncer.tracing import POSTGRESQL, span, zone_attributes
 from syncer.zenlayer.calls import Calls

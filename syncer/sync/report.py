@@ -8,11 +8,10 @@ import msgspec
 
 from syncer.core.diff import Tally
 from syncer.core.errors import ApiError
-from syncer.core.model import Fault, Looked, ZoneRef
+from syncer.core.model import STOPPED, Fault, Looked, ZoneRef
 from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.store.runs import Counts
-from syncer.sync.stop import STOPPED
 
 MANY_LOST: Final = 2
 """As many zones may be lost at once without more ado."""

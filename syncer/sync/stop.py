@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import anyio
 
 from syncer.core.model import Fault
-
-STOPPED: Final = "STOPPED"
-"""The code of a stop that was asked for, by a signal."""
-RUN_TIMEOUT: Final = "RUN_TIMEOUT"
-"""The code of a stop because the run's time was over."""
-NOT_READ: Final = frozenset({STOPPED, RUN_TIMEOUT})
-"""Codes of a zone that a run was ended before: nothing is known to be wrong with the zone."""
 
 
 class Stop:

@@ -265,7 +265,7 @@ async def test_the_embedded_database_is_used_where_none_is_given(
 ) -> None:
     """Without a URL: started, migrated, used, stopped; the data stays for the next command.
 
-    That it begins is said once.
+    That it begins is said once. Before that a dry run leaves nothing.
     """
     env = {
         "SYNCER_DATABASE_URL": "",
@@ -273,6 +273,9 @@ async def test_the_embedded_database_is_used_where_none_is_given(
         "SYNCER_PG_BIN": pg_bin or "",
     }
     env["SYNCER_LOG_LEVEL"] = "warning"
+    done = await process("sync", "--dry-run", **env)
+    assert (0, 120, "") == (done.code, len(rows(done)), done.err)
+    assert not os.path.lexists(data_home)
     done = await process("sync", **env)
     assert (0, 1) == (done.code, done.err.count("inventory.begun")), done.err
     assert str(data_home) in done.err

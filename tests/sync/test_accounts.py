@@ -6,11 +6,11 @@ import anyio
 import pytest
 
 from syncer.core.errors import ConfigError, DatabaseGone, LockHeld, SyncerError
-from syncer.core.model import Fault
+from syncer.core.model import STOPPED, Fault
 from syncer.store.runs import Counts
 from syncer.sync.accounts import Ended, exit_code, require_matches, run_all
 from syncer.sync.report import Report
-from syncer.sync.stop import STOPPED, Stop
+from syncer.sync.stop import Stop
 
 STATUS = {0: "succeeded", 1: "failed", 3: "partial", 4: "succeeded"}
 

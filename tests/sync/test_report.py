@@ -8,11 +8,10 @@ import msgspec
 import pytest
 
 from syncer.core.diff import Tally
-from syncer.core.model import Fault, ZoneRef
+from syncer.core.model import STOPPED, Fault, ZoneRef
 from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
-from syncer.sync.stop import STOPPED
 from tests.support import looked
 
 FAULT = Fault(code="NOT_TODAY", message="the API refused the request: NOT_TODAY")
