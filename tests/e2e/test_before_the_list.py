@@ -124,7 +124,9 @@ async def test_what_is_not_known_well_is_asked_for_after_the_list(
 
     await run(0)
     await run(0, full=True)
-    await run(0, zones=("FRA-*",))
+    simulator.reset_stats()
+    await sync(zones=("FRA-*",))  # it does not even begin before the list has come
+    assert [LIST, "DescribeImages"] == [call.action for call in simulator.calls]
     await run(1)  # the run before read that one
     await run(6)
     await run(0, ZENLAYER_ACCESS_KEY_ID="other")
