@@ -308,6 +308,33 @@ async def test_a_stop_keeps_what_was_read_before_the_list_came(
     await assert_exact(db, world)
 
 
+async def test_a_stop_keeps_what_was_read_beside_a_zone_that_was_refused(
+    simulator: Simulator, world: World, sync: Any, db: Any
+) -> None:
+    """Whether that zone is listed still nobody knows: its refusal is no word on the key."""
+    await sync()
+    world.change_image(B, min(world.images(B)), imageVersion="2")
+    stop = Stop()
+    with late(simulator, db, pages=6) as run:
+        simulator.add_fault(f"status=401,zone={A},action=DescribeImages")
+
+        async def stopping(listed: Awaitable[None]) -> None:
+            await listed
+            stop.now(Fault(code="STOPPED", message="the test said so"))
+            await anyio.sleep_forever()
+
+        def on_call(call: CallRecord) -> Awaitable[None] | None:
+            waits = run.called(call)
+            return waits and stopping(waits)
+
+        simulator.on_call = on_call
+        report = await sync(stop=stop)
+    assert ("partial", 3, False) == (report.status, report.exit_code, report.refused)
+    assert ("failed", "changed") == (statuses(report)[A], statuses(report)[B])
+    await sync()
+    await assert_exact(db, world)
+
+
 async def test_an_approval_that_comes_meanwhile_waits_for_the_next_look(
     simulator: Simulator, world: World, sync: Any, db: Any
 ) -> None:
