@@ -15,11 +15,11 @@ import structlog
 from syncer.config.accounts import Account
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, Interrupted, unwrapped
-from syncer.core.model import Fault
+from syncer.core.model import STOPPED, Fault
 from syncer.store import clock_repair, retention, schedule
 from syncer.store.connection import Server
 from syncer.store.fitness import accounts_at_once
-from syncer.store.open import open_server, open_store
+from syncer.store.open import open_server, open_store, open_to_compare
 from syncer.store.queue import INSTALL, Queue
 from syncer.sync.accounts import Ended, run_all
 from syncer.sync.options import RunOptions
@@ -27,7 +27,7 @@ from syncer.sync.progress import Progress
 from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.selection import Selection
-from syncer.sync.stop import STOPPED, Stop
+from syncer.sync.stop import Stop
 from syncer.zenlayer.client import Observer
 from syncer.zenlayer.sources import SOURCES
 from syncer.zenlayer.transport import greet
@@ -68,9 +68,12 @@ async def sync(
     """
     settings.require_credentials()
 
+    writes = not all(options.dry_run for options in runs)
+    opened = (open_server if writes else open_to_compare)(settings.database)
+
     async def work(stop: Stop) -> list[Ended]:
         async with (
-            open_server(settings.database) as server,
+            opened as server,
             _observers(settings, runs, server) as observed,
         ):
 

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from syncer.core.model import NOT_READ
 from syncer.core.moment import age
 from syncer.store.results import Written
-from syncer.sync.stop import STOPPED
 
 _ENOUGH = 3
 """Pages after which a rate says something."""
@@ -48,7 +48,7 @@ class Bar:
 
     def done(self, written: Written) -> None:
         """Count a zone as done."""
-        if written.fault is not None and written.fault.code == STOPPED:
+        if written.fault is not None and written.fault.code in NOT_READ:
             return  # that it was not read is said at the end
         self._done += 1
         self._failed += written.undone

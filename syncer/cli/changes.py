@@ -37,6 +37,7 @@ from syncer.cli.show import (
     open_snapshot,
     require_images,
     require_zones,
+    say_last_runs,
     show,
     unseen_images,
 )
@@ -175,9 +176,11 @@ class _Feed:
         after = await _start(reader, newest, chosen.limit, lowest, head)
         answer = await reader.ask("read/changes", *newest, after)
         empty = "No change. (A zone's first look is left out: --initial shows it.)"
-        await self._show(
+        count = await self._show(
             reader, answer, details, empty, if_none=partial(require_images, reader, chosen)
         )
+        if not count:
+            await say_last_runs(reader, chosen, self._output, empty=True)
         return head
 
     async def rest(self, reader: Reader, after: int) -> int:

@@ -43,7 +43,7 @@ def settings(
     on a terminal.
     """
     loaded = load_with_faults(flags, options=option_names())
-    checked = loaded.checked(crawling=crawling)
+    checked = loaded.checked(crawling=crawling, reading=not crawling)
     log.configure(checked.log_format, checked.log_level, sentences=sentences, fit=fitted_log)
     if loaded.unknown:
         from structlog import get_logger  # noqa: PLC0415  (not before ``log``, which tames it)
@@ -71,6 +71,11 @@ def counted(zones: Sequence[str], *, more: int = 0) -> str:
         return f"zone {zones[0]}"
     named = ", ".join(zones[:_NAMED]) + (", ..." if number > _NAMED else "")
     return f"{number:,} zone{'s' if number > 1 else ''}" + (f" ({named})" if zones else "")
+
+
+def number(count: int, what: str) -> str:
+    """Return how many there are: ``1 zone``, ``2 zones``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def fail(code: int, *lines: str) -> NoReturn:

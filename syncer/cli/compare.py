@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -27,18 +27,29 @@ from syncer.cli.columns import (
 from syncer.cli.command import Command
 from syncer.cli.common import counted, run, say
 from syncer.cli.names import complete
-from syncer.cli.show import Filters, filters, moment_type, open_snapshot, require_images, show
+from syncer.cli.show import (
+    Filters,
+    filters,
+    moment_type,
+    open_snapshot,
+    require_images,
+    say_last_runs,
+    show,
+)
 from syncer.core.errors import ConfigError
 from syncer.core.moment import Moment
 from syncer.store.reading import Reader
 
 _NOW: Final = "now"
 _DRIFT, _UNKNOWN = 6, 3
-_WHY: Final = {
-    True: "it was gone",
-    False: "there had been no whole look at it",
-    None: "what was known is no longer kept",
+_WHY: Final[Mapping[bool | None, tuple[str, str]]] = {
+    True: ("it was gone", "they were gone"),
+    False: ("there had been no whole look at it", "there had been no whole look at them"),
+    None: ("what was known is no longer kept",) * 2,
 }
+"""Why nothing is known of a zone, or of several."""
+_TO_COME: Final = ("it has not come yet",) * 2
+"""The same, of an instant that is ahead."""
 
 
 @click.command(cls=Command)
@@ -82,12 +93,13 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
 
 def _say_unknown(zones: Sequence[Mapping[str, Any]]) -> None:
     """Name zones about which nothing is known, one line for each account and cause."""
-    groups = dict[tuple[str, str], list[str]]()
+    groups = dict[tuple[str, tuple[str, str]], list[str]]()
     for zone in zones:
-        why = "it has not come yet" if zone["to_come"] else _WHY[zone["gone"]]
+        why = _TO_COME if zone["to_come"] else _WHY[zone["gone"]]
         groups.setdefault((zone["account"], why), []).append(f"{zone['service']}/{zone['zone_id']}")
     for (account, why), names in groups.items():
-        say(f"unknown at that time: {counted(names)} of account {account}: {why}", err=True)
+        said = why[len(names) > 1]
+        say(f"unknown at that time: {counted(names)} of account {account}: {said}", err=True)
 
 
 @click.command(cls=Command)
@@ -116,9 +128,11 @@ async def diff(
     async with open_snapshot(chosen=filters) as reader:
         (one, two), chosen = await _instants(reader, (first, last), filters)
         if one > two:
+            if last.ago == timedelta():
+                raise ConfigError(f"T1 ({one.isoformat()}) is in the future")
             raise ConfigError(f"T1 ({one.isoformat()}) is after T2 ({two.isoformat()}): swap them")
         differences = _Differences(chosen.limit)
-        await show(
+        shown = await show(
             reader,
             await reader.ask("read/diff", *chosen.place, chosen.image, one, two),
             output,
@@ -128,6 +142,8 @@ async def diff(
             derive=differences.derive,
             if_none=partial(require_images, reader, chosen),
         )
+        if not shown:
+            await say_last_runs(reader, chosen, output, empty=True)
     return differences.exit_code if exit_code else 0
 
 

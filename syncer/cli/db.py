@@ -76,7 +76,9 @@ async def dependents(drop: bool) -> None:
     """
     from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
 
-    async with open_server(settings().database) as server:
+    database = settings().database
+    await require_made(database)
+    async with open_server(database) as server:
         found = await migrate.dependents(server)
     for one in reversed(found) if drop else found:
         statements = one.drop if drop else one.make
@@ -125,6 +127,7 @@ async def status(output: str | None) -> int:
 async def url(hold: bool) -> None:
     """Print where the database is (a password is masked)."""
     loaded = settings()
+    await require_made(loaded.database)
     async with open_server(loaded.database) as server:
         say(mask(server.url) if server.url else server.where)
         if hold and loaded.database.embedded:

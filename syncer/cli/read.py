@@ -13,8 +13,17 @@ from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, count, liste
 from syncer.cli.command import Command
 from syncer.cli.common import accounts_option, counted, output_option, run, say
 from syncer.cli.output import default_format
-from syncer.cli.show import LIMIT, Filters, filters, open_snapshot, require_images, show
+from syncer.cli.show import (
+    LIMIT,
+    Filters,
+    filters,
+    open_snapshot,
+    require_images,
+    say_last_runs,
+    show,
+)
 from syncer.config.settings import Settings
+from syncer.core.model import NOT_READ
 
 
 @click.command(cls=Command)
@@ -81,14 +90,17 @@ async def show_zones(
 
     def derive(row: dict[str, Any]) -> dict[str, Any]:
         accounts.add(row["account"])
+        last = _STATUSES.get(row["last_status"], row["last_status"])
+        if row["error_code"] in NOT_READ:  # as the run's own summary says it
+            last = "not read"
         if row["error_message"]:
-            cause = (row["last_status"], row["error_message"])
+            cause = (last, row["error_message"])
             zone = (row["account"], f"{row['service']}/{row['zone_id']}")
             undone.setdefault(cause, []).append(zone)
-        return row | {"last": _STATUSES.get(row["last_status"], row["last_status"])}
+        return row | {"last": last}
 
     async with open_snapshot(loaded, chosen=chosen) as reader:
-        await show(
+        shown = await show(
             reader,
             await reader.ask("read/zones", *chosen.place, chosen.limit),
             output,
@@ -109,10 +121,17 @@ async def show_zones(
             empty="No zone matches. Run 'syncer sync' first, or widen the filters.",
             paged=paged,
         )
+        causes = {why for _, why in undone}
+        await say_last_runs(reader, chosen, output, empty=not shown, said=causes)
     if (output or default_format()) == "table":
-        for (status, why), zones in undone.items():
-            names = [f"{account} {ref}" if len(accounts) > 1 else ref for account, ref in zones]
-            say(f"{counted(names)} {status}: {why}", err=True)
+        _say_undone(undone, several=len(accounts) > 1)
+
+
+def _say_undone(undone: Mapping[tuple[str, str], list[tuple[str, str]]], *, several: bool) -> None:
+    """Say why zones were not read whole, a cause a line."""
+    for (status, why), zones in undone.items():
+        names = [f"{account} {ref}" if several else ref for account, ref in zones]
+        say(f"{counted(names)} {status}: {why}", err=True)
 
 
 _STATUSES: Final = {"guarded": "withheld"}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from syncer import log
+from syncer.cli.common import number
 from syncer.core.moment import age
 
 Event = Mapping[str, Any]
@@ -24,25 +25,58 @@ def _again(event: Event) -> str:
 ON_STOPPING: Final[Mapping[str, log.Sentence]] = {
     "run.stopping": lambda event: f"Stopping: {_again(event)}"
 }
-OF_A_RUN: Final[Mapping[str, log.Sentence]] = {
-    **ON_STOPPING,
-    "zone.failed": _nothing,
-    "zones.failed": _nothing,
-    "removals.withheld": _nothing,
-}
-"""The summary of a run names zones that failed by their causes, and what is withheld."""
 
 
-class OfDaemon:
-    """What a daemon or a worker says: where it listens, what came of runs, when the next is."""
+class OfRun:
+    """What runs say while they go on.
 
-    def __init__(self) -> None:
+    ``summed_up``: a summary follows, which names zones that failed by their causes, and what is
+    withheld.
+    """
+
+    def __init__(self, *, summed_up: bool = False) -> None:
         self.several = False
         """Whether there are several accounts, so that each sentence names its own."""
+        self._summed_up = summed_up
 
     def sentences(self) -> dict[str, log.Sentence]:
         """Return what is said of each event."""
+        summed_up = ("zone.failed", "zones.failed", "removals.withheld")
         return {
+            **ON_STOPPING,
+            "zones.not_listed": self._of(
+                lambda e: f"The zones of {e['service']} were not listed: {e['error_message']}"
+            ),
+            "approval.applied": self._of(lambda e: f"{_approval(e)} applies: {_missing(e)}."),
+            "approval.exceeded": self._of(
+                lambda e: f"{_approval(e)} does not apply: {_missing(e)}."
+            ),
+            "approval.not_needed": self._of(
+                lambda e: f"{_approval(e)} was not needed: no image is missing there any more."
+            ),
+            "database.lost": self._of(
+                lambda e: f"{_upper(e['error_message'])}; tried again in {e['wait']:.1f} s."
+            ),
+            "database.regained": self._of(lambda _: "The database is there again."),
+            "run.crashed": self._of(
+                lambda e: f"Run {e['run_id']} had crashed; what it stored before that counts."
+            ),
+            **dict.fromkeys(summed_up if self._summed_up else (), _nothing),
+        }
+
+    def _of(self, sentence: Callable[[Event], str]) -> log.Sentence:
+        return lambda event: self._whose(event) + sentence(event)
+
+    def _whose(self, event: Event) -> str:
+        return f"{event['account']}: " if self.several else ""
+
+
+class OfDaemon(OfRun):
+    """What a daemon or a worker says: where it listens, what came of runs, when the next is."""
+
+    def sentences(self) -> dict[str, log.Sentence]:
+        """Return what is said of each event."""
+        return super().sentences() | {
             "http.listening": lambda e: f"Listening on {e['address']}: /livez, /readyz, /metrics.",
             "worker.ready": lambda e: (
                 f"Ready: the worker {e['worker']} takes {', '.join(e['names'])} in turn."
@@ -66,12 +100,12 @@ class OfDaemon:
         changes = " ".join(f"{sign}{event[name]:,}" for name, sign in signs if event[name])
         failed = event["zones_failed"] + event["zones_incomplete"]
         parts = [
-            f"{event['zones']:,} zones" + (f" ({failed:,} not read whole)" if failed else ""),
-            f"{event['images']:,} images",
+            number(event["zones"], "zone") + (f" ({failed:,} not read whole)" if failed else ""),
+            number(event["images"], "image"),
             changes or "no change",
         ]
         if event["withheld"]:
-            parts.append(f"{event['withheld']:,} removals withheld")
+            parts.append(f"{number(event['withheld'], 'removal')} withheld")
         text = f"Run {event['run_id']} {event['status']}: {', '.join(parts)}, in "
         text += f"{event['seconds']:.1f} s."
         if event.get("error_message") and not failed:
@@ -82,8 +116,20 @@ class OfDaemon:
         due = datetime.now(UTC) + timedelta(seconds=event["seconds"])
         return f"{self._whose(event)}Next run in {age(event['seconds'])}, at {due:%H:%M:%S}Z."
 
-    def _whose(self, event: Event) -> str:
-        return f"{event['account']}: " if self.several else ""
+
+def _approval(event: Event) -> str:
+    zone = f"{event['service']}/{event['zone']}"
+    by = f" by {event['approved_by']}" if event["approved_by"] else ""
+    return f"The approval{by} of {number(event['max_removals'], 'removal')} in {zone}"
+
+
+def _missing(event: Event) -> str:
+    missing = event["removals"]
+    return f"{number(missing, 'image')} {'is' if missing == 1 else 'are'} missing"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _worker_ending(event: Event) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
 import click
@@ -15,6 +15,7 @@ from syncer.cli.common import (
     accounts_option,
     check_globs,
     output_option,
+    say,
     service_option,
     settings,
     zone_option,
@@ -26,7 +27,7 @@ from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError
 from syncer.core.glob import matches, regex
 from syncer.core.hints import no_image, no_zone
-from syncer.core.moment import Moment, moment
+from syncer.core.moment import Moment, age, moment
 from syncer.store.open import open_store
 from syncer.store.reading import Answer, Reader, ReadSession, read_session
 
@@ -233,6 +234,39 @@ async def show(
         paged=paged,
         now=now,
     )
+
+
+async def say_last_runs(
+    reader: Reader, chosen: Filters, output: str | None, *, empty: bool, said: Collection[str] = ()
+) -> None:
+    """Say beside a table why the last run of an account failed, unless its reason is ``said``.
+
+    Beside one that is ``empty`` also how old what is known is: nothing may be there because nobody
+    could look.
+    """
+    if (output or default_format()) != "table":
+        return
+    for row in await reader.all("read/last_runs", *chosen.place):
+        parts = [_looked(row)] if empty else []
+        if row["status"] in ({"failed", "crashed", "partial"} if empty else {"failed", "crashed"}):
+            why = row["error_message"] or "see 'syncer runs'"
+            if why not in said:
+                parts.append(f"run {row['run_id']} {row['status']}: {why}")
+        if parts:
+            say(f"account {row['account']}: {'; '.join(parts)}", err=True)
+
+
+def _looked(row: Row) -> str:
+    """Return how old the oldest last whole look at a zone is."""
+    zones, never = row["zones"], row["never"]
+    if never == zones:
+        return "no zone had a whole look yet"
+    if never:
+        return f"{never:,} of {zones:,} zones never had a whole look"
+    within = age(row["oldest"])
+    if zones == 1:
+        return f"the zone had a whole look {within} ago"
+    return f"all {zones:,} zones had a whole look within {within}"
 
 
 async def _after(first: Row, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:

@@ -19,6 +19,7 @@ from syncer.cli.common import (
     courtesy,
     crawled_option,
     crawled_service_option,
+    number,
     output_option,
     run,
     say,
@@ -27,14 +28,14 @@ from syncer.cli.common import (
 )
 from syncer.cli.names import complete
 from syncer.cli.output import default_format, each, show_text, write
-from syncer.cli.sentences import OF_A_RUN, ON_STOPPING
+from syncer.cli.sentences import OfRun
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
 from syncer.store.runs import Counts
-from syncer.sync.accounts import Ended, exit_code, require_matches
+from syncer.sync.accounts import Ended, exit_code, require_matches, unmatched_as_known
 
 if TYPE_CHECKING:
     from syncer.sync.progress import Progress
@@ -92,11 +93,14 @@ async def sync(  # noqa: PLR0917  (one option each)
 
     check_globs(zones + not_zones)
     summed_up = (output or default_format()) == "table"
-    sentences = OF_A_RUN if summed_up else ON_STOPPING
+    says = OfRun(summed_up=summed_up)
     loaded = settings(
-        crawling=True, sentences=sentences, account=accounts, services=",".join(services) or None
+        crawling=True,
+        sentences=says.sentences(),
+        account=accounts,
+        services=",".join(services) or None,
     )
-    several = len(loaded.accounts) > 1
+    says.several = several = len(loaded.accounts) > 1
     runs = [
         app.run_options(
             each, zones=zones, not_zones=not_zones, full=full, dry_run=dry_run, beside=several
@@ -111,6 +115,8 @@ async def sync(  # noqa: PLR0917  (one option each)
         await _print(ended, output, dry_run=dry_run)
     if several:
         require_matches(ended, zones + not_zones)
+        if unmatched := unmatched_as_known(ended, zones + not_zones):
+            say(f"syncer: {unmatched}", err=True)
     return exit_code(ended)
 
 
@@ -148,7 +154,10 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
         return
     for one in ended:
         whose = f"account {one.account}: " if len(ended) > 1 else ""
-        say(*(f"syncer: {whose}{message}" for message in _messages(one)), err=True)
+        messages = _messages(one)
+        if one.report is not None and one.report.still_gone:
+            messages += (_still_gone(one.report),)
+        say(*(f"syncer: {whose}{message}" for message in messages), err=True)
 
 
 def _messages(one: Ended) -> tuple[str, ...]:
@@ -180,7 +189,7 @@ def overview(ended: Sequence[Ended], *, dry_run: bool) -> str:
             last += [f"{one.account}: {one.status}: {line}" for line in _messages(one)]
             continue
         first, *rest = summary(one.report, dry_run=dry_run).splitlines()
-        if one.left_out:
+        if one.left_out and not one.report.still_gone:
             first = "left out: no zone of it is selected."
         elif rest:
             details += [f"Account {one.account}:", *(f"  {line}" for line in rest)]
@@ -190,6 +199,8 @@ def overview(ended: Sequence[Ended], *, dry_run: bool) -> str:
 
 def summary(report: Report, *, dry_run: bool) -> str:
     """Return the run in a few lines for people."""
+    if report.still_gone:
+        return printable(f"{_still_gone(report)}.")
     counts = report.counts
     name = "Dry run" if dry_run else f"Run {report.run_id}"
     kinds = [
@@ -199,20 +210,29 @@ def summary(report: Report, *, dry_run: bool) -> str:
         (counts.returned, "returned"),
     ]
     changes = ", ".join(f"{n:,} {kind}" for n, kind in kinds if n) or "no change"
-    seen = f"{report.zones_read}, {counts.images:,} images"
-    calls = "1 call" if counts.calls == 1 else f"{counts.calls:,} calls"
+    seen = f"{report.zones_read}, {number(counts.images, 'image')}"
+    calls = number(counts.calls, "call")
     lines = [f"{name} {report.status}: {seen}, {changes} ({calls})."]
     lines += _undone(report)
     if counts.withheld:
+        are = "is" if counts.withheld == 1 else "are"
         lines.append(
-            f"{counts.withheld:,} removals are withheld: it is rare that this many are real. See "
-            f"them with '{withheld_command()}'; if they are really gone:"
+            f"{number(counts.withheld, 'removal')} {are} withheld: it is rare that this many are "
+            f"real. See them with '{withheld_command()}'; if they are really gone:"
         )
         commands = list(_approvals(report))
         lines.extend(f"  {command}" for command in commands[:_APPROVALS_SHOWN])
         if len(commands) > _APPROVALS_SHOWN:
             lines.append(f"  and {len(commands) - _APPROVALS_SHOWN:,} more, a zone each")
     return "\n".join(map(printable, lines))
+
+
+def _still_gone(report: Report) -> str:
+    """Return why nothing was read: every zone that is selected is gone."""
+    zones = report.still_gone
+    if len(zones) == 1:
+        return f"{zones[0]} is gone: read again when the API lists it"
+    return f"{counted(zones)} are gone: read again when the API lists them"
 
 
 def _undone(report: Report) -> Iterator[str]:

@@ -47,6 +47,8 @@ class SettingFault(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | None
     message: str
+    of_crawling: bool = False
+    """Whether it stands in the way of those only who crawl."""
 
 
 class UnknownVariable(msgspec.Struct, frozen=True, kw_only=True):

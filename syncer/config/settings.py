@@ -144,13 +144,14 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
     file: Path | None
     temporary: Path
 
-    def checked(self, *, crawling: bool = False) -> Settings:
+    def checked(self, *, crawling: bool = False, reading: bool = False) -> Settings:
         """Return the settings, or raise ConfigError with every fault.
 
+        ``reading``: faults that are of crawling only do not count.
         ``crawling``: that accounts have no credentials is a fault too, unless they may stand in a
         layer that cannot be read.
         """
-        faults = [fault.message for fault in self.faults]
+        faults = [one.message for one in self.faults if not (reading and one.of_crawling)]
         if crawling and all(fault.name is not None for fault in self.faults):
             faults += self.settings.missing
         if crawling:
@@ -393,7 +394,7 @@ def _credentials(layers: Layers) -> KeyPair | Token | None:
     if key_id is not None or secret is not None:
         here, missing = (id_name, secret_name) if secret is None else (secret_name, id_name)
         message = f"{here} is set but {missing} is not: both make a key pair"
-        layers.faults.append(SettingFault(name=missing, message=message))
+        layers.faults.append(SettingFault(name=missing, message=message, of_crawling=True))
     return None
 
 

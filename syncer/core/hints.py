@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from syncer.core.errors import ConfigError, NoZone
 from syncer.core.nearest import did_you_mean
@@ -24,6 +25,10 @@ def approve_command(*, account: str, service: str, zone: str, max_removals: int)
 def approve_run_command(*, run_id: int, max_removals: int) -> str:
     """Return the command that approves what a run withheld as a whole."""
     return f"syncer approve --run {run_id} --max {max_removals}"
+
+
+ALL_LEFT_OUT: Final = "no zone is left: --not-zone leaves out all that is selected"
+"""Why globs select nothing though each matches a zone."""
 
 
 def place_options(*, account: str, service: str) -> str:

@@ -91,6 +91,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
 
 
+STOPPED: Final = "STOPPED"
+"""The code of a stop that was asked for, by a signal."""
+RUN_TIMEOUT: Final = "RUN_TIMEOUT"
+"""The code of a stop because the run's time was over."""
+NOT_READ: Final = frozenset({STOPPED, RUN_TIMEOUT})
+"""Codes of a zone that a run was ended before: nothing is known to be wrong with the zone."""
+
+
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
     """When and how a zone was looked at. Times are stamps of the run's time line."""
 

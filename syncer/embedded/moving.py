@@ -133,6 +133,11 @@ def check_made(home: Path) -> None:
         )
 
 
+def is_made(home: Path) -> bool:
+    """Return whether there is an inventory, or one that is elsewhere now: none may be begun."""
+    return bool(made_majors(home)) or beginning_refused(home, 0) is not None
+
+
 def discard(copy: Path) -> None:
     """Remove the home of a copy; its server has ended."""
     shutil.rmtree(copy, ignore_errors=True)

@@ -11,13 +11,13 @@ import anyio
 import structlog
 
 from syncer.core.errors import ConfigError, Interrupted, SyncerError
-from syncer.core.model import Fault
+from syncer.core.model import STOPPED, Fault
 from syncer.serve.health import Condition
 from syncer.serve.outcome import Monitor, RunEnd, outcome, unforeseen
 from syncer.serve.schedule import Schedule
 from syncer.serve.systemd import Notifier
 from syncer.sync.report import Report
-from syncer.sync.stop import STOPPED, Stop
+from syncer.sync.stop import Stop
 
 _log = structlog.get_logger()
 

@@ -27,7 +27,7 @@ from syncer import __version__
 from syncer.config.machine import supervisor
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError, DatabaseError, SyncerError, unwrapped
-from syncer.core.model import Fault
+from syncer.core.model import STOPPED, Fault
 from syncer.serve.daemon import keep_alive
 from syncer.serve.distribution import Distributor
 from syncer.serve.health import Health
@@ -46,7 +46,7 @@ from syncer.store.open import open_server
 from syncer.store.queue import Queue
 from syncer.store.schedule import Turn
 from syncer.sync.report import Report
-from syncer.sync.stop import STOPPED, Stop
+from syncer.sync.stop import Stop
 
 _MISSED_TICKS: Final = 6
 """As many ticks without a try: it is not alive. Half as many that failed: it is not ready."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import tempfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,11 +32,13 @@ _log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_server(database: Database, *, as_it_is: bool = False) -> AsyncIterator[Server]:
+async def open_server(
+    database: Database, *, as_it_is: bool = False, quiet: bool = False
+) -> AsyncIterator[Server]:
     """Open the configured PostgreSQL: start the embedded one and bring its schema up to date.
 
-    ``as_it_is``: that schema is left alone. So is a database given by URL or PG* variables: only
-    ``syncer db upgrade`` changes its schema.
+    ``quiet``: that one is begun is not said. ``as_it_is``: that schema is left alone. So is a
+    database given by URL or PG* variables: only ``syncer db upgrade`` changes its schema.
     """
     if not database.embedded:
         yield given_server(database)
@@ -43,7 +46,7 @@ async def open_server(database: Database, *, as_it_is: bool = False) -> AsyncIte
     from syncer.embedded import EmbeddedPostgres, moving  # noqa: PLC0415  (start-up: where used)
 
     async with EmbeddedPostgres(database.home, pg_bin=database.pg_bin) as postgres:
-        if postgres.begun:
+        if postgres.begun and not quiet:
             _log.warning(
                 "inventory.begun",
                 folder=str(postgres.home),
@@ -63,6 +66,24 @@ async def open_server(database: Database, *, as_it_is: bool = False) -> AsyncIte
         if not as_it_is:
             await _migrate(server)
         yield server
+
+
+@contextlib.asynccontextmanager
+async def open_to_compare(database: Database) -> AsyncIterator[Server]:
+    """Open the configured PostgreSQL for what writes nothing into it.
+
+    Where there is no embedded one yet, it is one for the moment, with nothing in it.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        quiet = False
+        if database.embedded:
+            from syncer.embedded import moving  # noqa: PLC0415  (start-up: where used)
+
+            if not await anyio.to_thread.run_sync(moving.is_made, database.home):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="syncer-"))
+                database = msgspec.structs.replace(database, home=Path(folder) / "postgres")
+                quiet = True
+        yield await stack.enter_async_context(open_server(database, quiet=quiet))
 
 
 def given_server(database: Database) -> Server:

@@ -12,8 +12,8 @@ from typing import Final
 import anyio
 import msgspec
 
-from syncer.core.errors import LockHeld, SyncerError
-from syncer.core.hints import no_zone
+from syncer.core.errors import LockHeld, NoZone, SyncerError
+from syncer.core.hints import ALL_LEFT_OUT, no_zone
 from syncer.sync.report import Report
 from syncer.sync.stop import Stop
 
@@ -92,9 +92,33 @@ def require_matches(ended: Sequence[Ended], globs: Sequence[str]) -> None:
     known = [unmatched for unmatched in lists if unmatched is not None]
     if not globs or len(known) < len(ended):
         return
-    nowhere = [glob for glob in globs if all(glob in unmatched for unmatched in known)]
-    if nowhere or all(one.left_out for one in ended):
-        raise no_zone(nowhere or globs)
+    if nowhere := _nowhere(known, globs):
+        raise no_zone(nowhere)
+    if all(one.left_out for one in ended) and not any(
+        one.report.still_gone for one in ended if one.report is not None
+    ):
+        raise NoZone(ALL_LEFT_OUT)
+
+
+def unmatched_as_known(ended: Sequence[Ended], globs: Sequence[str]) -> str | None:
+    """Return which globs match in none of the accounts whose zones are known, where some are not.
+
+    Such a glob may be misspelt, or mean a zone of one that could not be listed.
+    """
+    known = {
+        one.account: one.report.unmatched
+        for one in ended
+        if one.report is not None and one.report.unmatched is not None
+    }
+    nowhere = _nowhere(list(known.values()), globs)
+    if not nowhere or not known or len(known) == len(ended):
+        return None
+    return f"no zone of {', '.join(known)} matches {' '.join(nowhere)}"
+
+
+def _nowhere(known: Sequence[Sequence[str]], globs: Sequence[str]) -> list[str]:
+    """Return the globs that each of these lists of unmatched ones holds."""
+    return [glob for glob in globs if all(glob in unmatched for unmatched in known)]
 
 
 def exit_code(ended: Sequence[Ended]) -> int:

@@ -19,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from syncer.core.confirm import named
 from syncer.core.guard import Cleared, Judged, Rule, judge_run, kinds_in_question
 from syncer.core.hints import approve_command, approve_run_command, withheld_command
-from syncer.core.model import Fault, Looked, ZoneRef
+from syncer.core.model import RUN_TIMEOUT, Fault, Looked, ZoneRef
 from syncer.core.paging import Unchanged
 from syncer.log import Causes
 from syncer.store.clock import Timeline
@@ -74,7 +74,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
         seconds = self.options.run_timeout
         await anyio.sleep(seconds)
         message = f"the run's time of {seconds:g} s was over{_cause(self.client.calls)}"
-        self.stop.now(Fault(code="RUN_TIMEOUT", message=message))
+        self.stop.now(Fault(code=RUN_TIMEOUT, message=message))
 
     async def _targets(self, standings: Standings, begun: set[ZoneRef]) -> list[Target]:
         """Return the zones to read, once they are listed; ``begun`` are being read already."""

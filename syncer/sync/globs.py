@@ -5,7 +5,8 @@ A run that was begun for it would stand in the history as a failed one, and aler
 
 from __future__ import annotations
 
-from syncer.core.hints import no_zone
+from syncer.core.errors import NoZone
+from syncer.core.hints import ALL_LEFT_OUT, no_zone
 from syncer.store.connection import Server
 from syncer.store.planning import known_zones
 from syncer.store.schema import check_schema
@@ -20,8 +21,9 @@ async def selects_anything(
 ) -> bool:
     """Return whether anything of an account is selected, as far as its zones are known.
 
-    The report gets the globs that match none; where nothing is selected, it is one of success.
-    Raises NoZone for those globs, unless the selection is of other accounts too.
+    The report gets the globs that match none; where nothing is selected, it is one of success,
+    with the zones that are selected and gone. Raises NoZone for those globs, and where all is left
+    out, unless the selection is of other accounts too.
     """
     selection = options.selection
     if not selection.globs or (found := await listings.reliable()) is None:
@@ -33,10 +35,14 @@ async def selects_anything(
     zones = listed | known.keys()
     unmatched = selection.unmatched(zones)
     targets = plan({ref for ref in listed if selection.holds(ref)}, known, selection, set())
-    if (unmatched or not targets) and not options.beside:
-        globs = unmatched or selection.zones or selection.not_zones
-        raise no_zone(globs, {ref.zone_id for ref in zones})
+    if unmatched and not options.beside:
+        ids = {ref.zone_id for ref in zones if ref.service in selection.services}
+        raise no_zone(unmatched, ids)
     report.unmatched = unmatched
-    if not targets:
-        report.status = "succeeded"
-    return bool(targets)
+    if targets:
+        return True
+    report.still_gone = tuple(sorted(ref.zone_id for ref in zones if selection.holds(ref)))
+    if not report.still_gone and not options.beside:
+        raise NoZone(ALL_LEFT_OUT)
+    report.status = "succeeded"
+    return False

@@ -8,11 +8,10 @@ import msgspec
 
 from syncer.core.diff import Tally
 from syncer.core.errors import ApiError
-from syncer.core.model import Fault, Looked, ZoneRef
+from syncer.core.model import STOPPED, Fault, Looked, ZoneRef
 from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.store.runs import Counts
-from syncer.sync.stop import STOPPED
 
 MANY_LOST: Final = 2
 """As many zones may be lost at once without more ado."""
@@ -41,6 +40,8 @@ class Report(msgspec.Struct, kw_only=True):
     """Why a transaction about a zone failed: what was read of that zone is not stored."""
     unmatched: tuple[str, ...] | None = None
     """Globs of the selection that match no zone (None: not known, as not all zones were listed)."""
+    still_gone: tuple[str, ...] = ()
+    """Ids of the selected zones, where all of them were gone before: then nothing was done."""
     unlisted: int = 0
     """Zones that are not listed and answered with images."""
     lost: list[ZoneRef] = msgspec.field(default_factory=list)
@@ -72,7 +73,8 @@ class Report(msgspec.Struct, kw_only=True):
         counts = self.counts
         planned = counts.zones + self.unread
         read = counts.zones - counts.zones_failed - counts.zones_incomplete
-        return f"{planned:,} zones" if read == planned else f"{read:,} of {planned:,} zones"
+        zones = "zone" if planned == 1 else "zones"
+        return f"{planned:,} {zones}" if read == planned else f"{read:,} of {planned:,} {zones}"
 
     def add(self, looked: Looked, written: Written) -> None:
         """Add what became of a zone."""

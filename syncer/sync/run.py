@@ -17,7 +17,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from syncer.core.errors import DatabaseGone, Denied, Interrupted, unwrapped
-from syncer.core.model import Fault
+from syncer.core.model import STOPPED, Fault
 from syncer.secrets import redacted
 from syncer.store.clock import Timeline
 from syncer.store.connection import Server
@@ -31,7 +31,7 @@ from syncer.sync.options import RunOptions
 from syncer.sync.progress import Progress
 from syncer.sync.recording import Recorder
 from syncer.sync.report import Report, fault_of
-from syncer.sync.stop import STOPPED, Stop
+from syncer.sync.stop import Stop
 from syncer.tracing import Span, span
 from syncer.zenlayer.client import Client, Observer, open_client
 from syncer.zenlayer.credentials import KeyPair

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import anyio
 
 from syncer.core.model import Fault
-
-STOPPED: Final = "STOPPED"
-"""The code of a stop that was asked for, by a signal."""
 
 
 class Stop:

@@ -252,6 +252,7 @@ async def test_a_size_written_otherwise_is_no_difference(
         (("diff", "yesterday"), "neither a time"),
         (("diff", "99"), "run 99 is not known"),
         (("diff", "0s", "1h"), "swap them"),
+        (("diff", "2090-01-01"), "T1 (2090-01-01T00:00:00+00:00) is in the future"),
         (("asof", "2026-13-01"), "month must be in 1..12"),
         (("history",), "Missing argument"),
         (("changes", "--after", "7"), "there is no change 7"),

@@ -30,7 +30,8 @@ COMMANDS = [
 
 async def test_what_only_asks_makes_no_inventory(syncer: Any, tmp_path: Path) -> None:
     """It says that there is none yet, and what makes one."""
-    for command in (["zones"], ["history", "x"], ["check", "b"], ["db", "status"], ["db", "dump"]):
+    of_db = [["db", name] for name in ("status", "dump", "url", "dependents")]
+    for command in (["zones"], ["history", "x"], ["check", "b"], *of_db):
         env = {"SYNCER_DATABASE_URL": "", "SYNCER_STATE_DIR": str(tmp_path / "state")}
         done = await syncer(*command, **env)
         assert (2, "") == (done.code, done.out), (command, done)

@@ -87,6 +87,35 @@ async def test_a_withheld_removal_is_exit_4(
     assert "" == (await syncer("zones", "-o", "table")).err
 
 
+async def test_what_a_run_could_not_look_at_is_not_taken_for_nothing(
+    syncer: Any, simulator: Simulator
+) -> None:
+    """A table without rows says how old it is, and why the last run failed.
+
+    Of a zone that a run had no time for nothing is said to be wrong. Who only reads needs no
+    credentials, nor whole ones.
+    """
+    no_change = await syncer("changes", "-o", "table")
+    assert "" == no_change.err, "nobody looked yet"
+    await syncer("sync")
+    done = await syncer("diff", "now", "-o", "table")
+    assert re.fullmatch(r"account default: all 6 zones had a whole look within \d+ s\n", done.err)
+    simulator.add_fault("hang,zone=FRA-A,action=DescribeImages")
+    await syncer("sync", SYNCER_RUN_TIMEOUT="0.5")
+    done = await syncer("zones", "-o", "table")
+    assert re.search(r"FRA-A .* not read ", done.out), done.out
+    assert done.err.startswith("zone vm/FRA-A not read: the run's time of 0.5 s was over"), done.err
+    simulator.gate.access_keys["test-key"] = "another"
+    await syncer("sync")
+    for command in (["changes"], ["diff", "now"], ["zones", "--service", "bmc"], ["zones"]):
+        done = await syncer(*command, "-o", "table")
+        assert 1 == done.err.count("run 3 failed: "), (command, done.err)
+        assert (command == ["zones"]) == ("whole look" not in done.err), (command, done.err)
+        assert "" == (await syncer(*command, "-o", "json")).err
+    assert 0 == (await syncer("runs", ZENLAYER_ACCESS_KEY_ID="")).code, "half a pair"
+    assert 2 == (await syncer("sync", ZENLAYER_ACCESS_KEY_ID="")).code
+
+
 def settings_are_wrong(**env: str) -> tuple[list[str], dict[str, str], int, tuple[str, ...]]:
     return (["sync"], env, 2, tuple(env))
 
@@ -236,7 +265,7 @@ async def test_the_embedded_database_is_used_where_none_is_given(
 ) -> None:
     """Without a URL: started, migrated, used, stopped; the data stays for the next command.
 
-    That it begins is said once.
+    That it begins is said once. Before that a dry run leaves nothing.
     """
     env = {
         "SYNCER_DATABASE_URL": "",
@@ -244,6 +273,9 @@ async def test_the_embedded_database_is_used_where_none_is_given(
         "SYNCER_PG_BIN": pg_bin or "",
     }
     env["SYNCER_LOG_LEVEL"] = "warning"
+    done = await process("sync", "--dry-run", **env)
+    assert (0, 120, "") == (done.code, len(rows(done)), done.err)
+    assert not os.path.lexists(data_home)
     done = await process("sync", **env)
     assert (0, 1) == (done.code, done.err.count("inventory.begun")), done.err
     assert str(data_home) in done.err

@@ -104,7 +104,7 @@ async def test_a_warning_is_written_above_the_bar_and_ctrl_c_is_answered(
     code, said = await anyio.to_thread.run_sync(run)
     assert 3 == code, said
     lines = left(said)
-    assert re.match(r"\d\d:\d\d:\d\d \[warning  ] zones.not_listed ", lines[0]), lines
+    assert re.match(r"\d\d:\d\d:\d\d The zones of vm were not listed: the API ", lines[0]), lines
     assert [] == [line for line in lines if "pages" in line]
     [stopping] = [line for line in lines if "Stopping: what was read is stored. Ctrl-C" in line]
     [summed_up] = [line for line in lines if line.startswith("Run 2 partial: 5 of 6 zones, ")]

@@ -275,6 +275,11 @@ async def test_a_run_that_lost_everything_while_a_newer_began_writes_nothing(  #
     assert ["crashed", "succeeded"] == [
         row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
     ]
+    assert await db.fetchval(
+        "select zones > 0 and images > 0 and (zones, images, appeared) = (select count(*), "
+        "sum(s.images), sum(s.appeared) from syncer.zone_scans as s where s.run_id = r.run_id) "
+        "from syncer.runs as r where status = 'crashed'"
+    ), "what a crashed run committed is counted"
     await assert_exact(db, world)
     await check(db, {})
 

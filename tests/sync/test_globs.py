@@ -15,7 +15,7 @@ A, B = "FRA-A", "HKG-A"
 async def test_a_mistyped_zone_begins_no_run(
     simulator: Simulator, syncer: Any, db: Any, tmp_path: Path
 ) -> None:
-    """Exit 2 with what may be meant, no run, no metrics: nothing alerts. Nor for one long gone."""
+    """Exit 2 with what may be meant, no run, no metrics: nothing alerts; 0 for one long gone."""
     env = {"SYNCER_METRICS_FILE": str(tmp_path / "metrics.prom")}
     done = await syncer("sync", "--zone", "FRA-B", **env)
     assert (2, "") == (done.code, done.out)
@@ -30,8 +30,16 @@ async def test_a_mistyped_zone_begins_no_run(
     lose_zone(simulator, A)
     assert 0 == (await syncer("sync", "--zone", A)).code
     assert "gone" == await db.fetchval("select last_status from syncer.zones")
-    assert 2 == (await syncer("sync", "--zone", A)).code
-    assert 2 == (await syncer("sync", "--zone", A, "--dry-run")).code
+    gone = f"{A} is gone: read again when the API lists it"
+    for options in ((), ("--dry-run",), ("--not-zone", B)):
+        done = await syncer("sync", "--zone", A, *options)
+        assert (0, True) == (done.code, gone in done.err), done.err
+    done = await syncer("sync", "--zone", A, "-o", "table")
+    assert (0, f"{gone}.") == (done.code, done.out.strip())
+    done = await syncer("sync", "--zone", B, "--not-zone", "HKG*")
+    assert (2, True) == (done.code, "--not-zone leaves out" in done.err), done.err
+    done = await syncer("sync", "--service", "bmc", "--zone", A)
+    assert (2, False) == (done.code, "did you mean" in done.err), done.err
     assert 2 == await db.fetchval("select count(*) from syncer.runs")
 
 
@@ -62,3 +70,13 @@ async def test_an_account_in_which_nothing_is_selected_has_no_run(
     ]
     assert 2 == await db.fetchval("select count(*) from syncer.runs where account = 'one'")
     assert 2 == await db.fetchval("select count(*) from syncer.runs")
+
+    options = ("sync", "--zone", A)
+    gone = f"{A} is gone: read again when the API lists it"
+    lose_zone(simulator, A)
+    done = await syncer(*options, **env)  # once more, and of account one it is gone
+    simulator.gate.access_keys["second"] = "another"
+    done = await syncer(*options, **env)
+    assert (1, True) == (done.code, f"account one: {gone}" in done.err), done.err
+    done = await syncer("sync", "--zone", "NOPE", **env)
+    assert (1, True) == (done.code, "no zone of one matches NOPE" in done.err), done.err

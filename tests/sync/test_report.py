@@ -8,11 +8,10 @@ import msgspec
 import pytest
 
 from syncer.core.diff import Tally
-from syncer.core.model import Fault, ZoneRef
+from syncer.core.model import STOPPED, Fault, ZoneRef
 from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
 from syncer.sync.report import Report
-from syncer.sync.stop import STOPPED
 from tests.support import looked
 
 FAULT = Fault(code="NOT_TODAY", message="the API refused the request: NOT_TODAY")
@@ -126,6 +125,14 @@ def test_a_run_that_was_stopped_says_what_was_read() -> None:
     assert stopped.fault is not None
     said = "the run was asked to stop (SIGTERM); 1 of 12 zones were read"
     assert (said, FAULT) == (stopped.fault.message, report.fault), "a fault of its own stays"
+
+
+def test_one_zone_is_one_zone() -> None:
+    """Not "1 zones"."""
+    assert ("1 zone", "1 of 2 zones") == (
+        concluded(READ).zones_read,
+        concluded(READ, UNREAD).zones_read,
+    )
 
 
 def test_a_run_that_has_not_ended_is_no_success() -> None:
