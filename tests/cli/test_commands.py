@@ -275,7 +275,7 @@ async def test_the_embedded_database_is_used_where_none_is_given(
     env["SYNCER_LOG_LEVEL"] = "warning"
     done = await process("sync", "--dry-run", **env)
     assert (0, 120, "") == (done.code, len(rows(done)), done.err)
-    assert not os.path.lexists(data_home)
+    assert not os.path.lexists(data_home)  # noqa: ASYNC240
     done = await process("sync", **env)
     assert (0, 1) == (done.code, done.err.count("inventory.begun")), done.err
     assert str(data_home) in done.err
