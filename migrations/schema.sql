@@ -166,7 +166,7 @@ COMMENT ON TABLE syncer_store.stretches IS 'The times of scans that came to the 
 
 CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone, of_account text, of_service text DEFAULT NULL::text, of_zone_id text DEFAULT NULL::text) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint, last_complete_finished_at timestamp with time zone, next_complete_finished_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER ROWS 100
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     BEGIN ATOMIC
  SELECT z.account,
      z.service,
@@ -332,7 +332,8 @@ CREATE VIEW syncer.image_gaps AS
     g.withheld_since,
     g.last_listed_at,
     g.seen_at,
-    g.namesake_id
+    g.namesake_id,
+    g.approval_id
    FROM (( SELECT image_gaps.zone_key,
             image_gaps.image_id,
             image_gaps.gap_from,
@@ -342,7 +343,8 @@ CREATE VIEW syncer.image_gaps AS
             image_gaps.withheld_since,
             image_gaps.last_listed_at,
             image_gaps.seen_at,
-            image_gaps.namesake_id
+            image_gaps.namesake_id,
+            image_gaps.approval_id
            FROM syncer_store.image_gaps
         UNION ALL
          SELECT missing.zone_key,
@@ -354,7 +356,8 @@ CREATE VIEW syncer.image_gaps AS
             missing.withheld_since,
             missing.last_listed_at,
             NULL::timestamp with time zone,
-            missing.namesake_id
+            missing.namesake_id,
+            missing.approval_id
            FROM syncer_store.missing) g
      JOIN syncer_store.zones z USING (zone_key));
 
@@ -383,6 +386,8 @@ COMMENT ON COLUMN syncer.image_gaps.last_listed_at IS 'When it was seen last bef
 COMMENT ON COLUMN syncer.image_gaps.seen_at IS 'When it was seen again';
 
 COMMENT ON COLUMN syncer.image_gaps.namesake_id IS 'An image of the same name that appeared in the look that missed this one';
+
+COMMENT ON COLUMN syncer.image_gaps.approval_id IS 'The approval that let its removal through (null: none), as numbered in approvals';
 
 -- table syncer_store.image_history
 
@@ -827,6 +832,9 @@ CREATE FUNCTION syncer.changes_between("from" timestamp with time zone, "to" tim
              (a.coverage = 'known'::text) AS known_before,
              (b.coverage = 'known'::text) AS known_after,
                  CASE
+                     WHEN (changes_between."from" IS NULL) THEN 'no earlier instant was given'::text
+                     WHEN (changes_between."to" IS NULL) THEN 'no later instant was given'::text
+                     WHEN (changes_between."from" > changes_between."to") THEN 'the earlier instant is after the later one'::text
                      WHEN (a.gone AND b.gone) THEN NULL::text
                      WHEN ((b.gone IS NULL) AND (changes_between."to" > now())) THEN 'the later instant has not come yet'::text
                      WHEN (b.gone IS NULL) THEN 'what was known at the later instant is no longer kept'::text
@@ -843,7 +851,7 @@ CREATE FUNCTION syncer.changes_between("from" timestamp with time zone, "to" tim
                      z.service,
                      z.zone_id
                     FROM syncer.zones z
-                   WHERE (z.first_seen_at <= changes_between."to")))
+                   WHERE ((z.first_seen_at <= GREATEST(changes_between."from", changes_between."to")) OR (changes_between."from" IS NULL) OR (changes_between."to" IS NULL))))
          ), missing AS MATERIALIZED (
           SELECT image_gaps.account,
              image_gaps.service,
@@ -974,29 +982,9 @@ END;
 
 COMMENT ON FUNCTION syncer.changes_between("from" timestamp with time zone, "to" timestamp with time zone, of_account text, of_service text, of_zone_id text) IS 'What differs between two instants: what appeared, changed or was removed, and of which zones or images it is unknown; of an account, a service and a zone if they are given';
 
--- function syncer.zone_coverage(timestamp with time zone)
+-- function syncer.image_counts(timestamp with time zone, timestamp with time zone, interval, text, text, text)
 
-CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint, last_complete_finished_at timestamp with time zone, next_complete_finished_at timestamp with time zone)
-    LANGUAGE sql STABLE ROWS 100
-    BEGIN ATOMIC
- SELECT zone_coverage.account,
-     zone_coverage.service,
-     zone_coverage.zone_id,
-     zone_coverage.last_complete_at,
-     zone_coverage.next_complete_at,
-     zone_coverage.coverage,
-     zone_coverage.gone,
-     zone_coverage.last_complete_run_id,
-     zone_coverage.last_complete_finished_at,
-     zone_coverage.next_complete_finished_at
-    FROM syncer.zone_coverage(zone_coverage.at, NULL::text, NULL::text, NULL::text) zone_coverage(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at);
-END;
-
-COMMENT ON FUNCTION syncer.zone_coverage(at timestamp with time zone) IS 'Each zone at an instant: whether it was known what it offers, and which looks before and after say so';
-
--- function syncer.image_counts(timestamp with time zone, timestamp with time zone, interval)
-
-CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) RETURNS TABLE(at timestamp with time zone, account text, service text, zone_id text, images bigint)
+CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval, of_account text, of_service text DEFAULT NULL::text, of_zone_id text DEFAULT NULL::text) RETURNS TABLE(at timestamp with time zone, account text, service text, zone_id text, images bigint)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  WITH instants AS MATERIALIZED (
@@ -1020,8 +1008,9 @@ CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timest
                      z.service,
                      z.zone_id,
                      GREATEST(image_counts."from", z.kept_from) AS at
-                    FROM syncer.zones z) b USING (account, service, zone_id))
-           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)) AND ((v.valid_to > b.at) OR (v.valid_to IS NULL)) AND ((v.kind <> 'changed'::text) OR (v.valid_from <= b.at) OR (v.closed_kind = 'removed'::text)))
+                    FROM syncer.zones z
+                   WHERE (((image_counts.of_account IS NULL) OR (z.account = image_counts.of_account)) AND ((image_counts.of_service IS NULL) OR (z.service = image_counts.of_service)) AND ((image_counts.of_zone_id IS NULL) OR (z.zone_id = image_counts.of_zone_id)))) b USING (account, service, zone_id))
+           WHERE ((v.valid_from <= image_counts."to") AND ((v.valid_to > image_counts."from") OR (v.valid_to IS NULL)) AND ((v.valid_to > b.at) OR (v.valid_to IS NULL)) AND ((v.kind <> 'changed'::text) OR (v.valid_from <= b.at) OR (v.closed_kind = 'removed'::text)) AND ((image_counts.of_account IS NULL) OR (v.account = image_counts.of_account)) AND ((image_counts.of_service IS NULL) OR (v.service = image_counts.of_service)) AND ((image_counts.of_zone_id IS NULL) OR (v.zone_id = image_counts.of_zone_id)))
          UNION ALL
           SELECT g.account,
              g.service,
@@ -1030,7 +1019,7 @@ CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timest
              g.gap_to,
              '-1'::integer
             FROM syncer.image_gaps g
-           WHERE ((g.gap_from <= image_counts."to") AND ((g.gap_to > image_counts."from") OR (g.gap_to IS NULL)))
+           WHERE ((g.gap_from <= image_counts."to") AND ((g.gap_to > image_counts."from") OR (g.gap_to IS NULL)) AND ((image_counts.of_account IS NULL) OR (g.account = image_counts.of_account)) AND ((image_counts.of_service IS NULL) OR (g.service = image_counts.of_service)) AND ((image_counts.of_zone_id IS NULL) OR (g.zone_id = image_counts.of_zone_id)))
          ), steps AS (
           SELECT s_1.account,
              s_1.service,
@@ -1053,8 +1042,23 @@ CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timest
          END AS "case"
     FROM (((instants i
       CROSS JOIN LATERAL unnest(i.all_of_them) WITH ORDINALITY t(at, place))
-      CROSS JOIN LATERAL syncer.zone_coverage(t.at) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at))
+      CROSS JOIN LATERAL syncer.zone_coverage(t.at, image_counts.of_account, image_counts.of_service, image_counts.of_zone_id) c(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at))
       LEFT JOIN steps s ON (((s.account = c.account) AND (s.service = c.service) AND (s.zone_id = c.zone_id) AND (s.place = (t.place - 1)))));
+END;
+
+COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval, of_account text, of_service text, of_zone_id text) IS 'How many images each zone of an account (null: of all), of a service and with an id if they are given, had at each instant from one to another; null where that was unknown';
+
+-- function syncer.image_counts(timestamp with time zone, timestamp with time zone, interval)
+
+CREATE FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) RETURNS TABLE(at timestamp with time zone, account text, service text, zone_id text, images bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT image_counts.at,
+     image_counts.account,
+     image_counts.service,
+     image_counts.zone_id,
+     image_counts.images
+    FROM syncer.image_counts(image_counts."from", image_counts."to", image_counts.step, NULL::text, NULL::text, NULL::text) image_counts(at, account, service, zone_id, images);
 END;
 
 COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" timestamp with time zone, step interval) IS 'How many images each zone had at each instant from one to another, step by step; null where that was unknown';
@@ -1063,7 +1067,7 @@ COMMENT ON FUNCTION syncer.image_counts("from" timestamp with time zone, "to" ti
 
 CREATE FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN COALESCE((SELECT CASE WHEN ((NOT t.come) OR (image_presence.at < k.kept_from) OR (look.status = 'gone'::text)) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.missing m WHERE ((m.zone_key = z.zone_key) AND (m.image_id = image_presence.image_id) AND (m.missing_since <= image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.image_gaps g WHERE ((g.zone_key = z.zone_key) AND (g.image_id = image_presence.image_id) AND (g.gap_from <= image_presence.at) AND (g.gap_to > image_presence.at)))) THEN 'unknown'::text WHEN (EXISTS (SELECT FROM syncer_store.images i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.removed_at) @> image_presence.at)))) THEN 'present'::text WHEN (EXISTS (SELECT FROM syncer_store.image_history i WHERE ((i.zone_key = z.zone_key) AND (i.image_id = image_presence.image_id) AND (tstzrange(i.valid_from, i.valid_to) @> image_presence.at)))) THEN 'present'::text WHEN (look.status IS NOT NULL) THEN 'absent'::text ELSE 'unknown'::text END AS "case" FROM ((((syncer_store.zones z LEFT JOIN syncer_store.retention k ON ((k.zone_key = z.zone_key))) LEFT JOIN LATERAL (SELECT CASE WHEN (image_presence.at <= clock_timestamp()) THEN true ELSE (image_presence.at <= syncer_store.newest_stamp(z.account)) END AS come) t ON (true)) LEFT JOIN LATERAL (SELECT r.run_id FROM syncer_store.runs r WHERE ((r.account = z.account) AND (r.started_at <= image_presence.at) AND t.come AND ((k.kept_from IS NULL) OR (image_presence.at >= k.kept_from))) ORDER BY r.started_at DESC LIMIT 1) b ON (true)) LEFT JOIN LATERAL (SELECT CASE WHEN (r.zone_key IS NULL) THEN s.status ELSE 'gone'::text END AS status FROM ((SELECT s_1.status FROM syncer_store.zone_scans s_1 WHERE ((s_1.zone_key = z.zone_key) AND (s_1.run_id <= b.run_id) AND (s_1.finished_at <= image_presence.at) AND (s_1.status = ANY (ARRAY['unchanged'::text, 'changed'::text, 'guarded'::text, 'gone'::text]))) ORDER BY s_1.run_id DESC LIMIT 1) s LEFT JOIN syncer_store.retirements r ON (((r.zone_key = z.zone_key) AND (r.retired_at <= image_presence.at) AND ((r.ended_at > image_presence.at) OR (r.ended_at IS NULL))))) LIMIT 1) look ON (true)) WHERE ((z.account = image_presence.account) AND (z.service = image_presence.service) AND (z.zone_id = image_presence.zone_id))), 'unknown'::text);
 
 COMMENT ON FUNCTION syncer.image_presence(account text, service text, zone_id text, image_id text, at timestamp with time zone) IS 'Whether an image was present, absent or unknown at an instant; unknown: nobody looked, or what was seen does not say';
@@ -1437,7 +1441,7 @@ CREATE FUNCTION syncer.pin_status(of_zone_id text, of_image_id text, of_account 
              min(z.account) AS account,
              min(z.service) AS service,
              min(z.last_complete_at) AS last_complete_at,
-             COALESCE(bool_or((z.gone_at IS NOT NULL)), false) AS gone,
+             COALESCE(bool_and((z.gone_at IS NOT NULL)), false) AS gone,
              COALESCE(bool_or((z.last_complete_at IS NULL)), true) AS unread
             FROM syncer.zones z
            WHERE ((z.zone_id = pin_status.of_zone_id) AND ((pin_status.of_account IS NULL) OR (z.account = pin_status.of_account)) AND ((pin_status.of_service IS NULL) OR (z.service = pin_status.of_service)))) n
@@ -1447,6 +1451,26 @@ CREATE FUNCTION syncer.pin_status(of_zone_id text, of_image_id text, of_account 
 END;
 
 COMMENT ON FUNCTION syncer.pin_status(of_zone_id text, of_image_id text, of_account text, of_service text) IS 'What became of an image that is used somewhere, by zone and id: present, removed or unknown, since when, and what is there instead';
+
+-- function syncer.zone_coverage(timestamp with time zone)
+
+CREATE FUNCTION syncer.zone_coverage(at timestamp with time zone) RETURNS TABLE(account text, service text, zone_id text, last_complete_at timestamp with time zone, next_complete_at timestamp with time zone, coverage text, gone boolean, last_complete_run_id bigint, last_complete_finished_at timestamp with time zone, next_complete_finished_at timestamp with time zone)
+    LANGUAGE sql STABLE ROWS 100
+    BEGIN ATOMIC
+ SELECT zone_coverage.account,
+     zone_coverage.service,
+     zone_coverage.zone_id,
+     zone_coverage.last_complete_at,
+     zone_coverage.next_complete_at,
+     zone_coverage.coverage,
+     zone_coverage.gone,
+     zone_coverage.last_complete_run_id,
+     zone_coverage.last_complete_finished_at,
+     zone_coverage.next_complete_finished_at
+    FROM syncer.zone_coverage(zone_coverage.at, NULL::text, NULL::text, NULL::text) zone_coverage(account, service, zone_id, last_complete_at, next_complete_at, coverage, gone, last_complete_run_id, last_complete_finished_at, next_complete_finished_at);
+END;
+
+COMMENT ON FUNCTION syncer.zone_coverage(at timestamp with time zone) IS 'Each zone at an instant: whether it was known what it offers, and which looks before and after say so';
 
 -- function syncer_store.all_equal(text[])
 
@@ -1458,7 +1482,7 @@ CREATE FUNCTION syncer_store.all_equal(texts text[]) RETURNS boolean
 
 CREATE FUNCTION syncer_store.at_work(of_account text) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
         select coalesce((
             select r.pid is not null and r.deadline_at >= now() from syncer.runs as r
@@ -1619,7 +1643,7 @@ CREATE FUNCTION syncer_store.repaired_stamp(of_account text, of_repair timestamp
 
 CREATE FUNCTION syncer_store.running_pid(of_account text, of_run bigint) RETURNS integer
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN (SELECT l.pid FROM ((syncer_store.accounts a JOIN pg_locks l ON ((l.pid = a.pid))) JOIN pg_stat_activity s ON ((s.pid = l.pid))) WHERE ((a.account = running_pid.of_account) AND (a.run_id = running_pid.of_run) AND (l.locktype = 'advisory'::text) AND l.granted AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) | (l.objid)::bigint) = a.lock_key) AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database()))) AND syncer_store.may_write(s.usesysid)) LIMIT 1);
 
 -- table syncer_store.workers
@@ -1698,15 +1722,33 @@ CREATE VIEW syncer.account_spread AS
            FROM syncer.zones
           WHERE ((zones.last_complete_at IS NOT NULL) AND (zones.gone_at IS NULL))
           GROUP BY zones.service
-        ), offered AS (
+        ), named AS MATERIALIZED (
          SELECT images.service,
             images.account,
             images.image_name,
             images.image_version,
             images.image_status,
+            images.presence,
             syncer_store.plain_size(images.image_size) AS image_size
            FROM syncer.images
-          WHERE ((images.presence = 'present'::text) AND (images.image_name IS NOT NULL))
+          WHERE ((images.presence = ANY (ARRAY['present'::text, 'unknown'::text])) AND (images.image_name IS NOT NULL))
+        ), offered AS (
+         SELECT named.service,
+            named.account,
+            named.image_name,
+            named.image_version,
+            named.image_status,
+            named.presence,
+            named.image_size
+           FROM named
+          WHERE (named.presence = 'present'::text)
+        ), unsure AS (
+         SELECT named.service,
+            named.image_name,
+            array_agg(DISTINCT named.account) AS accounts
+           FROM named
+          WHERE (named.presence = 'unknown'::text)
+          GROUP BY named.service, named.image_name
         ), by_account AS (
          SELECT offered.service,
             offered.account,
@@ -1760,12 +1802,13 @@ CREATE VIEW syncer.account_spread AS
     t.image_statuses,
     cardinality(t.accounts) AS account_count,
     cardinality(m.missing) AS missing_count
-   FROM (((together t
+   FROM ((((together t
      JOIN compared c USING (service, image_name))
      JOIN whole w USING (service))
+     LEFT JOIN unsure u USING (service, image_name))
      CROSS JOIN LATERAL ( SELECT ARRAY( SELECT a.a
                    FROM unnest(w.accounts) a(a)
-                  WHERE (a.a <> ALL (t.accounts))
+                  WHERE (a.a <> ALL ((t.accounts || COALESCE(u.accounts, '{}'::text[]))))
                   ORDER BY a.a) AS missing) m)
   WHERE ((m.missing <> '{}'::text[]) OR c.other_versions OR c.other_sizes OR c.other_statuses);
 
@@ -1779,7 +1822,7 @@ COMMENT ON COLUMN syncer.account_spread.differs IS 'In what: accounts (some lack
 
 COMMENT ON COLUMN syncer.account_spread.accounts IS 'The accounts that have it in some zone';
 
-COMMENT ON COLUMN syncer.account_spread.missing_accounts IS 'The accounts that have none, though a zone of each was read whole';
+COMMENT ON COLUMN syncer.account_spread.missing_accounts IS 'The accounts that have none, though a zone of each was read whole; one where it is unknown is in neither';
 
 COMMENT ON COLUMN syncer.account_spread.image_versions IS 'The versions there are';
 
@@ -2472,7 +2515,7 @@ CREATE VIEW syncer.image_spread AS
           ORDER BY z.zone_id) AS zones,
     ARRAY( SELECT z.zone_id
            FROM unnest(c.whole_zones) z(zone_id)
-          WHERE (z.zone_id <> ALL (c.zone_ids))
+          WHERE (z.zone_id <> ALL ((c.zone_ids || COALESCE(c.unsure_zones, '{}'::text[]))))
           ORDER BY z.zone_id) AS missing_zones,
     ARRAY( SELECT DISTINCT v.version
            FROM unnest(c.versions) v(version)
@@ -2489,7 +2532,7 @@ CREATE VIEW syncer.image_spread AS
     ( SELECT jsonb_agg(jsonb_build_object('zone_id', o.zone_id, 'image_id', o.id, 'image_version', o.version, 'image_size', o.size, 'image_status', o.status) ORDER BY o.zone_id, o.id) AS jsonb_agg
            FROM UNNEST(c.zone_ids, c.ids, c.versions, c.sizes, c.statuses) o(zone_id, id, version, size, status)) AS offers,
     (bit_count(marks))::integer AS zone_count,
-    (bit_count((whole_marks & (~ marks))))::integer AS missing_count
+    (bit_count((whole_marks & (~ known))))::integer AS missing_count
    FROM ( SELECT k.account,
             k.service,
             k.whole_zones,
@@ -2502,8 +2545,10 @@ CREATE VIEW syncer.image_spread AS
             n.versions,
             n.sizes,
             n.statuses,
-            d.differs
-           FROM ((( SELECT z.kind,
+            d.differs,
+            u.unsure_zones,
+            m.known
+           FROM ((((( SELECT z.kind,
                     (i.image_name COLLATE "C") AS image_name,
                     bit_or(z.mark) AS marks,
                     array_agg(z.zone_id) AS zone_ids,
@@ -2513,7 +2558,9 @@ CREATE VIEW syncer.image_spread AS
                     array_agg(i.image_status) AS statuses
                    FROM (syncer_store.images i
                      JOIN syncer_store.comparable_zones z USING (zone_key))
-                  WHERE ((i.removed_at IS NULL) AND (i.image_name IS NOT NULL))
+                  WHERE ((i.removed_at IS NULL) AND (i.image_name IS NOT NULL) AND (NOT (EXISTS ( SELECT
+                           FROM syncer_store.missing m_1
+                          WHERE ((m_1.zone_key = i.zone_key) AND (m_1.image_id = i.image_id))))))
                   GROUP BY z.kind, (i.image_name COLLATE "C")) n
              JOIN ( SELECT comparable_zones.kind,
                     comparable_zones.account,
@@ -2526,9 +2573,23 @@ CREATE VIEW syncer.image_spread AS
                         END) AS marks
                    FROM syncer_store.comparable_zones
                   GROUP BY comparable_zones.kind, comparable_zones.account, comparable_zones.service) k USING (kind))
+             LEFT JOIN ( SELECT z.kind,
+                    (i.image_name COLLATE "C") AS image_name,
+                    bit_or(z.mark) AS marks,
+                    array_agg(z.zone_id) AS unsure_zones
+                   FROM ((syncer_store.missing m_1
+                     JOIN syncer_store.images i USING (zone_key, image_id))
+                     JOIN syncer_store.comparable_zones z USING (zone_key))
+                  WHERE (i.image_name IS NOT NULL)
+                  GROUP BY z.kind, (i.image_name COLLATE "C")) u USING (kind, image_name))
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (u.marks IS NULL) THEN n.marks
+                            ELSE (n.marks | u.marks)
+                        END AS known) m)
              CROSS JOIN LATERAL ( SELECT array_remove(ARRAY[
                         CASE
-                            WHEN ((n.marks & k.marks) <> k.marks) THEN 'zones'::text
+                            WHEN ((m.known & k.marks) <> k.marks) THEN 'zones'::text
                             ELSE NULL::text
                         END,
                         CASE
@@ -2554,7 +2615,7 @@ CREATE VIEW syncer.image_spread AS
                             ELSE NULL::text
                         END], NULL::text) AS differs
                  OFFSET 0) d)
-          WHERE (((n.marks & k.marks) <> k.marks) OR (NOT syncer_store.all_equal(n.versions)) OR (NOT syncer_store.all_equal(n.sizes)) OR (NOT syncer_store.all_equal(n.statuses)))) c
+          WHERE (((m.known & k.marks) <> k.marks) OR (NOT syncer_store.all_equal(n.versions)) OR (NOT syncer_store.all_equal(n.sizes)) OR (NOT syncer_store.all_equal(n.statuses)))) c
   WHERE (differs <> '{}'::text[]);
 
 COMMENT ON VIEW syncer.image_spread IS 'Image names that the zones of an account and service do not offer alike: missing in some, or with another version, size or status';
@@ -2569,7 +2630,7 @@ COMMENT ON COLUMN syncer.image_spread.differs IS 'In what: zones (some lack it),
 
 COMMENT ON COLUMN syncer.image_spread.zones IS 'The zones that offer it';
 
-COMMENT ON COLUMN syncer.image_spread.missing_zones IS 'The zones that were read whole and do not offer it';
+COMMENT ON COLUMN syncer.image_spread.missing_zones IS 'The zones that were read whole and do not offer it; not those where it is unknown';
 
 COMMENT ON COLUMN syncer.image_spread.image_versions IS 'The versions there are';
 
@@ -2583,7 +2644,7 @@ COMMENT ON COLUMN syncer.image_spread.offers IS 'What each zone offers under the
 
 COMMENT ON COLUMN syncer.image_spread.zone_count IS 'How many zones offer it';
 
-COMMENT ON COLUMN syncer.image_spread.missing_count IS 'How many zones do not offer the name, as far as they were ever read whole';
+COMMENT ON COLUMN syncer.image_spread.missing_count IS 'How many zones do not offer the name, as far as they were read whole and it is known';
 
 -- view syncer.image_spread_zones
 

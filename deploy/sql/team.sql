@@ -8,6 +8,13 @@
 --     alter role anna set search_path = team_web;
 --     alter role anna set statement_timeout = '30s';
 --
+-- What a team cannot do is get rows of other accounts, or run anything with more rights than its own.
+-- What it can, by trying: a plan (explain analyze) counts the rows that a condition left over, and
+-- such conditions as image_name < 'M' are worked out before the accounts are (they are leakproof), so
+-- names and zones of others can be guessed letter by letter. Where even names are secret, give each
+-- team a database of its own. Nothing bounds what a question costs (how many steps image_counts is asked
+-- for) but statement_timeout, which keeps from accidents: whoever connects may set it otherwise.
+--
 -- Do not give syncer_reader to such a login: it reads every account. Left out are views that look over
 -- accounts (account_spread) or machines (workers), and baselines with images of other accounts. What is
 -- numbered over all accounts (change_id, run_id) lets the team see how much goes on elsewhere, no more.
@@ -75,7 +82,9 @@ begin
                        team, made.name, made.query);
     end loop;
 
-    -- Each function, with the rights of its owner, for the team's accounts.
+    -- Each function, with the rights of its owner, for the team's accounts. The path ends with what
+    -- the caller made in a session: were it not named, a type there (text) would come before the real
+    -- one, and what it checks would be done with the owner's rights.
     for made in
         select proname as name, pg_get_function_arguments(p.oid) as arguments,
                pg_get_function_result(p.oid) as result,
@@ -86,7 +95,7 @@ begin
         where pronamespace = 'syncer'::regnamespace
     loop
         execute format('create or replace function %I.%I(%s) returns %s language sql stable '
-                       'security definer set search_path = '''' as %L', team, made.name, made.arguments, made.result,
+                       'security definer set search_path = pg_catalog, pg_temp as %L', team, made.name, made.arguments, made.result,
             case
                 when made.name = 'image_presence' then format(
                     'select case when $1 = any (%s) then syncer.image_presence($1, $2, $3, $4, $5) '
@@ -95,9 +104,9 @@ begin
                     'select f.* from unnest(%s) as a cross join lateral syncer.%I(%s) as f '
                     'where a = coalesce($%s, a)', mine, made.name,
                     array_to_string(made.given, ', '), made.nth)
-                else format(
-                    'select f.* from syncer.%I(%s) as f where f.account = any (%s)', made.name,
-                    array_to_string(made.given, ', '), mine)
+                else format( -- of all: as the one that is asked for an account, for each of them
+                    'select f.* from unnest(%s) as a cross join lateral syncer.%I(%s, a) as f', mine,
+                    made.name, array_to_string(made.given, ', '))
             end);
     end loop;
 

@@ -23,8 +23,8 @@ _IMAGE: Final = "img-EVhEsCuXhCN0urZ7Vt77oOr6K"
 """The image that the documents name, in whose place one of the history is put."""
 _ZONE: Final = "FRA-A"
 _CHANGE: Final = "120"
-_BLOCK: Final = re.compile(r"^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_NUMBERED: Final = re.compile(r"^-- \d+\. ")
+_BLOCK: Final = re.compile(r"^(?:### (\d+\. .*?)$|```sql\n(.*?)^```)", re.MULTILINE | re.DOTALL)
+"""A heading with a number, or a block of SQL."""
 _PLACE: Final = (None, None, None)
 
 
@@ -60,22 +60,28 @@ async def look(connection: Connection) -> History:
 
 def statements(history: History) -> Iterator[Statement]:
     """Yield those of the documents, and those behind commands."""
-    for document in (migrations_root() / "README.md", migrations_root().parent / "README.md"):
+    contract = migrations_root()
+    for document in (
+        contract / "queries.md",
+        contract / "README.md",
+        contract.parent / "README.md",
+    ):
         if document.is_file():
             yield from _documented(document.read_text(), history)
     yield from _commands(history)
 
 
 def _documented(text: str, history: History) -> Iterator[Statement]:
-    for block in _BLOCK.findall(text):
+    heading = ""
+    for found, block in _BLOCK.findall(text):
+        heading = found or heading
         for each in re.split(r";\s*\n", block):
             statement = each.strip()
             if not re.search(r"^(select|with)\b", statement, re.MULTILINE):
                 continue
             first = statement.partition("\n")[0]
-            name = _NUMBERED.sub("", first).removeprefix("-- ")
             yield Statement(
-                name=_called(name, statement),
+                name=_called(heading or first.removeprefix("-- "), statement),
                 text=statement.replace(_IMAGE, history.image_id)
                 .replace(f"'{_ZONE}'", f"'{history.zone_id}'")
                 .replace(f"> {_CHANGE}", f"> {history.newest_change - 100}"),

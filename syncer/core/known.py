@@ -250,9 +250,11 @@ class Shortcuts:
         is_same = self._is_reordered or (self.compared is not None and self.compared.is_same)
         if not is_same and (content is None or content != self._before.content):
             return None
+        # Kept in vain the last time, it is not made this time: rows may be spelt anew each time.
+        served = self.served if is_same or self._before.unordered is None else None
         return msgspec.structs.replace(
             self._before,
             pages=known_pages(self._pages),
             hash=digests.HASH,
-            unordered=None if self.served is None else self.served.unordered,
+            unordered=None if served is None else served.unordered,
         )

@@ -128,9 +128,9 @@ class SpooledRows:
 class Page:
     """One page as it was served: ``served`` rows of ``total``.
 
-    ``digest`` is that of the bytes of the rows, which are given as a whole (``raw``) or one by one
-    (``raws``, each known to be JSON). Where ``rows`` are not given, ``read`` makes them when they
-    are asked for: where nothing changed, they never are.
+    ``digest`` is that of the bytes of the rows, ``raw``; ``raws`` are the same one by one, each
+    known to be JSON. Where ``rows`` are not given, ``read`` makes them when they are asked for:
+    where nothing changed, they never are.
     """
 
     __slots__ = ("_raw", "_raws", "_read", "_rows", "_unspool", "digest", "served", "total")
@@ -170,14 +170,11 @@ class Page:
         if self._rows is None:
             assert self._read is not None  # noqa: S101  (or the rows were given)
             if self._unspool is None:
-                self._rows = self._read(self._bytes())
+                self._rows = self._read(self._raw)
             else:
                 again = partial(_reread, self._read, self._unspool)
                 self._rows = SpooledRows(again(), again)
         return self._rows
-
-    def _bytes(self) -> bytes | memoryview:
-        return self._raw if self._raws is None else joined(self._raws)
 
     def split(self) -> Sequence[msgspec.Raw] | None:
         """Return the rows as they were served; None where they are not held, or cannot be split."""
@@ -191,7 +188,7 @@ class Page:
     def release(self, spooler: Spooler | None = None) -> None:
         """Free the memory that is not needed; with a ``spooler``, that of the rows too."""
         if spooler is not None and self._read is not None and self._unspool is None:
-            self._unspool = spooler(self._bytes())
+            self._unspool = spooler(self._raw)
             self._raw, self._raws = b"", None
             if isinstance(self._rows, Rows):
                 again = partial(_reread, self._read, self._unspool)

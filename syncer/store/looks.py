@@ -34,21 +34,13 @@ def read(row: Mapping[str, Any], parser: int | None) -> Look | None:
 
 
 async def keep(
-    connection: Connection,
-    zone_key: int,
-    snapshot: Snapshot | None,
-    *,
-    parser: int = 0,
-    before: Look | None = None,
+    connection: Connection, zone_key: int, snapshot: Snapshot | None, *, parser: int = 0
 ) -> None:
     """Keep what a whole look read, and forget the one before (None: nothing is to be skipped)."""
     if snapshot is None:
         await connection.execute(sql("zone/look_forget"), zone_key)
         return
-    look = snapshot.look
-    if before is not None and _bytes_of(look) == _bytes_of(before):
-        return  # a full look at what was known: more is kept than it knows
-    rows = snapshot.rows
+    look, rows = snapshot.look, snapshot.rows
     await connection.execute(
         sql("zone/look_keep"),
         zone_key,
@@ -85,10 +77,6 @@ async def is_kept(connection: Connection, zone_key: int, before: Look) -> bool:
     """Whether a zone's last whole look is kept still: what it listed is what is stored."""
     kept: bool = await connection.fetchval(sql("zone/look_is_kept"), zone_key, _packed(before))
     return kept
-
-
-def _bytes_of(look: Look) -> tuple[object, ...]:
-    return look.asked, look.total, look.images, look.hash, look.pages
 
 
 def _packed(look: Look) -> bytes:

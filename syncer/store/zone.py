@@ -143,13 +143,8 @@ async def _record(
     if isinstance(outcome, Snapshot) and zone.notes_key(tx.key_digest):
         await tx.connection.execute(sql("zone/key"), [zone.key], tx.key_digest)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
-        await looks.keep(
-            tx.connection,
-            zone.key,
-            results.to_keep(written, outcome),
-            parser=zone.parser,
-            before=zone.before,
-        )
+        kept = results.to_keep(written, outcome)
+        await looks.keep(tx.connection, zone.key, kept, parser=zone.parser)
 
 
 async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Removed:

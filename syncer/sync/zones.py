@@ -109,8 +109,9 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     async def _read_judged(self, target: Target) -> Outcome:
         """Read a zone; one that is not listed, and asked for once more, is gone if it is empty.
 
-        That the API refuses such a zone is a failure of this zone and no refusal of ours. Raises
-        Denied where it is listed, or where the API blocks this machine.
+        That the API refuses such a zone is a failure of this zone and no refusal of ours; so it is
+        where a run was stopped before anybody knew which zones are listed, and keeps what was read.
+        Raises Denied where it is listed, or where the API blocks this machine.
         """
         try:
             outcome = await self.read(target)
@@ -119,7 +120,8 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
                 raise
             self.standings.hold.begin()
             looked = await self.standings.judged(self._began(target.ref))
-            if not looked.once_more:
+            is_unknown = looked.is_listed is None and self.stop.reason is not None
+            if not looked.once_more and not is_unknown:
                 raise
             self.standings.hold.end()
             return Failed(looked=looked, fault=fault_of(error))

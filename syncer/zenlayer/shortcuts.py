@@ -84,9 +84,9 @@ def _shortest(
     read = partial(_read_rows, source)
     if known is not None and digest == known.digest:
         return Page(known.served, total, digest, raw=raw, read=read)
-    if known is not None and (raws := split_rows(raw)) is not None:
-        return Page(len(raws), total, digest, raws=raws, read=read)
     given = bytes(raw)
+    if known is not None and (raws := split_rows(given)) is not None:
+        return Page(len(raws), total, digest, raw=given, raws=raws, read=read)
     documented = read_documented(source, given)
     if documented is None:
         return None

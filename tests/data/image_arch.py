@@ -17,16 +17,16 @@ TRACKED = (
     "image_name, image_type, image_size, image_description, "
     "image_version, image_status, category, os_type"
 )
-SHOWN = ", ".join(
-    f"{{0}}added ->> '{name}' as {name}"
-    for name in ("nic_network_type", "image_source", "min_disk_size")
-)
-SHOWN += ", {0}added, {0}added ->> 'image_arch' as image_arch"
+LATER = ("nic_network_type", "image_source", "min_disk_size")
+SHOWN = ", ".join(f"{{0}}added ->> '{name}' as {name}" for name in LATER) + ", {0}added"
+OF_ZONES = "of_account text, of_service text default null, of_zone_id text default null"
+NEW = "{0}added ->> 'image_arch' as image_arch"
 
 
 def upgrade() -> None:
     from_extra()
     views()
+    changed_fields()
     asof()
 
 
@@ -42,12 +42,13 @@ def from_extra() -> None:
 
 def views() -> None:
     # "create or replace" adds columns at the end only, and keeps what was granted. What stands in
-    # image_changes as before and after has the column by itself.
+    # image_changes as before and after has the column by itself; a column of its own is left out
+    # here.
     op.execute(f"""
         create or replace view syncer.images as
         select z.account, z.service, z.zone_id, i.image_id,
                {listed("i")},
-               syncer_store.size_gib(i.image_size) as image_size_gib,
+               syncer_store.shown_gib(i.image_size) as image_size_gib,
                coalesce(i.extra, '{{}}') as extra, i.fingerprint,
                case when z.gone_at is not null then 'unknown'
                     when i.removed_at is not null then 'absent'
@@ -63,7 +64,8 @@ def views() -> None:
                             select s.observed_at from syncer_store.zone_scans as s
                             where s.zone_key = i.zone_key and s.run_id = i.opened_run_id) end) end
                    as observed_at,
-               m.missing_since as unlisted_since, {SHOWN.format("i.")}
+               m.missing_since as unlisted_since, {SHOWN.format("i.")},
+               {NEW.format("i.")}
         from syncer_store.images as i
         join (
             select z.zone_key, z.account, z.service, z.zone_id, z.gone_at,
@@ -85,42 +87,79 @@ def views() -> None:
         create or replace view syncer.image_versions as
         select z.account, z.service, z.zone_id, v.image_id,
                {TRACKED},
-               syncer_store.size_gib(v.image_size) as image_size_gib,
-               v.valid_from, v.valid_to, v.run_id, v.last_listed_at, {SHOWN.format("v.")}
+               syncer_store.shown_gib(v.image_size) as image_size_gib,
+               v.valid_from, v.valid_to, v.run_id, v.last_listed_at, {SHOWN.format("v.")},
+               v.kind::text as kind, v.closed_kind, v.closed_run_id, {NEW.format("v.")}
         from (
             select i.zone_key, i.image_id, {listed("i")}, i.added, i.valid_from,
                    i.removed_at as valid_to, i.opened_run_id as run_id,
                    case when i.removed_at is not null then i.removed_not_before else (
                        select m.last_listed_at from syncer_store.missing as m
                        where m.zone_key = i.zone_key and m.image_id = i.image_id) end
-                       as last_listed_at
+                       as last_listed_at,
+                   i.opened_kind as kind,
+                   case when i.removed_run_id is not null then 'removed' end as closed_kind,
+                   i.removed_run_id as closed_run_id
             from syncer_store.images as i -- with a join a filter would not reach its index
             union all
-            select zone_key, image_id, {TRACKED}, added, valid_from, valid_to, opened_run_id,
-                   removed_not_before
-            from syncer_store.image_history
+            select h.zone_key, h.image_id, {listed("h")}, h.added, h.valid_from, h.valid_to,
+                   h.opened_run_id, h.removed_not_before, h.opened_kind,
+                   case when h.removed_run_id is not null then 'removed' else 'changed' end,
+                   coalesce(h.removed_run_id, (
+                       select n.opened_run_id from syncer_store.image_history as n
+                       where n.zone_key = h.zone_key and n.image_id = h.image_id
+                         and n.valid_from = h.valid_to), (
+                       select n.opened_run_id from syncer_store.images as n
+                       where n.zone_key = h.zone_key and n.image_id = h.image_id
+                         and n.valid_from = h.valid_to))
+            from syncer_store.image_history as h
         ) as v
         join syncer_store.zones as z using (zone_key)""")
     op.execute(f"""
         create or replace view syncer.baseline_images as
         select b.name, z.account, z.service, z.zone_id, i.image_id, {listed("i")},
-               {SHOWN.format("i.")}
+               {SHOWN.format("i.")}, b.name as baseline, {NEW.format("i.")}
         from syncer_store.baselines as b
         join syncer_store.baseline_images as i using (baseline_id)
         join syncer_store.zones as z using (zone_key)""")
+
+
+def changed_fields() -> None:
+    # As in core/normalise.py and core/added.py: sizes differ where their numbers do, and a column
+    # that either side does not know does not.
+    cases = ",\n                ".join(
+        f"case when {differ(name)} then '{name}' end"
+        for name in (*TRACKED.split(", "), *LATER, "image_arch")
+    )
+    op.execute(f"""
+        create or replace function syncer_store.changed_fields(before jsonb, after jsonb)
+        returns text[]
+        language sql immutable parallel safe
+        return array_remove(array[
+                {cases}], null)""")
+
+
+def differ(name: str) -> str:
+    # Null, and so no difference, where either side has no such key.
+    if name != "image_size":
+        return f"before -> '{name}' <> after -> '{name}'"
+    plain = "syncer_store.plain_size({} ->> 'image_size')"
+    return f"{plain.format('before')} is distinct from {plain.format('after')}"
 
 
 def asof() -> None:
     # What a function returns cannot be replaced: it is dropped, and what was granted on it with it
     # (syncer db roles grants it anew).
     op.execute("drop function syncer.images_asof(timestamptz)")
-    op.execute(f"""
-        create function syncer.images_asof(at timestamptz) returns table (
+    op.execute("drop function syncer.images_asof(timestamptz, text, text, text)")
+    columns = """
             account text, service text, zone_id text, image_id text, image_name text,
             image_type text, image_size text, image_description text, image_version text,
             image_status text, category text, os_type text, valid_from timestamptz,
             observed_at timestamptz, nic_network_type text, image_source text,
-            min_disk_size text, added jsonb, image_arch text)
+            min_disk_size text, added jsonb, image_arch text"""
+    op.execute(f"""
+        create function syncer.images_asof(at timestamptz, {OF_ZONES}) returns table ({columns})
         language sql stable rows 10000
         begin atomic
             select account, service, zone_id, v.image_id, {listed("v")}, v.valid_from,
@@ -133,7 +172,8 @@ def asof() -> None:
                        end),
                    v.nic_network_type, v.image_source, v.min_disk_size, v.added, v.image_arch
             from syncer.image_versions as v
-            join syncer.zone_coverage(at) as c using (account, service, zone_id)
+            join syncer.zone_coverage(at, of_account, of_service, of_zone_id) as c
+                using (account, service, zone_id)
             left join (
                 select account, service, zone_id, image_id, max(seen_at) as seen_at
                 from syncer.image_gaps
@@ -141,10 +181,19 @@ def asof() -> None:
                 group by account, service, zone_id, image_id
             ) as s using (account, service, zone_id, image_id)
             where tstzrange(v.valid_from, v.valid_to) @> at and not c.gone
+              and (of_account is null or account = of_account)
+              and (of_service is null or service = of_service)
+              and (of_zone_id is null or zone_id = of_zone_id)
               and (account, service, zone_id, image_id) not in (
                   select g.account, g.service, g.zone_id, g.image_id
                   from syncer.image_gaps as g
                   where g.gap_from <= at and (g.gap_to > at or g.gap_to is null));
+        end""")
+    op.execute(f"""
+        create or replace function syncer.images_asof(at timestamptz) returns table ({columns})
+        language sql stable rows 10000
+        begin atomic
+            select * from syncer.images_asof(at, null, null, null);
         end""")
 
 

@@ -22,8 +22,15 @@ PANELS: Final = {str(query): query for query in queries() if query.panel is not 
 class Night:
     """A database with the night in it, read as Grafana reads it."""
 
-    def __init__(self, reader: Any, begin: datetime, now: datetime) -> None:
+    def __init__(
+        self, reader: Any, begin: datetime, now: datetime, until: datetime | None = None
+    ) -> None:
         self.reader, self.begin, self.now = reader, begin, now
+        self.until = until or min(now, self.at(12) - timedelta(microseconds=1))
+
+    def since(self, begin: datetime) -> Night:
+        """Return the same, read from a later instant on."""
+        return Night(self.reader, begin, self.now, self.until)
 
     def at(self, hour: float, minute: float = 0) -> datetime:
         """Return an instant of it."""
@@ -52,10 +59,13 @@ class Night:
             await transaction.rollback()
 
     async def rows(self, name: str, **chosen: list[str] | str) -> list[dict[str, Any]]:
-        """Return what a panel gets of the time from hour 0 to now, in hours."""
+        """Return what a panel gets of the time from hour 0 to now, in hours.
+
+        Not of hour 12, which begins while it is planted or read some minutes after a full hour.
+        """
         query: Query = PANELS[name]
         choice = defaults(DASHBOARDS[query.dashboard]) | chosen
-        statement = expand(query, choice, self.begin, self.now, "1h")
+        statement = expand(query, choice, self.begin, self.until, "1h")
         return [
             {name: float(v) if isinstance(v, Decimal) else v for name, v in row.items()}
             for row in await self.reader.fetch(statement)

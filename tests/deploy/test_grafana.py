@@ -274,6 +274,8 @@ async def test_no_panel_reads_all_of_the_history(reader: Any) -> None:
         statement = expand(query, chosen(query), *time_range(query))
         (plan,) = json.loads(await reader.fetchval(f"explain (format json) {statement}"))
         for node in nodes(plan["Plan"]):
+            if not A_YEAR and node.get("Index Name") == "image_history_removed":
+                continue  # removals only: those of a few weeks are sooner read whole than by time
             if node.get("Relation Name") in BIG:
                 assert "Seq Scan" != node["Node Type"], (query, node)
                 assert {"Index Cond", "Recheck Cond"} & node.keys(), (query, node)

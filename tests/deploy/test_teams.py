@@ -44,7 +44,7 @@ DAY = "now() - interval '1 day', now()"
 FUNCTIONS = {
     "images_asof": ("now()", "now(), 'default'", "now(), null", "now(), 'edge', 'vm'"),
     "zone_coverage": ("now()", "now(), 'default'", "now(), null"),
-    "image_counts": (f"{DAY}, '1 day'",),
+    "image_counts": (f"{DAY}, '1 day'", f"{DAY}, '1 day', null", f"{DAY}, '1 day', 'default'"),
     "changes_between": (DAY, f"{DAY}, 'default'", f"{DAY}, 'edge'"),
     "pin_status": ("'SIN-A', 'img-again'", "'SIN-A', 'img-again', 'default'"),
 }
@@ -114,6 +114,42 @@ async def sees_its_accounts(team: Any, db: Any) -> None:
 
 SCHEMAS = "syncer", "team_web"
 ONE = "select team_web.image_presence($1, $2, $3, $4, now())"
+
+
+async def test_what_a_team_makes_in_a_session_gets_no_rights_of_the_owner(
+    team: Any, db: Any
+) -> None:
+    """Where all may make temporary things: as long as nobody has given `db roles`."""
+    database = await db.fetchval("select quote_ident(current_database())")
+    await db.execute(f"grant temporary on database {database} to team_web")
+    said: list[str] = []
+    team.add_log_listener(lambda _, message: said.append(message.message))
+    await team.execute("""
+        create function pg_temp.leak(pg_catalog.text) returns boolean language plpgsql as $$
+        begin raise notice 'as %', current_user; return true; end $$;
+        create domain pg_temp.text as pg_catalog.text check (pg_temp.leak(value))""")
+    for statement in (
+        "select * from team_web.images_asof(now())",
+        "select * from team_web.pin_status('SIN-A', 'img-again')",
+        "select team_web.image_presence('edge', 'vm', 'SIN-A', 'img-again', now())",
+    ):
+        await team.execute(statement)
+    assert [] == said
+
+
+async def test_what_runs_with_its_owners_rights_names_its_path(team: Any, db: Any) -> None:
+    """Ours and a team's: where it does not end with what a session made, that comes first."""
+    paths = await db.fetch("""
+        select p.oid::regprocedure::text, coalesce((
+                   select s from unnest(proconfig) as s where s like 'search_path=%'), '') as path
+        from pg_proc as p
+        where prosecdef and pronamespace::regnamespace::text !~ '^(pg_catalog|information_schema)$'
+        """)
+    assert {
+        "syncer_store.at_work(text)",
+        "team_web.image_presence(text,text,text,text,timestamp with time zone)",
+    } <= {row[0] for row in paths}
+    assert {"search_path=pg_catalog, pg_temp"} == {row["path"] for row in paths}
 
 
 async def reaches_nothing_else(team: Any, db: Any) -> None:

@@ -124,7 +124,9 @@ async def test_what_is_not_known_well_is_asked_for_after_the_list(
 
     await run(0)
     await run(0, full=True)
-    await run(0, zones=("FRA-*",))
+    simulator.reset_stats()
+    await sync(zones=("FRA-*",))  # it does not even begin before the list has come
+    assert [LIST, "DescribeImages"] == [call.action for call in simulator.calls]
     await run(1)  # the run before read that one
     await run(6)
     await run(0, ZENLAYER_ACCESS_KEY_ID="other")
@@ -302,6 +304,33 @@ async def test_a_stop_keeps_what_was_read_before_the_list_came(
     assert (6, "changed", "failed") == (report.planned, *(statuses(report)[z] for z in (A, B)))
     assert ["unchanged"] * 4 == [s for z, s in statuses(report).items() if z not in {A, B}]
     assert 6 == await db.fetchval("select count(*) from syncer.zones where listed")
+    await sync()
+    await assert_exact(db, world)
+
+
+async def test_a_stop_keeps_what_was_read_beside_a_zone_that_was_refused(
+    simulator: Simulator, world: World, sync: Any, db: Any
+) -> None:
+    """Whether that zone is listed still nobody knows: its refusal is no word on the key."""
+    await sync()
+    world.change_image(B, min(world.images(B)), imageVersion="2")
+    stop = Stop()
+    with late(simulator, db, pages=6) as run:
+        simulator.add_fault(f"status=401,zone={A},action=DescribeImages")
+
+        async def stopping(listed: Awaitable[None]) -> None:
+            await listed
+            stop.now(Fault(code="STOPPED", message="the test said so"))
+            await anyio.sleep_forever()
+
+        def on_call(call: CallRecord) -> Awaitable[None] | None:
+            waits = run.called(call)
+            return waits and stopping(waits)
+
+        simulator.on_call = on_call
+        report = await sync(stop=stop)
+    assert ("partial", 3, False) == (report.status, report.exit_code, report.refused)
+    assert ("failed", "changed") == (statuses(report)[A], statuses(report)[B])
     await sync()
     await assert_exact(db, world)
 

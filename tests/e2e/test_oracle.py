@@ -1,7 +1,8 @@
 """Random worlds of vm or zec, and after every run each image of every view against a model.
 
 ``SYNCER_ORACLE_WORLDS=300 pytest tests/e2e/test_oracle.py -n 2`` tries that number of worlds. The
-model is ``oracle.py``; here are the worlds, and the comparing.
+model is ``oracle.py``; here are the worlds, and the comparing. What is worked out of those views is
+held to them by ``answers.py``, at the end of each world.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from syncer.simulator.faultbook import FaultBook
 from tests import clock
 from tests.conftest import SECRET
 from tests.e2e import oracle
+from tests.e2e.answers import Answers
 from tests.e2e.oracle import (
     ANY,
     WHOLE,
@@ -350,6 +352,7 @@ class History:
         self.models: dict[str, Account] = {}
         self.compared: set[int] = set()
         self.trimmed = self.thinned = False
+        self.answers = Answers(db, Random(f"{seed}/answers"), self.micro)  # noqa: S311
 
     # Instants.
 
@@ -432,6 +435,9 @@ class History:
             wrong += await self.views(account, model)
             wrong += await self.coverages(account, model, everything=everything)
             wrong += await self.past(account, model, everything=everything)
+        await self.answers.note()
+        if everything:
+            wrong += await self.answers.wrong()
         if wrong:
             raise Disagreement("\n  ".join([f"{len(wrong)} answers:", *wrong[:25]]))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from syncer.simulator import Simulator, World
 from tests.support import assert_exact, lose, naming, result, stored
+from tests.test_queries import QUESTIONS
 
 A, B = "FRA-A", "HKG-A"
 
@@ -224,7 +226,16 @@ async def test_approved_but_unanswered_images_stay_and_are_judged_again(
 async def test_an_approval_stays_for_as_many_as_were_not_removed(
     world: World, simulator: Simulator, sync: Any, db: Any
 ) -> None:
-    """59 of 60 are removed, one got no answer: one more that goes is more than was approved."""
+    """59 of 60 are removed, one got no answer: one more that goes is more than was approved.
+
+    Whoever asks is given who let those 59 through, before it is used up and after.
+    """
+
+    async def let_through() -> Counter[Any]:
+        return Counter(
+            (r["ended_by"], r["approved_by"], r["rule"]) for r in await db.fetch(QUESTIONS[19])
+        )
+
     await sync()
     lost = lose(world, A, 60)
     assert (4, 60, 0) == result(await sync())
@@ -232,9 +243,13 @@ async def test_an_approval_stays_for_as_many_as_were_not_removed(
     simulator.add_fault(f"refuse_id=400,ids={lost[7]}")
     assert (3, 1, 59) == result(await sync())
     simulator.clear_faults()
+    assert [("pending", None)] == await outcomes(db)
+    removed = ("removed", "test", "many")
+    assert {removed: 59, (None, None, "many"): 1} == await let_through()
     lose(world, A, 1)
     assert (4, 2, 0) == result(await sync())
     assert [("exceeded", 2)] == await outcomes(db)
+    assert 59 == (await let_through())[removed]
 
 
 @pytest.mark.parametrize("cap", [None, "page_cap=7,by_id=true", "page_cap=7"])

@@ -165,10 +165,67 @@ async def test_changes_between_is_the_difference_of_two_as_of_answers(seeded: An
     assert {"appeared", "changed", "removed", "unknown"} == kinds
 
 
-@pytest.mark.parametrize("of", ["images_asof", "zone_coverage"])
+@pytest.mark.parametrize(
+    ("one", "two", "reason"),
+    [
+        ("now()", "now() - interval '1 day'", "the earlier instant is after the later one"),
+        ("null", "now()", "no earlier instant was given"),
+        ("now()", "null", "no later instant was given"),
+    ],
+)
+async def test_instants_that_cannot_be_compared_are_no_answer(
+    one: str, two: str, reason: str, seeded: Any
+) -> None:
+    """Of each zone it is unknown what differs, and it is said why; nobody reads: nothing did."""
+    found = await seeded.fetch(f"select * from syncer.changes_between({one}, {two})")
+    zones = await seeded.fetch("select account, service, zone_id from syncer.zones")
+    assert {("unknown", *zone, None, reason) for zone in zones} == {
+        (*tuple(row)[:5], row["reason"]) for row in found
+    }
+    assert len(zones) == len(found)
+
+
+async def test_of_no_instant_nothing_is_known(seeded: Any) -> None:
+    """Every zone and image is unknown then, and none is counted."""
+    assert {("unknown", None)} == {
+        (row["coverage"], row["gone"])
+        for row in await seeded.fetch("select * from syncer.zone_coverage(null)")
+    }
+    assert [("unknown",)] == await seeded.fetch("""
+        select distinct syncer.image_presence(account, service, zone_id, image_id, null)
+        from syncer.images""")
+    for nothing in (
+        "images_asof(null)",
+        "image_counts(null, now(), '1 day')",
+        "image_counts(now(), now() - interval '1 day', '1 day')",
+    ):
+        assert not await seeded.fetch(f"select * from syncer.{nothing}")
+    (pin,) = await seeded.fetch("select * from syncer.pin_status('FRA-A', null, 'edge', 'vm')")
+    assert ("unknown", "never seen in this zone; is the id right?") == (
+        pin["status"],
+        pin["reason"],
+    )
+    (pin,) = await seeded.fetch("select * from syncer.pin_status(null, 'img-1')")
+    assert ("unknown", "no such zone is known") == (pin["status"], pin["reason"])
+
+
+async def test_a_zone_that_one_account_lost_is_there_for_another(db: Any) -> None:
+    """An image that was never seen is not said to be unseen because a zone is gone."""
+    await db.execute("""
+        insert into syncer_store.zones (account, service, zone_id, gone_at)
+        values ('a', 'vm', 'Z-1', now()), ('b', 'vm', 'Z-1', null)""")
+    ask = "select reason from syncer.pin_status('Z-1', 'img-never')"
+    assert "never seen, but the zone was never read whole" == await db.fetchval(ask)
+    await db.execute("update syncer_store.zones set gone_at = now()")
+    assert "never seen, but the zone is gone" == await db.fetchval(ask)
+
+
+@pytest.mark.parametrize("of", ["images_asof", "zone_coverage", "image_counts"])
 async def test_an_account_service_or_zone_may_be_asked_for(of: str, seeded: Any) -> None:
     """The answer is that of all, filtered; null is all."""
-    at = await seeded.fetchval("select now() - interval '1 day'")
+    at = "timestamptz '{}'".format(await seeded.fetchval("select now() - interval '1 day'"))
+    if of == "image_counts":
+        at += f", {at} + interval '1 day', '7 hours'"
     for account, service, zone in (
         (None, None, None),
         ("edge", None, None),
@@ -177,13 +234,13 @@ async def test_an_account_service_or_zone_may_be_asked_for(of: str, seeded: Any)
         ("default", "vm", "nowhere"),
     ):
         asked = await seeded.fetch(
-            f"select * from syncer.{of}($1, $2, $3, $4)", at, account, service, zone
+            f"select * from syncer.{of}({at}, $1, $2, $3)", account, service, zone
         )
         expected = await seeded.fetch(
-            f"""select * from syncer.{of}($1)
-                where ($2::text is null or account = $2) and ($3::text is null or service = $3)
-                  and ($4::text is null or zone_id = $4)""",
-            *(at, account, service, zone),
+            f"""select * from syncer.{of}({at})
+                where ($1::text is null or account = $1) and ($2::text is null or service = $2)
+                  and ($3::text is null or zone_id = $3)""",
+            *(account, service, zone),
         )
         assert set(map(str, expected)) == set(map(str, asked))
 

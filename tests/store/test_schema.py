@@ -223,6 +223,7 @@ FUNCTIONS = {
     "image_description image_version image_status category os_type valid_from observed_at",
     "zone_coverage(now())": "account service zone_id last_complete_at next_complete_at coverage",
     "image_counts(now(), now(), '1 day')": "at account service zone_id images",
+    "image_counts(now(), now(), '1 day', 'a', 'vm', 'Z-1')": "at account service zone_id images",
     "image_presence('a', 'vm', 'Z-1', 'img-1', now())": "image_presence",
     "zone_coverage(now(), 'a', 'vm', 'Z-1')": "account service zone_id coverage gone",
     "images_asof(now(), 'a', 'vm', 'Z-1')": "account service zone_id image_id observed_at",

@@ -251,7 +251,10 @@ async def test_image_field_spells_say_how_long_a_field_had_a_value(db: Any) -> N
 
 
 async def test_account_spread_says_what_accounts_do_not_offer_alike(db: Any) -> None:
-    """As sets over their zones; an account without a whole look lacks nothing."""
+    """As sets over their zones; an account without a whole look lacks nothing.
+
+    Nor does one that has the name where it is unknown: not listed, not confirmed absent.
+    """
     await db.execute("""
         insert into syncer_store.zones (account, service, zone_id)
         values ('a', 'vm', 'Z-1'), ('a', 'vm', 'Z-2'), ('b', 'vm', 'Z-1'), ('c', 'vm', 'Z-1'),
@@ -269,7 +272,13 @@ async def test_account_spread_says_what_accounts_do_not_offer_alike(db: Any) -> 
             (3, "i7", "otherwise", "1", "30", OFF),
             *((4, "i8", "alike", "1", "30", UP), (5, "i9", "only zec", "1", "30", UP)),
             (1, "i10", None, "1", "30", UP),
+            *((1, "i11", "unsure", "1", "30", UP), (3, "i12", "unsure", "2", "30", UP)),
         ],
+    )
+    await db.execute(
+        "insert into syncer_store.missing (zone_key, image_id, missing_since, since_run_id, "
+        "last_run_id) values (3, 'i12', $1, 1, 1)",
+        hour(1),
     )
     found = await db.fetch("select * from syncer.account_spread order by image_name")
     a, b = ["a"], ["b"]
