@@ -9,6 +9,7 @@ baselines, and a prune that thinned.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -227,6 +228,8 @@ def expected(before: Answers, facts: Facts, now: datetime) -> Answers:
             row["present_images"] = only_what_is_present(row, facts)
         elif what == "image_changes":
             row["not_before"] = seen_by_the_look_that_opened_it(row, facts)
+        elif what == "image_spread" and all_missing(row, facts):
+            continue
         elif what == "zone_coverage" and key[1] > now:
             row = {name: row[name] if name in ZONE else None for name in row}
             row["coverage"] = "unknown"
@@ -241,6 +244,15 @@ def expected(before: Answers, facts: Facts, now: datetime) -> Answers:
             row["observed_at"] = max(filter(None, (row["observed_at"], opened)))
         after[key] = row
     return after
+
+
+def all_missing(spread: dict[str, Any], facts: Facts) -> bool:
+    """Whether every image by which zones offered a name is missing: none is known to offer it."""
+    place = spread["account"], spread["service"]
+    return all(
+        facts.missing((*place, offer["zone_id"], offer["image_id"]))
+        for offer in json.loads(spread["offers"])
+    )
 
 
 def unknown_where_missing(
@@ -333,6 +345,7 @@ WHAT_CHANGES: Final = {
     "image_changes not_before",
     "image_presence presence",
     "image_versions last_listed_at",
+    "image_spread",
     "images presence",
     "images_asof observed_at",
     "images_asof",
