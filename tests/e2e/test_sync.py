@@ -575,7 +575,9 @@ async def test_a_glob_that_matches_nothing_is_refused_before_anything_is_read(
         {"not_zones": ("NOPE-*",)},
         {"zones": ("FRA-A",), "not_zones": ("FRA-*",)},
     ):
-        with pytest.raises(ConfigError, match=r"no zone (matches NOPE-\*: see|is left: --not-zone)"):
+        with pytest.raises(
+            ConfigError, match=r"no zone (matches NOPE-\*: see|is left: --not-zone)"
+        ):
             await sync(**selection)
     assert {"DescribeZones"} == {call.action for call in simulator.calls}
     await sync()
