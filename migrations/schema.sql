@@ -3279,7 +3279,8 @@ CREATE TABLE syncer_store.zone_digests (
     content bytea NOT NULL,
     hash text NOT NULL,
     unordered bytea,
-    rows bytea
+    rows bytea,
+    names text[]
 );
 ALTER TABLE ONLY syncer_store.zone_digests ALTER COLUMN rows SET STORAGE EXTERNAL;
 

@@ -10,7 +10,8 @@ stored. How a page, and with it a zone, becomes *unchanged* without that, from t
 3. Otherwise each row is hashed, and only those whose digests are new are read; if there are none,
    and no known row failed to come, the zone is unchanged (else those are what changed, or went).
 4. Where that says nothing (no digests of rows are kept, most rows are new, an id comes twice), all
-   rows are read; if what they say has the digest that it had, the zone is unchanged, spelt anew.
+   rows are read; if what they say has the digest that it had, the zone is unchanged, spelt anew. If
+   the keys of the first row stand in another order, that is done at once.
 5. It is so only if ``totalCount`` is what it was too, and while what is stored of the zone is what
    that look listed: whatever else is written to a zone deletes its ``Look``.
 
@@ -25,7 +26,7 @@ keeps neither, and what reads the same, byte for byte, writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from itertools import chain, zip_longest
 from struct import Struct
@@ -50,7 +51,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     ``asked`` is the page size that was asked for, ``images`` how many there were. ``hash`` made the
     digests of the ``pages`` and of all rows as they were served, in any order (``unordered``; None:
     not known). ``content`` is of what the rows say, in any order (None: not known). ``has_rows`` is
-    whether ``KnownRows`` are kept beside.
+    whether ``KnownRows`` are kept beside. ``names`` are those of the first row, in the order in
+    which they stood ((): not known).
     """
 
     asked: int
@@ -61,6 +63,12 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     unordered: bytes | None = None
     has_rows: bool = False
+    names: tuple[str, ...] = ()
+
+    def is_spelt_as(self, names: Collection[str]) -> bool:
+        """Whether names of a row stand in this order, of those that both have."""
+        ours = [name for name in self.names if name in names]
+        return ours == [name for name in names if name in self.names]
 
 
 class KnownRows(msgspec.Struct, frozen=True):
@@ -180,7 +188,7 @@ class Served:
     def _is_alike(self, before: KnownRows) -> bool:
         """Whether of a few rows, at least one a page, any is known: else all are spelt anew."""
         few = [row for rows in self._split for row in rows[:: max(1, len(rows) // _SAMPLE)]]
-        return not before.ids or not set(before.digests).isdisjoint(digests.of_rows(few))
+        return not before.ids or not set(digests.of_rows(few)).isdisjoint(before.digests)
 
 
 def known_pages(pages: Iterable[Page]) -> tuple[KnownPage, ...]:
@@ -192,12 +200,14 @@ def known_pages(pages: Iterable[Page]) -> tuple[KnownPage, ...]:
 class Shortcuts:
     """All pages of a zone beside the last whole look at it (``before``), which asked for as many.
 
-    Where it ``needs_rows``, set ``rows`` first: what is kept of the rows of that look.
+    ``names`` are those of the first row now. Where it ``needs_rows``, set ``rows`` first: what is
+    kept of the rows of that look.
     """
 
-    def __init__(self, before: Look, pages: Sequence[Page]) -> None:
+    def __init__(self, before: Look, pages: Sequence[Page], names: tuple[str, ...]) -> None:
         self._before = before
         self._pages = pages
+        self._names = names
         self.rows: KnownRows | None = None
 
     @property
@@ -208,8 +218,13 @@ class Shortcuts:
 
     @cached_property
     def served(self) -> Served | None:
-        """The rows as they were served, where there is a count to hold them against."""
-        return None if self._pages[0].total is None else Served.of(self._pages)
+        """The rows as they were served, where that may say something.
+
+        There must be a count to hold them against, and rows spelt as they were.
+        """
+        if self._pages[0].total is None or not self._before.is_spelt_as(self._names):
+            return None
+        return Served.of(self._pages)
 
     @property
     def needs_rows(self) -> bool:
@@ -247,14 +262,15 @@ class Shortcuts:
             return None
         if self.is_known:
             return self._before
-        is_same = self._is_reordered or (self.compared is not None and self.compared.is_same)
-        if not is_same and (content is None or content != self._before.content):
+        as_served = self._is_reordered or (self.compared is not None and self.compared.is_same)
+        if not as_served and (content is None or content != self._before.content):
             return None
         # Kept in vain the last time, it is not made this time: rows may be spelt anew each time.
-        served = self.served if is_same or self._before.unordered is None else None
+        served = self.served if as_served or self._before.unordered is None else None
         return msgspec.structs.replace(
             self._before,
             pages=known_pages(self._pages),
             hash=digests.HASH,
             unordered=None if served is None else served.unordered,
+            names=self._names,
         )

@@ -8,6 +8,7 @@ temporary file and read again when they are needed (``SpooledRows``).
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
@@ -33,6 +34,9 @@ PARSER_VERSION: Final = 2
 """Counted up whenever the same bytes are read as other images: known pages and digests are void."""
 
 _list: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_first: Final = json.JSONDecoder()  # reads a value without knowing where it ends
+_HEAD: Final = 8192
+"""Bytes within which the first row of a page ends, as a rule."""
 
 Total = int | None
 """``totalCount`` as served: None where it is absent, ``INVALID_TOTAL`` where it is no count."""
@@ -180,6 +184,11 @@ class Page:
         """Return the rows as they were served; None where they are not held, or cannot be split."""
         return split_rows(self._raw) if self._raws is None else self._raws
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its first row as they stand, while it is held; (): not known."""
+        return first_names(self._raw)
+
     def read_some(self, raws: Iterable[msgspec.Raw]) -> Rows:
         """Read rows as those of the page are read."""
         assert self._read is not None  # noqa: S101  (or there were none to split)
@@ -209,6 +218,22 @@ def split_rows(raw: bytes | memoryview) -> list[msgspec.Raw] | None:
         return _list.decode(data)
     except (UnicodeDecodeError, RecursionError, msgspec.DecodeError):
         return None
+
+
+def first_names(raw: bytes | memoryview) -> tuple[str, ...]:
+    """Return the names of a list's first row, in the order in which they stand.
+
+    (): they are not known, as there is no row, or one that is odd.
+    """
+    head = bytes(raw[:_HEAD]).decode(errors="replace")
+    if (start := head.find("{")) < 0:
+        return ()
+    try:
+        row, _ = _first.raw_decode(head, start)
+    except (ValueError, RecursionError):
+        return ()
+    names = tuple(row)
+    return names if all(name.isascii() and name.isprintable() for name in names) else ()
 
 
 def joined(raws: Iterable[msgspec.Raw]) -> bytes:

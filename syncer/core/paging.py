@@ -233,6 +233,7 @@ class Walk:
         self.pages: dict[int, Page] = {}
         self._asked = page_size
         self._before = before if before is not None and before.asked == page_size else None
+        self._names: tuple[str, ...] = ()
         self.torn: Torn | None = None
         self._uncounted_ids: set[str] = set()
 
@@ -250,9 +251,11 @@ class Walk:
         return tuple(number for number in range(2, count + 1) if number not in self.pages)
 
     def known(self, number: int) -> KnownPage | None:
-        """Return what a page held in the whole look before."""
+        """Return what a page held in the whole look before, if it may hold that again."""
         before = self._before
         if before is None or before.hash != digests.HASH or number > len(before.pages):
+            return None
+        if 1 in self.pages and not before.is_spelt_as(self._names):
             return None
         return before.pages[number - 1]
 
@@ -260,6 +263,10 @@ class Walk:
         """Take a page that was read; one that does not fit the others tears the walk."""
         self.pages[number] = page
         first = self.pages[1]
+        if number == 1:
+            known, before = self.known(1), self._before
+            is_known = known is not None and known.digest == page.digest
+            self._names = before.names if before is not None and is_known else page.names
         if (first.total or 0) > LARGE:
             page.release(self._spooler)
         elif self._before is None or first.total is None:
@@ -318,7 +325,7 @@ class Walk:
         """What is saved by the whole look before, once all pages were read; None: there is none."""
         if self._before is None or self.torn is not None or self.remaining():
             return None
-        return Shortcuts(self._before, self._read)
+        return Shortcuts(self._before, self._read, self._names)
 
     @property
     def _read(self) -> list[Page]:
@@ -361,6 +368,7 @@ class Walk:
             pages=known_pages(self._read),
             content=offered.content if compared is None else None,
             hash=digests.HASH,
+            names=self._names,
         )
         rows = None if self.shortcuts is None else self.shortcuts.known_rows()
         if compared is None:

@@ -30,6 +30,7 @@ def read(row: Mapping[str, Any], parser: int | None) -> Look | None:
         hash=row["hash"],
         unordered=row["unordered"],
         has_rows=row["has_rows"],
+        names=tuple(row["names"] or ()),
     )
 
 
@@ -53,6 +54,7 @@ async def keep(
         look.hash,
         look.unordered,
         None if rows is None else rows.packed(),
+        list(look.names),
     )
 
 
@@ -64,6 +66,7 @@ async def keep_respelt(connection: Connection, looks: Mapping[int, Look]) -> Non
         [_packed(look) for look in looks.values()],
         [look.hash for look in looks.values()],
         [look.unordered for look in looks.values()],
+        ["\t".join(look.names) for look in looks.values()],
     )
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from syncer.core.known import KnownRows, Look
 from syncer.core.model import Image
-from syncer.core.page import KnownPage, Page, Rows
+from syncer.core.page import KnownPage, Page, Rows, first_names
 from syncer.core.paging import Snapshot, Torn, Unchanged, Walk
 from syncer.sync.spool import Spool
 from syncer.zenlayer import shortcuts
@@ -394,6 +394,85 @@ def test_digests_of_another_hash_are_no_digests() -> None:
         before, hash="other", pages=other.look.pages, unordered=reordered.look.unordered
     )
     assert isinstance(look(changed, Written(5, 0), misleading), Snapshot)
+
+
+def turned(row: Row) -> Row:
+    """The row with its keys in another order."""
+    return dict(reversed(row.items()))
+
+
+def test_rows_with_their_keys_in_another_order_are_read_at_once() -> None:
+    """Page 1 shows it: no further page is split, no digest of a row is looked for, all is read."""
+    rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
+    respelt = [turned(row) for row in rows]
+    for one_by_one in (False, True):
+        before, known = whole(rows, Written(3, 0), one_by_one=one_by_one)
+        before = msgspec.structs.replace(before, content=content_of(rows))
+        assert ("imageId", "imageName") == before.names
+        walk = Walk(3, before=before)
+        for number, body in enumerate(Written(3, 0).replies(respelt, 7), 1):
+            assert (walk.known(number) is None) == (number > 1)
+            walk.take(number, read(body, walk.known(number)))
+        assert walk.shortcuts is not None
+        assert not walk.shortcuts.needs_rows
+        second = walk.finish(LOOKED)
+        assert isinstance(second, Unchanged)
+        assert ("imageName", "imageId") == second.look.names
+        assert second.look.unordered is None
+        again = look(respelt[::-1], Written(3, 0), second.look, known)
+        assert isinstance(again, Unchanged)
+        assert again.look.unordered is not None
+        other = [*respelt[:6], {"imageName": "other", "imageId": "img-6"}]
+        assert isinstance(look(other, Written(3, 0), before, known), Snapshot)
+
+
+def content_of(rows: Sequence[Row]) -> bytes | None:
+    first = look(rows, Written(3, 0))
+    assert isinstance(first, Snapshot)
+    return first.look.content
+
+
+@pytest.mark.parametrize(
+    ("raw", "names"),
+    [
+        (b'[{"b": 1, "a": [{"c": 2}], "b": "}"}, {"z": 1}]', ("b", "a")),
+        (b' [ { "imageId" : "img" } , 7', ("imageId",)),
+        (b"[]", ()),
+        (b"[{}]", ()),
+        (b"[7]", ()),
+        (b'[7, {"a": 1}]', ("a",)),
+        (b'["{", {"a": 1}]', ()),
+        (b'[{"a": NaN, "b": 1' + b"0" * 5000 + b"}]", ()),
+        (rb'[{"a\u0000": 1}]', ()),
+        (rb'[{"\ud800": 1}]', ()),
+        (rb'[{"\t": 1}]', ()),
+        (b'[{"a": "\xff"}]', ("a",)),
+        (b'[{"a": "' + b"x" * 10_000 + b'"}]', ()),
+        (b"[" + b'{"a":' * 3000, ()),
+    ],
+)
+def test_the_names_of_a_first_row_are_read_or_not_known(raw: bytes, names: tuple[str]) -> None:
+    assert names == first_names(raw) == first_names(memoryview(raw))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "alike"),
+    [
+        ("ab", "ab", True),
+        ("ab", "ba", False),
+        ("abc", "ac", True),
+        ("ac", "abc", True),
+        ("abc", "xcay", False),
+        ("", "ab", True),
+        ("ab", "", True),
+        ("ab", "cd", True),
+    ],
+)
+def test_names_are_compared_in_the_order_that_both_have(then: str, now: str, alike: bool) -> None:
+    before = msgspec.structs.replace(
+        whole(FIRST, Written(5, 0), one_by_one=False)[0], names=(*then,)
+    )
+    assert alike == before.is_spelt_as((*now,))
 
 
 FIRST: list[Row] = [{"imageId": f"img-{n}", **dict.fromkeys(NAMES, "text")} for n in range(5)]

@@ -372,6 +372,26 @@ async def test_another_hash_compares_every_zone_once(
         await assert_exact(db, world)
 
 
+async def test_how_rows_were_spelt_is_kept(
+    simulator: Simulator, world: World, sync: Any, db: Any
+) -> None:
+    """Of rows whose keys stand in another order than before all are read, and that order is kept."""
+    kept = "select distinct names, unordered is null from syncer_store.zone_digests"
+    await sync()
+    names, _ = await db.fetchrow(kept)
+    assert {"imageId", "imageName"} < {*names}
+    simulator.add_fault("reorder=zone")
+    for last in (names[::-1], names[1:], [], None):
+        await db.execute("update syncer_store.zone_digests set names = $1", last)
+        before = await images(db)
+        assert (0, 3) == seen(await sync())
+        assert before == await images(db)
+        is_spelt_anew = last == names[::-1]
+        assert [(names, is_spelt_anew)] == [tuple(row) for row in await db.fetch(kept)]
+    await change_one(world, sync, A)
+    await assert_exact(db, world)
+
+
 async def test_who_knows_less_of_a_look_can_keep_none(world: World, sync: Any, db: Any) -> None:
     """A program before these digests would leave them beside pages that are others by now."""
     await sync()

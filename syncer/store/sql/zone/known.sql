@@ -11,7 +11,7 @@ select z.zone_key, z.service, z.zone_id, z.zone_name, z.attributes, z.gone_at is
            where r.account = $1 and r.run_id is distinct from $2::bigint
            order by r.run_id desc limit 1), false) as read_last,
        a.max_removals - a.removed as approved, d.parser, d.asked, d.total, d.images, d.pages,
-       d.content, d.hash, d.unordered, d.rows is not null as has_rows
+       d.content, d.hash, d.unordered, d.rows is not null as has_rows, d.names
 from syncer_store.zones as z
 left join syncer_store.approvals as a
     on a.zone_key = z.zone_key and a.outcome is null and a.of_run_id is null
