@@ -21,6 +21,13 @@ from syncer.core.errors import SyncerError
 
 NEEDS: Final = "trustme"
 """What makes certificates: of syncer's extra `peers`."""
+LISTED: Final = {
+    "late": "zones listed a second later",
+    "failing": "zones not listed",
+    "one less": "one zone less listed",
+    "whole": "one zone more listed than before",
+}
+"""What is measured beside the usual, in turn: how the server lists zones, and in words."""
 _HOST: Final = "127.0.0.1"
 _START_TIMEOUT: Final = 60.0  # seconds: a process, on a machine at work
 _LONGEST_LINE: Final = 10_000  # bytes

@@ -401,8 +401,12 @@ def _cpu_of_children() -> float:
 
 
 def _bare_environment() -> dict[str, str]:
-    """Return the environment without the settings of syncer, PostgreSQL and HTTP proxies."""
+    """Return the environment without the settings of syncer, PostgreSQL and HTTP proxies.
+
+    Modules are compiled once, as those are that pip installs, ours and other programs' alike.
+    """
     bare = bare_environment()
+    bare.pop("PYTHONDONTWRITEBYTECODE", None)
     return {name: bare[name] for name in bare if not name.lower().endswith("_proxy")}
 
 

@@ -22,6 +22,7 @@ import msgspec
 
 from syncer.bench.cloud import FIELDS
 from syncer.bench.whole import peak_memory
+from syncer.core import digests
 from syncer.core.model import TRACKED, Tracked
 from syncer.zenlayer.credentials import MAX_CONCURRENCY
 
@@ -59,6 +60,17 @@ _Row = msgspec.defstruct("_Row", [(name, str | None, None) for name in FIELDS.va
 class _Response(msgspec.Struct):
     totalCount: int  # noqa: N815  (the API's spelling)
     dataSet: list[_Row]  # type: ignore[valid-type]  # noqa: N815
+
+
+class _RawResponse(msgspec.Struct):
+    dataSet: list[msgspec.Raw]  # noqa: N815
+
+
+class _RawEnvelope(msgspec.Struct):
+    response: _RawResponse
+
+
+_raw: Final = msgspec.json.Decoder(_RawEnvelope)
 
 
 class _Envelope(msgspec.Struct):
@@ -107,6 +119,41 @@ async def typed_floor(options: MeasureOptions) -> dict[str, Any]:
         await fetch_pages(options, take)
     assert rows == options.zones * options.images  # noqa: S101
     return stopwatch.result
+
+
+async def order_floor(options: MeasureOptions) -> dict[str, Any]:
+    """Measure what tells that rows came in another order: splitting, sorting and hashing them.
+
+    As many are sorted together as a zone has, whichever they are.
+    """
+    held: list[bytes] = []
+
+    def take(body: bytes) -> None:
+        digests.of_page(body)
+        held.extend(map(bytes, _split(body)))
+        if len(held) >= options.images:
+            digests.of_page(b"\n".join(sorted(held)))
+            held.clear()
+
+    with Stopwatch() as stopwatch:
+        await fetch_pages(options, take)
+    return stopwatch.result
+
+
+async def rows_floor(options: MeasureOptions) -> dict[str, Any]:
+    """Measure what tells which rows are new: splitting pages, and hashing them and each row."""
+
+    def take(body: bytes) -> None:
+        digests.of_page(body)
+        digests.of_rows(_split(body))
+
+    with Stopwatch() as stopwatch:
+        await fetch_pages(options, take)
+    return stopwatch.result
+
+
+def _split(body: bytes) -> list[msgspec.Raw]:
+    return _raw.decode(body).response.dataSet
 
 
 async def copy_floor(options: MeasureOptions) -> dict[str, Any]:
@@ -234,6 +281,8 @@ class Stopwatch:
 MEASURES: Final[dict[str, Callable[[MeasureOptions], Awaitable[dict[str, Any]]]]] = {
     "http": http_floor,
     "typed": typed_floor,
+    "order": order_floor,
+    "rows": rows_floor,
     "copy": copy_floor,
     "sync": sync_run,
 }

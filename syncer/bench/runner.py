@@ -43,6 +43,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until a usual account's server answers, beside other programs."""
     round_trip: float = 0.1
     """Seconds to a server that is far away, there and back."""
+    other_trips: tuple[float, ...] = (0.02, 0.25)
+    """The same of servers that are nearer, or farther away."""
     accounts: int = 50
     """Accounts of somebody who has many."""
     account_zones: int = 20

@@ -23,6 +23,9 @@ from syncer.bench.programs import (
 from syncer.bench.runner import Runner
 from syncer.core.errors import ConfigError
 
+BARE_CLIENTS: Final = {"reordered": "order", "1 % spread": "rows"}
+"""Of some runs, what a client that stores nothing must do (one of ``measure.MEASURES``)."""
+
 
 async def first_load(runner: Runner) -> None:
     """A first load beside COPY."""
@@ -43,13 +46,15 @@ async def no_change(runner: Runner) -> None:
 
 
 async def other_bytes(runner: Runner) -> None:
-    """The same images in other bytes, beside the same."""
+    """The same images in other bytes, time and again, beside the same.
+
+    The first time nothing is known yet of rows in any order.
+    """
     await runner.ensure_stored(runner.workload.zones, runner.workload.images)
-    for number in range(runner.workload.rounds):
-        await runner.fixture.change_server(reorder=number)
-        await runner.measure_with_floor("reordered")
-        await runner.fixture.change_server(reformat=number)
-        await runner.measure_with_floor("reformatted")
+    for name, change in (("reordered", "reorder"), ("reformatted", "reformat")):
+        for number in range(1 + runner.workload.rounds):
+            await runner.fixture.change_server(**{change: number})
+            await _beside_floors(runner, name if number else f"{name} for the first time")
 
 
 async def one_percent(runner: Runner) -> None:
@@ -58,7 +63,15 @@ async def one_percent(runner: Runner) -> None:
     for _ in range(runner.workload.rounds):
         for how in ("spread", "concentrated"):
             changed = (await runner.fixture.change_server(drift=how))["changed"]
-            await runner.measure_with_floor(f"1 % {how}", changed=changed)
+            await runner.measure(f"bare client of 1 % {how}", "rows")
+            await _beside_floors(runner, f"1 % {how}", changed=changed)
+
+
+async def _beside_floors(runner: Runner, name: str, *, changed: int = 0) -> None:
+    """Measure a run; before it what even a bare client must do for the same, if that is another."""
+    if kind := BARE_CLIENTS.get(name):
+        await runner.measure(f"bare client of {name}", kind)
+    await runner.measure_with_floor(name, changed=changed)
 
 
 async def all_changed(runner: Runner) -> None:
@@ -161,7 +174,10 @@ async def tenth_of_images(runner: Runner) -> None:
 
 
 async def far_away(runner: Runner) -> None:
-    """A usual account behind TLS and a link that takes time: a run, and programs beside it."""
+    """A usual account behind TLS and a link that takes time: a run, and programs beside it.
+
+    Then a run at other distances, and where zones are listed late, not at all, or not all.
+    """
     if not far.installed():
         return
     size = runner.workload
@@ -176,6 +192,14 @@ async def far_away(runner: Runner) -> None:
             await runner.measure("far away")
             for program in programs:
                 await runner.measure_program(program, "far away")
+        for listing, words in far.LISTED.items():
+            await runner.fixture.change_server(listing=listing)
+            status = "partial" if listing == "failing" else "succeeded"
+            await runner.measure(f"far away, {words}", status=status)
+    for seconds in size.other_trips:
+        async with runner.fixture.far_away(seconds):
+            for _ in range(size.rounds):
+                await runner.measure(f"far away, {seconds * 1000:g} ms")
 
 
 async def many_accounts(runner: Runner) -> None:

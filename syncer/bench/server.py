@@ -14,7 +14,7 @@ import re
 import ssl
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -22,6 +22,9 @@ from syncer.bench.cloud import Cloud, DriftKind
 from syncer.simulator.limits import TokenBucket
 from syncer.simulator.replies import failure
 
+Listing = Literal["whole", "late", "failing", "one less"]
+"""How zones are listed: as they are, after ``LATE`` more seconds, not at all, without the first."""
+LATE: Final = 1.0
 MAX_PAGE: Final = 1000
 _PENDING: Final = 1024  # connections that may wait to be accepted
 _OK: Final = b"200 OK"
@@ -35,6 +38,7 @@ class ServedCloud:
     def __init__(self) -> None:
         self.cloud = Cloud(0, 0)
         self.latency = 0.0
+        self.listing: Listing = "whole"
         self.bucket: TokenBucket | None = None
         self.calls = 0
         self.refused = 0
@@ -51,7 +55,11 @@ class ServedCloud:
             reply = failure(request_id, 429, "REQUEST_LIMIT_EXCEEDED", "too many requests")
             return b"429 Too Many Requests", reply.body
         if action == b"DescribeZones":
-            rows = [{"zoneId": zone, "zoneName": zone.title()} for zone in self.cloud.zones]
+            if self.listing == "failing":
+                reply = failure(request_id, 400, "OPERATION_FAILED", "zones cannot be listed")
+                return b"400 Bad Request", reply.body
+            listed = self.cloud.zones[self.listing == "one less" :]
+            rows = [{"zoneId": zone, "zoneName": zone.title()} for zone in listed]
             members = b'"zoneSet":' + msgspec.json.encode(rows)
         elif "imageIds" in request:
             return b"400 Bad Request", b"nothing was ever removed, yet images are asked for by id"
@@ -59,6 +67,11 @@ class ServedCloud:
             members = self._images(request)
         envelope = b'{"requestId":"%s","response":{"requestId":"%s",%s}}'
         return _OK, envelope % (request_id.encode(), request_id.encode(), members)
+
+    def latency_of(self, action: bytes) -> float:
+        """Return the seconds until a call is answered."""
+        is_late = self.listing == "late" and action == b"DescribeZones"
+        return self.latency + is_late * LATE
 
     def _images(self, request: dict[str, Any]) -> bytes:
         zone, size = request["zoneId"], min(request["pageSize"], MAX_PAGE)
@@ -74,6 +87,7 @@ class ServedCloud:
         reformat: int | None = None,
         latency: float | None = None,
         limit: int | None = None,
+        listing: Listing | None = None,
         checksums: bool = False,
     ) -> dict[str, Any]:
         result: dict[str, Any] = {"calls": self.calls, "refused": self.refused}
@@ -89,6 +103,8 @@ class ServedCloud:
             self.latency = latency
         if limit is not None:  # a full bucket of one second's calls; 0 removes it
             self.bucket = TokenBucket(limit, limit, time.monotonic) if limit else None
+        if listing is not None:
+            self.listing = listing
         if checksums:
             result["checksums"] = {zone: self.cloud.checksum(zone) for zone in self.cloud.zones}
         self.cloud.render(MAX_PAGE)
@@ -119,11 +135,11 @@ class Connection(asyncio.Protocol):
             if len(self._received) < total:
                 return
             body, self._received = self._received[end:total], self._received[total:]
-            action = _ACTION.search(head)
-            path = head.split(b" ", 2)[1]
-            answer = self._served.answer(path, action[1] if action else b"", body)
+            found = _ACTION.search(head)
+            action = found[1] if found else b""
+            answer = self._served.answer(head.split(b" ", 2)[1], action, body)
             loop = asyncio.get_running_loop()
-            loop.call_later(self._served.latency, self._send, *answer)
+            loop.call_later(self._served.latency_of(action), self._send, *answer)
 
     def _send(self, status: bytes, body: bytes) -> None:
         assert self._transport is not None  # noqa: S101  (it was made)

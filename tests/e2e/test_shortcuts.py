@@ -389,6 +389,8 @@ async def test_how_rows_were_spelt_is_kept(
         is_spelt_anew = last == names[::-1]
         assert [(names, is_spelt_anew)] == [tuple(row) for row in await db.fetch(kept)]
     await change_one(world, sync, A)
+    rows = await db.fetch(f"{kept} order by 2")
+    assert [[names, False], [names, True]] == [list(row) for row in rows]
     await assert_exact(db, world)
 
 
