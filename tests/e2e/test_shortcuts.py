@@ -375,13 +375,14 @@ async def test_another_hash_compares_every_zone_once(
 async def test_how_rows_were_spelt_is_kept(
     simulator: Simulator, world: World, sync: Any, db: Any
 ) -> None:
-    """Of rows whose keys stand in another order than before all are read, and that order is kept."""
+    """Rows whose keys stand in another order are all read, and that order is kept."""
     kept = "select distinct names, unordered is null from syncer_store.zone_digests"
     await sync()
     names, _ = await db.fetchrow(kept)
     assert {"imageId", "imageName"} < {*names}
     simulator.add_fault("reorder=zone")
-    for last in (names[::-1], names[1:], [], None):
+    others: list[Any] = [names[::-1], names[1:], [], None]
+    for last in others:
         await db.execute("update syncer_store.zone_digests set names = $1", last)
         before = await images(db)
         assert (0, 3) == seen(await sync())
