@@ -236,7 +236,9 @@ async def say_last_runs(
     """
     if not is_table(output):
         return
-    for row in await reader.all("read/last_runs", *chosen.place):
+    accounts, *place = chosen.place
+    accounts = accounts or await reader.accounts()
+    for row in await reader.all("read/last_runs", accounts, *place, empty):
         parts = [_looked(row)] if empty else []
         if row["status"] in ({"failed", "crashed", "partial"} if empty else {"failed", "crashed"}):
             why = row["error_message"] or "see 'syncer runs'"
