@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import itertools
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -38,13 +37,12 @@ from syncer.sync.report import Report
 from syncer.sync.run import run_once
 from syncer.sync.stop import Stop
 from syncer.zenlayer import credentials
-from tests.support import Done, folder_for_data
+from tests.support import Done, Migrated, connected, database, folder_for_data
 
 KEY, SECRET = "test-key", "test-secret"
 QUICK = credentials.Timing(challenge=0.01, retry=Backoff(first=0.001, last=0.002))
 """How long runs wait for the API."""
 UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-_numbers = itertools.count(1)
 
 Sync = Callable[..., Any]
 
@@ -119,44 +117,39 @@ def data_home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 async def administrator(postgres: EmbeddedPostgres) -> AsyncIterator[Any]:
     """A connection that makes and drops the databases of tests."""
-    connection = await asyncpg.connect(postgres.dsn("postgres"))
-    yield connection
-    await connection.close()
+    async with connected(postgres.dsn("postgres")) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")
-async def template(postgres: EmbeddedPostgres, administrator: Any) -> str:
+async def migrated(postgres: EmbeddedPostgres, administrator: Any) -> Migrated:
     """A migrated database, to be copied."""
     await administrator.execute("create database template_syncer")
-    await upgrade(Server(postgres.dsn("template_syncer")))
-    return "template_syncer"
+    made = Migrated(postgres, administrator, "template_syncer")
+    await upgrade(Server(made.url))
+    return made
 
 
 @pytest.fixture
 async def empty_url(postgres: EmbeddedPostgres, administrator: Any) -> AsyncIterator[str]:
     """The URL of a database in which nothing is."""
-    name = f"t_{next(_numbers)}"
-    await administrator.execute(f"create database {name}")
-    yield postgres.dsn(name)
-    await administrator.execute(f"drop database {name} with (force)")
+    async with database(postgres, administrator) as url:
+        yield url
 
 
 @pytest.fixture
-async def url(postgres: EmbeddedPostgres, administrator: Any, template: str) -> AsyncIterator[str]:
+async def url(migrated: Migrated) -> AsyncIterator[str]:
     """The URL of a migrated, empty database."""
-    name = f"t_{next(_numbers)}"
-    await administrator.execute(f"create database {name} template {template} strategy file_copy")
-    yield postgres.dsn(name)
-    await administrator.execute(f"drop database {name} with (force)")
+    async with migrated.copy() as url:
+        yield url
 
 
 @pytest.fixture
 async def db(url: str) -> AsyncIterator[Any]:
     """A connection to the test's database, as its owner."""
-    connection = await asyncpg.connect(url)
-    await connection.execute("set timezone to 'UTC'")
-    yield connection
-    await connection.close()
+    async with connected(url) as connection:
+        await connection.execute("set timezone to 'UTC'")
+        yield connection
 
 
 @pytest.fixture

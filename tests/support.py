@@ -1,20 +1,22 @@
-"""What several tests look at: the command's output, and whether the database is the world."""
+"""What several tests share: databases, the command's output, whether the database is the world."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
 import io
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import anyio
+import asyncpg
 import pytest
 
 from syncer import log
@@ -25,12 +27,14 @@ from syncer.core.line import image
 from syncer.core.model import ADDED, TRACKED, Looked, Tracked, ZoneRef
 from syncer.core.page import Page
 from syncer.core.paging import Snapshot, Walk
+from syncer.embedded import EmbeddedPostgres
 from syncer.serve.metrics import Metrics
 from syncer.simulator import Simulator, World
 from syncer.zenlayer.sources import SOURCES
 
 STRANGER: Final = 54321
 """Another user of this machine; it has no name."""
+_numbers = itertools.count(1)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 FIELDS = {
@@ -86,6 +90,46 @@ def folder_for_data() -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"syncer-tests-{os.getpid()}-", dir=place) as name:
         yield Path(name).resolve()
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """A connection, closed at the end."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def database(
+    server: EmbeddedPostgres, administrator: Any, options: str = ""
+) -> AsyncIterator[str]:
+    """The URL of a database that is made with these options, and dropped at the end."""
+    name = f"t_{next(_numbers)}"
+    await administrator.execute(f"create database {name} {options}")
+    try:
+        yield server.dsn(name)
+    finally:
+        await administrator.execute(f"drop database {name} with (force)")
+
+
+class Migrated(NamedTuple):
+    """A migrated, empty database, and a connection that copies it."""
+
+    server: EmbeddedPostgres
+    administrator: Any
+    name: str
+
+    @property
+    def url(self) -> str:
+        return self.server.dsn(self.name)
+
+    def copy(self, options: str = "") -> contextlib.AbstractAsyncContextManager[str]:
+        """The URL of a copy, which is dropped at the end."""
+        options = f"template {self.name} strategy file_copy {options}"
+        return database(self.server, self.administrator, options)
 
 
 async def until(holds: Callable[[], Any]) -> None:
@@ -207,6 +251,20 @@ def served(world: World) -> dict[str, dict[str, Any]]:
         for zone in world.zones()
         if world.images(zone)
     }
+
+
+async def statuses_of_runs(db: Any) -> list[str]:
+    """How the runs ended, in their order."""
+    rows = await db.fetch("select status from syncer.runs order by run_id")
+    return [row["status"] for row in rows]
+
+
+async def end_sessions(db: Any, named: str = "syncer sync%") -> None:
+    """End the sessions whose names are like this, whatever they are at."""
+    await db.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like $1",
+        named,
+    )
 
 
 async def empty(db: Any) -> None:

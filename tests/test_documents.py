@@ -28,6 +28,7 @@ from syncer.serve.worker_metrics import Distribution
 from syncer.simulator import World
 from syncer.store.connection import sql
 from tests.deploy.tools import DEPLOY, check_command
+from tests.support import lose
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -368,8 +369,7 @@ async def drifted(sync: Any, world: World) -> None:
     """A cloud that drifted between two runs, and whose zone FRA-A lost suspiciously much."""
     await sync()
     world.drift(5, appear=5, change=5, remove=5)
-    for image_id in sorted(world.images("FRA-A"))[:15]:
-        world.remove_image("FRA-A", image_id)
+    lose(world, "FRA-A", 15)
     await sync()
 
 

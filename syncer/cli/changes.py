@@ -12,18 +12,7 @@ import click
 import msgspec
 
 from syncer import files
-from syncer.cli.columns import (
-    ACCOUNT,
-    IMAGE,
-    KIND,
-    NAME,
-    SEEN,
-    SERVICE,
-    WHAT_CHANGED,
-    ZONE,
-    Headed,
-    time,
-)
+from syncer.cli.columns import KIND, SEEN, WHAT_CHANGED, WHICH_IMAGE, Headed, time
 from syncer.cli.command import Command
 from syncer.cli.common import run, settings
 from syncer.cli.names import complete
@@ -53,7 +42,7 @@ _VALUE: Final = 200
 """Letters, at most, that people are shown of what a field was or is."""
 _FIRST_LOOKED_AT: Final = 1_000
 """The changes at the end of the feed among which the newest are looked for first."""
-_TABLE: Final = (SEEN, KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME, WHAT_CHANGED)
+_TABLE: Final = (SEEN, KIND, *WHICH_IMAGE, WHAT_CHANGED)
 
 
 def details(row: dict[str, Any]) -> dict[str, Any]:
@@ -312,11 +301,7 @@ async def history(image: str, filters: Filters, output: str | None) -> None:
                 SEEN,
                 time("not_before", "NOT BEFORE", leave=1),
                 KIND,
-                ACCOUNT,
-                SERVICE,
-                ZONE,
-                IMAGE,
-                NAME,
+                *WHICH_IMAGE,
                 WHAT_CHANGED,
             ],
             derive=details,

@@ -68,6 +68,8 @@ SERVICE: Final = Column(name="service", heading="SERVICE", title=True, several=T
 ZONE: Final = whole("zone_id", "ZONE", title=True)
 IMAGE: Final = whole("image_id", "IMAGE", title=True)
 NAME: Final = text("image_name", "NAME")
+WHICH_IMAGE: Final = (ACCOUNT, SERVICE, ZONE, IMAGE, NAME)
+"""What says which image a row is of."""
 KIND: Final = whole("kind", "KIND", title=True)
 WHAT_CHANGED: Final = text("details", "WHAT CHANGED", least=32)
 SEEN: Final = Column(name="changed_at", heading="SEEN", kind="time", title=True)

@@ -20,6 +20,7 @@ from syncer.config.parsers import EVERY_SERVICE, unknown_service
 from syncer.config.settings import Settings, load_with_faults
 from syncer.core.errors import OutputFailed, SyncerError, leaves_of, unwrapped
 from syncer.core.glob import fault
+from syncer.core.hints import number
 from syncer.core.normalise import printable
 from syncer.secrets import redacted
 from syncer.zenlayer.sources import SOURCES
@@ -66,16 +67,11 @@ def say(*lines: str, err: bool = False) -> None:
 
 def counted(zones: Sequence[str], *, more: int = 0) -> str:
     """Return a zone by name; of many, how many they are and the first. ``more`` have no name."""
-    number = len(zones) + more
-    if number == len(zones) == 1:
+    count = len(zones) + more
+    if count == len(zones) == 1:
         return f"zone {zones[0]}"
-    named = ", ".join(zones[:_NAMED]) + (", ..." if number > _NAMED else "")
-    return f"{number:,} zone{'s' if number > 1 else ''}" + (f" ({named})" if zones else "")
-
-
-def number(count: int, what: str) -> str:
-    """Return how many there are: ``1 zone``, ``2 zones``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    named = ", ".join(zones[:_NAMED]) + (", ..." if count > _NAMED else "")
+    return number(count, "zone") + (f" ({named})" if zones else "")
 
 
 def fail(code: int, *lines: str) -> NoReturn:
@@ -141,17 +137,26 @@ def output_option(function: F) -> F:
     )(function)
 
 
-def zone_option(function: F) -> F:
-    """Add ``--zone GLOB``, repeatable."""
+def _globs_option(option: str, name: str, what: str, text: str, default: str) -> Callable[[F], F]:
     return click.option(
-        "--zone",
-        "zones",
+        option,
+        name,
         multiple=True,
         metavar="GLOB",
-        show_default="all",
-        shell_complete=complete("zone"),
-        help="Zones by id.",
-    )(function)
+        show_default=default,
+        shell_complete=complete(what),
+        help=text,
+    )
+
+
+zone_option: Final = _globs_option("--zone", "zones", "zone", "Zones by id.", "all")
+"""Adds ``--zone GLOB``, repeatable."""
+not_zone_option: Final = _globs_option(
+    "--not-zone", "not_zones", "zone", "But not these zones, by id.", "none"
+)
+"""Adds ``--not-zone GLOB``, repeatable."""
+image_option: Final = _globs_option("--image", "images", "image", "Images by id or name.", "all")
+"""Adds ``--image GLOB``, repeatable."""
 
 
 def check_globs(patterns: tuple[str, ...]) -> None:

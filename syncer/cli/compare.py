@@ -11,19 +11,7 @@ import click
 import msgspec
 
 from syncer.cli.changes import details
-from syncer.cli.columns import (
-    ACCOUNT,
-    IMAGE,
-    KIND,
-    NAME,
-    SEEN,
-    SERVICE,
-    WHAT_CHANGED,
-    ZONE,
-    count,
-    time,
-    whole,
-)
+from syncer.cli.columns import KIND, SEEN, WHAT_CHANGED, WHICH_IMAGE, count, time, whole
 from syncer.cli.command import Command
 from syncer.cli.common import counted, run, say
 from syncer.cli.names import complete
@@ -74,11 +62,7 @@ async def asof(moment: Moment, filters: Filters, output: str | None) -> None:
             output,
             chosen=chosen,
             table=[
-                ACCOUNT,
-                SERVICE,
-                ZONE,
-                IMAGE,
-                NAME,
+                *WHICH_IMAGE,
                 whole("image_version", "VERSION", leave=4),
                 count("image_size", "GIB", leave=3),
                 whole("image_status", "STATUS"),
@@ -137,7 +121,7 @@ async def diff(
             await reader.ask("read/diff", *chosen.place, chosen.image, one, two),
             output,
             chosen=chosen,
-            table=[KIND, ACCOUNT, SERVICE, ZONE, IMAGE, NAME, SEEN, WHAT_CHANGED],
+            table=[KIND, *WHICH_IMAGE, SEEN, WHAT_CHANGED],
             empty="No difference.",
             derive=differences.derive,
             if_none=partial(require_images, reader, chosen),

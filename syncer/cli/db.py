@@ -22,14 +22,7 @@ from syncer.config.settings import address_of
 from syncer.secrets import mask
 from syncer.store import queue
 from syncer.store.connection import reading_transaction, sql
-from syncer.store.open import (
-    Moved,
-    move_to_server,
-    move_up,
-    open_server,
-    open_store,
-    require_made,
-)
+from syncer.store.open import Moved, move_to_server, move_up, open_made, open_server, open_store
 from syncer.store.open import dump as write_dump
 from syncer.store.schema import installed_revision, revisions
 
@@ -76,9 +69,7 @@ async def dependents(drop: bool) -> None:
     """
     from syncer.store import migrate  # noqa: PLC0415  (start-up: Alembic is slow to load)
 
-    database = settings().database
-    await require_made(database)
-    async with open_server(database) as server:
+    async with open_made(settings().database) as server:
         found = await migrate.dependents(server)
     for one in reversed(found) if drop else found:
         statements = one.drop if drop else one.make
@@ -90,9 +81,7 @@ async def dependents(drop: bool) -> None:
 @run
 async def status(output: str | None) -> int:
     """Show which schema is installed; exit 2 unless it is the one this program needs."""
-    database = settings().database
-    await require_made(database)
-    async with open_server(database, as_it_is=True) as server:
+    async with open_made(settings().database, as_it_is=True) as server:
         async with server.reading(name="syncer db status") as connection:
             async with reading_transaction(connection):
                 installed = await installed_revision(connection)
@@ -126,16 +115,15 @@ async def status(output: str | None) -> int:
 @run
 async def url(hold: bool) -> None:
     """Print where the database is (a password is masked)."""
-    loaded = settings()
-    await require_made(loaded.database)
-    async with open_server(loaded.database) as server:
+    database = settings().database
+    async with open_made(database) as server:
         say(mask(server.url) if server.url else server.where)
-        if hold and loaded.database.embedded:
+        if hold and database.embedded:
             click.echo("The embedded PostgreSQL runs until Ctrl-C.", err=True)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async for _ in signals:
                     return
-        elif loaded.database.embedded:
+        elif database.embedded:
             click.echo(
                 "It is the embedded PostgreSQL, which runs while a command uses it. To connect "
                 "with psql, keep it running: syncer db url --hold",

@@ -15,7 +15,7 @@ import msgspec
 from syncer import log
 from syncer.cli.command import Command
 from syncer.cli.common import crawled_option, option_names, output_option, run
-from syncer.cli.output import default_format, each, write
+from syncer.cli.output import each, is_table, write
 from syncer.config.settings import LoadedSettings, load_with_faults
 from syncer.core.errors import ConfigError
 from syncer.core.moment import duration
@@ -92,8 +92,7 @@ async def check_and_show(
 
 async def show_findings(findings: Sequence[Finding], output: str | None) -> None:
     """Print the findings: for people, or as JSON or CSV."""
-    output = output or default_format()
-    if output == "table":
+    if is_table(output):
         from syncer.cli.findings import show  # noqa: PLC0415  (start-up: rich is for people)
 
         show(findings)

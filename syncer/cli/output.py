@@ -36,9 +36,9 @@ _FORMULA: Final = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 Source: owasp.org/www-community/attacks/CSV_Injection. Spaces before it do not help everywhere."""
 
 
-def default_format() -> str:
-    """Return ``table`` on a terminal, else ``ndjson``."""
-    return "table" if sys.stdout.isatty() else "ndjson"
+def is_table(output: str | None) -> bool:
+    """Whether a format is the table, as none is on a terminal; elsewhere that is ``ndjson``."""
+    return output == "table" or (output is None and sys.stdout.isatty())
 
 
 @contextlib.contextmanager
@@ -103,9 +103,8 @@ async def write(
     ``headed`` is given where rows go on from those written before. On a terminal a table that is
     longer than the screen is ``paged``. Ages are counted until ``now`` (None: by this machine).
     """
-    output = output or default_format()
     headed = headed or Headed()
-    if output == "table":
+    if is_table(output):
         return await _table(rows, table, empty, headed=headed, paged=paged, now=now)
     if output in {"csv", "csv-safe"}:
         count = await _csv(rows, columns, header=not headed.done, safe=output == "csv-safe")
@@ -205,8 +204,7 @@ def fitted(line: str, *, before: int = 0) -> Iterator[str]:
     if line.lstrip().startswith("syncer "):
         yield line
         return
-    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), f"{'':{before}}{line}")
-    first, *rest = folded(whole, width)
+    first, *rest = folded(_with_whole_commands(f"{'':{before}}{line}"), width)
     for part in (first[before:], *rest):
         yield part.replace(_KEPT, " ")
 
@@ -219,7 +217,7 @@ def fitted_log(line: str) -> str:
     from syncer.cli.layout import width_of  # noqa: PLC0415  (start-up: rich is for people)
 
     lines, size = [""], 0
-    for word in _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), line).split(" "):
+    for word in _with_whole_commands(line).split(" "):
         room = width_of(_SGR.sub("", word))
         if size and size + 1 + room > width:
             lines.append(_AFTER_TIME + word)
@@ -228,6 +226,11 @@ def fitted_log(line: str) -> str:
             lines[-1] += f" {word}" if lines[-1] else word
             size += room + (size > 0)
     return "\n".join(lines).replace(_KEPT, " ")
+
+
+def _with_whole_commands(line: str) -> str:
+    """Return a line with ``_KEPT`` for the blanks of the commands in it."""
+    return _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), line)
 
 
 _SGR: Final = re.compile(r"\x1b\[[0-9;]*m")

@@ -12,11 +12,12 @@ from typing import Any, Final
 import click
 import msgspec
 
-from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, count, text, time, whole
+from syncer.cli.columns import ACCOUNT, SERVICE, WHICH_IMAGE, count, text, time, whole
 from syncer.cli.command import Command, Group
 from syncer.cli.common import (
     accounts_option,
     check_globs,
+    image_option,
     output_option,
     run,
     say,
@@ -25,7 +26,7 @@ from syncer.cli.common import (
     zone_option,
 )
 from syncer.cli.names import complete, complete_pinned
-from syncer.cli.output import default_format, each, write
+from syncer.cli.output import each, is_table, write
 from syncer.cli.show import (
     Filters,
     filters,
@@ -38,6 +39,7 @@ from syncer.cli.show import (
 from syncer.config.machine import operator
 from syncer.core.errors import ConfigError
 from syncer.core.glob import regex
+from syncer.core.hints import number
 from syncer.core.moment import Moment, duration
 from syncer.core.nearest import did_you_mean
 from syncer.core.pinfile import MAX_BYTES, parse
@@ -97,9 +99,8 @@ async def check(
         )
     if not answers:
         raise ConfigError(f"no pin of {pinned} matches the filters")
-    output = output or default_format()
     await _print(answers, output, filters.limit)
-    if output == "table":
+    if is_table(output):
         say(summary(answers), err=True)
     return exit_code(answer.status for answer in answers)
 
@@ -143,17 +144,14 @@ async def _pins(reader: Reader, pinned: str, from_file: list[Pin] | None) -> lis
 
 _TABLE: Final = (
     whole("status", "STATUS", title=True),
-    ACCOUNT,
-    SERVICE,
-    ZONE,
-    IMAGE,
-    NAME,
+    *WHICH_IMAGE,
     text("reason", "WHY", least=32),
 )
 
 
-async def _print(answers: Sequence[PinAnswer], output: str, limit: int | None) -> None:
-    shown = [a for a in answers if output != "table" or a.status != "present"]
+async def _print(answers: Sequence[PinAnswer], output: str | None, limit: int | None) -> None:
+    as_table = is_table(output)
+    shown = [a for a in answers if not as_table or a.status != "present"]
     several = {
         column.name
         for column in (ACCOUNT, SERVICE)
@@ -166,7 +164,7 @@ async def _print(answers: Sequence[PinAnswer], output: str, limit: int | None) -
         table=[column for column in _TABLE if not column.several or column.name in several],
         empty="All that is pinned is there and unchanged.",
     )
-    if output == "table" and limit and len(shown) > limit:
+    if as_table and limit and len(shown) > limit:
         say(f"(the first {limit:,} of {len(shown):,})", err=True)
 
 
@@ -197,15 +195,7 @@ def baseline() -> None:
 @accounts_option
 @service_option
 @zone_option
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    metavar="GLOB",
-    show_default="all",
-    shell_complete=complete("image"),
-    help="Images by id or name.",
-)
+@image_option
 @click.option("--replace", is_flag=True, help="Replace a baseline of this name.")
 @run
 async def save(  # noqa: PLR0917  (click passes by name)
@@ -251,7 +241,7 @@ async def save(  # noqa: PLR0917  (click passes by name)
 def _print_saved(name: str, saved: Saved, accounts: Sequence[str]) -> None:
     whose = f" of accounts {listed(accounts)}" if len(accounts) > 1 else ""
     say(
-        f"Saved baseline {name}: {_count(saved.images, 'image')} in {_count(saved.zones, 'zone')}"
+        f"Saved baseline {name}: {number(saved.images, 'image')} in {number(saved.zones, 'zone')}"
         f"{whose}, as of {saved.as_of:%Y-%m-%d %H:%M:%S}Z."
     )
     if saved.gone:
@@ -262,10 +252,6 @@ def _print_saved(name: str, saved: Saved, accounts: Sequence[str]) -> None:
             f"longer kept: {listed(saved.unseen)}",
             err=True,
         )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 @baseline.command("list")

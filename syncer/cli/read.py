@@ -9,10 +9,21 @@ from typing import Any, Final
 import click
 import msgspec
 
-from syncer.cli.columns import ACCOUNT, IMAGE, NAME, SERVICE, ZONE, count, listed, text, time, whole
+from syncer.cli.columns import (
+    ACCOUNT,
+    NAME,
+    SERVICE,
+    WHICH_IMAGE,
+    ZONE,
+    count,
+    listed,
+    text,
+    time,
+    whole,
+)
 from syncer.cli.command import Command
 from syncer.cli.common import accounts_option, counted, output_option, run, say
-from syncer.cli.output import default_format
+from syncer.cli.output import is_table
 from syncer.cli.show import (
     LIMIT,
     Filters,
@@ -49,11 +60,7 @@ async def images(
             output,
             chosen=filters,
             table=[
-                ACCOUNT,
-                SERVICE,
-                ZONE,
-                IMAGE,
-                NAME,
+                *WHICH_IMAGE,
                 whole("image_version", "VERSION", leave=3),
                 count("image_size_gib", "GIB", leave=2),
                 whole("image_status", "STATUS"),
@@ -123,7 +130,7 @@ async def show_zones(
         )
         causes = {why for _, why in undone}
         await say_last_runs(reader, chosen, output, empty=not shown, said=causes)
-    if (output or default_format()) == "table":
+    if is_table(output):
         _say_undone(undone, several=len(accounts) > 1)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from syncer import log
-from syncer.cli.common import number
+from syncer.core.hints import number
 from syncer.core.moment import age
 
 Event = Mapping[str, Any]

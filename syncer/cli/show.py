@@ -14,14 +14,14 @@ from syncer.cli.columns import Column, Headed
 from syncer.cli.common import (
     accounts_option,
     check_globs,
+    image_option,
     output_option,
     say,
     service_option,
     settings,
     zone_option,
 )
-from syncer.cli.names import complete
-from syncer.cli.output import Json, Row, default_format, write
+from syncer.cli.output import Json, Row, is_table, write
 from syncer.config.accounts import unknown_accounts
 from syncer.config.settings import Settings
 from syncer.core.errors import ConfigError
@@ -84,29 +84,19 @@ def filters(*, images: bool = True) -> Callable[[F], Callable[..., Any]]:
             services: tuple[str, ...],
             zones: tuple[str, ...],
             limit: int | None,
-            images_: tuple[str, ...] = (),
+            images: tuple[str, ...] = (),
             **rest: object,
         ) -> object:
             check_globs(zones)
-            check_globs(images_)
+            check_globs(images)
             chosen = Filters(
-                accounts=accounts, services=services, zones=zones, images=images_, limit=limit
+                accounts=accounts, services=services, zones=zones, images=images, limit=limit
             )
             return function(filters=chosen, **rest)
 
         options: list[Callable[..., Any]] = [accounts_option, service_option, zone_option]
         if images:
-            options.append(
-                click.option(
-                    "--image",
-                    "images_",
-                    multiple=True,
-                    metavar="GLOB",
-                    show_default="all",
-                    shell_complete=complete("image"),
-                    help="Images by id or name.",
-                )
-            )
+            options.append(image_option)
         wrapped: Callable[..., Any] = wrapper
         for option in reversed([*options, LIMIT, output_option]):
             wrapped = option(wrapped)
@@ -214,7 +204,7 @@ async def show(
     statement). The others are as in ``write``.
     """
     now = None
-    if (output or default_format()) == "table":
+    if is_table(output):
         several, now = await reader.several(chosen.accounts, chosen.services)
         table = [column for column in table if not column.several or column.name in several]
     rows = _derived(answer, derive)
@@ -244,9 +234,11 @@ async def say_last_runs(
     Beside one that is ``empty`` also how old what is known is: nothing may be there because nobody
     could look.
     """
-    if (output or default_format()) != "table":
+    if not is_table(output):
         return
-    for row in await reader.all("read/last_runs", *chosen.place):
+    accounts, *place = chosen.place
+    accounts = accounts or await reader.accounts()
+    for row in await reader.all("read/last_runs", accounts, *place, empty):
         parts = [_looked(row)] if empty else []
         if row["status"] in ({"failed", "crashed", "partial"} if empty else {"failed", "crashed"}):
             why = row["error_message"] or "see 'syncer runs'"

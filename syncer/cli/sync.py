@@ -19,19 +19,18 @@ from syncer.cli.common import (
     courtesy,
     crawled_option,
     crawled_service_option,
-    number,
+    not_zone_option,
     output_option,
     run,
     say,
     settings,
     zone_option,
 )
-from syncer.cli.names import complete
-from syncer.cli.output import default_format, each, show_text, write
+from syncer.cli.output import each, is_table, show_text, write
 from syncer.cli.sentences import OfRun
 from syncer.core.added import values_of
 from syncer.core.diff import Columns
-from syncer.core.hints import approve_command, approve_run_command, withheld_command
+from syncer.core.hints import approve_command, approve_run_command, number, withheld_command
 from syncer.core.model import TRACKED, name_of
 from syncer.core.normalise import printable
 from syncer.store.runs import Counts
@@ -60,15 +59,7 @@ PLANNED_COLUMNS: Final = (
 @crawled_option
 @crawled_service_option
 @zone_option
-@click.option(
-    "--not-zone",
-    "not_zones",
-    multiple=True,
-    metavar="GLOB",
-    show_default="none",
-    shell_complete=complete("zone"),
-    help="But not these zones, by id.",
-)
+@not_zone_option
 @click.option("--dry-run", is_flag=True, help="Write nothing; print what would change.")
 @click.option("--full", is_flag=True, help="Compare every row, even of zones that read the same.")
 @output_option
@@ -92,8 +83,7 @@ async def sync(  # noqa: PLR0917  (one option each)
     from syncer import app  # noqa: PLC0415  (start-up: aiohttp)
 
     check_globs(zones + not_zones)
-    summed_up = (output or default_format()) == "table"
-    says = OfRun(summed_up=summed_up)
+    says = OfRun(summed_up=is_table(output))
     loaded = settings(
         crawling=True,
         sentences=says.sentences(),
@@ -123,7 +113,6 @@ async def sync(  # noqa: PLR0917  (one option each)
 async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -> None:
     """Print the runs, or for a dry run what they would have changed."""
     reports = [one.report for one in ended if one.report is not None]
-    output = output or default_format()
     if dry_run:
         services = {zone.zone.ref.service for report in reports for zone in report.zones}
         await write(
@@ -145,10 +134,10 @@ async def _print(ended: Sequence[Ended], output: str | None, *, dry_run: bool) -
             ],
             empty="Nothing would change.",
         )
-    elif output != "table":
+    elif not is_table(output):
         records = [dict.fromkeys(RECORD_COLUMNS) | _record(one) for one in ended]
         await write(each(records), RECORD_COLUMNS, output)
-    if output == "table":
+    if is_table(output):
         show = partial(summary, reports[0]) if len(ended) == 1 else partial(overview, ended)
         show_text(show(dry_run=dry_run))
         return

@@ -1,4 +1,4 @@
-"""What messages offer to the user: commands with options, and names that may be meant.
+"""What messages share: counts, commands with options that they offer, names that may be meant.
 
 Messages spell an option here only.
 
@@ -13,6 +13,11 @@ from typing import Final
 
 from syncer.core.errors import ConfigError, NoZone
 from syncer.core.nearest import did_you_mean
+
+
+def number(count: int, what: str) -> str:
+    """Return a count with its noun, which takes an s: ``1 zone``, ``2 zones``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def approve_command(*, account: str, service: str, zone: str, max_removals: int) -> str:

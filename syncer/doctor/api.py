@@ -24,9 +24,10 @@ from syncer.core.errors import (
     TornRead,
     Unreachable,
 )
+from syncer.core.hints import number
 from syncer.core.moment import age
 from syncer.doctor.checks import Check, Timing
-from syncer.doctor.finding import Finding, failed, listed, number, ok, warning
+from syncer.doctor.finding import Finding, failed, listed, ok, warning
 from syncer.secrets import mask
 from syncer.zenlayer import credentials, wire
 from syncer.zenlayer.client import open_client

@@ -17,10 +17,11 @@ import msgspec
 
 from syncer.config.settings import Settings
 from syncer.core.errors import ServerTooOld
+from syncer.core.hints import number
 from syncer.core.postgres import OLDEST_SERVER
 from syncer.doctor.checks import Check, Probe, Timing
 from syncer.doctor.embedded import ADDRESS, EmbeddedServer
-from syncer.doctor.finding import Finding, failed, number, ok, size, skipped, warning
+from syncer.doctor.finding import Finding, failed, ok, size, skipped, warning
 from syncer.store import fitness
 from syncer.store.connection import Server, named_errors, reading_transaction, sql
 from syncer.store.fitness import Problem

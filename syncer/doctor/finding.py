@@ -62,11 +62,6 @@ def size(octets: int) -> str:
     return f"{number:.1f} GiB" if number < _KIB else f"{number / _KIB:.1f} TiB"
 
 
-def number(count: int, what: str) -> str:
-    """Return a count with its noun, which takes an s."""
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 def listed(names: Sequence[str], most: int = _LISTED) -> str:
     """Return names in a row; beyond a few, how many more."""
     more = len(names) - most

@@ -9,19 +9,11 @@ from typing import Final
 import msgspec
 
 from syncer.config.accounts import Account
-from syncer.core.hints import approve_command, withheld_command
+from syncer.core.hints import approve_command, number, withheld_command
 from syncer.core.moment import age
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.database import Session, session_check
-from syncer.doctor.finding import (
-    Finding,
-    failed,
-    instant,
-    listed,
-    number,
-    ok,
-    warning,
-)
+from syncer.doctor.finding import Finding, failed, instant, listed, ok, warning
 from syncer.store import keys as key_digests
 from syncer.store.clock import CLOCK_BEHIND
 from syncer.zenlayer.credentials import KeyPair

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from syncer.config.layers import SettingFault, others_may_read
 from syncer.config.settings import LoadedSettings
-from syncer.doctor.finding import Finding, failed, number, ok, warning
+from syncer.core.hints import number
+from syncer.doctor.finding import Finding, failed, ok, warning
 from syncer.files.ownership import NotTrusted, check_file
 
 

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Final
 
 from syncer.config.settings import Settings
+from syncer.core.hints import number
 from syncer.core.moment import age
 from syncer.doctor.checks import Check, Timing
 from syncer.doctor.database import Session, session_check
-from syncer.doctor.finding import Finding, failed, listed, number, ok, warning
+from syncer.doctor.finding import Finding, failed, listed, ok, warning
 from syncer.store import queue
 from syncer.store.connection import Server, reading_transaction
 from syncer.store.schedule import AccountState, WorkerState

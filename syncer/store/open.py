@@ -146,12 +146,18 @@ async def _empty(postgres: EmbeddedPostgres) -> None:
         await connection.execute("create database syncer")
 
 
-async def require_made(database: Database) -> None:
-    """Raise ConfigError where nothing was ever stored: asking makes no embedded server."""
+@contextlib.asynccontextmanager
+async def open_made(database: Database, *, as_it_is: bool = False) -> AsyncIterator[Server]:
+    """Open the configured PostgreSQL as ``open_server`` does, but begin no embedded one.
+
+    Raises ConfigError where nothing was ever stored.
+    """
     if database.embedded:
         from syncer.embedded import moving  # noqa: PLC0415  (start-up: where used)
 
         await anyio.to_thread.run_sync(moving.check_made, database.home)
+    async with open_server(database, as_it_is=as_it_is) as server:
+        yield server
 
 
 @contextlib.asynccontextmanager
@@ -160,8 +166,7 @@ async def open_store(database: Database) -> AsyncIterator[Server]:
 
     Raises ConfigError where nothing was ever stored.
     """
-    await require_made(database)
-    async with open_server(database) as server:
+    async with open_made(database) as server:
         async with server.reading() as connection, reading_transaction(connection):
             await check_schema(connection, server.where)
         yield server
@@ -291,8 +296,7 @@ async def dump(database: Database, output: IO[bytes]) -> None:
     """
     from syncer.embedded import dump as backup  # noqa: PLC0415
 
-    await require_made(database)
-    async with open_server(database, as_it_is=True) as server:
+    async with open_made(database, as_it_is=True) as server:
         async with server.reading(name="syncer db dump") as connection:
             major = connection.get_server_version().major
             async with reading_transaction(connection):

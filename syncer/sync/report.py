@@ -8,6 +8,7 @@ import msgspec
 
 from syncer.core.diff import Tally
 from syncer.core.errors import ApiError
+from syncer.core.hints import number
 from syncer.core.model import STOPPED, Fault, Looked, ZoneRef
 from syncer.store.planning import StoredZone
 from syncer.store.results import Removed, Written
@@ -73,8 +74,8 @@ class Report(msgspec.Struct, kw_only=True):
         counts = self.counts
         planned = counts.zones + self.unread
         read = counts.zones - counts.zones_failed - counts.zones_incomplete
-        zones = "zone" if planned == 1 else "zones"
-        return f"{planned:,} {zones}" if read == planned else f"{read:,} of {planned:,} {zones}"
+        zones = number(planned, "zone")
+        return zones if read == planned else f"{read:,} of {zones}"
 
     def add(self, looked: Looked, written: Written) -> None:
         """Add what became of a zone."""

@@ -27,7 +27,7 @@ from syncer.serve.metrics import Metrics, Together
 from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
 from tests.embedded.tools import nothing_runs
-from tests.support import rows, until
+from tests.support import lose, rows, until
 
 
 async def test_the_readers_show_what_was_stored(syncer: Any, world: World) -> None:
@@ -70,8 +70,7 @@ async def test_a_withheld_removal_is_exit_4(
 ) -> None:
     """The guard's answer is seen by cron: exit 4. Tables say why zones failed, a cause a line."""
     await syncer("sync")
-    for image_id in sorted(world.images("FRA-A"))[:15]:
-        world.remove_image("FRA-A", image_id)
+    lose(world, "FRA-A", 15)
     simulator.add_fault("status=400,code=NOT_TODAY,action=DescribeImages,zone=H*")
     simulator.add_fault("status=400,code=NOT_TODAY,action=DescribeImages,zone=L*")
     done = await syncer("sync")

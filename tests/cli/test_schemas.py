@@ -13,7 +13,7 @@ from syncer.cli import cli
 from syncer.simulator import Simulator, World
 from tests.cli.schemas import COMMANDS, FOLDER, file_of, printed, schema_of
 from tests.cli.test_help import COMMANDS as ALL
-from tests.support import Done, lose_zone, naming
+from tests.support import Done, lose, lose_zone, naming
 
 
 def test_every_command_with_an_output_format_has_one() -> None:
@@ -64,8 +64,7 @@ async def test_what_commands_print_is_as_their_schema_says(
     assert 1 == check("sync", await syncer("sync"), array=False)
     await syncer("baseline", "save", "b")
     world.drift(5, appear=5, change=5, remove=5)
-    for image_id in sorted(world.images("FRA-A"))[:15]:
-        world.remove_image("FRA-A", image_id)
+    lose(world, "FRA-A", 15)
     lose_zone(simulator, max(world.zones()))
     assert 0 < check("sync --dry-run", await syncer("sync", "--dry-run"), array=False)
     assert 1 == check("sync", await syncer("sync", "-o", "json"), array=True)

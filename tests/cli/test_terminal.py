@@ -31,7 +31,7 @@ from syncer.core.normalise import clean
 from syncer.serve.systemd import Notifier
 from syncer.simulator import Simulator, World
 from syncer.simulator.faults import InjectedFault
-from tests.support import Done
+from tests.support import Done, lose
 from tests.terminal import on_a_terminal
 
 HOSTILE: Final = {
@@ -107,8 +107,7 @@ async def stored(
     assert 0 == (await syncer("baseline", "save", "pinned")).code
     pins = await syncer("images", "-o", "csv")
     (tmp_path / "pins.csv").write_bytes(pins.out.encode())
-    for image_id in sorted(world.images("FRA-A"))[:12]:
-        world.remove_image("FRA-A", image_id)
+    lose(world, "FRA-A", 12)
     for text in IDS[::2]:
         world.change_image(text, text, imageVersion="2")
     for number, text in enumerate(IDS[1::4]):

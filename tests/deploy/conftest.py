@@ -7,29 +7,26 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pip
 import pytest
 
-from syncer.embedded import EmbeddedPostgres
 from tests.deploy.night import Night, plant
 from tests.deploy.tools import PYTHON, Box, install, run, tool
+from tests.support import Migrated, connected
 
 LIBRARIES = "/opt/libraries"
 KINDS = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork")
 
 
 @pytest.fixture(scope="session")
-async def _night(postgres: EmbeddedPostgres, template: str, administrator: Any) -> Any:
-    await administrator.execute(f"create database night template {template}")
-    connection = await asyncpg.connect(postgres.dsn("night"))
-    yield connection, await plant(connection)
-    await connection.close()
+async def _night(migrated: Migrated) -> AsyncIterator[Any]:
+    async with migrated.copy() as url, connected(url) as connection:
+        yield connection, await plant(connection)
 
 
 @pytest.fixture

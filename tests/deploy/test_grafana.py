@@ -11,12 +11,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-import asyncpg
 import pytest
 from ruamel.yaml import YAML
 
 from syncer.bench import seed
-from syncer.embedded import EmbeddedPostgres
 from syncer.store.connection import sql
 from tests.deploy.panels import (
     GRAFANA,
@@ -29,6 +27,7 @@ from tests.deploy.panels import (
     panels,
     queries,
 )
+from tests.support import Migrated, connected
 
 A_YEAR: Final = bool(os.environ.get("SYNCER_TEST_YEAR"))
 """A full year of history instead of four weeks (``make dashboards-check``)."""
@@ -63,31 +62,27 @@ slow_with_a_year = pytest.mark.timeout(900 if A_YEAR else 60)
 
 
 @pytest.fixture(scope="module")
-async def history(postgres: EmbeddedPostgres, template: str) -> str:
+async def history(migrated: Migrated) -> AsyncIterator[str]:
     """The URL of a database with a history that ends now, and the roles."""
-    maintenance = await asyncpg.connect(postgres.dsn("postgres"))
-    await maintenance.execute(f"create database history template {template}")
-    await maintenance.close()
-    connection = await asyncpg.connect(postgres.dsn("history"))
-    await seed.seed(connection, seed.YEAR if A_YEAR else seed.WEEKS)
-    await connection.execute(_WORKERS)
-    await connection.execute(sql("schema/roles"))
-    await connection.close()
-    return postgres.dsn("history")
+    async with migrated.copy() as url:
+        async with connected(url) as connection:
+            await seed.seed(connection, seed.YEAR if A_YEAR else seed.WEEKS)
+            await connection.execute(_WORKERS)
+            await connection.execute(sql("schema/roles"))
+        yield url
 
 
 @pytest.fixture
 async def reader(history: str) -> AsyncIterator[Any]:
     """A connection as Grafana has it: syncer_reader, reading only, with a time limit."""
-    connection = await asyncpg.connect(history)
-    await connection.execute("""
-        set role syncer_reader;
-        set default_transaction_read_only to on;
-        set statement_timeout to '5s';
-        set search_path to '';
-        set timezone to 'UTC'""")
-    yield connection
-    await connection.close()
+    async with connected(history) as connection:
+        await connection.execute("""
+            set role syncer_reader;
+            set default_transaction_read_only to on;
+            set statement_timeout to '5s';
+            set search_path to '';
+            set timezone to 'UTC'""")
+        yield connection
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -280,16 +275,15 @@ async def test_no_panel_reads_all_of_the_history(reader: Any) -> None:
 
 async def test_nothing_fails_before_the_first_run(url: str) -> None:
     """On a database in which nothing is yet, every panel is empty, or a count of nothing."""
-    connection = await asyncpg.connect(url)
-    await connection.execute(sql("schema/roles"))
-    await connection.execute("set role syncer_reader; set search_path to ''")
-    for query in QUERIES:
-        rows = await connection.fetch(expand(query, chosen(query), *time_range(query)))
-        if query.title in {"Database", "Largest tables"}:
-            continue  # it takes room
-        assert len(rows) <= 1, query
-        assert all(value in {0, None, ".+"} for row in rows for value in row), query
-    await connection.close()
+    async with connected(url) as connection:
+        await connection.execute(sql("schema/roles"))
+        await connection.execute("set role syncer_reader; set search_path to ''")
+        for query in QUERIES:
+            rows = await connection.fetch(expand(query, chosen(query), *time_range(query)))
+            if query.title in {"Database", "Largest tables"}:
+                continue  # it takes room
+            assert len(rows) <= 1, query
+            assert all(value in {0, None, ".+"} for row in rows for value in row), query
 
 
 def chosen(query: Query, choice: Values | None = None) -> dict[str, str | list[str]]:

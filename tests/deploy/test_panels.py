@@ -369,7 +369,7 @@ async def test_operations_says_what_is_so(night: Night) -> None:
     """Approvals, spells, rates, and what is kept; sizes are what PostgreSQL says of itself."""
     for title, (columns, rows) in operations(night).items():
         assert rows == await night.table(f"operations: {title}", columns), title
-    size = await night.reader.fetchval("select pg_database_size('night')")
+    size = await night.reader.fetchval("select pg_database_size(current_database())")
     assert [(size,)] == await night.table("operations: Database", "size")
     tables = await night.table("operations: Largest tables", "name size")
     assert 8 == len(tables)

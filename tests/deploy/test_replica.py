@@ -6,13 +6,11 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 
-from syncer.embedded import EmbeddedPostgres
 from syncer.simulator import World
 from tests.deploy.tools import DEPLOY
-from tests.support import until
+from tests.support import Migrated, connected, until
 
 PAGE = (DEPLOY / "replica.md").read_text()
 PUBLISH, SUBSCRIBE, MISSING, BEHIND, END = re.findall(
@@ -33,15 +31,10 @@ async def answers(db: Any) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-async def copy(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Any]:
+async def copy(migrated: Migrated) -> AsyncIterator[Any]:
     """A connection to a migrated database on the same server."""
-    admin = await asyncpg.connect(postgres.dsn("postgres"))
-    await admin.execute(f"create database copy template {template}")
-    connection = await asyncpg.connect(postgres.dsn("copy"))
-    yield connection
-    await connection.close()
-    await admin.execute("drop database copy with (force)")
-    await admin.close()
+    async with migrated.copy() as url, connected(url) as connection:
+        yield connection
 
 
 async def test_a_copy_answers_alike_and_goes_on(
@@ -83,7 +76,8 @@ async def test_a_copy_answers_alike_and_goes_on(
     for statement in END.split(";")[:-1]:
         await copy.execute(statement)
     world.drift(3, appear=2, change=0, remove=0)
-    await sync(SYNCER_DATABASE_URL=url.replace(f"/{name}", "/copy"))
+    name_of_copy = await copy.fetchval("select current_database()")
+    await sync(SYNCER_DATABASE_URL=url.replace(f"/{name}", f"/{name_of_copy}"))
     added = await copy.fetchval(
         "select count(*) from syncer.image_changes where change_id > $1", last
     )

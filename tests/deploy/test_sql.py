@@ -14,7 +14,7 @@ from syncer.embedded.binaries import find_binaries
 from syncer.store.connection import Server, sql
 from syncer.store.migrate import upgrade
 from tests.deploy.tools import DEPLOY, run
-from tests.support import assert_exact
+from tests.support import assert_exact, connected
 
 LOGINS = ("syncer_owner", "syncer_app", "syncer_grafana")
 REFUSED = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
@@ -35,11 +35,8 @@ class Inventory:
         return run(self._psql, "--no-psqlrc", self._postgres.dsn(database), *arguments)
 
     async def ask(self, login: str, statement: str) -> Any:
-        connection = await asyncpg.connect(self.url(login))
-        try:
+        async with connected(self.url(login)) as connection:
             return await connection.fetch(statement)
-        finally:
-            await connection.close()
 
 
 @pytest.fixture
@@ -48,9 +45,8 @@ async def inventory(postgres: EmbeddedPostgres, pg_bin: str | None) -> AsyncIter
     for _ in range(2):  # harmless to run again
         made.psql(f"--file={DEPLOY / 'sql/logins.sql'}")
     await upgrade(Server(made.url("syncer_owner")))
-    owner = await asyncpg.connect(made.url("syncer_owner"))
-    await owner.execute(sql("schema/roles"))
-    await owner.close()
+    async with connected(made.url("syncer_owner")) as owner:
+        await owner.execute(sql("schema/roles"))
     yield made
     made.psql("--command=drop database inventory with (force)")
     for login in (*LOGINS, "team_web"):

@@ -13,6 +13,7 @@ from syncer.bench import seed
 from syncer.embedded.binaries import find_binaries
 from syncer.store.connection import sql
 from tests.deploy.tools import DEPLOY, run
+from tests.support import connected
 
 SIZE = seed.Size(zones=10, images=300, changes=600, days=2, every=timedelta(hours=1))
 MORE = """
@@ -66,9 +67,8 @@ async def team(db: Any, url: str, pg_bin: str | None) -> AsyncIterator[Any]:
         )
     assert "nothing is known of an account 'later'" in printed
     await db.execute("create role anna login in role team_web")
-    connection = await asyncpg.connect(url.replace("://syncer@", "://anna@"))
-    yield connection
-    await connection.close()
+    async with connected(url.replace("://syncer@", "://anna@")) as connection:
+        yield connection
     await db.execute("""
         drop schema team_web cascade; drop owned by team_web; drop role team_web, anna""")
 

@@ -21,6 +21,7 @@ from tests.doctor.support import (
     only,
     problems,
 )
+from tests.support import lose
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -56,8 +57,7 @@ async def test_withheld_removals(
 ) -> None:
     """Which zone, how many, since when, and the command that settles it: it works as written."""
     await sync()
-    for image_id in sorted(world.images("FRA-A"))[:15]:
-        world.remove_image("FRA-A", image_id)
+    lose(world, "FRA-A", 15)
     assert 4 == (await sync()).exit_code
     found = only(
         await check(), "withheld", "warning", "FRA-A: 15 removals of 20 images since 20", "look: "

@@ -19,7 +19,7 @@ from syncer.store.connection import Server, Timing
 from syncer.store.runs import Counts, Run, begin
 from syncer.sync.report import Report
 from syncer.sync.stop import Stop
-from tests.support import assert_exact
+from tests.support import assert_exact, end_sessions, statuses_of_runs
 
 STOPPED = Fault(code="STOPPED", message="asked to stop")
 
@@ -53,8 +53,7 @@ async def test_a_run_without_a_process_is_marked_crashed(url: str, sync: Any, db
 
     assert 0 == (await sync()).exit_code
 
-    rows = await db.fetch("select status from syncer.runs order by run_id")
-    assert ["crashed", "succeeded"] == [row[0] for row in rows]
+    assert ["crashed", "succeeded"] == await statuses_of_runs(db)
     assert list(range(1, 121)) == [
         row[0]
         for row in await db.fetch("select change_id from syncer.image_changes order by change_id")
@@ -75,9 +74,7 @@ async def test_a_run_past_its_deadline_is_taken_over_and_cannot_write(
         with pytest.raises(Superseded, match="newer run"):
             async with frozen.transaction(pool) as connection:
                 await connection.execute("delete from syncer_store.zone_scans")
-    assert ["crashed", "succeeded"] == [
-        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
-    ]
+    assert ["crashed", "succeeded"] == await statuses_of_runs(db)
     assert 6 == await db.fetchval("select count(*) from syncer.zone_scans")
 
 
@@ -88,10 +85,7 @@ async def test_a_run_that_lost_its_lock_cannot_write_over_a_newer_one(
     async with Server(url).pool(size=1, name="late") as pool:
         late = run(url)
         old = await late.__aenter__()
-        await db.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity "
-            "where application_name like 'syncer sync%'"
-        )
+        await end_sessions(db)
         assert 0 == (await sync()).exit_code
         with pytest.raises(Superseded):
             async with old.transaction(pool):
@@ -106,10 +100,7 @@ async def test_a_newer_run_waits_for_a_transaction_under_way(url: str, db: Any) 
         old = run(url)
         first = await old.__aenter__()
         async with anyio.create_task_group() as tasks, first.transaction(pool):
-            await db.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity "
-                "where application_name like 'syncer sync%'"
-            )
+            await end_sessions(db)
 
             async def newer() -> None:
                 async with run(url):
@@ -205,17 +196,14 @@ async def test_a_run_goes_on_where_its_connections_were_lost(
 
     async def kill() -> None:
         await killed.wait()
-        await db.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity "
-            "where application_name like 'syncer%'"
-        )
+        await end_sessions(db, "syncer%")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(kill)
         assert 0 == (await sync()).exit_code
     assert 120 == await db.fetchval("select count(*) from syncer.images where presence = 'present'")
     assert 6 == await db.fetchval("select count(*) from syncer.zone_scans")
-    assert ["succeeded"] == [row[0] for row in await db.fetch("select status from syncer.runs")]
+    assert ["succeeded"] == await statuses_of_runs(db)
 
 
 async def test_a_run_that_loses_its_lock_connection_still_ends_as_it_went(
@@ -232,17 +220,14 @@ async def test_a_run_that_loses_its_lock_connection_still_ends_as_it_went(
 
     async def end_the_lock() -> None:
         await ended.wait()
-        await db.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity "
-            "where application_name like 'syncer sync%'"
-        )
+        await end_sessions(db)
 
     simulator.add_fault("latency=0.2,zone=SEL-A")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(end_the_lock)
         report = await sync()
     assert ("succeeded", 0) == (report.status, report.exit_code)
-    assert ["succeeded"] == [r[0] for r in await db.fetch("select status from syncer.runs")]
+    assert ["succeeded"] == await statuses_of_runs(db)
     assert 120 == await db.fetchval("select count(*) from syncer.image_changes")
 
 
@@ -302,10 +287,7 @@ async def test_a_run_frozen_in_a_transaction_holds_up_no_other(
         if due:
             await overdue(db)
         else:
-            await db.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity "
-                "where application_name like 'syncer sync run%' and application_name like '% pid %'"
-            )
+            await end_sessions(db, "syncer sync run% pid %")
 
         async def write() -> None:
             async with frozen.transaction(pool) as connection:
@@ -314,9 +296,7 @@ async def test_a_run_frozen_in_a_transaction_holds_up_no_other(
 
         with pytest.raises(DatabaseGone):
             await write()
-    assert ["crashed", "succeeded"] == [
-        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
-    ]
+    assert ["crashed", "succeeded"] == await statuses_of_runs(db)
     assert 6 == await db.fetchval("select count(*) from syncer.zone_scans")
 
 

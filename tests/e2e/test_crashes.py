@@ -25,7 +25,7 @@ from anyio.abc import Process
 from syncer.simulator import Simulator, World
 from tests.invariants import check, present, stored
 from tests.proxy import Proxy
-from tests.support import assert_exact, until
+from tests.support import assert_exact, end_sessions, statuses_of_runs, until
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 KILLS = int(os.environ.get("SYNCER_TEST_KILLS") or 6)
@@ -263,18 +263,13 @@ async def test_a_run_that_lost_everything_while_a_newer_began_writes_nothing(  #
     hold_at(proxy, 4, COMMIT)
     robbed = await start()
     await until(lambda: held(proxy))
-    await db.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity "
-        "where application_name like 'syncer sync%'"
-    )
+    await end_sessions(db)
     assert 0 == (await sync(SYNCER_DATABASE_URL=url)).exit_code
     proxy.hook = lambda _message: None
     proxy.gate.set()
     await robbed.wait()
     assert (5, "newer run") == (robbed.code, re.search("newer run|took", robbed.err)[0])  # type: ignore[index]
-    assert ["crashed", "succeeded"] == [
-        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
-    ]
+    assert ["crashed", "succeeded"] == await statuses_of_runs(db)
     assert await db.fetchval(
         "select zones > 0 and images > 0 and (zones, images, appeared) = (select count(*), "
         "sum(s.images), sum(s.appeared) from syncer.zone_scans as s where s.run_id = r.run_id) "

@@ -25,7 +25,7 @@ from syncer.store.migrate import upgrade
 from tests.daemon import QUICKLY
 from tests.invariants import check
 from tests.proxy import Proxy
-from tests.support import assert_exact
+from tests.support import assert_exact, statuses_of_runs
 
 
 @pytest.fixture
@@ -65,11 +65,9 @@ async def test_a_database_that_stays_away_ends_the_run(
         with pytest.raises(DatabaseGone, match=r"127\.0\.0\.1:\d+ is not available"):
             await sync(SYNCER_DATABASE_URL=proxy.url, SYNCER_RUN_TIMEOUT="0.5s")
     await check(db, {})
-    assert ["running"] == [row[0] for row in await db.fetch("select status from syncer.runs")]
+    assert ["running"] == await statuses_of_runs(db)
     assert 0 == (await sync()).exit_code
-    assert ["crashed", "succeeded"] == [
-        row[0] for row in await db.fetch("select status from syncer.runs order by run_id")
-    ]
+    assert ["crashed", "succeeded"] == await statuses_of_runs(db)
     await assert_exact(db, world)
 
 
@@ -229,7 +227,7 @@ async def test_a_transaction_that_postgresql_always_ends_ends_the_run(
             ):
                 await sync(SYNCER_RUN_TIMEOUT="1s")
             tasks.cancel_scope.cancel()
-    assert ["failed"] == [row[0] for row in await db.fetch("select status from syncer.runs")]
+    assert ["failed"] == await statuses_of_runs(db)
     assert 0 == (await sync()).exit_code
     await assert_exact(db, world)
     await check(db, {})

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
-import asyncpg
 import pytest
 
 from syncer.cli.output import replacing
@@ -21,19 +20,16 @@ from syncer.embedded import EmbeddedPostgres, find_binaries
 from syncer.embedded.dump import dump
 from syncer.simulator import World
 from syncer.store.connection import sql
-from tests.support import assert_exact
+from tests.support import assert_exact, connected
 
 README = (Path(__file__).parents[2] / "deploy/README.md").read_text()
 
 
 async def objects(dsn: str) -> set[str]:
     """Constraints, triggers, indexes, columns, functions and the revision."""
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         await connection.execute("set search_path to ''")
         return {row[0] for row in await connection.fetch(sql("move/objects"))}
-    finally:
-        await connection.close()
 
 
 def names(folder: Path) -> list[str]:
@@ -92,13 +88,11 @@ async def test_a_backup_is_restored_as_the_document_says(  # noqa: PLR0917  (fix
             assert 0 == done.code, done.err
         world.drift(6, appear=3, change=3, remove=0)
         assert 0 == (await sync(SYNCER_DATABASE_URL=restored)).exit_code
-        connection = await asyncpg.connect(restored)
-        await assert_exact(connection, world)
-        await connection.close()
+        async with connected(restored) as connection:
+            await assert_exact(connection, world)
     finally:
-        connection = await asyncpg.connect(postgres.dsn("postgres"))
-        await connection.execute("drop database if exists inventory with (force)")
-        await connection.close()
+        async with connected(postgres.dsn("postgres")) as connection:
+            await connection.execute("drop database if exists inventory with (force)")
 
 
 async def test_a_backup_that_fails_leaves_the_one_before(

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import asyncpg
 import pytest
 
 from syncer.embedded import EmbeddedPostgres
 from syncer.simulator import World
 from tests.daemon import ThreeRuns, drift_widely
 from tests.invariants import check
-from tests.support import assert_exact
+from tests.support import Migrated, assert_exact
 
 
 @pytest.fixture
@@ -39,23 +38,21 @@ async def disk(postgres: EmbeddedPostgres) -> AsyncIterator[Path]:
 
 
 @pytest.fixture
-async def url(disk: Path, postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+async def url(disk: Path, migrated: Migrated) -> AsyncIterator[str]:
     """The URL of a migrated, empty database on the small disk.
 
     Where autovacuum has just been at a catalog that all databases share, a session writes a file
     before it can begin, and none begins on a full disk: then no zone is named.
     """
-    admin = await asyncpg.connect(postgres.dsn("postgres"))
+    admin = migrated.administrator
     await admin.execute("alter system set autovacuum = off")
     await admin.execute("select pg_reload_conf()")
     await admin.execute(f"create tablespace small location '{disk}'")
-    await admin.execute(f"create database on_small template {template} tablespace small")
-    yield postgres.dsn("on_small")
-    await admin.execute("drop database on_small with (force)")
+    async with migrated.copy("tablespace small") as url:
+        yield url
     await admin.execute("drop tablespace small")
     await admin.execute("alter system reset autovacuum")
     await admin.execute("select pg_reload_conf()")
-    await admin.close()
 
 
 def fill(file: Path) -> None:

@@ -20,7 +20,7 @@ from syncer.store.connection import Server
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import revisions
 from tests.store.test_upgrade import load
-from tests.support import Done, assert_exact, rows
+from tests.support import Done, assert_exact, connected, rows
 
 SAVED: Final = (Path(__file__).parents[1] / "data" / "at_0015_zec.copy").read_bytes()
 ZONE = "asia-east-1a"
@@ -152,10 +152,9 @@ async def test_a_version_keeps_what_it_knew(
 @pytest.fixture
 async def old(empty_url: str) -> AsyncIterator[Any]:
     """A connection to a database of 0015."""
-    db = await asyncpg.connect(empty_url)
-    await db.execute(as_sql("0015"))
-    yield db
-    await db.close()
+    async with connected(empty_url) as db:
+        await db.execute(as_sql("0015"))
+        yield db
 
 
 def in_extra(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from syncer.store.migrate import upgrade
 from tests.daemon import ThreeRuns, drift_widely
 from tests.e2e.test_other_roles import as_role, login
 from tests.invariants import check
-from tests.support import assert_exact
+from tests.support import Migrated, assert_exact, connected
 
 SMALL = {"max_locks_per_transaction": "10", "max_connections": "20"}
 
@@ -67,17 +67,12 @@ async def postgres(
 
 
 @pytest.fixture(scope="module")
-async def administrator(postgres: EmbeddedPostgres) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(postgres.dsn("postgres"))
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture(scope="module")
-async def template(postgres: EmbeddedPostgres) -> str:
+async def migrated(postgres: EmbeddedPostgres) -> AsyncIterator[Migrated]:
     """Its database, to be copied."""
-    await upgrade(Server(postgres.dsn()))
-    return "syncer"
+    async with connected(postgres.dsn("postgres")) as administrator:
+        made = Migrated(postgres, administrator, "syncer")
+        await upgrade(Server(made.url))
+        yield made
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 import anyio
@@ -21,12 +21,12 @@ import pytest
 
 from syncer.core import digests
 from syncer.core.guard import Limits
-from syncer.core.known import Look
 from syncer.core.model import TRACKED, ListedZone, ZoneRef
 from syncer.core.paging import Snapshot, Unchanged, Walk
 from syncer.simulator import Simulator, World
 from syncer.store.approvals import approve
 from syncer.store.connection import Server
+from syncer.store.planning import StoredZone
 from syncer.store.runs import begin
 from syncer.store.writer import Writer
 from syncer.zenlayer.rows import read_page
@@ -36,6 +36,7 @@ from tests.support import FIELDS, assert_exact, call_large, looked
 pytestmark = pytest.mark.any_server
 
 A, B = "FRA-A", "HKG-A"
+REF = ZoneRef("vm", A)
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 READ = [("1000", False), ("6", True)]
 if os.environ.get("SYNCER_TEST_SHORTCUTS"):
@@ -317,29 +318,41 @@ async def test_of_a_zone_that_changed_only_the_new_rows_are_looked_into(
     await assert_exact(db, world)
 
 
+@contextlib.asynccontextmanager
+async def one_run(url: str) -> AsyncIterator[tuple[Writer, StoredZone]]:
+    """The writer of a run that lists the zone ``REF`` alone, and what was known of that."""
+    server = Server(url)
+    async with (
+        begin(server, "a", run_timeout=60, selection={}) as (run, _),
+        server.pool(size=1, name="test") as pool,
+    ):
+        writer = Writer(
+            server, pool, run, "a", timeline=run.timeline, guard=Limits(), parsers={"vm": 1}
+        )
+        await writer.read_zones()
+        zones = await writer.describe_zones([ListedZone(ref=REF, name=None, attributes="{}")])
+        yield writer, zones[REF]
+
+
+def walked(names: str, zone: StoredZone) -> Walk:
+    """A walk through a list of these images."""
+    walk = Walk(10, before=zone.before)
+    rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
+    body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
+    walk.take(1, read_page(SOURCES["vm"], body))
+    return walk
+
+
 @pytest.mark.parametrize("kept", [True, False])
 async def test_rows_are_compared_only_with_what_is_stored_still(
     kept: bool, url: str, db: Any
 ) -> None:
     """Where the look before is forgotten before this one is written, all of it is compared."""
-    server, ref = Server(url), ZoneRef("vm", A)
-    listed = [ListedZone(ref=ref, name=None, attributes="{}")]
     for number, names in enumerate(("abc", "abcd", "abcde")):
-        async with (
-            begin(server, "a", run_timeout=60, selection={}) as (run, _),
-            server.pool(size=1, name="test") as pool,
-        ):
-            writer = Writer(
-                server, pool, run, "a", timeline=run.timeline, guard=Limits(), parsers={"vm": 1}
-            )
-            await writer.read_zones()
-            zone = (await writer.describe_zones(listed))[ref]
-            walk = Walk(10, before=zone.before)
-            rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
-            body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
-            walk.take(1, read_page(SOURCES["vm"], body))
+        async with one_run(url) as (writer, zone):
+            walk = walked(names, zone)
             if walk.shortcuts is not None and walk.shortcuts.needs_rows:
-                walk.shortcuts.rows = await writer.known_rows(ref)
+                walk.shortcuts.rows = await writer.known_rows(REF)
             outcome = walk.finish(looked(A))
             assert isinstance(outcome, Snapshot)
             assert (number == 2) == (outcome.compared is not None)
@@ -349,7 +362,7 @@ async def test_rows_are_compared_only_with_what_is_stored_still(
                     await db.execute("delete from syncer_store.zone_digests")
             await writer.record(outcome)
             if number == 2:  # what is kept now is not of the look that this run began with
-                assert await writer.known_rows(ref) is None
+                assert await writer.known_rows(REF) is None
     name = await db.fetchval("select image_name from syncer.images where image_id = 'img-a'")
     assert ("by hand" if kept else "a") == name
     assert 5 == await db.fetchval("select count(*) from syncer.images")
@@ -470,31 +483,12 @@ async def test_an_approval_that_comes_while_a_zone_is_read_waits_for_the_next_lo
     changes: bool, url: str, db: Any
 ) -> None:
     """The look under way was begun before and decides nothing; the next is not cut short."""
-    server, ref = Server(url), ZoneRef("vm", A)
-    listed = [ListedZone(ref=ref, name=None, attributes="{}")]
-
-    def look(names: str, before: Look | None) -> Snapshot | Unchanged:
-        walk = Walk(10, before=before)
-        rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
-        body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
-        walk.take(1, read_page(SOURCES["vm"], body))
-        result = walk.finish(looked(A))
-        assert isinstance(result, Snapshot | Unchanged)
-        return result
-
     for number in range(3):
-        async with (
-            begin(server, "a", run_timeout=60, selection={}) as (run, _),
-            server.pool(size=1, name="test") as pool,
-        ):
-            writer = Writer(
-                server, pool, run, "a", timeline=run.timeline, guard=Limits(), parsers={"vm": 1}
-            )
-            await writer.read_zones()
-            zone = (await writer.describe_zones(listed))[ref]
+        async with one_run(url) as (writer, zone):
             if number == 1:
                 await approve_one(db)
-            outcome = look("abc" if number and changes else "ab", zone.before)
+            outcome = walked("abc" if number and changes else "ab", zone).finish(looked(A))
+            assert isinstance(outcome, Snapshot | Unchanged)
             assert (number == 1 and not changes) == isinstance(outcome, Unchanged)
             if isinstance(outcome, Unchanged):
                 await writer.record_unchanged([outcome])

@@ -10,7 +10,15 @@ import pytest
 from syncer.core.errors import ConfigError
 from syncer.core.model import TRACKED
 from syncer.simulator import Simulator, SimulatorOptions, World
-from tests.support import assert_exact, lose, lose_zone, naming, served, stored
+from tests.support import (
+    assert_exact,
+    lose,
+    lose_zone,
+    naming,
+    served,
+    statuses_of_runs,
+    stored,
+)
 
 WRITES = """
     select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint
@@ -235,9 +243,7 @@ async def test_not_found_for_whatever_is_asked_by_id_removes_nothing(
 ) -> None:
     """An API that does not find what it has just listed is believed of no other image."""
     await sync()
-    gone = sorted(world.images("FRA-A"))[:3]
-    for image_id in gone:
-        world.remove_image("FRA-A", image_id)
+    gone = lose(world, "FRA-A", 3)
     simulator.add_fault(f"not_found={kind},by_id=true")
 
     report = await sync()
@@ -254,8 +260,7 @@ async def test_a_batch_refused_by_id_is_asked_one_by_one(
 ) -> None:
     """Where the API answers unknown ids with an error, single answers decide."""
     await sync()
-    for image_id in sorted(world.images("FRA-A"))[:3]:
-        world.remove_image("FRA-A", image_id)
+    lose(world, "FRA-A", 3)
     simulator.add_fault("lookup=strict")
     simulator.add_fault("omit=2,zone=FRA-A")
 
@@ -488,7 +493,7 @@ async def test_nothing_read_is_a_failed_run(
     report = await sync()
 
     assert ("failed", 1) == (report.status, report.exit_code)
-    assert ["failed"] == [r[0] for r in await db.fetch("select status from syncer.runs")]
+    assert ["failed"] == await statuses_of_runs(db)
 
 
 async def test_a_challenge_pauses_the_run_once(
@@ -668,8 +673,7 @@ async def test_a_latched_zone_that_goes_is_still_exit_4(
 ) -> None:
     """The latch does not open because the zone is not offered any more."""
     await sync()
-    for image_id in sorted(world.images("FRA-A"))[:15]:
-        world.remove_image("FRA-A", image_id)
+    lose(world, "FRA-A", 15)
     assert 4 == (await sync()).exit_code
     lose_zone(simulator, "FRA-A")
     assert [4, 4] == [(await sync()).exit_code, (await sync()).exit_code]

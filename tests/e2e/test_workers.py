@@ -29,7 +29,7 @@ from syncer.simulator import Simulator, SimulatorOptions, World
 from syncer.store.connection import Server
 from syncer.store.migrate import upgrade
 from tests.pooler import pooler
-from tests.support import served, stored, until
+from tests.support import Migrated, served, stored, until
 
 pytestmark = pytest.mark.any_server
 
@@ -251,7 +251,7 @@ async def test_one_worker_from_its_start_to_its_end(
 
 
 async def test_what_keeps_a_worker_from_beginning(
-    syncer: Any, db: Any, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    syncer: Any, db: Any, migrated: Migrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line that says what to do, exit 2: no queue, another database's, no procrastinate."""
 
@@ -261,8 +261,7 @@ async def test_what_keeps_a_worker_from_beginning(
         return str(done.err)
 
     assert "no worker crawls an account 'x'" in (await syncer("worker", "--forget", "x")).err
-    other = postgres.dsn("template_syncer")
-    assert "correct SYNCER_QUEUE_URL" in await line(SYNCER_QUEUE_URL=other)
+    assert "correct SYNCER_QUEUE_URL" in await line(SYNCER_QUEUE_URL=migrated.url)
     await db.execute("drop schema syncer_queue cascade")
     assert "has no queue; run" in await line()
     for module in ("procrastinate", "syncer.serve.worker", "syncer.serve.distribution"):

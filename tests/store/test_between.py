@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 import pytest
 
@@ -17,8 +16,7 @@ from syncer.bench import seed
 from syncer.core import added
 from syncer.core.model import ADDED, TRACKED, Tracked
 from syncer.core.normalise import changed_fields
-from syncer.embedded import EmbeddedPostgres
-from tests.support import rows
+from tests.support import Migrated, connected, rows
 
 KEY: Final = ("account", "service", "zone_id", "image_id")
 SIZE: Final = seed.Size(zones=12, images=400, changes=2_000, days=2)
@@ -31,24 +29,19 @@ LATER: Final = """
 
 
 @pytest.fixture(scope="module")
-async def seeded_url(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+async def seeded_url(migrated: Migrated) -> AsyncIterator[str]:
     """The URL of a database with two days of history; later columns are known in part."""
-    admin = await asyncpg.connect(postgres.dsn("postgres"))
-    await admin.execute(f"create database seeded template {template}")
-    connection = await asyncpg.connect(postgres.dsn("seeded"))
-    await seed.seed(connection, SIZE)
-    await connection.execute(LATER)
-    await connection.close()
-    yield postgres.dsn("seeded")
-    await admin.execute("drop database seeded with (force)")
-    await admin.close()
+    async with migrated.copy() as url:
+        async with connected(url) as connection:
+            await seed.seed(connection, SIZE)
+            await connection.execute(LATER)
+        yield url
 
 
 @pytest.fixture
 async def seeded(seeded_url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(seeded_url)
-    yield connection
-    await connection.close()
+    async with connected(seeded_url) as connection:
+        yield connection
 
 
 TEXTS: Final = (None, "", "30", "30.0", "3e1", " 30", "31", "1e99", "1E99", "x", "X")

@@ -23,7 +23,7 @@ from syncer.store.migrate import as_sql, upgrade
 from tests import clock
 from tests.invariants import NEVER, WHOLE
 from tests.store import test_upgrade
-from tests.support import tables
+from tests.support import connected, tables
 
 SAVED: Final = (Path(__file__).parents[1] / "data" / "at_0008_clock.copy").read_bytes()
 SAVED_AT: Final = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -184,11 +184,10 @@ class Seen:
 @pytest.fixture
 async def old(empty_url: str) -> AsyncIterator[Any]:
     """A connection to the database that was saved, at the time when it was."""
-    db = await asyncpg.connect(empty_url)
-    await test_upgrade.load(db, SAVED)
-    await clock.step(db, SAVED_AT - await db.fetchval("select now()"))
-    yield db
-    await db.close()
+    async with connected(empty_url) as db:
+        await test_upgrade.load(db, SAVED)
+        await clock.step(db, SAVED_AT - await db.fetchval("select now()"))
+        yield db
 
 
 async def broken_rules(db: Any) -> list[Any]:

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from syncer.core.model import TRACKED
 from syncer.core.normalise import size_key
-from syncer.embedded import EmbeddedPostgres, find_binaries
+from syncer.embedded import find_binaries
 from syncer.store import queue
 from syncer.store.connection import Server, sql
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import installed_revision, migrations_root, revisions
 from tests.proxy import Proxy
 from tests.store import schema_sql
-from tests.support import naming
+from tests.support import Migrated, naming
 
 SQL = Path(__file__).parents[2] / "syncer/store/sql"
 STATEMENTS = sorted(
@@ -134,21 +134,19 @@ def test_every_statement_says_what_it_is_for() -> None:
 
 
 async def test_schema_sql_is_what_the_migrations_come_to(
-    postgres: EmbeddedPostgres, template: str, pg_bin: str | None
+    migrated: Migrated, pg_bin: str | None
 ) -> None:
     """Somebody who reads migrations/schema.sql reads today's schema; if not: make schema."""
     programs = find_binaries(pg_bin)
     if programs.major != schema_sql.MAJOR or not (programs.directory / "pg_dump").exists():
         pytest.skip(f"schema.sql is made by pg_dump {schema_sql.MAJOR}")
     written = schema_sql.FILE.read_text()
-    assert written == schema_sql.schema_of(postgres.dsn(template), programs.directory)
+    assert written == schema_sql.schema_of(migrated.url, programs.directory)
 
 
-async def test_the_page_of_the_views_is_what_the_comments_say(
-    postgres: EmbeddedPostgres, template: str
-) -> None:
+async def test_the_page_of_the_views_is_what_the_comments_say(migrated: Migrated) -> None:
     """Column by column; if not: make schema."""
-    assert schema_sql.VIEWS.read_text() == await schema_sql.views_of(postgres.dsn(template))
+    assert schema_sql.VIEWS.read_text() == await schema_sql.views_of(migrated.url)
 
 
 async def test_versions_of_an_image_never_overlap(db: Any, zone_key: int) -> None:

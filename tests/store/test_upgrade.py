@@ -16,13 +16,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import asyncpg
 import pytest
 
 from syncer.store.connection import Server
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import revisions
 from tests.invariants import NEVER
+from tests.support import connected
 
 SAVED: Final = (Path(__file__).parents[1] / "data" / "at_0008.copy").read_bytes()
 ZONE: Final = ("account", "service", "zone_id")
@@ -290,10 +290,9 @@ def seen_by_the_look_that_opened_it(change: dict[str, Any], facts: Facts) -> dat
 @pytest.fixture
 async def old(empty_url: str) -> AsyncIterator[Any]:
     """A connection to the database that was saved."""
-    db = await asyncpg.connect(empty_url)
-    await load(db, SAVED)
-    yield db
-    await db.close()
+    async with connected(empty_url) as db:
+        await load(db, SAVED)
+        yield db
 
 
 @pytest.mark.parametrize("halts", [[], ["0009"], ["0010"]], ids=["at_once", "at_0009", "at_0010"])
