@@ -1731,7 +1731,7 @@ CREATE VIEW syncer.account_spread AS
             images.presence,
             syncer_store.plain_size(images.image_size) AS image_size
            FROM syncer.images
-          WHERE ((images.presence = ANY (ARRAY['present'::text, 'unknown'::text])) AND (images.image_name IS NOT NULL))
+          WHERE ((images.presence <> 'absent'::text) AND (images.image_name IS NOT NULL))
         ), offered AS (
          SELECT named.service,
             named.account,
@@ -1741,7 +1741,7 @@ CREATE VIEW syncer.account_spread AS
             named.presence,
             named.image_size
            FROM named
-          WHERE (named.presence = 'present'::text)
+          WHERE (named.presence <> 'unknown'::text)
         ), unsure AS (
          SELECT named.service,
             named.image_name,

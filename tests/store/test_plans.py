@@ -81,6 +81,58 @@ async def test_an_image_is_looked_up_in_the_primary_key(db: Any, *, analysed: bo
         assert "image_history_never_overlaps" not in plan, plan
 
 
+MANY_NAMES = """
+    with begun as (
+        insert into syncer_store.runs (account, started_at, finished_at, deadline_at, status,
+            syncer_version, change_base, changes)
+        select 'a' || n, now() - interval '1 h', now(), now(), 'succeeded', '0', n * 1000, 1000
+        from generate_series(1, 4) as n
+        returning run_id, account
+    ), zones as (
+        insert into syncer_store.zones (account, service, zone_id, first_run_id)
+        select account, 'vm', 'Z', run_id from begun
+        returning zone_key, first_run_id
+    ), scans as (
+        insert into syncer_store.zone_scans (zone_key, run_id, started_at, observed_at, finished_at,
+            status, listed)
+        select zone_key, first_run_id, now() - interval '1 h', now() - interval '1 h', now(),
+               'changed', true
+        from zones
+    ), images as (
+        insert into syncer_store.images (zone_key, image_id, image_name, image_version,
+            fingerprint, opened_run_id, opened_ordinal)
+        select zone_key, 'img-' || n, 'name ' || n, n % (2 + zone_key % 2), '', first_run_id, n
+        from zones, generate_series(1, 1000) as n
+    )
+    select"""
+
+
+def worked_on(plan: dict[str, Any]) -> int:
+    """How many rows went through the nodes of a plan, those included that a join threw away."""
+    loops = plan["Actual Loops"]
+    rows = plan["Actual Rows"] + plan.get("Rows Removed by Join Filter", 0)
+    return int(loops * rows) + sum(worked_on(node) for node in plan.get("Plans", ()))
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_no_view_compares_each_image_with_each(db: Any, *, analysed: bool) -> None:
+    """What a view works on grows with what is stored, of whatever many names images have."""
+    await db.execute("alter table syncer_store.images disable trigger user")
+    await db.execute(MANY_NAMES)
+    if analysed:
+        await db.execute("analyze")
+    views = await db.fetch("""
+        select table_name, max(column_name) filter (where column_name = 'service')
+        from information_schema.columns where table_schema = 'syncer' group by table_name""")
+    assert len(views) > 20
+    for view, column in views:
+        for condition in ("", f"where {column} = 'vm'") if column else ("",):
+            statement = f"select * from syncer.{view} {condition}"
+            found = await db.fetchval(f"explain (analyze, timing off, format json) {statement}")
+            rows = worked_on(json.loads(found)[0]["Plan"])
+            assert rows < 200 * 4000, (view, condition, rows)
+
+
 MANY_ACCOUNTS = """
     insert into syncer_store.accounts (account) select 'a' || n from generate_series(1, 20) as n;
     insert into syncer_store.zones (account, service, zone_id, first_run_id, key_digest)
