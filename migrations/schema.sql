@@ -3280,9 +3280,11 @@ CREATE TABLE syncer_store.zone_digests (
     hash text NOT NULL,
     unordered bytea,
     rows bytea,
-    names text[]
+    names text[],
+    amended bytea
 );
 ALTER TABLE ONLY syncer_store.zone_digests ALTER COLUMN rows SET STORAGE EXTERNAL;
+ALTER TABLE ONLY syncer_store.zone_digests ALTER COLUMN amended SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE syncer_store.zone_digests IS 'A cache: after editing images by hand, delete from it or run syncer sync --full';
 

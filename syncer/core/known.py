@@ -42,6 +42,10 @@ _SAMPLE: Final = 16
 _MOST_NEW: Final = 0.5
 """Where a larger share of the rows is new, reading all of them costs hardly more."""
 
+_MOST_AMENDED: Final = 1 / 8
+"""Where more differs from the rows that are kept, they are kept anew: it would be written often."""
+_SIZES: Final = Struct(">II")
+"""How many rows the base had, and how many of them went."""
 _DIGEST: Final = Struct(f"{digests.ROW_BYTES}s")
 
 
@@ -87,6 +91,62 @@ class KnownRows(msgspec.Struct, frozen=True):
         end = images * digests.ROW_BYTES
         each = chain.from_iterable(_DIGEST.iter_unpack(memoryview(packed)[:end]))
         return cls(list(each), packed[end:].decode().split("\0") if images else [])
+
+
+class KeptRows(msgspec.Struct, frozen=True):
+    """``KnownRows`` as they are kept: those of a look (``base``), and by what a later one differed.
+
+    So a change writes what changed, not something of each image of its zone. ``gone`` are places of
+    the base whose rows are there no more, ``added`` the rows that it had not. ``is_stored`` is
+    whether the base is what is stored already.
+    """
+
+    base: KnownRows
+    gone: Sequence[int] = ()
+    added: KnownRows = KnownRows((), ())
+    is_stored: bool = False
+
+    def rows(self) -> KnownRows:
+        """Return the rows that are known: what was added stands where something went."""
+        digests, ids = [*self.base.digests], [*self.base.ids]
+        both = min(len(self.gone), len(self.added.ids))
+        for number, place in enumerate(self.gone[:both]):
+            digests[place], ids[place] = self.added.digests[number], self.added.ids[number]
+        for place in reversed(self.gone[both:]):
+            del digests[place], ids[place]
+        return KnownRows([*digests, *self.added.digests[both:]], [*ids, *self.added.ids[both:]])
+
+    def followed_by(self, now: KnownRows) -> KeptRows:
+        """Return the rows of a later look as they are to be kept: anew, where much differs."""
+        came, base = frozenset(now.digests), frozenset(self.base.digests)
+        gone = [place for place, digest in enumerate(self.base.digests) if digest not in came]
+        added = [place for place, digest in enumerate(now.digests) if digest not in base]
+        if len(gone) + len(added) > _MOST_AMENDED * len(came):
+            return KeptRows(now)
+        rows = KnownRows([now.digests[n] for n in added], [now.ids[n] for n in added])
+        return KeptRows(self.base, gone, rows, is_stored=self.is_stored)
+
+    def packed(self) -> bytes | None:
+        """Return what a later look differed by, as it is stored; None: nothing."""
+        if not self.gone and not self.added.ids:
+            return None
+        head = _SIZES.pack(len(self.base.ids), len(self.gone))
+        return head + Struct(f">{len(self.gone)}I").pack(*self.gone) + self.added.packed()
+
+    @classmethod
+    def unpacked(cls, base: bytes, amended: bytes | None, images: int) -> KeptRows:
+        """Return rows that are stored, of a look at a number of images."""
+        if amended is None:
+            return cls(KnownRows.unpacked(base, images), is_stored=True)
+        size, gone = _SIZES.unpack_from(amended)
+        places = Struct(f">{gone}I")
+        added = KnownRows.unpacked(amended[_SIZES.size + places.size :], images - size + gone)
+        return cls(
+            KnownRows.unpacked(base, size),
+            places.unpack_from(amended, _SIZES.size),
+            added,
+            is_stored=True,
+        )
 
 
 @final
@@ -208,7 +268,7 @@ class Shortcuts:
         self._before = before
         self._pages = pages
         self._names = names
-        self.rows: KnownRows | None = None
+        self.rows: KeptRows | None = None
 
     @property
     def is_known(self) -> bool:
@@ -245,13 +305,17 @@ class Shortcuts:
         """What the look comes to where only new rows are read; None leaves it to the plain way."""
         if self.rows is None or self.served is None:
             return None
-        return self.served.compare(self.rows)
+        return self.served.compare(self.rows.rows())
 
-    def known_rows(self) -> KnownRows | None:
-        """Return what is known of single rows from here on; all are read, unless ``compared``."""
+    def kept_rows(self) -> KeptRows | None:
+        """Return what is to be kept of single rows; all are read, unless ``compared``."""
         if self.compared is not None:
-            return self.compared.rows
-        return None if self.served is None else self.served.known()
+            now: KnownRows | None = self.compared.rows
+        else:
+            now = None if self.served is None else self.served.known()
+        if now is None or self.rows is None:
+            return None if now is None else KeptRows(now)
+        return self.rows.followed_by(now)
 
     def same(self, *, content: bytes | None = None) -> Look | None:
         """Return the look from here on, where what is listed is what the look before listed.

@@ -39,7 +39,7 @@ from typing import Final, final
 import msgspec
 
 from syncer.core import digests
-from syncer.core.known import Compared, KnownRows, Look, Shortcuts, known_pages
+from syncer.core.known import Compared, KeptRows, Look, Shortcuts, known_pages
 from syncer.core.model import Fault, Image, Incomplete, Looked, ZoneRef
 from syncer.core.page import (
     INVALID_TOTAL,
@@ -92,7 +92,7 @@ class Snapshot:
         look: Look,
         *,
         compared: Compared | None = None,
-        rows: KnownRows | None = None,
+        rows: KeptRows | None = None,
     ) -> None:
         if seal is not _SEAL:
             raise TypeError("a Snapshot comes from Walk.finish only")
@@ -370,7 +370,7 @@ class Walk:
             hash=digests.HASH,
             names=self._names,
         )
-        rows = None if self.shortcuts is None else self.shortcuts.known_rows()
+        rows = None if self.shortcuts is None else self.shortcuts.kept_rows()
         if compared is None:
             for page in self.pages.values():
                 page.release()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Any, Final
 
-from syncer.core.known import KnownRows, Look
+from syncer.core.known import KeptRows, Look
 from syncer.core.page import KnownPage
 from syncer.core.paging import Snapshot
 from syncer.store.connection import Connection, sql
@@ -35,13 +35,22 @@ def read(row: Mapping[str, Any], parser: int | None) -> Look | None:
 
 
 async def keep(
-    connection: Connection, zone_key: int, snapshot: Snapshot | None, *, parser: int = 0
+    connection: Connection,
+    zone_key: int,
+    snapshot: Snapshot | None,
+    *,
+    parser: int = 0,
+    before: Look | None = None,
 ) -> None:
-    """Keep what a whole look read, and forget the one before (None: nothing is to be skipped)."""
+    """Keep what a whole look read, and forget the one ``before``.
+
+    Of the rows that one left behind what is still of use stays. None: nothing is to be skipped.
+    """
     if snapshot is None:
         await connection.execute(sql("zone/look_forget"), zone_key)
         return
     look, rows = snapshot.look, snapshot.rows
+    stays = rows is not None and rows.is_stored and before is not None
     await connection.execute(
         sql("zone/look_keep"),
         zone_key,
@@ -53,8 +62,10 @@ async def keep(
         look.content or b"",  # not known
         look.hash,
         look.unordered,
-        None if rows is None else rows.packed(),
+        None if rows is None or stays else rows.base.packed(),
         list(look.names),
+        None if rows is None else rows.packed(),
+        _packed(before) if before is not None and stays else None,
     )
 
 
@@ -70,10 +81,12 @@ async def keep_respelt(connection: Connection, looks: Mapping[int, Look]) -> Non
     )
 
 
-async def known_rows(connection: Connection, zone_key: int, before: Look) -> KnownRows | None:
+async def kept_rows(connection: Connection, zone_key: int, before: Look) -> KeptRows | None:
     """Return what is kept of the rows of a zone's last whole look."""
-    packed = await connection.fetchval(sql("zone/look_rows"), zone_key, _packed(before))
-    return None if packed is None else KnownRows.unpacked(packed, before.images)
+    row = await connection.fetchrow(sql("zone/look_rows"), zone_key, _packed(before))
+    if row is None or row["rows"] is None:
+        return None
+    return KeptRows.unpacked(row["rows"], row["amended"], before.images)
 
 
 async def is_kept(connection: Connection, zone_key: int, before: Look) -> bool:

@@ -17,7 +17,7 @@ import structlog
 
 from syncer.core.errors import ConfigError, DatabaseError
 from syncer.core.guard import Judged, Kind, Limits, Verdict
-from syncer.core.known import KnownRows
+from syncer.core.known import KeptRows
 from syncer.core.model import ListedZone, ZoneRef
 from syncer.core.normalise import same_json
 from syncer.core.paging import Snapshot, Unchanged
@@ -106,12 +106,12 @@ class Writer:
         """Return the ids of a zone's images that are stored as present."""
         return await self._do(partial(planning.stored_ids, zone=self._zones[ref]))
 
-    async def known_rows(self, ref: ZoneRef) -> KnownRows | None:
+    async def kept_rows(self, ref: ZoneRef) -> KeptRows | None:
         """Return what is kept of the rows of a zone's last whole look."""
         zone = self._zones[ref]
         if zone.before is None:
             return None
-        return await self._do(partial(looks.known_rows, zone_key=zone.key, before=zone.before))
+        return await self._do(partial(looks.kept_rows, zone_key=zone.key, before=zone.before))
 
     async def describe_zones(
         self, listed: Sequence[ListedZone], *, reading: Collection[ZoneRef] = ()

@@ -144,7 +144,7 @@ async def _record(
         await tx.connection.execute(sql("zone/key"), [zone.key], tx.key_digest)
     if not isinstance(outcome, Failed):  # which wrote nothing of its images
         kept = results.to_keep(written, outcome)
-        await looks.keep(tx.connection, zone.key, kept, parser=zone.parser)
+        await looks.keep(tx.connection, zone.key, kept, parser=zone.parser, before=zone.before)
 
 
 async def settle(tx: Transaction, answers: Answers, fault: Fault | None) -> Removed:

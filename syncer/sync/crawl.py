@@ -141,7 +141,7 @@ class Crawl(msgspec.Struct, frozen=True, kw_only=True):
             stop=self.stop,
             standings=standings,
             stored_ids=self.writer.stored_ids,
-            known_rows=self.writer.known_rows,
+            kept_rows=self.writer.kept_rows,
             progress=self.progress,
         )
         selection = self.options.selection

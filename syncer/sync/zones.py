@@ -16,7 +16,7 @@ import anyio
 import msgspec
 
 from syncer.core.errors import ApiError, Denied, ZoneNotFound
-from syncer.core.known import KnownRows, Look
+from syncer.core.known import KeptRows, Look
 from syncer.core.model import Failed, Fault, Gone, Incomplete, Looked, ZoneRef
 from syncer.core.paging import Snapshot, Unchanged, Walk, ZoneRead
 from syncer.sync.progress import Progress, ZoneProgress
@@ -58,7 +58,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
     standings: Standings
     stored_ids: Callable[[ZoneRef], Awaitable[Collection[str]]]
     """Returns the ids of a zone's images that are stored as present."""
-    known_rows: Callable[[ZoneRef], Awaitable[KnownRows | None]]
+    kept_rows: Callable[[ZoneRef], Awaitable[KeptRows | None]]
     """Returns what is kept of the rows of a zone's last whole look."""
     progress: Progress | None = None
 
@@ -163,7 +163,7 @@ class ZoneReader(msgspec.Struct, frozen=True, kw_only=True):
                 if reading.needs_stored(walk):
                     reading.stored = await self.stored_ids(target.ref)
                 if walk.shortcuts is not None and walk.shortcuts.needs_rows:
-                    walk.shortcuts.rows = await self.known_rows(target.ref)
+                    walk.shortcuts.rows = await self.kept_rows(target.ref)
                 if snapshot := reading.done(walk, looked):
                     return snapshot
         if error is not None and not reading.pages:

@@ -10,6 +10,7 @@ import gc
 import json
 import random
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from itertools import product
 from typing import Any
 
@@ -18,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from syncer.core.known import KnownRows, Look
+from syncer.core import known
+from syncer.core.known import KeptRows, KnownRows, Look
 from syncer.core.model import Image
 from syncer.core.page import KnownPage, Page, Rows, first_names
 from syncer.core.paging import Snapshot, Torn, Unchanged, Walk
@@ -129,7 +131,7 @@ def look(
     rows: Sequence[Row],
     how: Written,
     before: Look | None = None,
-    known: KnownRows | None = None,
+    known: KeptRows | None = None,
     *,
     total: int | None = None,
 ) -> Snapshot | Unchanged | Torn:
@@ -142,11 +144,16 @@ def look(
             walk.take(number, read(body, walk.known(number)))
     if (shortcuts := walk.shortcuts) is not None and shortcuts.needs_rows:
         assert known is not None
-        shortcuts.rows = KnownRows.unpacked(known.packed(), len(known.ids))
+        shortcuts.rows = stored(known)
     return walk.finish(LOOKED)
 
 
-def whole(rows: Sequence[Row], how: Written, *, one_by_one: bool) -> tuple[Look, KnownRows | None]:
+def stored(kept: KeptRows) -> KeptRows:
+    """What is read of rows that were kept."""
+    return KeptRows.unpacked(kept.base.packed(), kept.packed(), len(kept.rows().ids))
+
+
+def whole(rows: Sequence[Row], how: Written, *, one_by_one: bool) -> tuple[Look, KeptRows | None]:
     """What a first look leaves behind, or (``one_by_one``) a look that found a change."""
     first = look(rows, how)
     assert isinstance(first, Snapshot)
@@ -252,6 +259,84 @@ def test_no_digest_ever_hides_a_change(
         assert there.keys() == second.ids == second.offered.ids == second.offered.images().keys()
 
 
+@given(data=st.data(), rows=listings(), share=st.sampled_from([0.5, 9.0, 9.0]))
+@settings(max_examples=100, deadline=None)
+def test_no_change_is_hidden_however_many_came_before(
+    data: st.DataObject, rows: list[Row], share: float
+) -> None:
+    """Rows are kept once, then by what differs from them, then anew: they are those of the look."""
+    how = Written(3, 0)
+    before, kept = whole(rows, how, one_by_one=True)
+    stored = one_each(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known, "_MOST_AMENDED", share)
+        for _ in range(data.draw(st.integers(2, 8))):
+            after = data.draw(edited(rows))
+            total = len(truth(after))
+            after = after[: -(-total // how.size) * how.size or None]  # others are not asked for
+            found = look(after, how, before, kept, total=total)
+            if isinstance(found, Torn):
+                continue
+            rows, there = after, one_each(after)
+            if isinstance(found, Unchanged):
+                assert contents(there) == contents(stored)
+                before = found.look
+                continue
+            assert there.keys() == found.ids
+            if found.compared is not None:
+                event("amended" if kept and kept.packed() else "compared")
+                fresh = {image.image_id: image for image in found.compared.fresh.images()}
+                assert stored.keys() - there.keys() == found.compared.missing
+                laid_over = {i: image for i, image in stored.items() if i in there} | fresh
+                assert contents(there) == contents(laid_over)
+            kept, stored = found.rows, there
+            before = msgspec.structs.replace(found.look, has_rows=kept is not None)
+
+
+def rows_of(numbers: Sequence[int]) -> KnownRows:
+    """Rows as they are known: a digest, and an id that another row may have too."""
+    return KnownRows(
+        [sha256(b"%d" % number).digest() for number in numbers],
+        [f"img-{number % 20}" for number in numbers],
+    )
+
+
+known_rows = st.lists(st.integers(0, 30), unique=True, max_size=20).map(rows_of)
+
+
+@given(looks=st.lists(known_rows, min_size=2, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_what_is_kept_of_rows_is_what_the_last_look_had(looks: list[KnownRows]) -> None:
+    """However many looks ago most of it was written; it is written anew where much differs."""
+    kept = KeptRows(looks[0])
+    for now in looks[1:]:
+        kept = stored(kept).followed_by(now)
+        had = kept.rows()
+        assert dict(zip(now.digests, now.ids, strict=True)) == dict(
+            zip(had.digests, had.ids, strict=True)
+        )
+        assert had == stored(kept).rows()
+        differs = len(kept.gone) + len(kept.added.ids)
+        assert kept.is_stored == (kept.base is not now)
+        assert not kept.is_stored or differs <= len(now.ids) / 8
+
+
+def test_a_change_keeps_what_changed_and_rows_stay_where_they_stood() -> None:
+    """Of a thousand images one change is fifty bytes; after many, all is written again."""
+    numbers = list(range(1000))
+    kept = KeptRows(rows_of(numbers))
+    assert kept.packed() is None
+    for changes in range(1, 64):
+        numbers[8 * changes] += 1000
+        now = rows_of(numbers)
+        kept = stored(kept).followed_by(now)
+        assert now == kept.rows()
+        if changes <= 62:
+            assert kept.is_stored
+            assert len(kept.packed() or b"") <= 50 * changes
+    assert kept == KeptRows(rows_of(numbers))
+
+
 @given(data=st.data(), rows=listings(), then=written, now=written)
 @settings(max_examples=100, deadline=None, suppress_health_check=SHARED)
 def test_order_and_spelling_alone_are_no_change(
@@ -282,7 +367,7 @@ def test_order_and_spelling_alone_are_no_change(
     assert second.images == len(rows)
 
 
-def reading(rows: Sequence[Row], before: Look, known: KnownRows | None) -> list[str]:
+def reading(rows: Sequence[Row], before: Look, known: KeptRows | None) -> list[str]:
     """The ids of the rows that are read when a zone lists these."""
     seen: list[str] = []
     plain = shortcuts._read_rows

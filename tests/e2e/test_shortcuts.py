@@ -352,7 +352,7 @@ async def test_rows_are_compared_only_with_what_is_stored_still(
         async with one_run(url) as (writer, zone):
             walk = walked(names, zone)
             if walk.shortcuts is not None and walk.shortcuts.needs_rows:
-                walk.shortcuts.rows = await writer.known_rows(REF)
+                walk.shortcuts.rows = await writer.kept_rows(REF)
             outcome = walk.finish(looked(A))
             assert isinstance(outcome, Snapshot)
             assert (number == 2) == (outcome.compared is not None)
@@ -362,7 +362,7 @@ async def test_rows_are_compared_only_with_what_is_stored_still(
                     await db.execute("delete from syncer_store.zone_digests")
             await writer.record(outcome)
             if number == 2:  # what is kept now is not of the look that this run began with
-                assert await writer.known_rows(REF) is None
+                assert await writer.kept_rows(REF) is None
     name = await db.fetchval("select image_name from syncer.images where image_id = 'img-a'")
     assert ("by hand" if kept else "a") == name
     assert 5 == await db.fetchval("select count(*) from syncer.images")

@@ -59,7 +59,7 @@ def reader(
         stop=stop or Stop(),
         standings=standings,
         stored_ids=nothing,
-        known_rows=unknown,
+        kept_rows=unknown,
     )
 
 
