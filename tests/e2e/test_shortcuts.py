@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -318,6 +318,32 @@ async def test_of_a_zone_that_changed_only_the_new_rows_are_looked_into(
     await assert_exact(db, world)
 
 
+async def test_a_change_writes_what_changed_of_the_rows(world: World, sync: Any, db: Any) -> None:
+    """The digests of a zone's rows stay as they are, beside those that are others by now.
+
+    After an eighth of them all are written again: of twenty images when a second one changed.
+    """
+    kept = """
+        select md5(rows), octet_length(amended) from syncer_store.zone_digests
+        join syncer_store.zones using (zone_key) where zone_id = $1"""
+    await sync()
+    await change_one(world, sync, A)
+    first = (await db.fetchrow(kept, A))[0]
+    assert first is not None
+    for revision in "234":
+        await change_one(world, sync, A, revision=revision)
+        base, amended = await db.fetchrow(kept, A)
+        assert first == base
+        assert amended == 8 + 4 + 32 + len(max(world.images(A)))
+    world.change_image(A, min(world.images(A)), imageDescription="5")
+    assert 1 == (await sync()).counts.changed
+    base, amended = await db.fetchrow(kept, A)
+    assert amended is None
+    assert base not in {first, None}
+    await change_one(world, sync, A, revision="1")  # as it was when they were first written
+    await assert_exact(db, world)
+
+
 @contextlib.asynccontextmanager
 async def one_run(url: str) -> AsyncIterator[tuple[Writer, StoredZone]]:
     """The writer of a run that lists the zone ``REF`` alone, and what was known of that."""
@@ -334,21 +360,25 @@ async def one_run(url: str) -> AsyncIterator[tuple[Writer, StoredZone]]:
         yield writer, zones[REF]
 
 
-def walked(names: str, zone: StoredZone) -> Walk:
+def walked(names: Sequence[str], zone: StoredZone) -> Walk:
     """A walk through a list of these images."""
-    walk = Walk(10, before=zone.before)
+    walk = Walk(100, before=zone.before)
     rows = [{"imageId": f"img-{name}", "imageName": name} for name in names]
     body = msgspec.json.encode({"dataSet": rows, "totalCount": len(rows)})
     walk.take(1, read_page(SOURCES["vm"], body))
     return walk
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(
+    "meanwhile", ["", "delete from syncer_store.zone_digests", "update zone_digests set pages = ''"]
+)
 async def test_rows_are_compared_only_with_what_is_stored_still(
-    kept: bool, url: str, db: Any
+    meanwhile: str, url: str, db: Any
 ) -> None:
     """Where the look before is forgotten before this one is written, all of it is compared."""
-    for number, names in enumerate(("abc", "abcd", "abcde")):
+    await db.execute("set search_path = syncer_store")
+    many = [f"{number:02}" for number in range(16)]
+    for number, names in enumerate((["a", *many], ["a", *many, "b"], ["a", *many, "b", "c"])):
         async with one_run(url) as (writer, zone):
             walk = walked(names, zone)
             if walk.shortcuts is not None and walk.shortcuts.needs_rows:
@@ -358,14 +388,16 @@ async def test_rows_are_compared_only_with_what_is_stored_still(
             assert (number == 2) == (outcome.compared is not None)
             if number == 2:
                 await edit(db, "image_name = 'by hand', fingerprint = ''", "img-a")
-                if not kept:
-                    await db.execute("delete from syncer_store.zone_digests")
+                if meanwhile:
+                    await db.execute(meanwhile)
             await writer.record(outcome)
             if number == 2:  # what is kept now is not of the look that this run began with
                 assert await writer.kept_rows(REF) is None
+    rows = await db.fetch("select rows is null, amended is null from syncer_store.zone_digests")
+    assert [[bool(meanwhile), bool(meanwhile)]] == [list(row) for row in rows]
     name = await db.fetchval("select image_name from syncer.images where image_id = 'img-a'")
-    assert ("by hand" if kept else "a") == name
-    assert 5 == await db.fetchval("select count(*) from syncer.images")
+    assert ("a" if meanwhile else "by hand") == name
+    assert 19 == await db.fetchval("select count(*) from syncer.images")
 
 
 async def test_another_hash_compares_every_zone_once(
