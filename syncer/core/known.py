@@ -20,8 +20,9 @@ where they are not held (zones of more than ``paging.LARGE`` images), nor in a l
 ``totalCount``, whose reading needs all ids.
 
 What is kept costs a write, so it is kept where it may be of use: the digest of all rows in any
-order once they came in another one, the digests of single rows once the zone changed. A first load
-keeps neither, and what reads the same, byte for byte, writes nothing.
+order once they came in another one, the digests of single rows once the zone changed; from then on
+a change writes those that it changed. A first load keeps neither, and what reads the same, byte for
+byte, writes nothing.
 """
 
 from __future__ import annotations
