@@ -122,7 +122,7 @@ async def typed_floor(options: MeasureOptions) -> dict[str, Any]:
 
 
 async def order_floor(options: MeasureOptions) -> dict[str, Any]:
-    """Measure what tells that rows came in another order: splitting, sorting and hashing them.
+    """Measure what shows that rows came in another order: splitting, sorting and hashing them.
 
     As many are sorted together as a zone has, whichever they are.
     """
@@ -141,7 +141,7 @@ async def order_floor(options: MeasureOptions) -> dict[str, Any]:
 
 
 async def rows_floor(options: MeasureOptions) -> dict[str, Any]:
-    """Measure what tells which rows are new: splitting pages, and hashing them and each row."""
+    """Measure what shows which rows are new: splitting pages, and hashing them and each row."""
 
     def take(body: bytes) -> None:
         digests.of_page(body)
