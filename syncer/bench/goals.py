@@ -55,7 +55,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def met(self) -> bool | None:
         """Whether the median is within the goal; None where that cannot be said."""
-        if self.figure is None or (self.at_most is None and self.at_least is None):
+        if self.figure is None or not self._is_bound:
             return None
         if self.busy > _TOO_BUSY:
             return None
@@ -64,11 +64,15 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def _is_bound(self) -> bool:
+        return self.at_most is not None or self.at_least is not None
+
+    @property
     def verdict(self) -> str:
         """``met``, ``missed``, ``no goal``, ``not installed``, or why it is not judged."""
         if self.missing:
             return "not installed"
-        if self.busy > _TOO_BUSY:
+        if self._is_bound and self.busy > _TOO_BUSY:
             return f"not judged: processors {self.busy:.0%} busy"
         return {True: "met", False: "missed", None: "no goal"}[self.met]
 

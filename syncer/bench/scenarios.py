@@ -63,7 +63,6 @@ async def one_percent(runner: Runner) -> None:
     for _ in range(runner.workload.rounds):
         for how in ("spread", "concentrated"):
             changed = (await runner.fixture.change_server(drift=how))["changed"]
-            await runner.measure(f"bare client of 1 % {how}", "rows")
             await _beside_floors(runner, f"1 % {how}", changed=changed)
 
 

@@ -40,6 +40,7 @@ TINY = Workload(
     usual_zones=2,
     usual_images=10,
     round_trip=0.005,
+    other_trips=(0.002, 0.007),
     accounts=3,
     account_zones=2,
     at_once=(2,),
@@ -131,7 +132,10 @@ async def test_a_usual_account_far_away(opened: Fixture) -> None:
     }
     if SDK_THREADS.installed:  # a connection a call
         expected |= {"SDK in 16 threads: far away": (3, 3)}
-    for name in ("far away", "syncer sync: far away"):  # the pages beside their list or after it
+    others = [f"far away, {listed}" for listed in far.LISTED.values()]
+    others += ["far away, 2 ms", "far away, 7 ms"]
+    # The pages beside their list, or after it.
+    for name in ("far away", "syncer sync: far away", *others):
         assert taken[name] in {(3, 2), (3, 3)}
         expected[name] = taken[name]
     assert expected == {name: counts for name, counts in taken.items() if name in expected}
