@@ -1722,59 +1722,29 @@ CREATE VIEW syncer.account_spread AS
            FROM syncer.zones
           WHERE ((zones.last_complete_at IS NOT NULL) AND (zones.gone_at IS NULL))
           GROUP BY zones.service
-        ), named AS MATERIALIZED (
+        ), named AS (
          SELECT images.service,
             images.account,
             images.image_name,
             images.image_version,
             images.image_status,
-            images.presence,
-            syncer_store.plain_size(images.image_size) AS image_size
+            syncer_store.plain_size(images.image_size) AS image_size,
+            (images.presence <> 'unknown'::text) AS offered
            FROM syncer.images
           WHERE ((images.presence <> 'absent'::text) AND (images.image_name IS NOT NULL))
-        ), offered AS (
-         SELECT named.service,
-            named.account,
-            named.image_name,
-            named.image_version,
-            named.image_status,
-            named.presence,
-            named.image_size
-           FROM named
-          WHERE (named.presence <> 'unknown'::text)
-        ), unsure AS (
-         SELECT named.service,
-            named.image_name,
-            array_agg(DISTINCT named.account) AS accounts
-           FROM named
-          WHERE (named.presence = 'unknown'::text)
-          GROUP BY named.service, named.image_name
-        ), by_account AS (
-         SELECT offered.service,
-            offered.account,
-            offered.image_name,
-            array_agg(DISTINCT offered.image_version) AS versions,
-            array_agg(DISTINCT offered.image_size) AS sizes,
-            array_agg(DISTINCT offered.image_status) AS statuses
-           FROM offered
-          GROUP BY offered.service, offered.account, offered.image_name
-        ), compared AS (
-         SELECT by_account.service,
-            by_account.image_name,
-            (count(DISTINCT by_account.versions) > 1) AS other_versions,
-            (count(DISTINCT by_account.sizes) > 1) AS other_sizes,
-            (count(DISTINCT by_account.statuses) > 1) AS other_statuses
-           FROM by_account
-          GROUP BY by_account.service, by_account.image_name
         ), together AS (
-         SELECT offered.service,
-            offered.image_name,
-            array_agg(DISTINCT offered.account ORDER BY offered.account) AS accounts,
-            array_agg(DISTINCT offered.image_version ORDER BY offered.image_version) AS image_versions,
-            array_agg(DISTINCT offered.image_size ORDER BY offered.image_size) AS image_sizes,
-            array_agg(DISTINCT offered.image_status ORDER BY offered.image_status) AS image_statuses
-           FROM offered
-          GROUP BY offered.service, offered.image_name
+         SELECT named.service,
+            named.image_name,
+            array_agg(DISTINCT named.account) AS known,
+            array_agg(DISTINCT named.account ORDER BY named.account) FILTER (WHERE named.offered) AS accounts,
+            array_agg(DISTINCT named.image_version ORDER BY named.image_version) FILTER (WHERE named.offered) AS image_versions,
+            array_agg(DISTINCT named.image_size ORDER BY named.image_size) FILTER (WHERE named.offered) AS image_sizes,
+            array_agg(DISTINCT named.image_status ORDER BY named.image_status) FILTER (WHERE named.offered) AS image_statuses,
+            count(DISTINCT ROW(named.account, named.image_version)) FILTER (WHERE named.offered) AS versions,
+            count(DISTINCT ROW(named.account, named.image_size)) FILTER (WHERE named.offered) AS sizes,
+            count(DISTINCT ROW(named.account, named.image_status)) FILTER (WHERE named.offered) AS statuses
+           FROM named
+          GROUP BY named.service, named.image_name
         )
  SELECT t.service,
     t.image_name,
@@ -1784,15 +1754,15 @@ CREATE VIEW syncer.account_spread AS
             ELSE NULL::text
         END,
         CASE
-            WHEN c.other_versions THEN 'image_version'::text
+            WHEN (t.versions <> (cardinality(t.accounts) * cardinality(t.image_versions))) THEN 'image_version'::text
             ELSE NULL::text
         END,
         CASE
-            WHEN c.other_sizes THEN 'image_size'::text
+            WHEN (t.sizes <> (cardinality(t.accounts) * cardinality(t.image_sizes))) THEN 'image_size'::text
             ELSE NULL::text
         END,
         CASE
-            WHEN c.other_statuses THEN 'image_status'::text
+            WHEN (t.statuses <> (cardinality(t.accounts) * cardinality(t.image_statuses))) THEN 'image_status'::text
             ELSE NULL::text
         END], NULL::text) AS differs,
     t.accounts,
@@ -1802,15 +1772,13 @@ CREATE VIEW syncer.account_spread AS
     t.image_statuses,
     cardinality(t.accounts) AS account_count,
     cardinality(m.missing) AS missing_count
-   FROM ((((together t
-     JOIN compared c USING (service, image_name))
+   FROM ((together t
      JOIN whole w USING (service))
-     LEFT JOIN unsure u USING (service, image_name))
      CROSS JOIN LATERAL ( SELECT ARRAY( SELECT a.a
                    FROM unnest(w.accounts) a(a)
-                  WHERE (a.a <> ALL ((t.accounts || COALESCE(u.accounts, '{}'::text[]))))
+                  WHERE (a.a <> ALL (t.known))
                   ORDER BY a.a) AS missing) m)
-  WHERE ((m.missing <> '{}'::text[]) OR c.other_versions OR c.other_sizes OR c.other_statuses);
+  WHERE ((t.accounts IS NOT NULL) AND ((m.missing <> '{}'::text[]) OR (t.versions <> (cardinality(t.accounts) * cardinality(t.image_versions))) OR (t.sizes <> (cardinality(t.accounts) * cardinality(t.image_sizes))) OR (t.statuses <> (cardinality(t.accounts) * cardinality(t.image_statuses)))));
 
 COMMENT ON VIEW syncer.account_spread IS 'Names that the accounts of a service do not offer alike: not in all, or otherwise';
 

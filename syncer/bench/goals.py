@@ -123,8 +123,8 @@ def _beside_typed_floor(measurements: Measurements) -> Iterator[Goal]:
         ("G1", "no change", 0.75),
         ("G2", "reordered for the first time", None),
         ("G2", "reordered", 1.4),
-        ("G2", "reformatted for the first time", None),
         ("G2", "reformatted", 2.5),
+        ("G5", "1 % spread for the first time", None),
         ("G5", "1 % spread", 2.5),
         ("G5", "1 % concentrated", 1.2),
     ):

@@ -127,28 +127,35 @@ async def order_floor(options: MeasureOptions) -> dict[str, Any]:
     As many are sorted together as a zone has, whichever they are.
     """
     held: list[bytes] = []
+    rows = 0
 
     def take(body: bytes) -> None:
+        nonlocal rows
         digests.of_page(body)
         held.extend(map(bytes, _split(body)))
         if len(held) >= options.images:
             digests.of_page(b"\n".join(sorted(held)))
+            rows += len(held)
             held.clear()
 
     with Stopwatch() as stopwatch:
         await fetch_pages(options, take)
+    assert rows + len(held) == options.zones * options.images  # noqa: S101
     return stopwatch.result
 
 
 async def rows_floor(options: MeasureOptions) -> dict[str, Any]:
     """Measure what shows which rows are new: splitting pages, and hashing them and each row."""
+    rows = 0
 
     def take(body: bytes) -> None:
+        nonlocal rows
         digests.of_page(body)
-        digests.of_rows(_split(body))
+        rows += len(digests.of_rows(_split(body)))
 
     with Stopwatch() as stopwatch:
         await fetch_pages(options, take)
+    assert rows == options.zones * options.images  # noqa: S101
     return stopwatch.result
 
 

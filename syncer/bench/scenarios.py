@@ -48,18 +48,24 @@ async def no_change(runner: Runner) -> None:
 async def other_bytes(runner: Runner) -> None:
     """The same images in other bytes, time and again, beside the same.
 
-    The first time nothing is known yet of rows in any order.
+    When rows come in another order for the first time, nothing is known yet of them in any order.
     """
     await runner.ensure_stored(runner.workload.zones, runner.workload.images)
     for name, change in (("reordered", "reorder"), ("reformatted", "reformat")):
-        for number in range(1 + runner.workload.rounds):
+        for number in range(runner.workload.rounds + (name == "reordered")):
             await runner.fixture.change_server(**{change: number})
-            await _beside_floors(runner, name if number else f"{name} for the first time")
+            is_first = name == "reordered" and not number
+            await _beside_floors(runner, f"{name} for the first time" if is_first else name)
 
 
 async def one_percent(runner: Runner) -> None:
-    """One image in a hundred changed, in all zones or in few, beside the same."""
+    """One image in a hundred changed, in all zones or in few, beside the same.
+
+    When a zone changes for the first time, nothing is known yet of its single rows.
+    """
     await runner.ensure_stored(runner.workload.zones, runner.workload.images)
+    changed = (await runner.fixture.change_server(drift="spread"))["changed"]
+    await _beside_floors(runner, "1 % spread for the first time", changed=changed)
     for _ in range(runner.workload.rounds):
         for how in ("spread", "concentrated"):
             changed = (await runner.fixture.change_server(drift=how))["changed"]

@@ -11,7 +11,7 @@ stored. How a page, and with it a zone, becomes *unchanged* without that, from t
    and no known row failed to come, the zone is unchanged (else those are what changed, or went).
 4. Where that says nothing (no digests of rows are kept, most rows are new, an id comes twice), all
    rows are read; if what they say has the digest that it had, the zone is unchanged, spelt anew. If
-   the keys of the first row stand in another order, that is done at once.
+   the first row of page 1 has its keys in another order, that is done with all further pages.
 5. It is so only if ``totalCount`` is what it was too, and while what is stored of the zone is what
    that look listed: whatever else is written to a zone deletes its ``Look``.
 
@@ -20,9 +20,9 @@ where they are not held (zones of more than ``paging.LARGE`` images), nor in a l
 ``totalCount``, whose reading needs all ids.
 
 What is kept costs a write, so it is kept where it may be of use: the digest of all rows in any
-order once they came in another one, the digests of single rows once the zone changed; from then on
-a change writes those that it changed. A first load keeps neither, and what reads the same, byte for
-byte, writes nothing.
+order once they came in another one, the digests of single rows once the zone changed (later changes
+write those that differ since, see ``KeptRows``). A first load keeps neither, and what reads the
+same, byte for byte, writes nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     ``asked`` is the page size that was asked for, ``images`` how many there were. ``hash`` made the
     digests of the ``pages`` and of all rows as they were served, in any order (``unordered``; None:
     not known). ``content`` is of what the rows say, in any order (None: not known). ``has_rows`` is
-    whether ``KnownRows`` are kept beside. ``names`` are those of the first row, in the order in
+    whether ``KeptRows`` are kept beside. ``names`` are those of the first row, in the order in
     which they stood ((): not known).
     """
 
@@ -97,9 +97,9 @@ class KnownRows(msgspec.Struct, frozen=True):
 class KeptRows(msgspec.Struct, frozen=True):
     """``KnownRows`` as they are kept: those of a look (``base``), and by what a later one differed.
 
-    So a change writes what changed, not something of each image of its zone. ``gone`` are places of
-    the base whose rows are there no more, ``added`` the rows that it had not. ``is_stored`` is
-    whether the base is what is stored already.
+    So a change writes what differs since, not something of each image of its zone, until that is an
+    eighth. ``gone`` are places of the base's rows that are there no more, ``added`` the rows that
+    it had not. ``is_stored`` is whether the base is what is stored already.
     """
 
     base: KnownRows

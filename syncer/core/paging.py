@@ -234,6 +234,7 @@ class Walk:
         self._asked = page_size
         self._before = before if before is not None and before.asked == page_size else None
         self._names: tuple[str, ...] = ()
+        self._is_respelt = False
         self.torn: Torn | None = None
         self._uncounted_ids: set[str] = set()
 
@@ -255,7 +256,7 @@ class Walk:
         before = self._before
         if before is None or before.hash != digests.HASH or number > len(before.pages):
             return None
-        if 1 in self.pages and not before.is_spelt_as(self._names):
+        if self._is_respelt:
             return None
         return before.pages[number - 1]
 
@@ -267,6 +268,7 @@ class Walk:
             known, before = self.known(1), self._before
             is_known = known is not None and known.digest == page.digest
             self._names = before.names if before is not None and is_known else page.names
+            self._is_respelt = before is not None and not before.is_spelt_as(self._names)
         if (first.total or 0) > LARGE:
             page.release(self._spooler)
         elif self._before is None or first.total is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -69,15 +69,21 @@ async def keep(
     )
 
 
-async def keep_respelt(connection: Connection, looks: Mapping[int, Look]) -> None:
-    """Keep the digests of rows that are what they were, in another order or spelling, by zone."""
+async def keep_respelt(
+    connection: Connection, looks: Sequence[tuple[int, Look | None, Look]]
+) -> None:
+    """Keep the digests of rows that are what they were, in another order or spelling.
+
+    ``looks`` has the zone, the look before, and the one that takes its place.
+    """
     await connection.execute(
         sql("zone/looks_respelt"),
-        list(looks),
-        [_packed(look) for look in looks.values()],
-        [look.hash for look in looks.values()],
-        [look.unordered for look in looks.values()],
-        ["\t".join(look.names) for look in looks.values()],
+        [zone_key for zone_key, _, _ in looks],
+        [_packed(look) for _, _, look in looks],
+        [look.hash for _, _, look in looks],
+        [look.unordered for _, _, look in looks],
+        ["\t".join(look.names) for _, _, look in looks],
+        [None if before is None else _packed(before) for _, before, _ in looks],
     )
 
 

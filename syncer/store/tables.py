@@ -220,7 +220,8 @@ async def record_unchanged(
     if moved:
         keys, listed = zip(*moved, strict=True)
         await connection.execute(sql("zone/listed"), list(keys), list(listed))
-    if respelt := {zone.key: same.look for zone, same in seen if same.look != zone.before}:
+    looked = [(zone.key, zone.before, same.look) for zone, same in seen]
+    if respelt := [each for each in looked if each[1] != each[2]]:
         await looks.keep_respelt(connection, respelt)
     await connection.execute(
         sql("zone/scans_unchanged"),

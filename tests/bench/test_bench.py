@@ -113,7 +113,7 @@ async def test_every_goal_gets_a_verdict(small: Fixture) -> None:
     shown_only = {goal.work for goal in goals if goal.verdict == "no goal" and goal.beside}
     assert shown_only == {
         *("no change", "reordered", "1 % spread", "3 zones, latency 50 ms"),
-        *("reordered for the first time", "reformatted for the first time"),
+        *("reordered for the first time", "1 % spread for the first time"),
     }
     assert {goal.verdict for goal in goals} <= {"met", "missed", "no goal"}
     assert {len(goal.figures) for goal in goals} == {1}
