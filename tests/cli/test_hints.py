@@ -20,8 +20,10 @@ from syncer.core.hints import (
     place_options,
     withheld_command,
 )
+from tests.support import naming
 
 ROOT = Path(__file__).parents[2]
+ROOMS = ("syncer", "migrations", "deploy", "tests")
 COMMANDS = "|".join(cli.list_commands(click.Context(cli)))
 OFFERED = re.compile(
     rf"\bsyncer ((?:{COMMANDS})\b(?: (?:list|save|delete|upgrade|status|url|roles)\b)?"
@@ -104,33 +106,29 @@ def texts(path: Path) -> list[str]:
 
 
 FILES = [
+    ROOT / "README.md",
     *ROOT.glob("syncer/**/*.py"),
-    *ROOT.glob("**/README.md"),
+    *(path for folder in ROOMS for path in (ROOT / folder).glob("**/README.md")),
     *ROOT.glob("deploy/**/*.y*ml"),
     *ROOT.glob("deploy/**/*.service"),
 ]
-HINTS = sorted(
-    {
+
+
+def test_every_command_that_is_offered_is_understood() -> None:
+    """A command in a message, a README or an alert has no option that does not exist."""
+    hints = {
         found[1].rstrip(".")
         for path in FILES
-        if ".venv" not in path.parts
         for text in texts(path)
         for found in OFFERED.finditer(text)
     }
-)
-
-
-def test_hints_are_found() -> None:
-    """The next test looks at something: commands alone, with options, with arguments."""
-    assert {"sync", "db upgrade", "db url --hold", "images --withheld --zone FRA-A"} <= set(HINTS)
-
-
-@pytest.mark.parametrize("hint", HINTS)
-def test_every_command_that_is_offered_is_understood(hint: str) -> None:
-    """A command in a message, a README or an alert has no option that does not exist."""
-    # Placeholders such as T1, and what the scan cut off, are no fault of the hint.
-    with contextlib.suppress(click.BadParameter, click.BadOptionUsage, NoArgsIsHelpError):
-        parse(f"syncer {hint}")
+    # It looks at something: commands alone, with options, with arguments.
+    assert {"sync", "db upgrade", "db url --hold", "images --withheld --zone FRA-A"} <= hints
+    for hint in hints:
+        # Placeholders such as T1, and what the scan cut off, are no fault of the hint.
+        wrong = (click.BadParameter, click.BadOptionUsage, NoArgsIsHelpError)
+        with naming(hint), contextlib.suppress(*wrong):
+            parse(f"syncer {hint}")
 
 
 @pytest.mark.parametrize(

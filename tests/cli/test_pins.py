@@ -17,7 +17,7 @@ import pytest
 from syncer.cli.pins import check as command
 from syncer.core.pins import COLUMNS
 from syncer.simulator import World
-from tests.support import Done, rows
+from tests.support import Done, rows, until
 
 
 def by_id(done: Done) -> dict[str, dict[str, Any]]:
@@ -416,8 +416,7 @@ async def test_two_savers_of_one_name_do_not_both_win(syncer: Any, sync: Any, db
             "values ('b', now(), 'another')"
         )
         tasks.start_soon(save)
-        while not await db.fetchval("select count(*) from pg_locks where not granted"):
-            await anyio.lowlevel.checkpoint()
+        await until(lambda: db.fetchval("select count(*) from pg_locks where not granted"))
     assert [2] == codes
 
 

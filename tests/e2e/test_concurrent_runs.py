@@ -19,7 +19,7 @@ from syncer.store.connection import Server, Timing
 from syncer.store.runs import Counts, Run, begin
 from syncer.sync.report import Report
 from syncer.sync.stop import Stop
-from tests.support import assert_exact, end_sessions, statuses_of_runs
+from tests.support import assert_exact, end_sessions, statuses_of_runs, until
 
 STOPPED = Fault(code="STOPPED", message="asked to stop")
 
@@ -107,8 +107,8 @@ async def test_a_newer_run_waits_for_a_transaction_under_way(url: str, db: Any) 
                     order.append("newer began")
 
             tasks.start_soon(newer)
-            while not await db.fetchval("select exists (select from pg_locks where not granted)"):
-                await anyio.lowlevel.checkpoint()
+            waits = "select exists (select from pg_locks where not granted)"
+            await until(lambda: db.fetchval(waits))
             order.append("older committed")
         await old.__aexit__(None, None, None)
     assert ["older committed", "newer began"] == order

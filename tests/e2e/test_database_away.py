@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from collections.abc import Iterator
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +26,7 @@ from syncer.store.migrate import upgrade
 from tests.daemon import QUICKLY
 from tests.invariants import check
 from tests.proxy import Proxy
-from tests.support import assert_exact, statuses_of_runs
+from tests.support import assert_exact, empty, folder_for_data, statuses_of_runs, until
 
 
 @pytest.fixture
@@ -130,21 +131,30 @@ async def test_a_session_that_cannot_be_closed_is_no_error(url: str, timing: Tim
                 proxy.hush = True
 
 
+@pytest.fixture(scope="module")
+def crashing_home() -> Iterator[Path]:
+    """Where the server that crashes has its data: to make them takes as long as all the rest."""
+    with folder_for_data() as folder:
+        yield folder / "pg"
+
+
 @pytest.mark.parametrize("number", [2, 5, 7])
 async def test_a_server_that_crashed_and_came_back_is_waited_for(
-    number: int, data_home: Path, sync: Any, world: World, pg_bin: str | None
+    number: int, crashing_home: Path, sync: Any, world: World, pg_bin: str | None
 ) -> None:
     """PostgreSQL stopped in immediate mode in mid-run and started again: the run ends well."""
 
     def server() -> EmbeddedPostgres:
         # What it said was committed must be there again: synchronous_commit stays as it is.
         return EmbeddedPostgres(
-            data_home, pg_bin=pg_bin, settings={"fsync": "off"}, die_with_parent=True
+            crashing_home, pg_bin=pg_bin, settings={"fsync": "off"}, die_with_parent=True
         )
 
     async with anyio.create_task_group() as tasks, server() as first:
         url = first.dsn()
         await upgrade(Server(url))
+        async with Server(url).session() as connection:
+            await empty(connection)  # of the crash before
         ended = anyio.Event()
         back = server()
 
@@ -182,11 +192,12 @@ async def test_a_writer_that_finds_no_room_leaves_the_work_to_the_other(
 
 
 async def end_what_waits(db: Any) -> None:
-    """End every statement that waits for a lock."""
+    """End every statement that waits for a lock, until this is cancelled."""
     while True:
         await db.execute("""
             select pg_cancel_backend(pid) from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock'""")
+        await anyio.sleep(0.01)  # meanwhile those who wait have the processor
 
 
 async def test_a_transaction_that_postgresql_ends_is_tried_again(
@@ -248,8 +259,7 @@ async def test_a_deadlock_is_tried_again(url: str, sync: Any, world: World, db: 
             async with other.transaction():
                 await other.execute(LOCK_ONE, second)
                 locked.set()
-                while not await db.fetchval(waits):
-                    await anyio.lowlevel.checkpoint()
+                await until(lambda: db.fetchval(waits))
                 await other.execute(LOCK_ONE, first)
 
         locked = anyio.Event()

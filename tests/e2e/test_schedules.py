@@ -28,7 +28,7 @@ from syncer.store.retention import prune
 from syncer.store.runs import begin
 from tests.conftest import KEY, SECRET
 from tests.invariants import NEVER, check
-from tests.support import assert_exact, empty, logged
+from tests.support import assert_exact, empty, logged, until
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 SCHEDULES: Final = int(os.environ.get("SYNCER_TEST_SCHEDULES") or 8)
@@ -279,8 +279,8 @@ async def test_sequences_are_moved_beside_an_approval(url: str, db: Any, sync: A
             await stamp_between_runs(approving, "default", server.timing)
             await approving.execute("delete from syncer_store.approvals")
             tasks.start_soon(move_sequences, server, moving)
-            while not await db.fetchval("select exists (select from pg_locks where not granted)"):
-                await anyio.lowlevel.checkpoint()
+            waits = "select exists (select from pg_locks where not granted)"
+            await until(lambda: db.fetchval(waits))
             await approving.execute("update syncer_store.zones set listed = listed")
         rows = await moving.fetch(sql("fitness/sequences"))
     assert [] == [row["sequence"] for row in rows if (row["newest"] or 0) > row["last_given"]]

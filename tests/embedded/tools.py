@@ -34,7 +34,6 @@ import json, sys
 from pathlib import Path
 import anyio
 from syncer.embedded import EmbeddedPostgres
-from tests.support import folder_for_data
 home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 if "copies" in options:
     options["copies"] = Path(options["copies"])

@@ -16,6 +16,7 @@ from syncer.store.connection import Server, Timing, sql
 from syncer.store.migrate import as_sql, upgrade
 from syncer.store.schema import revisions
 from tests.proxy import Proxy
+from tests.support import until
 
 
 @pytest.fixture
@@ -239,8 +240,7 @@ async def test_who_reads_meanwhile_meets_no_deadlock(empty_url: str, owner: Any)
     ):
         await reader.fetch("select * from syncer.zones")
         tasks.start_soon(upgrade, Server(empty_url))
-        while not await owner.fetchval(waiting):
-            await anyio.lowlevel.checkpoint()
+        await until(lambda: owner.fetchval(waiting))
         await reader.execute("lock table syncer_store.runs in access share mode nowait")
     assert revisions()[-1] == await owner.fetchval("select revision from syncer.schema_version")
 

@@ -17,13 +17,14 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import pytest
 
+from syncer.embedded import EmbeddedPostgres
 from syncer.store import clock_repair
 from syncer.store.connection import Server
 from syncer.store.migrate import as_sql, upgrade
 from tests import clock
 from tests.invariants import NEVER, WHOLE
 from tests.store import test_upgrade
-from tests.support import connected, tables
+from tests.support import connected, database, tables
 
 SAVED: Final = (Path(__file__).parents[1] / "data" / "at_0008_clock.copy").read_bytes()
 SAVED_AT: Final = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -181,13 +182,37 @@ class Seen:
         return ("absent" if certain else "unknown"), None
 
 
+class Upgraded(NamedTuple):
+    """The database after its upgrade, and what it was: each run by the clock that it began by."""
+
+    db: Any
+    seen: Seen
+    clocks: list[Any]
+
+
+async def load(db: Any) -> None:
+    """Make the database that was saved, at the time when it was."""
+    await test_upgrade.load(db, SAVED)
+    await clock.step(db, SAVED_AT - await db.fetchval("select now()"))
+
+
 @pytest.fixture
 async def old(empty_url: str) -> AsyncIterator[Any]:
-    """A connection to the database that was saved, at the time when it was."""
+    """A connection to the database that was saved."""
     async with connected(empty_url) as db:
-        await test_upgrade.load(db, SAVED)
-        await clock.step(db, SAVED_AT - await db.fetchval("select now()"))
+        await load(db)
         yield db
+
+
+@pytest.fixture(scope="module")
+async def upgraded(postgres: EmbeddedPostgres, administrator: Any) -> AsyncIterator[Upgraded]:
+    """That database, brought up to date once for the tests that only read."""
+    async with database(postgres, administrator) as url, connected(url) as db:
+        await load(db)
+        clocks = await db.fetch("select run_id, started_at from syncer_store.runs order by run_id")
+        seen = await Seen.read(db)
+        await upgrade(Server(url))
+        yield Upgraded(db=db, seen=seen, clocks=clocks)
 
 
 async def broken_rules(db: Any) -> list[Any]:
@@ -250,13 +275,10 @@ async def test_each_instant_is_answered_by_the_looks_that_had_been(
     assert [] == await broken_rules(old)
 
 
-async def test_what_was_seen_last_before_a_change_is_said_by_its_look(
-    empty_url: str, old: Any
-) -> None:
-    seen = await Seen.read(old)
-    await upgrade(Server(empty_url))
-    run_of = {(zone, look[3]): look[0] for zone, *look in await old.fetch(LOOKS)}
-    found = await old.fetch("""
+async def test_what_was_seen_last_before_a_change_is_said_by_its_look(upgraded: Upgraded) -> None:
+    db, seen = upgraded.db, upgraded.seen
+    run_of = {(zone, look[3]): look[0] for zone, *look in await db.fetch(LOOKS)}
+    found = await db.fetch("""
         select zone_key, image_id, run_id, kind, not_before, c.changed_at
         from syncer.image_changes as c
         join syncer_store.zones as z using (account, service, zone_id)""")
@@ -273,12 +295,11 @@ async def test_what_was_seen_last_before_a_change_is_said_by_its_look(
             assert not_before is None
 
 
-async def test_when_images_were_missing(empty_url: str, old: Any) -> None:
+async def test_when_images_were_missing(upgraded: Upgraded) -> None:
     """Each gap begins and ends with its looks, and says when the image was seen around it."""
-    seen = await Seen.read(old)
-    await upgrade(Server(empty_url))
-    looks = {(zone, look[0]): Look(*look) for zone, *look in await old.fetch(LOOKS)}
-    found = await old.fetch("""
+    db, seen = upgraded.db, upgraded.seen
+    looks = {(zone, look[0]): Look(*look) for zone, *look in await db.fetch(LOOKS)}
+    found = await db.fetch("""
         select zone_key, image_id, gap_from, ended_by, last_listed_at, seen_at, gap_to
         from syncer.image_gaps join syncer_store.zones using (account, service, zone_id)""")
     ends = {tuple(row[:4]): row["gap_to"] for row in found}
@@ -318,13 +339,10 @@ STAMPS: Final = """
     union all select run_id, decided_at from syncer_store.approvals"""
 
 
-async def test_each_run_begins_after_every_stamp_of_the_runs_before_it(
-    empty_url: str, old: Any
-) -> None:
+async def test_each_run_begins_after_every_stamp_of_the_runs_before_it(upgraded: Upgraded) -> None:
     """The next run will begin after all of them; what the clock said stays beside it."""
-    clocks = await old.fetch("select run_id, started_at from syncer_store.runs order by run_id")
-    await upgrade(Server(empty_url))
-    found = await old.fetch(f"""
+    db = upgraded.db
+    found = await db.fetch(f"""
         select account, run_id, min(at), max(at)
         from ({STAMPS}) as s join syncer_store.runs using (run_id)
         group by account, run_id order by account, run_id""")
@@ -332,19 +350,21 @@ async def test_each_run_begins_after_every_stamp_of_the_runs_before_it(
     for account, run_id, first, last in found:
         assert account not in ends or (run_id, ends[account]) < (run_id, first)
         ends[account] = last
-    for account, newest, newest_at in await old.fetch("""
+    for account, newest, newest_at in await db.fetch("""
             select account, max(at), syncer_store.newest_stamp(account)
             from syncer_store.stamps group by account"""):
         assert (account, newest) == (account, newest_at)
-    assert clocks == await old.fetch("select run_id, clock_at from syncer.runs order by run_id")
+    assert upgraded.clocks == await db.fetch(
+        "select run_id, clock_at from syncer.runs order by run_id"
+    )
 
 
 async def test_approvals_stay_between_the_runs_that_they_were_given_between(
-    empty_url: str, old: Any
+    upgraded: Upgraded,
 ) -> None:
-    await upgrade(Server(empty_url))
-    runs = {row["run_id"]: row for row in await old.fetch("select * from syncer.runs")}
-    approvals = await old.fetch("select * from syncer.approvals order by approval_id")
+    db = upgraded.db
+    runs = {row["run_id"]: row for row in await db.fetch("select * from syncer.runs")}
+    approvals = await db.fetch("select * from syncer.approvals order by approval_id")
     assert [*APPROVED] == [approval["approval_id"] for approval in approvals]
     for number, at, decided_at, outcome in (
         (a["approval_id"], a["approved_at"], a["decided_at"], a["outcome"]) for a in approvals
@@ -358,11 +378,9 @@ async def test_approvals_stay_between_the_runs_that_they_were_given_between(
             assert at <= decided_at < runs[used]["finished_at"]
 
 
-async def test_what_zones_and_images_say_of_themselves_is_of_their_runs(
-    empty_url: str, old: Any
-) -> None:
-    await upgrade(Server(empty_url))
-    zones = await old.fetch("""
+async def test_what_zones_and_images_say_of_themselves_is_of_their_runs(upgraded: Upgraded) -> None:
+    db = upgraded.db
+    zones = await db.fetch("""
         select z.zone_id, z.first_seen_at between r.started_at and r.finished_at as first,
                z.gone_at between g.started_at and g.finished_at as gone
         from syncer_store.zones as z
@@ -372,7 +390,7 @@ async def test_what_zones_and_images_say_of_themselves_is_of_their_runs(
         left join syncer_store.runs as g on g.run_id = 22""")
     assert {("FRA-A", True, None), ("HKG-A", True, None), ("SEL-A", True, True),
             ("SIN-E", True, None)} == set(map(tuple, zones))  # fmt: skip
-    assert 0 == await old.fetchval("""
+    assert 0 == await db.fetchval("""
         select count(*)
         from syncer.images as i
         join syncer_store.zones as z using (account, service, zone_id)
@@ -385,14 +403,12 @@ async def test_what_zones_and_images_say_of_themselves_is_of_their_runs(
                 and c.kind = 'appeared')""")
 
 
-async def test_what_is_kept_begins_with_the_run_that_it_began_with(
-    empty_url: str, old: Any
-) -> None:
+async def test_what_is_kept_begins_with_the_run_that_it_began_with(upgraded: Upgraded) -> None:
     """Or later: of one zone the prune deleted what had been before run 23, by its clock behind."""
-    await upgrade(Server(empty_url))
-    began = dict(await old.fetch("select run_id, started_at from syncer.runs"))
+    db = upgraded.db
+    began = dict(await db.fetch("select run_id, started_at from syncer.runs"))
     kept = dict(
-        await old.fetch("select zone_id, kept_from from syncer.zones where account = 'other'")
+        await db.fetch("select zone_id, kept_from from syncer.zones where account = 'other'")
     )
     assert {"FRA-A", "HKG-A"} == kept.keys()
     assert began[15] < kept["HKG-A"] < began[23] < kept["FRA-A"] < began[26]
