@@ -355,6 +355,25 @@ def test_what_went_follows_from_the_rows_that_did_not_come() -> None:
         assert isinstance(look([*rows, odd], Written(3, 0), before, known, total=8), Torn)
 
 
+def test_of_each_row_that_is_new_its_own_id_is_kept() -> None:
+    """What is kept where new rows alone were read is what is kept where all of them are."""
+    rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(8)]
+    how = Written(3, 0)
+    before, known = whole(rows, how, one_by_one=True)
+    others = [{"imageId": image_id, "imageName": "other"} for image_id in ("img-6", "new", "img-1")]
+    for after in ([*rows[:1], *others, *rows[4:6]], [*others[::-1], *rows[5:1:-1]]):
+        second = look(after, how, before, known)
+        assert isinstance(second, Snapshot)
+        assert second.compared is not None
+        assert whole(after, how, one_by_one=True)[1] == second.rows
+        again = msgspec.structs.replace(second.look, has_rows=True)
+        for place, row in enumerate(after):
+            third = look([*after[:place], *after[place + 1 :]], how, again, second.rows)
+            assert isinstance(third, Snapshot)
+            assert third.compared is not None
+            assert {row["imageId"]} == third.compared.missing
+
+
 @pytest.mark.parametrize(
     "twice",
     [
@@ -426,6 +445,19 @@ def test_rows_with_their_keys_in_another_order_are_read_at_once() -> None:
         assert isinstance(look(other, Written(3, 0), before, known), Snapshot)
 
 
+def test_what_changes_back_and_is_spelt_anew_is_a_change() -> None:
+    """Of rows of which only the new ones were read no content is kept, least of all the old one."""
+    rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
+    other = [*rows[:6], {"imageId": "img-6", "imageName": "other"}]
+    before, known = whole(rows, Written(3, 0), one_by_one=True)
+    assert content_of(rows) == before.content
+    second = look(other, Written(3, 0), before, known)
+    assert isinstance(second, Snapshot)
+    assert second.compared is not None
+    for now in (rows, [turned(row) for row in rows]):
+        assert isinstance(look(now, Written(3, 0), second.look), Snapshot)
+
+
 def content_of(rows: Sequence[Row]) -> bytes | None:
     first = look(rows, Written(3, 0))
     assert isinstance(first, Snapshot)
@@ -463,6 +495,7 @@ def test_the_names_of_a_first_row_are_read_or_not_known(raw: bytes, names: tuple
         ("abc", "ac", True),
         ("ac", "abc", True),
         ("abc", "xcay", False),
+        ("abc", "acb", False),
         ("", "ab", True),
         ("ab", "", True),
         ("ab", "cd", True),
