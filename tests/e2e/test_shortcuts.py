@@ -378,15 +378,17 @@ async def test_how_rows_were_spelt_is_kept(
 ) -> None:
     """Where keys stand in another order than before all rows are read, and that order is kept."""
     kept = "select distinct names, unordered is null from syncer_store.zone_digests"
+    kept_pages = "select zone_key, pages from syncer_store.zone_digests"
     await sync()
     names, _ = await db.fetchrow(kept)
     assert {"imageId", "imageName"} < {*names}
     simulator.add_fault("reorder=zone")
     for last in (names[::-1], names[1:], [], None):
         await db.execute("update syncer_store.zone_digests set names = $1", last)
-        before = await images(db)
+        before, pages = await images(db), await db.fetch(kept_pages)
         assert (0, 3) == seen(await sync())
         assert before == await images(db)
+        assert not {*pages} & {*await db.fetch(kept_pages)}
         is_spelt_anew = last == names[::-1]
         assert [(names, is_spelt_anew)] == [tuple(row) for row in await db.fetch(kept)]
     await change_one(world, sync, A)
