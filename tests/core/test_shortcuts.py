@@ -446,7 +446,7 @@ def test_rows_with_their_keys_in_another_order_are_read_at_once() -> None:
 
 
 def test_what_changes_back_and_is_spelt_anew_is_a_change() -> None:
-    """Of rows of which only the new ones were read no content is kept, least of all the old one."""
+    """Where new rows alone were read no content is kept, least of all the old one."""
     rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
     other = [*rows[:6], {"imageId": "img-6", "imageName": "other"}]
     before, known = whole(rows, Written(3, 0), one_by_one=True)

@@ -383,6 +383,7 @@ async def test_how_rows_were_spelt_is_kept(
     names, _ = await db.fetchrow(kept)
     assert {"imageId", "imageName"} < {*names}
     simulator.add_fault("reorder=zone")
+    last: list[str] | None
     for last in (names[::-1], names[1:], [], None):
         await db.execute("update syncer_store.zone_digests set names = $1", last)
         before, pages = await images(db), await db.fetch(kept_pages)
