@@ -314,7 +314,7 @@ def test_only_rows_that_are_new_are_read() -> None:
     assert 7 == len(reading([{**row, "imageName": "all"} for row in rows], before, known))
 
 
-def test_what_is_kept_is_of_every_row() -> None:
+def test_what_is_kept_is_of_every_row(large: bool) -> None:
     """The digest in any order sees a change of each; single ones are kept of one row an image."""
     rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
     first = look(rows, Written(3, 0))
