@@ -398,6 +398,15 @@ def test_an_id_that_comes_twice_is_left_to_the_plain_way(twice: Row, place: int)
     assert isinstance(second, Torn if not is_same else Snapshot if "new" in ids else Unchanged)
 
 
+def test_a_page_is_known_by_its_number_where_size_and_hash_are_what_they_were() -> None:
+    first = look(FIRST, Written(2, 0))
+    assert isinstance(first, Snapshot)
+    before = first.look
+    assert [*before.pages, None] == [Walk(2, before=before).known(n) for n in range(1, 5)]
+    assert Walk(3, before=before).known(1) is None
+    assert Walk(2, before=msgspec.structs.replace(before, hash="other")).known(1) is None
+
+
 def test_digests_of_another_hash_are_no_digests() -> None:
     """They say nothing, whatever they are: the zone is compared once, and is unchanged."""
     before, _ = whole(FIRST, Written(5, 0), one_by_one=False)
