@@ -139,6 +139,14 @@ async def until(holds: Callable[[], Any]) -> None:
             await anyio.sleep(0.01)
 
 
+async def zones_are_read(db: Any) -> bool:
+    """Whether a run has read what is stored of its zones: it asks for those that it expects."""
+    found: bool = await db.fetchval("""
+        select exists(select from pg_stat_activity where datname = current_database()
+        and application_name ~ '(writer|dry run)$' and state = 'idle' and query ~* 'commit')""")
+    return found
+
+
 @contextlib.contextmanager
 def naming(what: object) -> Iterator[None]:
     """Say of an error inside at which of several cases it came."""

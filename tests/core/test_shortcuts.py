@@ -399,7 +399,7 @@ def test_only_rows_that_are_new_are_read() -> None:
     assert 7 == len(reading([{**row, "imageName": "all"} for row in rows], before, known))
 
 
-def test_what_is_kept_is_of_every_row() -> None:
+def test_what_is_kept_is_of_every_row(large: bool) -> None:
     """The digest in any order sees a change of each; single ones are kept of one row an image."""
     rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
     first = look(rows, Written(3, 0))
@@ -440,6 +440,25 @@ def test_what_went_follows_from_the_rows_that_did_not_come() -> None:
         assert isinstance(look([*rows, odd], Written(3, 0), before, known, total=8), Torn)
 
 
+def test_of_each_row_that_is_new_its_own_id_is_kept() -> None:
+    """What is kept where new rows alone were read is what is kept where all of them are."""
+    rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(8)]
+    how = Written(3, 0)
+    before, known = whole(rows, how, one_by_one=True)
+    others = [{"imageId": image_id, "imageName": "other"} for image_id in ("img-6", "new", "img-1")]
+    for after in ([*rows[:1], *others, *rows[4:6]], [*others[::-1], *rows[5:1:-1]]):
+        second = look(after, how, before, known)
+        assert isinstance(second, Snapshot)
+        assert second.compared is not None
+        assert whole(after, how, one_by_one=True)[1] == second.rows
+        again = msgspec.structs.replace(second.look, has_rows=True)
+        for place, row in enumerate(after):
+            third = look([*after[:place], *after[place + 1 :]], how, again, second.rows)
+            assert isinstance(third, Snapshot)
+            assert third.compared is not None
+            assert {row["imageId"]} == third.compared.missing
+
+
 @pytest.mark.parametrize(
     "twice",
     [
@@ -462,6 +481,15 @@ def test_an_id_that_comes_twice_is_left_to_the_plain_way(twice: Row, place: int)
     second = look(after, how, before, known, total=len(ids))
     is_same = twice.get("imageName") != "other"
     assert isinstance(second, Torn if not is_same else Snapshot if "new" in ids else Unchanged)
+
+
+def test_a_page_is_known_by_its_number_where_size_and_hash_are_what_they_were() -> None:
+    first = look(FIRST, Written(2, 0))
+    assert isinstance(first, Snapshot)
+    before = first.look
+    assert [*before.pages, None] == [Walk(2, before=before).known(n) for n in range(1, 5)]
+    assert Walk(3, before=before).known(1) is None
+    assert Walk(2, before=msgspec.structs.replace(before, hash="other")).known(1) is None
 
 
 def test_digests_of_another_hash_are_no_digests() -> None:
@@ -511,6 +539,19 @@ def test_rows_with_their_keys_in_another_order_are_read_at_once() -> None:
         assert isinstance(look(other, Written(3, 0), before, known), Snapshot)
 
 
+def test_what_changes_back_and_is_spelt_anew_is_a_change() -> None:
+    """Where new rows alone were read no content is kept, least of all the old one."""
+    rows: list[Row] = [{"imageId": f"img-{n}", "imageName": "text"} for n in range(7)]
+    other = [*rows[:6], {"imageId": "img-6", "imageName": "other"}]
+    before, known = whole(rows, Written(3, 0), one_by_one=True)
+    assert content_of(rows) == before.content
+    second = look(other, Written(3, 0), before, known)
+    assert isinstance(second, Snapshot)
+    assert second.compared is not None
+    for now in (rows, [turned(row) for row in rows]):
+        assert isinstance(look(now, Written(3, 0), second.look), Snapshot)
+
+
 def content_of(rows: Sequence[Row]) -> bytes | None:
     first = look(rows, Written(3, 0))
     assert isinstance(first, Snapshot)
@@ -548,6 +589,7 @@ def test_the_names_of_a_first_row_are_read_or_not_known(raw: bytes, names: tuple
         ("abc", "ac", True),
         ("ac", "abc", True),
         ("abc", "xcay", False),
+        ("abc", "acb", False),
         ("", "ab", True),
         ("ab", "", True),
         ("ab", "cd", True),

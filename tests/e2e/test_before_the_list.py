@@ -20,7 +20,7 @@ from syncer.simulator.calls import CallRecord
 from syncer.store.approvals import approve, retire
 from syncer.sync.stop import Stop
 from tests.conftest import KEY, SECRET
-from tests.support import assert_exact, naming, until
+from tests.support import assert_exact, naming, until, zones_are_read
 
 A, B = "FRA-A", "HKG-A"
 LIST = "DescribeZones"
@@ -50,19 +50,13 @@ class Late:
         if self._pages:
             await until(self._enough)
         else:
-            await until(self._zones_are_read)
+            await until(lambda: zones_are_read(self._db))
             with anyio.move_on_after(0.05):
                 await until(lambda: self.asked)
         self.before = list(self.asked)
 
     def _enough(self) -> bool:
         return len(self.asked) >= self._pages and not [c for c in self.asked if not c.finished]
-
-    async def _zones_are_read(self) -> bool:
-        found: bool = await self._db.fetchval("""
-            select exists(select from pg_stat_activity where datname = current_database()
-            and application_name ~ '(writer|dry run)$' and state = 'idle' and query ~* 'commit')""")
-        return found
 
 
 @contextlib.contextmanager
@@ -197,6 +191,13 @@ async def test_where_the_list_fails_what_was_read_counts(
     await assert_exact(db, world)
 
 
+async def received() -> None:
+    """Wait until what was answered is sent, received, and made something of."""
+    for _ in range(3):
+        await anyio.wait_all_tasks_blocked()
+        await anyio.lowlevel.checkpoint()
+
+
 def refuse_first(simulator: Simulator, late: Late) -> None:
     """Answer first pages of other zones when the refusal of A has come to the run."""
     refused = anyio.Event()
@@ -210,9 +211,7 @@ def refuse_first(simulator: Simulator, late: Late) -> None:
 
     async def wait() -> None:
         await refused.wait()
-        for _ in range(3):  # it is sent, received, and made something of
-            await anyio.wait_all_tasks_blocked()
-            await anyio.lowlevel.checkpoint()
+        await received()
 
     simulator.on_call = on_call
     simulator.add_fault(f"status=401,zone={A},action=DescribeImages")
@@ -274,9 +273,7 @@ async def test_a_list_that_was_refused_before_is_all_that_is_asked_for(
         await db.execute("lock table syncer_store.runs in access exclusive mode")
         tasks.start_soon(sync)
         await until(lambda: simulator.calls and simulator.calls[0].finished)
-        for _ in range(3):
-            await anyio.wait_all_tasks_blocked()
-            await anyio.lowlevel.checkpoint()
+        await received()
     assert [LIST] == [call.action for call in simulator.calls]
     assert "failed" == await db.fetchval("select status from syncer.runs order by run_id desc")
 
@@ -295,6 +292,7 @@ async def test_a_stop_keeps_what_was_read_before_the_list_came(
 
         async def stopping() -> None:
             await until(lambda: sum(bool(c.finished) for c in run.asked) == 5)
+            await received()
             stop.now(Fault(code="STOPPED", message="the test said so"))
             await anyio.sleep_forever()
 
@@ -320,6 +318,7 @@ async def test_a_stop_keeps_what_was_read_beside_a_zone_that_was_refused(
 
         async def stopping(listed: Awaitable[None]) -> None:
             await listed
+            await received()
             stop.now(Fault(code="STOPPED", message="the test said so"))
             await anyio.sleep_forever()
 

@@ -14,10 +14,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
 from syncer.simulator import Simulator, SimulatorOptions, World
+from syncer.simulator.calls import CallRecord
 from syncer.simulator.faultbook import FaultBook
 from tests import clock
 from tests.conftest import SECRET
@@ -38,6 +40,7 @@ from tests.e2e.oracle import (
     agrees,
     text,
 )
+from tests.support import until, zones_are_read
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 WORLDS = int(os.environ.get("SYNCER_ORACLE_WORLDS") or 0)
@@ -693,6 +696,8 @@ class Driver:
         self.clouds = {name: Cloud(self.random, name, self.service) for name in names}
         self.history.models = {name: Account(JUDGE) for name in names}
         self.looks = self.random.choice([1, 1, 1, 2, 3])
+        self.apart = Random(f"{seed}/apart")  # noqa: S311
+        self.page_size = self.apart.choice(["1000", "7"])
 
     async def live(self) -> None:
         """Let the world happen, and compare after everything that writes."""
@@ -706,7 +711,21 @@ class Driver:
                 for _ in range(self.random.choice([0, 1, 1, 2, 3])):
                     note(f"{name}: {cloud.happen()}")
             await self.run(name, cloud)
+            await self.run_again(name, cloud)
         await self.history.compare(everything=True)
+
+    async def run_again(self, name: str, cloud: Cloud) -> None:
+        """Do a few runs between which little becomes of the world: here short cuts are taken.
+
+        What they need is drawn apart, so that the rest of a world is what it was without them.
+        """
+        drawn, self.random, cloud.random = self.random, self.apart, self.apart
+        for _ in range(self.apart.choice([0, 1, 3])):
+            for zone in self.apart.choices([*cloud.rows], k=self.apart.choice([0, 1, 2])):
+                happens = self.apart.choice([cloud.change, cloud.appear, cloud.back])
+                self.history.log.append(f"{name}: {happens(zone, 1)}")
+            await self.run(name, cloud)
+        self.random = cloud.random = drawn
 
     async def run(self, name: str, cloud: Cloud) -> None:
         """Do one run, and compare."""
@@ -717,18 +736,30 @@ class Driver:
             return
         program(self.simulator, cloud, plan)
         history.log.append(f"{name}: run {len(history.log)}: {plan.words}")
+        if self.apart.random() < 0.2:
+            self.simulator.add_fault("reorder=page")
+        if plan.ask.selected is None and self.apart.random() < 0.7:
+            self.simulator.on_call = self.list_late
         report = await self.sync(
             zones=tuple(sorted(plan.ask.selected or ())),
             SYNCER_ACCOUNT=name,
             SYNCER_SERVICES=self.service,
             ZENLAYER_ACCESS_KEY_ID=cloud.key,
+            SYNCER_PAGE_SIZE=self.page_size,
             **settings_of(plan.ask),
         )
+        self.simulator.on_call = None
         model.run(plan.ask, await history.facts(name))
         await history.compare()
         expected = model.runs[report.run_id]["exit"]
         if not agrees(expected, report.exit_code):
             raise Disagreement(f"exit code: {report.exit_code}, not {expected}: {report.fault}")
+
+    async def list_late(self, call: CallRecord) -> None:
+        """Let the list of zones come when those that are expected are asked for."""
+        if call.action == "DescribeZones":
+            with anyio.move_on_after(1):
+                await until(lambda: zones_are_read(self.history.db))
 
     async def between(self, name: str) -> None:
         """What people and clocks do between two runs."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable
 from random import Random
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ from syncer.core.errors import ConfigError, Interrupted
 from syncer.core.model import Fault
 from syncer.core.paging import LARGE
 from syncer.simulator import Simulator, World
+from syncer.simulator.calls import CallRecord
 from syncer.simulator.faultbook import FaultBook
 from syncer.store.approvals import approve
 from syncer.sync.stop import Stop
 from tests.invariants import WHOLE, Key, Look, Rows, check, present, stored
-from tests.support import FIELDS, assert_exact, call_large, empty, tables
+from tests.support import FIELDS, assert_exact, call_large, empty, tables, until
 
 # Read at import: conftest takes every SYNCER_ variable out of the environment of the tests.
 WORLDS = int(os.environ.get("SYNCER_TEST_WORLDS") or 0)
@@ -199,10 +201,12 @@ async def run(  # noqa: PLR0915
         torn |= hit if kind in FATAL and not when and totals in ([], [text]) else set()
         if [f"duplicate=2,replace,zone={armed.fault.zone},by_id=false"] == how.faults:
             torn |= {z for z in hit if world.exists(z) and len(world.images(z)) > 4}
-    if how.late:  # zones that are known are read before they are listed
-        simulator.add_fault("latency=0.03,action=DescribeZones")
 
-    def on_call(_: object) -> None:
+    async def listed_late() -> None:
+        with anyio.move_on_after(0.1):
+            await until(lambda: calls > 1)
+
+    def on_call(call: CallRecord) -> Awaitable[None] | None:
         nonlocal calls
         calls += 1
         if how.slip[0] == calls and not any("by_id=true,z" in f for f in how.faults):
@@ -215,6 +219,8 @@ async def run(  # noqa: PLR0915
             stop.now(Fault(code="STOPPED", message="the test said so"))
         elif how.end in {("cancel", calls), ("kill", calls)}:
             scope.cancel()
+        # Zones that are known are read before they are listed.
+        return listed_late() if how.late and call.action == "DescribeZones" else None
 
     if how.approve:
         await approve_all(db, how.approve)

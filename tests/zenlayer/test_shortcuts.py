@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer.core.errors import TornRead
+from syncer.core import digests
+from syncer.core.errors import ApiError, TornRead
 from syncer.core.normalise import size_key
 from syncer.core.page import KnownPage, Page
 from syncer.simulator import World
@@ -105,6 +107,34 @@ def test_what_is_no_json_is_refused_though_it_is_not_read(row: bytes) -> None:
     for known in (None, KnownPage(b"", 0)):
         with pytest.raises(TornRead):
             read_page(VM, known, status=200, headers={}, body=body)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"response": {"totalCount": 1, "more": {"dataSet": [{"imageId": "img"}]}}},
+        {"response": {"totalCount": 1, "dataSet": {"dataSet": [{"imageId": "img"}]}}},
+        {"response": {"totalCount": 1, "dataSet": None, "a": {"dataSet": [{"imageId": "img"}]}}},
+        {"response": {"totalCount": 1}, "dataSet": [{"imageId": "img"}]},
+        {"dataSet": [{"imageId": "img"}], "response": {"totalCount": 0, "dataSet": None}},
+    ],
+)
+def test_a_list_that_stands_elsewhere_is_not_the_list_of_rows(reply: dict[str, Any]) -> None:
+    """However it is named: the page comes out, or is refused, as in the plain way."""
+    body = json.dumps(reply).encode()
+    raw = json.dumps([{"imageId": "img"}]).encode()
+    same = KnownPage(digests.of_page(raw), 1)
+    outcomes = set[str]()
+    for way in (
+        partial(wire.read_response, partial(read_plainly, VM)),
+        *(partial(read_page, VM, known) for known in (None, KnownPage(b"", 0), same)),
+    ):
+        try:
+            page = way(status=200, headers={}, body=body)
+            outcomes.add(f"{page.rows.ids} {page.rows.rejected} of {page.total}")
+        except ApiError as error:
+            outcomes.add(repr(error))
+    assert 1 == len(outcomes), outcomes
 
 
 def test_documented_rows_are_read_fast() -> None:
