@@ -38,7 +38,7 @@ sync: $(READY) ## One run with your credentials (ZENLAYER_ACCESS_KEY_ID, ..._SEC
 .PHONY: test
 test: $(READY) ## The whole test suite, on the embedded PostgreSQL
 	@# What pytest compiles of 130 modules is kept, also where the environment forbids it.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n 3
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n 4
 
 .PHONY: dashboards-check
 dashboards-check: $(READY) ## Rows and time of every panel on a year of history: a minute
