@@ -360,7 +360,7 @@ HOW: dict[str, Run | Check] = {
     ".venv/bin/pytest -q tests/core": SUITE,
     ".venv/bin/pytest -q tests/core/test_guard.py -k latch": SUITE,
     "SYNCER_PG_BIN=/usr/lib/postgresql/15/bin "
-    '.venv/bin/pytest -q -n 3 -m "not any_server" tests/store tests/e2e': SUITE,
+    '.venv/bin/pytest -q -n 4 -m "not any_server" tests/store tests/e2e': SUITE,
 }
 
 
