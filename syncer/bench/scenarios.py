@@ -51,11 +51,12 @@ async def other_bytes(runner: Runner) -> None:
     When rows come in another order for the first time, nothing is known yet of them in any order.
     """
     await runner.ensure_stored(runner.workload.zones, runner.workload.images)
+    await runner.fixture.change_server(reorder=0)
+    await _beside_floors(runner, "reordered for the first time")
     for name, change in (("reordered", "reorder"), ("reformatted", "reformat")):
-        for number in range(runner.workload.rounds + (name == "reordered")):
+        for number in range(1, 1 + runner.workload.rounds):
             await runner.fixture.change_server(**{change: number})
-            is_first = name == "reordered" and not number
-            await _beside_floors(runner, f"{name} for the first time" if is_first else name)
+            await _beside_floors(runner, name)
 
 
 async def one_percent(runner: Runner) -> None:

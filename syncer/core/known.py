@@ -310,13 +310,12 @@ class Shortcuts:
 
     def kept_rows(self) -> KeptRows | None:
         """Return what is to be kept of single rows; all are read, unless ``compared``."""
-        if self.compared is not None:
-            now: KnownRows | None = self.compared.rows
-        else:
-            now = None if self.served is None else self.served.known()
-        if now is None or self.rows is None:
-            return None if now is None else KeptRows(now)
-        return self.rows.followed_by(now)
+        if self.served is None:
+            return None
+        now = self.served.known() if self.compared is None else self.compared.rows
+        if now is None:
+            return None
+        return KeptRows(now) if self.rows is None else self.rows.followed_by(now)
 
     def same(self, *, content: bytes | None = None) -> Look | None:
         """Return the look from here on, where what is listed is what the look before listed.

@@ -50,7 +50,7 @@ async def keep(
         await connection.execute(sql("zone/look_forget"), zone_key)
         return
     look, rows = snapshot.look, snapshot.rows
-    stays = rows is not None and rows.is_stored and before is not None
+    base_of = before if rows is not None and rows.is_stored else None
     await connection.execute(
         sql("zone/look_keep"),
         zone_key,
@@ -62,10 +62,10 @@ async def keep(
         look.content or b"",  # not known
         look.hash,
         look.unordered,
-        None if rows is None or stays else rows.base.packed(),
+        None if rows is None or base_of is not None else rows.base.packed(),
         list(look.names),
         None if rows is None else rows.packed(),
-        _packed(before) if before is not None and stays else None,
+        None if base_of is None else _packed(base_of),
     )
 
 
